@@ -1,5 +1,5 @@
 //! Escapes text for a terminal. Names, tags, hosts and answers of servers come from others, and must not move the
-//! cursor, set a title or reverse the direction of a line. Pure.
+//! cursor, set a title or reverse the direction of a line. Does no I/O.
 
 use std::borrow::Cow;
 use std::fmt::Write;

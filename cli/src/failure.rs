@@ -16,7 +16,7 @@ pub struct Failure {
     pub code: u8,
     pub message: String,
     pub hint: Option<String>,
-    /// What the hint advises, if some commands or archives need another hint.
+    /// The kind of advice in the hint, if some commands or archives need another hint.
     pub advice: Option<Advice>,
     /// The repository whose catalog is damaged, so that it can be rebuilt and the command repeated.
     pub broken_catalog: Option<RepositoryId>,

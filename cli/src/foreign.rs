@@ -1,4 +1,4 @@
-//! Answers commands and options of other backup tools with those of icecore. Pure.
+//! Answers commands and options of other backup tools with those of icecore. Does no I/O.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 

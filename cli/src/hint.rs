@@ -10,7 +10,7 @@ pub const CONTINUE: &str = "run the same command again to continue";
 /// The hint after a run that a program or the system has ended, which may also start the next one.
 pub const CONTINUES: &str = "the next run of the same command continues";
 
-/// What a hint advises, if some commands or archives need another hint.
+/// The kind of advice in a hint, if some commands or archives need another hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
     /// To run the command again; the text of the hint.
@@ -25,7 +25,7 @@ pub enum Advice {
     RebuildIndex,
     /// To use the archive with `icecore snapshot`.
     Snapshot,
-    /// What a NAS or a disk may have done to the archive. This is the text for a bucket.
+    /// Advice about something that a NAS or a disk may have done to the archive. Contains the text for a bucket.
     InBucket(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Explains what is wrong with a command line: a sentence and a hint. Pure.
+//! Explains what is wrong with a command line: a sentence and a hint. Does no I/O.
 
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -1,4 +1,4 @@
-//! Parses sizes, amounts, shares and paths as people write them. Pure.
+//! Parses sizes, amounts, shares and paths as users write them. Does no I/O.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

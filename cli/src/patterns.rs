@@ -12,7 +12,7 @@ use crate::report::Report;
 pub const BRACKET: &str =
     "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
 
-/// Where a pattern comes from.
+/// The origin of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     CommandLine,

@@ -1,4 +1,4 @@
-//! Quotes and completes commands in messages, so that they can be pasted into a shell. Pure.
+//! Quotes and completes commands in messages, so that they can be pasted into a shell. Does no I/O.
 
 /// Returns a word in the form that a shell reads back: as it is, or quoted if it contains special characters.
 pub fn word(text: &str) -> String {

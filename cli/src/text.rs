@@ -1,4 +1,4 @@
-//! Decodes small text files that people wrote. Editors on Windows add a byte order mark or write UTF-16. Pure.
+//! Decodes small text files that people wrote. Editors on Windows add a byte order mark or write UTF-16. Does no I/O.
 
 use zeroize::Zeroizing;
 

@@ -1,5 +1,5 @@
 //! A failing network: a TCP proxy in front of a server that resets, stalls and cuts connections in either direction,
-//! and goes down for some time, at moments that a seed decides.
+//! and goes down for some time, at moments determined by a seed.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

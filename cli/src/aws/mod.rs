@@ -177,7 +177,7 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     if let Some(process) = files.find("credential_process") {
         return Way::Process(process.to_owned());
     }
-    // If a profile assumes a role, its keys are at most for that.
+    // Look for SSO and roles before keys. If a profile assumes a role, its own keys are only used to do that.
     let sso = ["sso_session", "sso_start_url", "sso_account_id", "login_session"];
     let is_sso = sso.iter().any(|key| files.find(key).is_some());
     let role = ["source_profile", "credential_source", "web_identity_token_file"];

@@ -1,5 +1,5 @@
-//! Draws the progress that another process has printed as a status object, as a terminal line.
-//! Pure.
+//! Draws the progress that another process has printed as a status object, as a terminal line. Does
+//! no I/O.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ use crate::units::{count, local, show as show_path, size};
 
 /// Reports what an interrupted run still has to do.
 pub fn say_what_is_left(report: Report, by_key: bool) {
-    // A remote store gives up requests that take longer.
+    // A remote store cancels requests that take longer.
     let soon = if wire() == Wire::default() { "" } else { " at most 10 s" };
     report.log(&stopping(uploads(), soon, by_key));
 }

@@ -1,4 +1,4 @@
-//! Formats progress: a line that fits the terminal, a line for a log, or an object for a script. Pure.
+//! Formats progress: a line that fits the terminal, a line for a log, or an object for a script. Does no I/O.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const BAR_MAX: usize = 40;
 /// A stage without numbers shows its elapsed time after this long.
 const ELAPSED_MIN: Duration = Duration::from_secs(2);
 
-/// What progress shows.
+/// The state of progress to show.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     Stage(Moment),

@@ -1,4 +1,4 @@
-//! What a nightly run finds out before it begins.
+//! Collects the facts that a nightly run needs before it begins.
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};

@@ -51,7 +51,7 @@ fn a_renamed_or_moved_photo_is_not_new() {
     let done = host.run("--json snapshot photos").ok().summary();
     let counts = ["files_new", "files_moved", "files_unmodified"].map(|n| done[n].as_u64());
     assert_eq!(counts, [1, 2, 2].map(Some), "{done}");
-    // A host that lost its cache cannot know whether files are changed.
+    // A host that lost its cache cannot know whether files have changed.
     host.remove("cache");
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.starts_with("files: 5 read again\n"), "{ran:#?}");

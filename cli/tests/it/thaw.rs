@@ -274,7 +274,7 @@ fn a_seed_is_not_thawed() {
         host.run("--json restore latest:photos -t out --seed nas --detach --max-cost 1").exits(20);
     let asked = server.restores().len() as f64;
     assert_eq!(asked, number(&with, "cold_packs"));
-    // When the rest is warm, a file of the seed is gone. Its pack was not thawed, and now costs.
+    // Packs whose chunks are all in the seed are never thawed, not even when the job is resumed.
     server.advance(48 * HOURS);
     let job = job_of(&begun.summary());
     host.run(&format!("jobs resume {job}")).ok();

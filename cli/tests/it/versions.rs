@@ -61,7 +61,7 @@ fn without_versions_it_is_gone_and_everything_is_counted() {
     let mut host = Host::with_bucket(&server);
     clients(&host);
     made(&mut host);
-    // Each object of the bucket is on the bill, including `config` and the order of a restore.
+    // Each object of the bucket is on the bill, including `config` and the job of a restore.
     let begun = "restore latest:photos --target out --detach --max-cost 1";
     server.move_to_class(BUCKET, "photos/packs/", "DEEP_ARCHIVE");
     host.run(begun).exits(20);

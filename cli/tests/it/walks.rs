@@ -1,5 +1,5 @@
-//! A walk through a bucket: every cost was agreed to, and all statements about prices, dates, counts and places are
-//! true.
+//! Walks through a bucket: the user has agreed to every cost, and all statements about prices, dates, counts and places
+//! are true.
 
 use icecore_testkit::{Fault, RequestHead, S3Server};
 

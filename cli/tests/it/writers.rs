@@ -195,7 +195,7 @@ fn the_owner_is_listed_and_explained() {
     let owner = listed.last().expect("a line");
     assert_eq!((&owner["label"], &owner["rights"]), (&"owner".into(), &"everything".into()));
     assert_eq!((&owner["snapshots"], &owner["enrolled_by_entry"]), (&0.into(), &Value::Null));
-    // Only the owner makes a rewrite.
+    // Only the owner can rewrite snapshots.
     host.run("rewrite --exclude photos/second.txt").ok();
     let listed = of_type(&host.run("--json key writers").ok().json(), "writer");
     assert_eq!(listed.last().expect("a line")["snapshots"], 1, "{listed:?}");

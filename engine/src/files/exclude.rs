@@ -1,4 +1,4 @@
-//! What a snapshot leaves out.
+//! Decides what a snapshot leaves out.
 
 use std::path::Path;
 

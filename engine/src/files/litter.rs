@@ -1,5 +1,5 @@
 //! Recognises litter: files that systems and programs leave among photos and recreate when they
-//! need them. Pure.
+//! need them. Does no I/O.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! Recognises repository URLs in the syntax of other tools, and suggests the right form. Pure,
-//! except that it looks up a path that begins with two slashes.
+//! Recognises repository URLs in the syntax of other tools, and suggests the right form. Does no
+//! I/O, except that it looks up a path that begins with two slashes.
 
 use super::Provider;
 

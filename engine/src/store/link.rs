@@ -262,7 +262,7 @@ impl Turn {
     }
 }
 
-/// A body on its way to the store.
+/// The body of a request that is being sent to the store.
 struct OutgoingBody {
     body: HttpRequestBody,
     rest: Bytes,
@@ -306,7 +306,7 @@ impl Body for OutgoingBody {
     }
 }
 
-/// A body on its way from the store.
+/// The body of an answer that is being received from the store.
 struct Arriving {
     body: reqwest::Body,
     idle: Pin<Box<Sleep>>,

@@ -1,5 +1,5 @@
 //! Explains refusals that the user can fix on this host: another region, a wrong clock, a server
-//! that lacks a function, an untrusted certificate. Pure.
+//! that lacks a function, an untrusted certificate. Does no I/O.
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;

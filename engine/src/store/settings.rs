@@ -1,5 +1,5 @@
 //! Checks the settings of a store before they are used, because `object_store` panics on some
-//! mistyped settings and silently ignores others. Pure.
+//! mistyped settings and silently ignores others. Does no I/O.
 
 use object_store::aws::AmazonS3ConfigKey;
 use object_store::client::ClientConfigKey;

@@ -6,7 +6,7 @@ use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;
 use object_store::signer::Signer;
 
-/// What it takes to sign and send requests that `object_store` does not support.
+/// Everything needed to sign and send requests that `object_store` does not support.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
     pub signer: Arc<dyn Signer>,

@@ -105,7 +105,7 @@ struct End {
 }
 
 impl End {
-    /// Seals the next entry of the chain, and moves behind it.
+    /// Seals the next entry of the chain, and advances.
     fn seal(&mut self, repository: &Repository, entry: LogEntry, author: &Author) -> Vec<u8> {
         let entry = LogEntry { previous: self.head, seen: Some(self.seen), ..entry };
         let header = LogHeader {

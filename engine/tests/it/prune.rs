@@ -1,5 +1,5 @@
-//! Drops snapshots and reclaims their packs, beside active writers and after every kind of interruption: visible
-//! snapshots can be restored.
+//! Drops snapshots and reclaims their packs while other writers are active, and after every kind of interruption.
+//! Visible snapshots can always be restored.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

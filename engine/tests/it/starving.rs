@@ -1,4 +1,4 @@
-//! A writer that never gets a slot of the log gives up, and reports what may be wrong. A writer that got a slot without
+//! A writer that never gets a slot of the log stops, and reports the possible reason. A writer that got a slot without
 //! an acknowledgement does not use a second one.
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ fn a_writer_that_loses_every_place_gives_up() {
     bench.snapshot();
     let repository = bench.open_writer();
     let position = repository.catalog.position().expect("a position");
-    // Another writer uses each slot just before.
+    // Another writer takes each slot just before this host.
     let mut previous = position.head;
     let mut taken = Vec::new();
     for number in position.number + 1..=position.number + TAKEN {

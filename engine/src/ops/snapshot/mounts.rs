@@ -24,9 +24,9 @@ pub(super) struct Mounts {
 #[derive(Debug, Clone)]
 pub(super) struct MissingMount {
     pub path: PathBuf,
-    /// Number of files that were below it, …
+    /// Number of files that were below it in the newest snapshot, …
     pub before: u64,
-    /// … and that are there now.
+    /// … and number of files below it now.
     pub now: u64,
     /// The newest snapshot with these files.
     pub holder: SnapshotEntry,

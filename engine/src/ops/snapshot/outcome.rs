@@ -10,7 +10,7 @@ use crate::files::source::{self, Xattrs};
 use crate::format::{ChunkId, tree};
 use crate::repo::catalog::{CachedFile, Catalog};
 
-/// Decides for each file, in order.
+/// Decides on the outcome of each file, in the order of the batch.
 pub(super) struct Outcomes {
     view: Catalog,
     /// The kind of the last main file, beside which the next files may lie.

@@ -16,7 +16,7 @@ use crate::repo::{Buffers, FrameSlot, PackBuilder};
 /// pack, and the next one waits for its memory.
 const COLD_BUFFERS: usize = 2;
 
-/// A chunk on its way into a pack.
+/// A chunk to be written into a pack.
 pub(super) struct Chunk {
     pub id: ChunkId,
     /// Whether it must be stored.

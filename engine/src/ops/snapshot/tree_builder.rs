@@ -396,7 +396,8 @@ impl TreeBuilder<'_> {
         self.packs.store(self.context, &mut self.compressor, raw)
     }
 
-    /// Adds packs to the log from time to time. So no entry grows without bound, and other hosts can use the packs.
+    /// Adds packs to the log from time to time. This limits the size of log entries, and lets other hosts use the packs
+    /// early.
     fn commit_packs(&mut self) -> Result<(), Error> {
         let written = self.context.packs_written();
         if self.context.options.dry_run || written < self.committed + COMMIT_PACKS {

@@ -230,7 +230,7 @@ impl Bucket {
         self.wake.notify_all();
     }
 
-    /// Executes all operations that are still on their way.
+    /// Executes all operations that are still in progress.
     pub fn settle(&self) {
         let mut state = self.lock();
         for late in std::mem::take(&mut state.late) {

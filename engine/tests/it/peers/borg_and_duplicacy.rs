@@ -241,7 +241,7 @@ fn duplicacy_692_a_name_that_leads_out() {
     drop(thief);
     let snapshots = open_as(&bench, &bench.cache).expect("it opens").catalog.snapshots();
     assert_eq!(snapshots.expect("snapshots").len(), cases.len());
-    // Honest writers continue beside it.
+    // Honest writers can continue nevertheless.
     bench.write("mine.JPG", "mine");
     snapshot(&bench.open_writer(), &bench.snapshot_options(), &Silent).expect("a snapshot");
     oracle::assert_same(&bench.library, bench.restored("latest", "out"));
