@@ -1,7 +1,7 @@
 //! Fits listings to a narrow terminal: less important columns are left out, and a path that does not fit gets its own
 //! line. Paths are never cut, because people copy them. Nothing is left out in a pipe. Does no I/O.
 
-/// A path may use the width divided by this number. For a longer path, no further columns are left out.
+/// A path that is longer than the width divided by this number gets its own line instead of displacing other columns.
 const PATH_SHARE: usize = 2;
 /// The indentation of a path on its own line.
 pub const INDENT: &str = "    ";

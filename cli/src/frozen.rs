@@ -63,7 +63,8 @@ pub fn advice(object: &ObjectName) -> Option<Advice> {
     is_thawed_by_restore(object).then_some(Advice::Restore)
 }
 
-/// Returns whether a restore thaws an object without being asked: only packs of files.
+/// Returns whether `icecore restore` requests the thaw of such an object itself, which it
+/// does only for packs of files.
 fn is_thawed_by_restore(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Pack(PackKind::Cold | PackKind::Hot, _))
 }

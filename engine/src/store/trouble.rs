@@ -99,7 +99,7 @@ impl Trouble {
         Trouble::lie(format!("something other than the store answered ({status})"))
     }
 
-    /// An answer that contradicts what the store contains.
+    /// An answer that cannot be true.
     pub fn lie(reason: impl Into<String>) -> Trouble {
         Trouble::new(StoreErrorKind::Unreachable, Retry::Sent, reason)
     }

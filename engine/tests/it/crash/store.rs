@@ -109,8 +109,8 @@ pub struct Bucket {
 
 struct State {
     random: Random,
-    /// In how many of four cases a host that has just had its turn continues. So between two steps
-    /// of one host, another may do one step or all of them.
+    /// How often, out of four times, the host that has just had its turn gets the next one too. So
+    /// between two steps of one host, another may do one step or all of them.
     goes_on_of_4: u64,
     last: usize,
     point: Option<Point>,

@@ -122,7 +122,7 @@ fn checkpoint(secrets: &Secrets, objects: &[&[u8]]) -> Vec<u8> {
     secrets.seal_checkpoint(&checkpoint).expect("a small one")
 }
 
-/// Ordinal of the first pack of entry 1.
+/// Place of the first pack of entry 1.
 pub const PLACE: u64 = 1 << 16;
 
 /// Writes all of `tests/vectors/v1`.
