@@ -253,6 +253,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Check(args) => commands::check::run(session, &args),
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
+        Command::AcceptFile(args) => commands::accept::files(session, &args),
         Command::Retire(args) => commands::retire::run(session, &args),
         Command::Tag { command } => commands::tag::run(session, &command),
         Command::Rewrite(args) => commands::rewrite::run(session, &args),

@@ -104,6 +104,13 @@ const EXAMPLES: &[(&str, Examples)] = &[
     ("settings", &[("keep dropped snapshots for a month", "icecore settings --undelete-days 30")]),
     ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
     (
+        "accept-file",
+        &[
+            ("list the files that have changed by themselves", "icecore accept-file"),
+            ("accept one", "icecore accept-file ~/Pictures/2024/IMG_0042.CR3"),
+        ],
+    ),
+    (
         "retire",
         &[("list all histories", "icecore retire"), ("end a history", "icecore retire old-laptop")],
     ),

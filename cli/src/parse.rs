@@ -176,6 +176,14 @@ pub fn percent(text: &str) -> Result<u8, String> {
     number.parse().map_err(|_| "a percentage looks like 10".to_owned())
 }
 
+/// Parses a share such as `1%` or `0.5%` into millionths; `0%` is none.
+pub fn share(text: &str) -> Result<u32, String> {
+    let percent = text.strip_suffix('%').and_then(|text| text.trim().parse::<f64>().ok());
+    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    let percent = percent.ok_or_else(|| "a share looks like 1%".to_owned())?;
+    Ok((percent * 10_000.0).round() as u32)
+}
+
 /// Parses `10%` or `2/7`.
 pub fn subset(text: &str) -> Result<Subset, String> {
     let wrong = || "a subset looks like 10% or 1/7".to_owned();

@@ -25,7 +25,7 @@ pub use night::{
 };
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
-pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
+pub use prune::{AcceptArgs, AcceptFileArgs, PruneArgs, RetireArgs, SettingsArgs};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -244,6 +244,10 @@ pub enum Command {
     Prune(PruneArgs),
     /// Accept a snapshot that was marked because many files are missing from it
     Accept(AcceptArgs),
+    /// Accept files whose content has changed by itself, which `snapshot --reread` finds
+    ///
+    /// Until then, the snapshot that has their earlier versions is never dropped by a policy.
+    AcceptFile(AcceptFileArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
     /// Add tags to snapshots, or remove them
@@ -386,6 +390,10 @@ pub struct SnapshotArgs {
     /// Read every file, whether it changed or not
     #[arg(long)]
     pub force: bool,
+    /// Read this share of the unmodified files again, such as 1%, those first that were not read for
+    /// the longest time, and warn of each whose content has changed by itself
+    #[arg(long, value_name = "PERCENT", value_parser = crate::parse::share)]
+    pub reread: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

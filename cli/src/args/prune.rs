@@ -1,5 +1,7 @@
 //! Options of `prune`, `accept` and `retire`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{KeepArgs, PickArgs};
@@ -82,6 +84,13 @@ pub struct AcceptArgs {
     pub snapshots: Vec<String>,
     #[command(flatten)]
     pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct AcceptFileArgs {
+    /// The files, by their paths on this computer [default: list them]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

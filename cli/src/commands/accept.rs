@@ -1,15 +1,18 @@
-//! `accept`: the owner takes a marked snapshot as it is.
+//! `accept`: the owner takes a marked snapshot as it is. `accept-file`: files that have changed by themselves.
+
+use std::path::{Path, PathBuf};
 
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::prune::accept;
-use icecore_engine::repo::SnapshotRow;
+use icecore_engine::ops::rot::{Rotted, rotted};
+use icecore_engine::repo::{SnapshotRow, TreeReader};
 use serde_json::json;
 
 use super::pick::resolve;
-use crate::args::AcceptArgs;
+use crate::args::{AcceptArgs, AcceptFileArgs};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{agree, count, local, now};
+use crate::units::{agree, count, local, now, show};
 
 pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
     // A host that makes the nightly snapshots must not decide that they are whole.
@@ -63,4 +66,103 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
         }
     }
     Ok(code::DONE)
+}
+
+/// Lists the files that have changed by themselves, or accepts the snapshots all of whose such files are named.
+pub fn files(session: &Session, args: &AcceptFileArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let all = rotted(&repository, &TreeReader::new(&repository)?)?;
+    if args.paths.is_empty() {
+        return list(session, &all);
+    }
+    let named = named(&args.paths, &all)?;
+    let (mut accepted, mut left) = (Vec::new(), Vec::new());
+    for Rotted { entry, files, .. } in &all {
+        let is_named = |file: &&PathBuf| named.contains(file);
+        if !files.iter().any(|file| named.contains(&file)) {
+            continue;
+        }
+        let others: Vec<&PathBuf> = files.iter().filter(|file| !is_named(file)).collect();
+        match others.is_empty() {
+            true => accepted.extend(accept(&repository, &entry.id, now())?),
+            false => left.extend(others),
+        }
+    }
+    if session.report.json {
+        let ids: Vec<String> = accepted.iter().map(ToString::to_string).collect();
+        let fields =
+            json!({ "snapshots_accepted": ids.len(), "snapshot_ids": ids, "files": left.len() });
+        session.report.object("summary", fields);
+    }
+    for id in &accepted {
+        session.report.line(&format!("snapshot {} accepted", id.short()));
+    }
+    if left.is_empty() {
+        return Ok(code::DONE);
+    }
+    let files: Vec<String> = left.iter().map(|file| absolute(file)).collect();
+    Err(Failure::usage(
+        format!("the same snapshot has other files that changed: {}", files.join(", ")),
+        "a snapshot is accepted as a whole: compare these files too (icecore history PATH), and name all of them",
+    ))
+}
+
+/// Finds the files that paths of this computer mean.
+fn named<'r>(paths: &[PathBuf], all: &'r [Rotted]) -> Result<Vec<&'r PathBuf>, Failure> {
+    let mut named = Vec::new();
+    for path in paths {
+        let real = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let real = real.canonicalize().unwrap_or(real);
+        let real = real.strip_prefix("/").unwrap_or(&real);
+        let before = named.len();
+        named.extend(all.iter().flat_map(|rotted| &rotted.files).filter(|file| **file == real));
+        if named.len() == before {
+            return Err(Failure::usage(
+                format!("{} has not changed by itself, or it is accepted", show(path)),
+                "`icecore accept-file` without a path lists the files that have",
+            ));
+        }
+    }
+    Ok(named)
+}
+
+fn list(session: &Session, all: &[Rotted]) -> Result<u8, Failure> {
+    let report = &session.report;
+    for Rotted { entry, before, files } in all {
+        let (id, before) = (entry.id.short(), before.as_ref().map(|before| before.id.short()));
+        for file in files {
+            if report.json {
+                let fields = json!({ "path": absolute(file), "snapshot_id": entry.id.to_string(), "before": before });
+                report.object("file", fields);
+            } else {
+                report.entry(&absolute(file));
+            }
+        }
+        if report.json {
+            continue;
+        }
+        match before {
+            Some(before) => report.note(&format!(
+                "{} changed without a new time before snapshot {id} of {}; snapshot {before} has what was there before",
+                count(files.len(), "file"),
+                local(entry.time)
+            )),
+            None => report.note(&format!(
+                "the snapshot before {id} was dropped, so its files cannot be compared: icecore accept {id}"
+            )),
+        }
+    }
+    if report.json {
+        let files: usize = all.iter().map(|rotted| rotted.files.len()).sum();
+        let none: [String; 0] = [];
+        let fields = json!({ "snapshots_accepted": 0, "snapshot_ids": none, "files": files });
+        report.object("summary", fields);
+    } else if all.is_empty() {
+        report.line("no file has changed by itself");
+    }
+    Ok(code::DONE)
+}
+
+fn absolute(file: &Path) -> String {
+    show(&Path::new("/").join(file))
 }

@@ -167,6 +167,7 @@ impl Records<'_> {
 fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
     let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {
+        _ if dated.row.is_rotted() => Some("rotted"),
         _ if dated.row.is_marked() || shrunk.contains(&entry.id) && !accepted => Some("shrunk"),
         Clock::Future => Some("future"),
         _ => None,

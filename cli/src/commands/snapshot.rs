@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use icecore_engine::files::{ExcludeOptions, Ignore};
-use icecore_engine::ops::snapshot::{
-    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, Totals, snapshot,
-};
+use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, Totals, snapshot};
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
+use super::doubts::{emptied, warn};
 use super::sources::{base, real_paths};
 use super::{begins, init, requests_json, spent, spent_text};
 use crate::answers::without_waiting;
@@ -20,7 +19,7 @@ use crate::moved;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{agree, count, dollars, files_or_folders, local, now, show as show_path, size};
+use crate::units::{agree, count, dollars, files_or_folders, now, show as show_path, size};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -81,6 +80,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
         || summary.doubts.is_incomplete()
+        || summary.doubts.has_rotted()
         || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
 }
@@ -198,6 +198,7 @@ fn options(
             one_file_system: args.one_file_system || session.profile.one_file_system,
         },
         force: args.force,
+        reread: args.reread.unwrap_or(0),
         ignore: Ignore {
             inode: args.ignore_inode || session.profile.ignore_inode,
             ctime: args.ignore_ctime || session.profile.ignore_ctime,
@@ -206,67 +207,6 @@ fn options(
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         skip: vec![session.cache()],
     })
-}
-
-/// Returns what had files and has none, or few, although no pattern leaves them out.
-fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
-    doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
-}
-
-/// Warns of what a snapshot may lack, also when nothing else is printed.
-fn warn(session: &Session, summary: &SnapshotSummary) {
-    let Doubts { mark, left_out, clock, .. } = &summary.doubts;
-    let report = &session.report;
-    for Emptied { path, before, now } in emptied(&summary.doubts) {
-        let has = if *now == 0 { "none".to_owned() } else { format!("only {now}") };
-        let message =
-            format!("it had {} and has {has} now: is its disk mounted?", count(*before, "file"));
-        report.problem(&show_path(path), &message);
-    }
-    for path in left_out {
-        report.problem(&show_path(path), "the patterns leave out everything in it");
-    }
-    let id = summary.id.map(|id| id.short());
-    let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
-    if let Some(Mark { last, files, left, changed, other_sources }) = mark {
-        let how = match *changed {
-            true if (*left, *files) == (0, 1) => "has other content".to_owned(),
-            true => format!("{} the same content", agree(*left, "has", "have")),
-            false if (*left, *files) == (0, 1) => "is not in it".to_owned(),
-            false => format!("{} in it", agree(*left, "is", "are")),
-        };
-        let some = match (*left, *files) {
-            (0, 1) => "the only file".to_owned(),
-            (0, _) => format!("none of the {files} files"),
-            _ => format!("only {left} of the {}", count(*files, "file")),
-        };
-        let accept = id.map_or("SNAP".to_owned(), |id| id);
-        let advice = match other_sources {
-            true => {
-                "It was taken of other folders: use a separate --history for each set of folders. If the folders are right"
-            }
-            false => "If all is well",
-        };
-        report.problem(
-            &name,
-            &format!(
-                "{some} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
-                last.id.short(),
-                local(last.time),
-            ),
-        );
-    }
-    if let Some(before) = clock {
-        report.problem(
-            &name,
-            &format!(
-                "the clock of this host says {}, but the snapshot before it, {}, was taken {}: one of the two times is wrong",
-                local(now()),
-                before.id.short(),
-                local(before.time)
-            ),
-        );
-    }
 }
 
 fn show(
@@ -321,6 +261,8 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "files_changed": totals.files_changed,
         "files_unmodified": totals.files_unmodified,
         "files_failed": totals.files_failed,
+        "files_rotted": totals.files_rotted,
+        "snapshots_rotted": summary.doubts.rotted_before.len(),
         "bytes_processed": totals.bytes_processed,
         "bytes_added": totals.bytes_added,
         "bytes_stored": totals.bytes_stored,
@@ -329,7 +271,11 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "litter_left_out": totals.litter_left_out,
         "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
         "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
-        "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
+        "marked": match (&summary.doubts.mark, totals.files_rotted) {
+            (Some(_), _) => Some("shrunk"),
+            (None, 0) => None,
+            (None, _) => Some("rotted"),
+        },
         "mark": summary.doubts.mark.as_ref().map(|mark| json!({
             "files": mark.files, "left": mark.left, "changed": mark.changed,
         })),

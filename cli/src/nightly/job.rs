@@ -33,6 +33,9 @@ pub struct RunSettings {
     pub only_if_there: bool,
     /// Its steps give way to everything else.
     pub nice: bool,
+    /// The share of unmodified files that are read again.
+    #[serde(deserialize_with = "share")]
+    pub reread: String,
     pub retries: u32,
     #[serde(deserialize_with = "values::positive")]
     pub retry_after: Duration,
@@ -50,6 +53,7 @@ impl Default for RunSettings {
             only_on_mains: false,
             only_if_there: false,
             nice: false,
+            reread: "1%".to_owned(),
             retries: 3,
             retry_after: Duration::from_secs(600),
             max_cost_per_month: None,
@@ -209,6 +213,13 @@ fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, 
         let parsed = TimeOfDay::strptime("%H:%M", text);
         parsed.map_err(|_| "a time of day looks like 02:30".to_owned())
     })
+}
+
+/// Reads a share as `snapshot --reread` does.
+fn share<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    parse::share(&text).map_err(serde::de::Error::custom)?;
+    Ok(text)
 }
 
 /// Reads a share as `check --read-data-subset` does.

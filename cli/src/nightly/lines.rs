@@ -73,6 +73,9 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
         let read = number("files_new") + number("files_moved") + number("files_changed");
         files = format!("files: {read} read again, {} unmodified", number("files_unmodified"));
     }
+    if number("files_rotted") > 0 {
+        files.push_str(&format!(", {} changed without a new time", number("files_rotted")));
+    }
     if number("files_failed") > 0 {
         files.push_str(&format!(", {} failed", number("files_failed")));
     }

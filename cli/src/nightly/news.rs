@@ -79,6 +79,7 @@ struct Complaint<'a> {
     /// What has made the snapshot a marked one.
     mark: Option<&'a Value>,
     folders_emptied: u64,
+    files_rotted: u64,
 }
 
 /// Returns what a run complains of, to compare it with another one.
@@ -92,6 +93,7 @@ fn complaint(run: &Record) -> Complaint<'_> {
         files_failed: number("files_failed"),
         mark: of_snapshot("mark").filter(|mark| mark.is_object()),
         folders_emptied: number("folders_emptied"),
+        files_rotted: number("files_rotted"),
     }
 }
 
@@ -203,6 +205,17 @@ fn gone(run: &Record) -> Vec<String> {
             "{some} of the {} of the last full snapshot {how}, so this one is marked",
             count(files.unwrap_or(0), "file")
         ));
+    }
+    let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
+    let rotted = number("files_rotted");
+    if rotted > 0 {
+        let (files, has) = (count(rotted, "file"), agree(rotted, "has", "have"));
+        lines.push(format!("{files} {has} changed without a new time: is a disk failing?"));
+    } else if number("snapshots_rotted") > 0 {
+        lines.push(
+            "you have not accepted yet what changed without a new time: icecore accept-file"
+                .to_owned(),
+        );
     }
     let emptied = of_snapshot("folders_emptied").and_then(Value::as_u64).unwrap_or(0);
     if emptied > 0 {

@@ -276,7 +276,8 @@ impl Running<'_> {
         };
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
-        self.step(SNAPSHOT, Vec::new(), None)?;
+        let reread = profile.run.reread.clone();
+        self.step(SNAPSHOT, vec!["--reread".to_owned(), reread], None)?;
         if let Some(check) = check {
             self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
         }

@@ -74,6 +74,12 @@ pub const SETTINGS: &[Setting] = &[
         "skips a run while the archive cannot be reached",
     ),
     setting("run.nice", "true", "false", "runs when nothing else needs the processor or the disks"),
+    setting(
+        "run.reread",
+        "\"0.5%\"",
+        "1%",
+        "how many of the unmodified files are read again, to find a failing disk",
+    ),
     setting("run.retries", "5", "3", "how often a run begins again when the network failed"),
     setting("run.retry-after", "\"30m\"", "10m", "how long it waits before"),
     setting(

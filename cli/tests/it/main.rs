@@ -4,6 +4,7 @@
 
 mod asked;
 mod bad_input;
+mod bitrot;
 mod classes;
 mod completion;
 mod damage;

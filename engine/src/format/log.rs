@@ -184,7 +184,7 @@ pub struct SnapshotEntry {
     /// Name of its history, at most [`HISTORY_BYTES_MAX`] bytes, if it has one.
     #[n(9)]
     pub history: Option<String>,
-    /// Why its writer marked it: [`SHRUNK`], or a reason that this program does not know (spec section 4.3).
+    /// Why its writer marked it: [`SHRUNK`], [`ROTTED`], or a reason that this program does not know (spec section 4.3).
     #[n(10)]
     pub marked: Option<u64>,
     /// File counts of its sources, ascending by key (spec section 4.3).
@@ -194,6 +194,8 @@ pub struct SnapshotEntry {
 
 /// Value of [`SnapshotEntry::marked`]: it has too little of the last full snapshot (spec section 4.3).
 pub const SHRUNK: u64 = 1;
+/// Value of [`SnapshotEntry::marked`]: files in it have changed by themselves (spec section 4.3).
+pub const ROTTED: u64 = 2;
 
 /// File counts of one source of a snapshot (spec section 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]

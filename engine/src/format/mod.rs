@@ -36,7 +36,7 @@ pub use id::{
 pub use job::{JobHeader, JobRecord};
 pub use key_slot::{KdfCost, KeySlot};
 pub use log::{
-    HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, Replaced, SHRUNK,
+    HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, ROTTED, Replaced, SHRUNK,
     SnapshotEntry, SourceCount, Tagged, validate_history,
 };
 pub use ordinals::Ordinals;

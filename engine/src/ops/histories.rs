@@ -274,7 +274,7 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// Returns the newest snapshot of a history that is not marked, has no time in the future, and was written by the given
+/// Returns the newest snapshot of a history that lacks nothing, has no time in the future, and was written by the given
 /// writer, if any. Whether a snapshot is overdue is judged by this one.
 pub fn newest_whole<'a>(
     dated: &'a [Dated],
@@ -283,7 +283,7 @@ pub fn newest_whole<'a>(
 ) -> Option<&'a Dated> {
     let counts = |dated: &&Dated| {
         dated.row.entry.history.as_deref() == Some(history)
-            && !dated.row.is_marked()
+            && (!dated.row.is_marked() || dated.row.is_rotted())
             && dated.clock != Clock::Future
             && writer.is_none_or(|writer| dated.row.writer == writer)
     };

@@ -18,6 +18,7 @@ mod probe;
 pub mod prune;
 pub mod restore;
 pub mod rewrite;
+pub mod rot;
 pub mod snapshot;
 pub mod stats;
 pub mod tags;

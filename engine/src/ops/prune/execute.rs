@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
 use crate::ops::histories::HistoryId;
 use crate::progress::{Problem, Progress, Unit};
-use crate::repo::{PackState, Repository};
+use crate::repo::{PackState, Repository, SnapshotRow};
 use crate::store::StoreErrorKind;
 
 /// The result of a prune.
@@ -252,8 +252,9 @@ pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Resu
     Ok(is_other)
 }
 
-/// Accepts a marked snapshot as full, and with it the earlier marked ones of its history. Returns
-/// those that were not accepted before.
+/// Accepts a marked snapshot as full, and with it the earlier ones of its history that lack files. Those in which files
+/// have changed by themselves keep their mark, because it protects the good versions. Returns the snapshots that were not
+/// accepted before.
 pub fn accept(
     repository: &Repository,
     id: &SnapshotId,
@@ -266,8 +267,10 @@ pub fn accept(
             return Err(Error::NoSnapshot { name: id.short() });
         };
         let history = HistoryId::of(&rows[at].entry);
-        let before =
-            rows[..at].iter().filter(|row| row.is_marked() && HistoryId::of(&row.entry) == history);
+        let is_before = |row: &&SnapshotRow| {
+            row.is_marked() && !row.is_rotted() && HistoryId::of(&row.entry) == history
+        };
+        let before = rows[..at].iter().filter(is_before);
         // An unmarked snapshot may be named too, because a prune may have found by its trees that
         // it has shrunk.
         let this = rows[at..=at].iter().filter(|row| !row.accepted);

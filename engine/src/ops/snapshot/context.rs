@@ -11,6 +11,7 @@ use super::last::{Last, Saved};
 use super::mounts::Mounts;
 use super::options::SnapshotOptions;
 use super::pending::lock;
+use super::reread::Reread;
 use super::roots::{self, Roots};
 use super::stat_cache::now;
 use super::totals::{SourceTotals, Totals};
@@ -29,6 +30,10 @@ pub(super) const GONE: &[u8] = b"gone";
 /// … and a folder above given paths.
 pub(super) const GIVEN: &[u8] = b"given";
 
+/// What is said of a file whose content has changed, although its size and its times have not.
+const ROTTED_TEXT: &str =
+    "its content has changed, but its size and its times have not: the disk may be failing";
+
 /// What all stages of one attempt share.
 pub(super) struct Context<'a> {
     pub repository: &'a Repository,
@@ -43,6 +48,7 @@ pub(super) struct Context<'a> {
     /// The last full snapshot, with which the new one is compared.
     pub last: Option<Last>,
     pub saved: Saved,
+    pub reread: Reread,
     pub mounts: Mounts,
     pub dedup: Dedup,
     pub progress: &'a dyn Progress,
@@ -76,6 +82,7 @@ impl<'a> Context<'a> {
             started: now(),
             last: Last::find(repository, options, &roots.paths)?,
             saved: Saved::find(repository)?,
+            reread: Reread::find(repository, options, &roots.paths)?,
             mounts: Mounts::load(repository, options, &roots.paths)?,
             dedup: Dedup::new(&repository.catalog)?,
             roots,
@@ -107,6 +114,12 @@ impl<'a> Context<'a> {
     pub fn failed_file(&self, path: &Path, message: String) {
         self.count(|totals| totals.files_failed += 1);
         self.problem(path, message);
+    }
+
+    /// Names a file whose content has changed, although its size and its times have not.
+    pub fn rotted_file(&self, path: &Path) {
+        self.count(|totals| totals.files_rotted += 1);
+        self.problem(path, ROTTED_TEXT.to_owned());
     }
 
     /// Counts names that are left out as litter.

@@ -29,6 +29,7 @@ mod pipeline;
 mod prepare;
 mod publish;
 mod read;
+mod reread;
 mod roots;
 mod shrink;
 mod stat_cache;
@@ -121,7 +122,10 @@ pub fn snapshot(
         }
         let doubts = context.doubts()?;
         match publish(&context, &root, &doubts)? {
-            Some(id) => break (Some(id), context.totals(), doubts),
+            Some(id) => {
+                context.reread.remember(repository)?;
+                break (Some(id), context.totals(), doubts);
+            }
             None if attempt < REBASES_MAX => {
                 info!(attempt, "a prune deleted packs that this snapshot needs: looking again");
                 progress.stage("looking again");

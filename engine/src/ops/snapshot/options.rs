@@ -23,6 +23,10 @@ pub struct SnapshotOptions {
     pub exclude: ExcludeOptions,
     /// Read every file, even if it is unchanged.
     pub force: bool,
+    /// How many of the unmodified files are read nevertheless, in millionths, beginning with those that have not been
+    /// read for the longest time. If the content of such a file has changed, the disk has changed it (spec section 4.3,
+    /// key 10).
+    pub reread: u32,
     /// Fields of `stat` to ignore when deciding whether a file has changed.
     pub ignore: Ignore,
     /// Read and count, but store nothing.

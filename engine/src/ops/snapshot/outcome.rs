@@ -5,7 +5,9 @@ use std::io;
 use super::context::Context;
 use super::database::ReadFile;
 use super::jobs::{FileContent, FileJob, Outcome};
+use super::stat_cache::is_same;
 use crate::error::Error;
+use crate::files::Ignore;
 use crate::files::source::{self, Xattrs};
 use crate::format::{ChunkId, tree};
 use crate::repo::catalog::{CachedFile, Catalog};
@@ -45,6 +47,9 @@ impl Outcomes {
             return Ok(None);
         }
         let outcome = self.of_file(context, job, read, chunks)?;
+        if outcome.as_ref().is_some_and(|content| is_rotted(job, content)) {
+            context.rotted_file(&job.path);
+        }
         if job.beside.is_none() {
             self.main = Main::of(outcome.as_ref());
         }
@@ -162,6 +167,19 @@ impl Main {
             _ => Main::File,
         }
     }
+}
+
+/// Returns whether a file has another content than when it was read last, although its size and all its times are the
+/// same: every program that changes a file changes its ctime. Its inode does not count: some servers number files differently each time. Databases are stored as copies, which may differ.
+fn is_rotted(job: &FileJob, content: &FileContent) -> bool {
+    let is_plain = content.mark.is_none() && content.database.is_none() && content.trusted;
+    job.older.as_ref().is_some_and(|older| {
+        let was_plain = older.mark.is_none() && older.database.is_none();
+        is_plain
+            && was_plain
+            && is_same(older, &content.stat, Ignore { inode: true, ctime: false })
+            && older.chunks != content.chunks
+    })
 }
 
 fn content(read: ReadFile, chunks: &[ChunkId]) -> FileContent {

@@ -7,7 +7,7 @@ use super::shrink::Doubts;
 use super::totals::Totals;
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
-use crate::format::{ChunkId, LogEntry, PackRecord, SHRUNK, SnapshotEntry, SnapshotId, Time, tree};
+use crate::format::{ChunkId, LogEntry, PackRecord, SnapshotEntry, SnapshotId, Time, tree};
 use crate::repo::catalog::Catalog;
 use crate::repo::{PackRowId, PackState, Repository};
 use crate::store::Requests;
@@ -57,7 +57,7 @@ pub(super) fn publish(
             packs: catalog.ordinals(needed, &packs)?,
             paths_key: context.repository.secrets.paths_key(&context.roots.paths),
             history: context.options.history.clone(),
-            marked: doubts.mark.as_ref().map(|_| SHRUNK),
+            marked: doubts.marked(),
             sources: Some(context.source_counts()),
         };
         Ok(Some(LogEntry {

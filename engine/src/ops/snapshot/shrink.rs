@@ -14,7 +14,7 @@ use super::mounts::MissingMount;
 use super::totals::SourceTotals;
 use crate::error::Error;
 use crate::files::Found;
-use crate::format::{EntryKind, PathsKey, SnapshotEntry, SourceCount};
+use crate::format::{EntryKind, PathsKey, ROTTED, SHRUNK, SnapshotEntry, SourceCount};
 use crate::repo::SnapshotRow;
 use crate::repo::catalog::{CachedFolder, Catalog};
 
@@ -58,12 +58,27 @@ pub struct Doubts {
     pub left_out: Vec<PathBuf>,
     /// The previous snapshot, if its time is much later than that of this one.
     pub clock: Option<SnapshotEntry>,
+    /// Files of this snapshot that have changed by themselves ([`Totals::files_rotted`](super::Totals::files_rotted)).
+    pub rotted: u64,
+    /// Earlier snapshots of the history that are marked because of such files and not accepted.
+    pub rotted_before: Vec<SnapshotEntry>,
 }
 
 impl Doubts {
     /// Returns whether the snapshot may lack files that it should contain.
     pub fn is_incomplete(&self) -> bool {
         self.mark.is_some() || !self.emptied.is_empty() || !self.left_out.is_empty()
+    }
+
+    /// Returns whether files have changed by themselves, now or before, and the owner has not accepted it.
+    pub fn has_rotted(&self) -> bool {
+        self.rotted > 0 || !self.rotted_before.is_empty()
+    }
+
+    /// Returns why the snapshot is to be marked (spec section 4.3, key 10).
+    pub(super) fn marked(&self) -> Option<u64> {
+        let rotted = (self.rotted > 0).then_some(ROTTED);
+        self.mark.as_ref().map(|_| SHRUNK).or(rotted)
     }
 }
 
@@ -147,7 +162,12 @@ impl Context<'_> {
         let keys = keys.map(|path| self.repository.secrets.paths_key(std::slice::from_ref(path)));
         let now: Vec<_> = keys.zip(self.totals().sources).collect();
         let path = |at: usize| PathBuf::from(OsStr::from_bytes(&self.roots.paths[at]));
-        let mut doubts = Doubts { clock: self.clock()?, ..Doubts::default() };
+        let mut doubts = Doubts {
+            clock: self.clock()?,
+            rotted: self.totals().files_rotted,
+            rotted_before: self.rotted_before()?,
+            ..Doubts::default()
+        };
         for (at, (_, totals)) in now.iter().enumerate() {
             if totals.left_out_whole || (totals.left_out && totals.files == 0) {
                 doubts.left_out.push(path(at));
@@ -215,6 +235,17 @@ impl Context<'_> {
             }
         }
         Ok(lost)
+    }
+
+    /// Returns the snapshots of the history that are marked because files had changed by themselves.
+    fn rotted_before(&self) -> Result<Vec<SnapshotEntry>, Error> {
+        let key = self.options.history_key(self.repository, &self.roots.paths);
+        let rows = self.repository.catalog.snapshots()?.into_iter();
+        let is_ours = |row: &SnapshotRow| {
+            row.entry.host == self.options.host && row.entry.history_key() == key
+        };
+        let rotted = rows.filter(|row| is_ours(row) && row.is_rotted());
+        Ok(rotted.map(|row| row.entry).collect())
     }
 
     /// Returns the previous snapshot, if its time is much later than that of this one.

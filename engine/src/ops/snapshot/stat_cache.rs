@@ -12,6 +12,8 @@ const AHEAD_SECONDS: i64 = 24 * 3600;
 
 /// Files of earlier runs that a folder may still contain.
 pub(super) struct Older {
+    /// The key of the folder that contains the files now.
+    pub folder: i64,
     /// Whether the files were in this folder. Otherwise they were in folders with the same inode, one of which may have
     /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and is not an
     /// older version otherwise.

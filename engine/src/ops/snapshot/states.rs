@@ -136,7 +136,7 @@ impl Walk<'_> {
     ) -> Result<Option<KnownFile>, Error> {
         let key = self.context.name_key(&found.name);
         for file in older.lists.iter().filter_map(|files| find(files, &key)) {
-            if let Some(packs) = self.packs_if_same(file, found, older.is_here, place)? {
+            if let Some(packs) = self.packs_if_same(file, found, older, place)? {
                 return Ok(Some((Box::new(file.clone()), packs)));
             }
         }
@@ -149,11 +149,16 @@ impl Walk<'_> {
         &self,
         file: &CachedFile,
         found: &Found,
-        is_here: bool,
+        older: &Older,
         place: PlaceOf,
     ) -> Result<Option<BTreeSet<PackRowId>>, Error> {
-        let ignore = if is_here { self.context.options.ignore } else { Ignore::default() };
+        let ignore = if older.is_here { self.context.options.ignore } else { Ignore::default() };
         if self.context.options.force || !is_same(file, &found.stat, ignore) {
+            return Ok(None);
+        }
+        // A catalog that was stored by online backup is not compared with what the disk has.
+        let reread = &self.context.reread;
+        if file.database.is_none() && reread.has(older.folder, &file.name_key) {
             return Ok(None);
         }
         if let Some(database) = &file.database {

@@ -149,7 +149,8 @@ impl Walk<'_> {
         let key = self.context.folder_key(GIVEN, &absolute(&node.path));
         let given: BTreeMap<Vec<u8>, PathBuf> =
             node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
-        let older = Older { is_here: true, lists: vec![self.view.folder_files(key)?] };
+        let lists = vec![self.view.folder_files(key)?];
+        let older = Older { folder: key, is_here: true, lists };
         let sources: BTreeMap<&[u8], usize> =
             node.children.iter().map(|(name, child)| (&name[..], child.source)).collect();
         let place = |found: &Found| (given[&found.name].clone(), sources[&found.name[..]]);
@@ -224,7 +225,11 @@ impl Walk<'_> {
         let signature = self.signature(disk, found.iter().chain(&journals));
         let mut gone = None;
         let files = match self.view.folder(key)? {
-            Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
+            Some(folder)
+                if row.is_some()
+                    && self.is_unchanged(&folder, &signature)?
+                    && !self.is_any_reread(key, &found) =>
+            {
                 self.context.count_unchanged(&self.view, *source, (key, &folder), &found)?;
                 Files::Unchanged(folder)
             }
@@ -239,7 +244,7 @@ impl Walk<'_> {
                     }
                     None => self.view.files_by_inode(stat.inode)?,
                 };
-                let older = Older { is_here, lists };
+                let older = Older { folder: key, is_here, lists };
                 Files::Read(self.states(&older, &found, &|found| (found.path_in(path), *source))?)
             }
         };
@@ -311,6 +316,16 @@ impl Walk<'_> {
             found.stat.feed(&mut hasher, self.context.options.ignore);
         }
         *hasher.finalize().as_bytes()
+    }
+
+    /// Returns whether a file of a folder is to be read again, modified or not.
+    fn is_any_reread(&self, key: i64, found: &[Found]) -> bool {
+        let reread = &self.context.reread;
+        let is_reread = |found: &Found| {
+            found.stat.kind == EntryKind::File
+                && reread.has(key, &self.context.name_key(&found.name))
+        };
+        !reread.is_empty() && found.iter().any(is_reread)
     }
 
     fn is_unchanged(&mut self, folder: &CachedFolder, signature: &[u8; 32]) -> Result<bool, Error> {

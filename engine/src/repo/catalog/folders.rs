@@ -213,6 +213,22 @@ impl Catalog {
     }
 }
 
+/// Where the last run of a history stopped reading unmodified files again.
+impl Catalog {
+    /// Returns the place on the ring of files; 0 if no run has read any.
+    pub fn reread_from(&self, history: &[u8; 16]) -> Result<u64, Error> {
+        self.wrap(schema::get_count(&self.lock(), &reread_key(history)))
+    }
+
+    pub fn set_reread_from(&self, history: &[u8; 16], place: u64) -> Result<(), Error> {
+        self.wrap(schema::set_meta(&self.lock(), &reread_key(history), &place.to_le_bytes()))
+    }
+}
+
+fn reread_key(history: &[u8; 16]) -> String {
+    format!("reread {:032x}", u128::from_be_bytes(*history))
+}
+
 fn decode_files(blob: &[u8]) -> rusqlite::Result<Vec<CachedFile>> {
     minicbor::decode(blob).map_err(|error| schema::bad(&error))
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::{Catalog, Standing, schema};
 use crate::error::Error;
 use crate::format::{
-    LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
+    LogEntry, Ordinals, PackRange, ROTTED, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
 };
 
 /// What a comparison of the trees of a snapshot with those before has found: it is no smaller, …
@@ -30,10 +30,15 @@ pub struct SnapshotRow {
 }
 
 impl SnapshotRow {
-    /// Returns whether it is marked because many files are missing, and the owner has not accepted
-    /// it.
+    /// Returns whether it is marked, because many files are missing or because some have changed by themselves, and the
+    /// owner has not accepted it.
     pub fn is_marked(&self) -> bool {
         self.entry.marked.is_some() && !self.accepted
+    }
+
+    /// Returns whether it is marked because files in it have changed by themselves. It lacks nothing else.
+    pub fn is_rotted(&self) -> bool {
+        self.is_marked() && self.entry.marked == Some(ROTTED)
     }
 }
 

@@ -1,0 +1,88 @@
+//! What the owner must know about a snapshot that was taken: what it lacks, what has changed by itself, which clock is wrong.
+
+use icecore_engine::ops::snapshot::{Doubts, Emptied, Mark, SnapshotSummary};
+
+use crate::report::Report;
+use crate::session::Session;
+use crate::units::{agree, count, local, now, show as show_path};
+
+/// Returns what had files and has none, or few, although no pattern leaves them out.
+pub fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
+    doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
+}
+
+/// Warns of what a snapshot may lack, also when nothing else is printed.
+pub fn warn(session: &Session, summary: &SnapshotSummary) {
+    let Doubts { mark, left_out, clock, .. } = &summary.doubts;
+    let report = &session.report;
+    for Emptied { path, before, now } in emptied(&summary.doubts) {
+        let has = if *now == 0 { "none".to_owned() } else { format!("only {now}") };
+        let message =
+            format!("it had {} and has {has} now: is its disk mounted?", count(*before, "file"));
+        report.problem(&show_path(path), &message);
+    }
+    for path in left_out {
+        report.problem(&show_path(path), "the patterns leave out everything in it");
+    }
+    let id = summary.id.map(|id| id.short());
+    let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
+    if let Some(Mark { last, files, left, changed, other_sources }) = mark {
+        let how = match *changed {
+            true if (*left, *files) == (0, 1) => "has other content".to_owned(),
+            true => format!("{} the same content", agree(*left, "has", "have")),
+            false if (*left, *files) == (0, 1) => "is not in it".to_owned(),
+            false => format!("{} in it", agree(*left, "is", "are")),
+        };
+        let some = match (*left, *files) {
+            (0, 1) => "the only file".to_owned(),
+            (0, _) => format!("none of the {files} files"),
+            _ => format!("only {left} of the {}", count(*files, "file")),
+        };
+        let accept = id.map_or("SNAP".to_owned(), |id| id);
+        let advice = match other_sources {
+            true => {
+                "It was taken of other folders: use a separate --history for each set of folders. If the folders are right"
+            }
+            false => "If all is well",
+        };
+        report.problem(
+            &name,
+            &format!(
+                "{some} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                last.id.short(),
+                local(last.time),
+            ),
+        );
+    }
+    warn_of_rot(report, &name, &summary.doubts);
+    if let Some(before) = clock {
+        report.problem(
+            &name,
+            &format!(
+                "the clock of this host says {}, but the snapshot before it, {}, was taken {}: one of the two times is wrong",
+                local(now()),
+                before.id.short(),
+                local(before.time)
+            ),
+        );
+    }
+}
+
+/// Warns of files that have changed by themselves, until the owner has accepted them.
+fn warn_of_rot(report: &Report, name: &str, doubts: &Doubts) {
+    if doubts.rotted > 0 {
+        let (files, has) = (count(doubts.rotted, "file"), agree(doubts.rotted, "has", "have"));
+        report.problem(
+            name,
+            &format!(
+                "{files} {has} changed without a new time: no program does that, but a failing disk or cable does. The new content is stored, and the snapshot before keeps the earlier one until you accept the change. Compare them (icecore history PATH), and then: icecore accept-file"
+            ),
+        );
+    }
+    for entry in &doubts.rotted_before {
+        report.problem(
+            &format!("snapshot {} ({})", entry.id.short(), local(entry.time)),
+            "it has files that changed without a new time, and you have not accepted them yet: icecore accept-file",
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! A disk that changes a photo by itself: `snapshot --reread` finds it, names it, keeps the good version, and
+//! `accept-file` ends that.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use crate::runs;
+use crate::support::{Host, write};
+
+const GOOD: &[u8] = b"a photo as the camera wrote it";
+/// A photo of which the snapshot keeps the good version.
+const PHOTO: &str = "photos/2024/b.cr3";
+
+/// A host with photos that were stored some seconds after they were taken, as all photos are.
+fn host() -> Host {
+    let host = Host::new();
+    for photo in 0..20 {
+        write(&host.path(&format!("photos/2024/{photo}.cr3")), format!("photo {photo}"));
+    }
+    write(&host.path(PHOTO), GOOD);
+    std::thread::sleep(Duration::from_millis(1100));
+    host.run("snapshot --init photos").ok();
+    host
+}
+
+/// Changes a byte of a file. A test cannot set a ctime back, so what the catalog remembers of it is set forward.
+fn rot(host: &Host, path: &str) {
+    let path = host.path(path);
+    let before = fs::metadata(&path).expect("a file");
+    let mut bytes = fs::read(&path).expect("a file");
+    bytes[3] ^= 0x40;
+    fs::write(&path, bytes).expect("a change");
+    let file = File::options().write(true).open(&path).expect("a file");
+    file.set_modified(before.modified().expect("a time")).expect("the old time");
+    let after = fs::metadata(&path).expect("a file");
+    assert_ne!((before.ctime(), before.ctime_nsec()), (after.ctime(), after.ctime_nsec()));
+    let (from, to) = (ctime(&before), ctime(&after));
+    let catalog = Connection::open(catalog(&host.path("cache"))).expect("a catalog");
+    let mut rows: Vec<(i64, Vec<u8>)> = Vec::new();
+    {
+        let mut query = catalog.prepare("SELECT key, detail FROM folders").expect("a table");
+        let found = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.extend(found.map(|row| row.expect("a row")));
+    }
+    let mut changed = 0;
+    for (key, detail) in rows {
+        let Some(at) = detail.windows(from.len()).position(|part| part == from) else { continue };
+        let detail = [&detail[..at], &to, &detail[at + from.len()..]].concat();
+        let sql = "UPDATE folders SET detail = ? WHERE key = ?";
+        changed += catalog.execute(sql, params![detail, key]).expect("an update");
+    }
+    assert!(changed > 0, "the catalog remembers the file");
+    // A disk does this long after the file was written.
+    std::thread::sleep(Duration::from_millis(1100));
+}
+
+/// A ctime as the catalog has it.
+fn ctime(stat: &fs::Metadata) -> Vec<u8> {
+    let number = |value: i64| {
+        let value = u32::try_from(value).expect("a time of this century");
+        match value {
+            0..0x1_0000 => panic!("times of this machine have no nanoseconds"),
+            _ => [&[0x1a][..], &value.to_be_bytes()].concat(),
+        }
+    };
+    [number(stat.ctime()), number(stat.ctime_nsec())].concat()
+}
+
+fn catalog(folder: &Path) -> PathBuf {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "db" || end == "sqlite") {
+                found.push(path);
+            }
+        }
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
+    let mut host = host();
+    let good =
+        host.run("--json snapshots").ok().json()[0]["id"].as_str().expect("an id")[..8].to_owned();
+    rot(&host, PHOTO);
+    // Nothing is read again, nothing is found.
+    let quiet = host.run("--json snapshot photos").ok().summary();
+    assert_eq!(
+        (&quiet["files_rotted"], &quiet["files_changed"]),
+        (&0.into(), &0.into()),
+        "{quiet}"
+    );
+    let ran = host.run("snapshot photos --reread 100%").exits(3);
+    for part in [
+        "b.cr3: its content has changed, but its size and its times have not",
+        "1 file has changed without a new time",
+        "icecore accept-file",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
+    }
+    assert!(ran.stdout.contains("1 changed, 20 unmodified"), "{ran:#?}");
+    // The new content is stored.
+    let bad = fs::read(host.path(PHOTO)).expect("a file");
+    host.export_identity();
+    host.run("restore latest:photos -t new").ok();
+    assert_eq!(fs::read(host.path("new/2024/b.cr3")).expect("a file"), bad);
+    // Each night says it again, until it is accepted.
+    let again = host.run("snapshot photos --reread 100%").exits(3);
+    assert!(again.stderr.contains("you have not accepted them yet"), "{again:#?}");
+    let shown = host.run("snapshots").ok();
+    assert_eq!(shown.stdout.matches("rotted").count(), 1, "{shown:#?}");
+    // No policy drops the good version; a policy without it would.
+    host.run("prune --now --keep-last 1").ok();
+    let listed = host.run("accept-file").ok();
+    assert!(listed.stdout.contains("photos/2024/b.cr3"), "{listed:#?}");
+    let json = host.run("--json accept-file").ok().json();
+    let fields: Vec<&String> = json[0].as_object().expect("an object").keys().collect();
+    assert_eq!(fields, ["before", "message_type", "path", "snapshot_id"], "{json:?}");
+    let kept = host.run("snapshots").ok();
+    let last_good = kept.stdout.lines().filter(|line| !line.contains("rotted")).count();
+    assert!(last_good >= 2, "{kept:#?}");
+    let ids: Vec<String> = host
+        .run("--json snapshots")
+        .ok()
+        .json()
+        .iter()
+        .filter_map(|row| Some(row["id"].as_str()?.to_owned()))
+        .collect();
+    let has_good = ids.iter().any(|id| {
+        let out = format!("out-{}", &id[..8]);
+        host.run(&format!("restore {}:photos/2024/b.cr3 -t {out}", &id[..8])).ok();
+        fs::read(host.path(&format!("{out}/b.cr3"))).is_ok_and(|bytes| bytes == GOOD)
+    });
+    assert!(has_good, "{good}: {kept:#?}");
+    // Only what has changed by itself can be accepted.
+    host.run("accept-file photos/2024/1.cr3")
+        .fails(2, &["1.cr3 has not changed by itself", "lists the files"]);
+    host.run("accept-file photos/2024/b.cr3").ok();
+    assert!(host.run("accept-file").ok().stdout.contains("no file has changed by itself"));
+    host.run("snapshot photos --reread 100%").ok();
+    host.run("prune --now --keep-last 1").ok();
+    assert_eq!(host.run("--json snapshots").ok().json().len(), 2, "one, and the summary");
+}
+
+#[test]
+fn a_snapshot_is_accepted_as_a_whole() {
+    let mut host = host();
+    rot(&host, PHOTO);
+    rot(&host, "photos/2024/7.cr3");
+    host.run("snapshot photos --reread 100%").exits(3);
+    host.export_identity();
+    host.run(&format!("accept-file {PHOTO}"))
+        .fails(2, &["other files that changed", "7.cr3", "name all of them"]);
+    // Accepting a snapshot that lacks files does not accept what has changed by itself.
+    fs::remove_dir_all(host.path("photos/2024")).expect("photos are lost");
+    write(&host.path("photos/2024/1.cr3"), "photo 1");
+    host.run("snapshot photos").exits(3);
+    host.run("accept latest").ok();
+    let listed = host.run("accept-file").ok();
+    assert!(listed.stdout.contains("b.cr3") && listed.stdout.contains("7.cr3"), "{listed:#?}");
+}
+
+#[test]
+fn an_edit_is_no_bit_rot() {
+    let host = host();
+    // Edited in place, with the old time put back: its ctime says that a program did it.
+    let path = host.path(PHOTO);
+    let time = fs::metadata(&path).and_then(|stat| stat.modified()).expect("a time");
+    let mut bytes = GOOD.to_vec();
+    bytes[0] ^= 1;
+    fs::write(&path, bytes).expect("an edit");
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(time))
+        .expect("a time");
+    let done = host.run("--json snapshot photos --reread 100% --ignore-ctime").ok().summary();
+    assert_eq!(done["files_rotted"], 0, "{done}");
+    // A forced run reads everything, too, and would find it.
+    rot(&host, "photos/2024/3.cr3");
+    let done = host.run("--json snapshot photos --force").exits(3).summary();
+    assert_eq!(done["files_rotted"], 1, "{done}");
+}
+
+#[test]
+fn each_night_reads_its_share_and_finds_it_within_the_round() {
+    let host = runs::host("[run]\nreread = '25%'");
+    for photo in 0..40 {
+        write(&host.path(&format!("photos/2023/{photo}.cr3")), format!("photo {photo}"));
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    host.run("run").ok();
+    rot(&host, "photos/2023/17.cr3");
+    let mut found = Vec::new();
+    for night in 1..=4 {
+        runs::pass(&host, 24);
+        host.run("run");
+        let last = runs::records(&host).pop().expect("a run");
+        let step = &last["steps"][0]["summary"];
+        found.extend((step["files_rotted"] == 1).then_some(night));
+        assert_eq!(last["outcome"] == "warned", !found.is_empty(), "{last}");
+    }
+    assert_eq!(found.len(), 1, "once in a round: {found:?}");
+    host.run("status").ok();
+}
