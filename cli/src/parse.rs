@@ -176,7 +176,7 @@ pub fn percent(text: &str) -> Result<u8, String> {
     number.parse().map_err(|_| "a percentage looks like 10".to_owned())
 }
 
-/// Parses a share such as `1%` or `0.5%` into millionths; `0%` is none.
+/// Parses a share such as `1%` or `0.5%` into millionths; `0%` gives 0.
 pub fn share(text: &str) -> Result<u32, String> {
     let percent = text.strip_suffix('%').and_then(|text| text.trim().parse::<f64>().ok());
     let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));

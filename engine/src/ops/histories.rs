@@ -274,8 +274,8 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// Returns the newest snapshot of a history that lacks nothing, has no time in the future, and was written by the given
-/// writer, if any. Whether a snapshot is overdue is judged by this one.
+/// Returns the newest snapshot of a history that is not marked as incomplete, has no time in the future, and was
+/// written by the given writer, if any. Whether a snapshot is overdue is judged by this one.
 pub fn newest_whole<'a>(
     dated: &'a [Dated],
     history: &str,

@@ -30,7 +30,7 @@ pub(super) const GONE: &[u8] = b"gone";
 /// … and a folder above given paths.
 pub(super) const GIVEN: &[u8] = b"given";
 
-/// What is said of a file whose content has changed, although its size and its times have not.
+/// The warning for a file whose content has changed although its size and times have not.
 const ROTTED_TEXT: &str =
     "its content has changed, but its size and its times have not: the disk may be failing";
 
@@ -116,7 +116,7 @@ impl<'a> Context<'a> {
         self.problem(path, message);
     }
 
-    /// Names a file whose content has changed, although its size and its times have not.
+    /// Counts and reports a file whose content has changed although its size and times have not.
     pub fn rotted_file(&self, path: &Path) {
         self.count(|totals| totals.files_rotted += 1);
         self.problem(path, ROTTED_TEXT.to_owned());

@@ -169,8 +169,9 @@ impl Main {
     }
 }
 
-/// Returns whether a file has another content than when it was read last, although its size and all its times are the
-/// same: every program that changes a file changes its ctime. Its inode does not count: some servers number files differently each time. Databases are stored as copies, which may differ.
+/// Returns whether the content of a file differs from when it was last read although its size and all its times are the
+/// same. A program cannot cause this, because every write changes the ctime. The inode is ignored, because some servers
+/// assign new inode numbers on each mount. Databases are excluded, because they are stored as copies, which may differ.
 fn is_rotted(job: &FileJob, content: &FileContent) -> bool {
     let is_plain = content.mark.is_none() && content.database.is_none() && content.trusted;
     job.older.as_ref().is_some_and(|older| {

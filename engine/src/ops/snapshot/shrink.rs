@@ -58,9 +58,10 @@ pub struct Doubts {
     pub left_out: Vec<PathBuf>,
     /// The previous snapshot, if its time is much later than that of this one.
     pub clock: Option<SnapshotEntry>,
-    /// Files of this snapshot that have changed by themselves ([`Totals::files_rotted`](super::Totals::files_rotted)).
+    /// Number of files of this snapshot that were corrupted on disk
+    /// ([`Totals::files_rotted`](super::Totals::files_rotted)).
     pub rotted: u64,
-    /// Earlier snapshots of the history that are marked because of such files and not accepted.
+    /// Earlier snapshots of the history that are marked because of such files and have not been accepted.
     pub rotted_before: Vec<SnapshotEntry>,
 }
 
@@ -70,12 +71,13 @@ impl Doubts {
         self.mark.is_some() || !self.emptied.is_empty() || !self.left_out.is_empty()
     }
 
-    /// Returns whether files have changed by themselves, now or before, and the owner has not accepted it.
+    /// Returns whether this snapshot, or an earlier one that the owner has not accepted, contains files that were
+    /// corrupted on disk.
     pub fn has_rotted(&self) -> bool {
         self.rotted > 0 || !self.rotted_before.is_empty()
     }
 
-    /// Returns why the snapshot is to be marked (spec section 4.3, key 10).
+    /// Returns the reason to mark the snapshot, if any (spec section 4.3, key 10).
     pub(super) fn marked(&self) -> Option<u64> {
         let rotted = (self.rotted > 0).then_some(ROTTED);
         self.mark.as_ref().map(|_| SHRUNK).or(rotted)
@@ -237,7 +239,7 @@ impl Context<'_> {
         Ok(lost)
     }
 
-    /// Returns the snapshots of the history that are marked because files had changed by themselves.
+    /// Returns the snapshots of the history that are marked because files were corrupted on disk.
     fn rotted_before(&self) -> Result<Vec<SnapshotEntry>, Error> {
         let key = self.options.history_key(self.repository, &self.roots.paths);
         let rows = self.repository.catalog.snapshots()?.into_iter();

@@ -156,7 +156,7 @@ impl Walk<'_> {
         if self.context.options.force || !is_same(file, &found.stat, ignore) {
             return Ok(None);
         }
-        // A catalog that was stored by online backup is not compared with what the disk has.
+        // A database that was stored by online backup is a copy, so it cannot be compared with the file on disk.
         let reread = &self.context.reread;
         if file.database.is_none() && reread.has(older.folder, &file.name_key) {
             return Ok(None);

@@ -14,7 +14,8 @@ pub struct Totals {
     pub files_changed: u64,
     pub files_unmodified: u64,
     pub files_failed: u64,
-    /// Files whose content has changed, although their size and their times have not. They count as changed, too.
+    /// Number of files whose content has changed although their size and times have not. They are counted as changed
+    /// too.
     pub files_rotted: u64,
     /// Bytes of all files in the snapshot.
     pub bytes_processed: u64,

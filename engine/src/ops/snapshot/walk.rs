@@ -318,7 +318,8 @@ impl Walk<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    /// Returns whether a file of a folder is to be read again, modified or not.
+    /// Returns whether any file of a folder is on the arc of this run and therefore has to be read even if it is
+    /// unmodified.
     fn is_any_reread(&self, key: i64, found: &[Found]) -> bool {
         let reread = &self.context.reread;
         let is_reread = |found: &Found| {
