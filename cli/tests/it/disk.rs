@@ -18,7 +18,7 @@ const FILLER: usize = 28 << 20;
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one and nearly fills it; prints a note and returns `None` if mounting is not allowed.
+    /// Mounts a small disk and nearly fills it; prints a note and returns `None` if mounting is not allowed.
     fn nearly_full(path: PathBuf) -> Option<Disk> {
         fs::create_dir(&path).expect("a folder to mount on");
         if !is_root() {
@@ -149,7 +149,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.run("prune --now --keep-last 1").ok();
     assert!(!given_up.iter().any(|pack| pack.exists()));
     host.run("check --read-data").ok();
-    // Without either, there is only one possible advice.
+    // Without a reserve or packs to delete first, the only advice is to remove other files.
     write(&host.path("photos/notes.txt"), "Norway");
     host.run("snapshot photos").ok();
     host.remove("disk/repo/reserve");

@@ -22,7 +22,7 @@ const FAILURES: [(Errno, Lasts); 4] = [
     (Errno::EIO, Lasts::Forever),
     (Errno::ENOSPC, Lasts::Once),
 ];
-/// The same for reads.
+/// The ways in which reading from a disk fails.
 const BAD_READS: [(Errno, Lasts); 3] =
     [(Errno::EIO, Lasts::OnThatFile), (Errno::EIO, Lasts::Forever), (Errno::EIO, Lasts::Once)];
 /// Number of calls that a test run tries for each way to fail.

@@ -208,7 +208,7 @@ fn listings_fit_the_terminal() {
     for columns in [200, 80, 60, 40] {
         let rows = terminal::rows(host.command("snapshots"), columns);
         assert!(rows.iter().all(|row| row.chars().count() < usize::from(columns)), "{rows:#?}");
-        // If a path does not fit in its row, it is below it.
+        // A path that does not fit in its row is on a separate line below it.
         let (below, rows): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.starts_with("    "));
         assert_eq!(rows.len(), 5, "a line each: {rows:#?}");

@@ -56,7 +56,7 @@ enum Start {
     Photos,
     /// Photos, and an archive with a snapshot of them.
     Archive,
-    /// The same, with photos that are large enough to be frozen.
+    /// An archive with photos that are large enough to be frozen.
     Frozen,
 }
 

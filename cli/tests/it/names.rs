@@ -85,7 +85,7 @@ fn come_back_as_they_were() {
     host.export_identity();
     host.restores("latest", &photos);
     host.run("check --read-data").ok();
-    // Take it again; nothing has changed.
+    // Take another snapshot. Nothing has changed.
     let again = host.run("--json snapshot photos").ok().summary();
     assert_eq!(again["files_unmodified"].as_u64(), Some(2 * all as u64), "{again}");
     // There is one line for each name, whatever it contains.

@@ -62,7 +62,7 @@ fn a_narrow_terminal_is_readable() {
     }
 }
 
-/// Paths are copied and typed again, so none is cut, and none is broken that fits on a line.
+/// Paths are copied and typed again, so none is cut, and a path that fits on a line is not broken.
 #[test]
 fn a_path_is_whole_at_any_width() {
     if let Some(why) = terminal::missing() {

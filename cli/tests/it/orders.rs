@@ -1,4 +1,4 @@
-//! Orders: icecore asks before it pays for one, on every computer that fetches it; the list of orders is correct, and
+//! Thaw jobs: icecore asks before it pays for one, on every computer that fetches it; the list of jobs is correct, and
 //! the exit code shows a script what happened.
 
 use icecore_testkit::S3Server;
@@ -53,7 +53,7 @@ fn an_order_that_another_computer_fetches_stays_open_for_the_first() {
     let note = format!("job {job} stays open for ");
     assert!(ran.stderr.contains(&note) && ran.stderr.contains("jobs cancel"), "{ran:#?}");
     same(&other, &photos, "there");
-    // The order can also be fetched into another folder there; it ends only where it was begun.
+    // The job can also be fetched into another folder on this computer. It ends only on the computer where it began.
     host.run(&format!("jobs resume {job} --target more")).ok();
     host.run(&format!("jobs resume {job}")).ok();
     same(&host, &photos, "out");

@@ -1,5 +1,5 @@
 //! A network that resets, stalls, cuts and refuses connections, and goes down: a snapshot and a restore complete,
-//! report what they wait for, and send nothing twice. `benches` has the same at full size.
+//! report what they wait for, and send nothing twice. `benches` contains the same test at full size.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;

@@ -1,4 +1,5 @@
-//! Tests of `check --posture`, which finds out who may destroy the archive, by trying and without touching it.
+//! Tests of `check --posture`, which finds out who may destroy the archive. It tries harmless requests and leaves the
+//! archive unchanged.
 
 use icecore_testkit::iam::{Decision, Policy, accesses};
 use icecore_testkit::{Fault, S3Server};

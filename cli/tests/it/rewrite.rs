@@ -101,10 +101,10 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     let mut sorted = order.clone();
     sorted.sort_by_key(ToString::to_string);
     assert_eq!(order, sorted, "it is where it was");
-    // The next run rewrites that one, too.
+    // The next run rewrites the undeleted snapshot, too.
     let done = host.run("--json rewrite --exclude photos/miller").ok().summary();
     assert_eq!(done["snapshots_rewritten"], 1, "{done}");
-    // Only dropped snapshots contain it now, so there is nothing to do.
+    // Only dropped snapshots contain the photos now, so there is nothing to do.
     for line in ["rewrite --exclude photos/miller", "rewrite -n --exclude photos/miller"] {
         let ran = host.run(line).fails(
             4,

@@ -197,16 +197,16 @@ impl Ran {
         lines
     }
 
-    /// The last JSON object.
+    /// Returns the last JSON object.
     #[track_caller]
     pub fn summary(&self) -> Value {
         self.json().pop().expect("json() checks that there is one")
     }
 }
 
-/// Replaces a space in a word. Makes the tests independent of ignored signals. Under `nohup`, or in the background of a
-/// script, the tests inherit signals that are ignored, and so would the programs that they start. A signal that the
-/// tests catch has its default action in those programs.
+/// Makes the tests independent of ignored signals. Under `nohup`, or in the background of a script, the tests inherit
+/// signals that are ignored, and so would the programs that they start. A signal that the tests catch has its default
+/// action in those programs.
 fn default_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -218,6 +218,7 @@ fn default_signals() {
     });
 }
 
+/// Stands for a space in a word of a command line.
 const SPACE: &str = "\u{e000}";
 
 /// Returns a path as one word of a command line: temporary folders may have spaces in their names.

@@ -213,7 +213,7 @@ fn a_job_that_is_worked_on_is_left_alone() {
     let pid = rustix::process::Pid::from_child(&waits);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("Ctrl-C");
     let ended = Ran::new("restore", &waits.wait_with_output().expect("it ends")).exits(130);
-    // Running the same command again would leave the order open.
+    // Running the same command again would leave the job open.
     assert!(ended.stderr.contains(&format!("icecore jobs resume {}", &job[..8])), "{ended:#?}");
     host.run(&format!("jobs cancel {job}")).ok();
     assert!(host.run("jobs").ok().stdout.is_empty());

@@ -72,7 +72,7 @@ fn one_history_restores_to_one_layout() {
         let ran = run_in(&host, folder, &format!("dump -q latest:{typed}")).ok();
         assert_eq!(ran.stdout, "a photo", "{typed}");
     }
-    // This also works if a shell does not expand it because of quotes.
+    // icecore expands a `~` that the shell has left because of quotes.
     let ran = host.run("history ~/Photos/2024/a.CR3").ok();
     assert!(ran.stdout.contains("a.CR3"), "{ran:#?}");
     let ran = host.run("rewrite -n --exclude ~/Photos/2024").ok();
@@ -101,7 +101,7 @@ fn an_accent_is_the_same_in_either_form() {
         assert_eq!(listed(&host, &format!("--path {full}")), 1);
         let pruned = host.run(&format!("prune -n --keep-last 1 --path {full}")).ok();
         assert!(!pruned.stderr.contains("no snapshot matches"), "{pruned:#?}");
-        // This works without the identity, too.
+        // The snapshot is found without the identity, too.
         let mut sealed = host.copy();
         sealed.unset("ICECORE_IDENTITY");
         assert_eq!(listed(&sealed, &format!("--path {full}")), 1);

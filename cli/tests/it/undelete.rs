@@ -221,7 +221,7 @@ fn a_bucket_goes_by_its_own_clock() {
     assert!(freed(&host, "prune --keep-last 1") > 2_000_000);
     assert!(packs() < before);
     host.run("check --read-data --max-cost 1").ok();
-    // There, a year without a snapshot is not suspicious.
+    // With the clock of a store, a year without a snapshot is not suspicious.
     server.advance(365 * DAY);
     host.run("prune --keep-last 1").ok();
 }

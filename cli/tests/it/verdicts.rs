@@ -207,7 +207,7 @@ fn a_copy_that_ends_early_ends_no_wait_for_the_others() {
     }
     let asked: Vec<String> = server.restores().into_iter().map(|asked| asked.key).collect();
     assert!(server.freeze(BUCKET, &asked[0]));
-    // The check looks at it, and looks again.
+    // Wait until the check has asked for the state of the object several times.
     server.clear_requests();
     let looks = || {
         let heads = server.requests().into_iter().filter(|r| r.method == "HEAD");

@@ -103,7 +103,7 @@ fn a_wait_has_a_limit() {
     }
     drop(held);
     host.run("snapshot --lock-wait 0 photos").ok();
-    // Another process that reads the catalog prevents that it is replaced.
+    // A catalog that another process is reading cannot be replaced.
     let held = lock(&host, "catalog.lock");
     host.run("rebuild-index --lock-wait 0").fails(1, &["which uses the catalog", "--lock-wait"]);
     drop(held);

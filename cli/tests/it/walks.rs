@@ -153,7 +153,7 @@ fn a_pack_that_was_replaced_is_no_damage_any_more() {
         assert!(found.stdout.contains("it is missing"), "{found:#?}");
         let line = match class {
             "STANDARD" => {
-                // The damage that a restore meets in the pack is not all that is lost.
+                // The damage that a restore finds in the pack is only a part of what is lost.
                 host.run("restore latest -t torn").exits(22);
                 "check --read-data --repair --seed photos --max-cost 1"
             }

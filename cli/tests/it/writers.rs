@@ -1,4 +1,5 @@
-//! What a person sees of writers: in listings, at packs, and before one is revoked; and what their passwords are worth.
+//! What the program shows about writers: in listings, for packs, and before one is revoked. Also tests the warning
+//! about a host that has a password.
 
 use serde_json::Value;
 
@@ -40,7 +41,7 @@ fn snapshots_name_their_writers_where_there_are_several() {
     write(&one.path("photos/first.txt"), "of the first host");
     one.run("snapshot --init photos").ok();
     one.export_identity();
-    // A plan with one history needs no column for it, and one with two has it.
+    // A plan shows the column of histories only if there are several.
     let plan = one.run("prune -n --keep-last 1").ok().stdout;
     assert!(!header(&plan).contains(&"history"), "{plan}");
     one.run("snapshot --history best photos").ok();

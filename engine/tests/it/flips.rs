@@ -107,7 +107,7 @@ impl<'a> Subject<'a> {
         self.places.iter().map(open).collect()
     }
 
-    /// Whether a restore can read this chunk from these bytes.
+    /// Returns whether a restore can read this chunk from these bytes.
     fn opens(&self, id: &ChunkId, object: Vec<u8>) -> bool {
         let window = ObjectRange::held("pack", 0, object.into());
         let place = self.places.iter().find(|place| place.frame.id == *id);

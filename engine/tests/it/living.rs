@@ -203,7 +203,7 @@ fn what_was_lost_goes_back_to_where_it_was() {
             real.join(target).canonicalize().expect("a path")
         );
     }
-    // A folder above the source means the source.
+    // The path of a folder above the source selects the source.
     assert_eq!(find(Path::new("/")).target.canonicalize().expect("it is there"), real);
     fs::remove_dir_all(bench.library.join("shoot")).expect("removed");
     let before = look(&bench.library);

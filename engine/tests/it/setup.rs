@@ -107,7 +107,7 @@ impl Bench {
         Store::open(&self.location, &self.options).expect("a store")
     }
 
-    /// The folder of a repository that is not on S3.
+    /// Returns the folder of a repository that is not on S3.
     pub fn folder(&self) -> PathBuf {
         match &self.location {
             Location::Folder(path) => path.clone(),
@@ -115,7 +115,7 @@ impl Bench {
         }
     }
 
-    /// A path in the temporary folder of this bench.
+    /// Returns a path in the temporary folder of this bench.
     pub fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
@@ -218,13 +218,13 @@ impl Bench {
         check(&self.open(), options, &Log::default()).expect("a check that goes on to its end")
     }
 
-    /// The objects of the repository by name, with their lengths.
+    /// Returns the objects of the repository by name, with their lengths.
     pub fn objects(&self) -> BTreeMap<String, u64> {
         let listed = self.store().list("", None).expect("a listing");
         listed.into_iter().map(|object| (object.name, object.bytes)).collect()
     }
 
-    /// The objects under a prefix, with their lengths.
+    /// Returns the objects under a prefix, with their lengths.
     pub fn under(&self, prefix: &str) -> BTreeMap<String, u64> {
         let mut objects = self.objects();
         objects.retain(|name, _| name.starts_with(prefix));
@@ -251,7 +251,7 @@ impl Bench {
     }
 }
 
-/// Paths of the objects under a prefix of a repository in a folder.
+/// Returns the paths of the objects under a prefix of a repository in a folder.
 pub fn packs(bench: &Bench, prefix: &str) -> Vec<PathBuf> {
     bench.under(prefix).into_keys().map(|name| bench.folder().join(name)).collect()
 }
@@ -263,7 +263,7 @@ pub fn flip(path: &Path, at: usize) {
     std::fs::write(path, content).expect("an object");
 }
 
-/// Store options for a server, without retries.
+/// Returns store options for a server, without retries.
 pub fn s3_options(server: &S3Server) -> StoreOptions {
     let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
     StoreOptions {

@@ -244,7 +244,7 @@ fn a_dry_run_writes_nothing() {
     assert!(dry.totals.bytes_added > 1_000_000 && dry.requests.put == 0);
     assert_eq!(bench.objects(), before);
     assert_eq!(repository.catalog.position().expect("a position"), position);
-    // It left nothing behind that the next run would rely on.
+    // The dry run left nothing behind that the next run would rely on.
     let real = bench.snapshot();
     assert_eq!(real.totals.bytes_added, dry.totals.bytes_added);
     tree::assert_same(&bench.library, bench.restored("latest", "out"));

@@ -54,7 +54,7 @@ fn imports_point_down() {
     assert!(crossings > 50, "the imports were found: {crossings}");
 }
 
-/// A program needs only the front door, and forty lines are enough.
+/// An example uses only the front door, and has at most forty lines.
 #[test]
 fn examples_use_the_front_door_alone() {
     let mut examples = 0;

@@ -184,8 +184,8 @@ fn a_file_that_is_cut_to_almost_nothing_while_it_is_read() {
         let step = steps.fetch_add(1, Ordering::SeqCst);
         if step > 0 {
             let file = std::fs::File::options().write(true).open(&path).expect("a file");
-            // Use another length each time, because two changes may have the same time; and one step, because a worker
-            // that ends may call this, too.
+            // Use another length each time, because two changes may have the same time. Do it in one step, because a
+            // worker that ends may call this as well.
             file.set_len(step).expect("it is cut");
         }
     });
