@@ -16,7 +16,7 @@ pub struct File {
     pub bytes: u64,
 }
 
-/// All regular files below `dir`, sorted by path.
+/// Returns all regular files below `dir`, sorted by path.
 pub fn files(dir: &Path) -> Result<Vec<File>> {
     let mut found = Vec::new();
     let mut pending = vec![PathBuf::new()];
@@ -39,7 +39,7 @@ pub fn files(dir: &Path) -> Result<Vec<File>> {
     Ok(found)
 }
 
-/// How many files there are below `dir` and the sum of their apparent sizes.
+/// Returns how many files there are below `dir` and the sum of their apparent sizes.
 pub fn usage(dir: &Path) -> Result<(u64, u64)> {
     let files = files(dir)?;
     Ok((files.len() as u64, files.iter().map(|f| f.bytes).sum()))

@@ -39,7 +39,7 @@ fn class(name: Option<&str>) -> Class {
     Class { put, get, retrieval_gb }
 }
 
-/// The prices of a thaw, per thousand requests and per GB of the objects.
+/// Returns the prices of a thaw, per thousand requests and per GB of the objects.
 fn thaw_prices(class: Option<&str>, tier: Option<&str>) -> (f64, f64) {
     match (class.unwrap_or_default(), tier.unwrap_or_default()) {
         ("DEEP_ARCHIVE", "Standard") => (0.10, 0.02),
@@ -75,7 +75,7 @@ pub struct Bill {
 }
 
 impl Bill {
-    /// The bill for these requests. All transfer has the price of the first gigabyte.
+    /// Returns the bill for these requests. All transfer has the price of the first gigabyte.
     pub fn of(requests: &[Request]) -> Bill {
         let mut bill = Bill::default();
         for request in requests {
@@ -86,7 +86,7 @@ impl Bill {
         bill
     }
 
-    /// The sum of all parts.
+    /// Returns the sum of all parts.
     pub fn total(&self) -> f64 {
         let Bill { puts, gets, lists, heads, thaws, retrieval, temporary_storage, egress } = self;
         puts + gets + lists + heads + thaws + retrieval + temporary_storage + egress

@@ -98,7 +98,7 @@ impl Policy {
         accesses(request, true).iter().all(|access| self.decide(access) == Decision::Allowed)
     }
 
-    /// The same policy without its conditions, as a server sees it that ignores them.
+    /// Returns the same policy without its conditions, as a server sees it that ignores them.
     pub fn without_conditions(&self) -> Policy {
         let mut policy = self.clone();
         policy.statements.iter_mut().for_each(|statement| statement.conditions.clear());
@@ -177,7 +177,7 @@ impl Operator {
     }
 }
 
-/// A request that has not been sent.
+/// Returns a request that has not been sent.
 pub fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> RequestHead {
     RequestHead {
         method: method.to_owned(),

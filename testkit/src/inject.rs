@@ -290,7 +290,7 @@ fn touched(
     Some((name, path?))
 }
 
-/// The file that a descriptor refers to. Sockets and pipes are below no folder.
+/// Returns the file that a descriptor refers to. Sockets and pipes are below no folder.
 fn of_fd(pid: Pid, fd: u64) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/fd/{}", fd as i32)).ok()
 }

@@ -94,7 +94,7 @@ impl MotoServer {
         format!("http://{}", self.address)
     }
 
-    /// The variables that point an S3 client at this server. moto accepts any keys.
+    /// Returns the variables that point an S3 client at this server. moto accepts any keys.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint(), "testing", "testing")
     }
@@ -113,8 +113,8 @@ impl MotoServer {
         assert_eq!(status, Some(200), "moto does not keep versions in {bucket:?}");
     }
 
-    /// What moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1" 200 -`
-    /// for every request.
+    /// Returns what moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1"
+    /// 200 -` for every request.
     pub fn log(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.clone()
@@ -176,12 +176,12 @@ impl Drop for MotoServer {
     }
 }
 
-/// The `moto_server` executable, if there is one.
+/// Returns the `moto_server` executable, if there is one.
 fn program() -> Option<OsString> {
     std::env::var_os(VARIABLE).filter(|value| !value.is_empty())
 }
 
-/// The Python interpreter for which the moto of a `moto_server` executable is installed.
+/// Returns the Python interpreter for which the moto of a `moto_server` executable is installed.
 fn python_of(program: &OsStr) -> Command {
     let folder = Path::new(program).parent().unwrap_or(Path::new(""));
     let beside = folder.join("python");

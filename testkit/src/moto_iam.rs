@@ -24,7 +24,7 @@ pub struct IamUser {
 }
 
 impl IamUser {
-    /// The variables that make an S3 client this user.
+    /// Returns the variables that make an S3 client this user.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint, &self.access_key, &self.secret_key)
     }
@@ -42,7 +42,7 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Whether it was refused because of missing permission. The answer to a HEAD has no body.
+    /// Returns whether it was refused because of missing permission. The answer to a HEAD has no body.
     pub fn is_refused(&self) -> bool {
         self.code == "AccessDenied" || (self.status == 403 && self.code.is_empty())
     }
@@ -111,7 +111,7 @@ impl MotoServer {
     }
 }
 
-/// The Python interpreter for which moto is installed; see `testkit/moto.sh` for the two ways.
+/// Returns the Python interpreter for which moto is installed; see `testkit/moto.sh` for the two ways.
 fn python() -> Command {
     let program = std::env::var_os(VARIABLE).expect("a moto server is running");
     let folder = Path::new(&program).parent().expect("a program is in a folder");

@@ -100,7 +100,7 @@ impl BadNetwork {
         format!("http://{}", self.near)
     }
 
-    /// The faults that have happened so far.
+    /// Returns the faults that have happened so far.
     pub fn happened(&self) -> Vec<Outage> {
         self.shared.state().happened.clone()
     }
@@ -150,14 +150,14 @@ impl Shared {
         true
     }
 
-    /// Whether the network still carries a connection with this number.
+    /// Returns whether the network still carries a connection with this number.
     fn carries(&self, number: u64) -> bool {
         !self.ended.load(Ordering::SeqCst) && self.state().number == number
     }
 }
 
 impl State {
-    /// The next number of a SplitMix64 generator.
+    /// Returns the next number of a SplitMix64 generator.
     fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

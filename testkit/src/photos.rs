@@ -29,8 +29,8 @@ const FIXED: usize = 2 + QUANTISATION + FRAME.len() + HUFFMAN + SCAN_HEAD.len() 
 const SMALLEST_METADATA: usize = 24;
 const LARGEST_SEGMENT: usize = 2 + 0xffff;
 
-/// A JPEG of exactly `len` bytes: a valid sequence of markers, first `metadata_len` bytes of
-/// metadata segments (including their heads), and at the end scan data that does not compress.
+/// Returns a JPEG of exactly `len` bytes: a valid sequence of markers, first `metadata_len` bytes
+/// of metadata segments (including their heads), and at the end scan data that does not compress.
 ///
 /// The picture depends only on the seed. So calls with the same `len - metadata_len` give the same
 /// photo with edited metadata: files that are equal from the first table on.
@@ -100,7 +100,7 @@ fn scan(out: &mut Vec<u8>, seed: u64, len: usize) {
     }
 }
 
-/// An XMP sidecar as a raw developer writes it: 4 to 8 KiB of repetitive text.
+/// Returns an XMP sidecar as a raw developer writes it: 4 to 8 KiB of repetitive text.
 pub fn sidecar(seed: u64) -> String {
     let random = stream("sidecar", seed, 512);
     let wanted = 4096 + usize::from(u16::from_le_bytes([random[0], random[1]])) % 3500;

@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The installed tools that are not skipped, with their versions.
+/// Returns the installed tools that are not skipped, with their versions.
 fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
     let mut tools = Vec::new();
     for name in ALL.into_iter().filter(|name| !args.skip.contains(name)) {

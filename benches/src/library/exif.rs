@@ -7,7 +7,7 @@ use super::rng::Rng;
 pub const CAMERA_MAKE: &str = "Canon";
 pub const CAMERA_MODEL: &str = "Canon EOS R5";
 
-/// A TIFF-framed EXIF block of about `len` bytes.
+/// Returns a TIFF-framed EXIF block of about `len` bytes.
 pub fn block(rng: &mut Rng, len: usize, taken: Moment) -> Vec<u8> {
     let at = 8 + camera(0).len();
     let fixed = at + shot(rng, taken, Vec::new()).len();

@@ -48,7 +48,7 @@ impl Ifd {
         self.0.push(Entry { tag, kind, count: count as u32, data });
     }
 
-    /// How many bytes `write` appends.
+    /// Returns how many bytes `write` appends.
     pub fn len(&self) -> usize {
         let outside = |e: &Entry| match e.data.len() {
             0..=4 => 0,

@@ -62,8 +62,8 @@ fn picture(out: &mut Vec<u8>, rng: &mut Rng, len: usize, width: u16, height: u16
     out.extend([0xff, EOI]);
 }
 
-/// All (run, size) symbols of the AC tables: end of block, a run of sixteen zeros, and 16 × 10
-/// pairs.
+/// Returns all (run, size) symbols of the AC tables: end of block, a run of sixteen zeros, and 16 ×
+/// 10 pairs.
 fn ac_symbols() -> Vec<u8> {
     let mut symbols = vec![0x00, 0xf0];
     symbols.extend((0..16_u8).flat_map(|run| (1..11_u8).map(move |size| run << 4 | size)));

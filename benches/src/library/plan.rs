@@ -65,7 +65,7 @@ const SUBJECTS: &[&str] = &[
     "Forest",
 ];
 
-/// Every file of a new library, the catalog first because it takes longest to make.
+/// Returns every file of a new library, the catalog first because it takes longest to make.
 pub fn library(spec: &Spec) -> Vec<Planned> {
     let mut rng = Rng::keyed(spec.seed, "plan", 0);
     let shoots = (spec.bytes / 200_000_000).clamp(6, 110);
@@ -90,7 +90,7 @@ pub fn library(spec: &Spec) -> Vec<Planned> {
     files
 }
 
-/// The files of one more shoot of about `bytes`, for a library of `library` bytes.
+/// Returns the files of one more shoot of about `bytes`, for a library of `library` bytes.
 pub fn new_shoot(seed: u64, library: u64, bytes: u64, day: Moment) -> Vec<Planned> {
     let mut rng = Rng::keyed(seed, "new shoot", day.0.unsigned_abs());
     // Cameras restart their frame numbers. These numbers are never those of a new library.

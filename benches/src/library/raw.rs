@@ -5,15 +5,15 @@ use super::ifd::{Ifd, TIFF_HEADER};
 use super::rng::Rng;
 use super::{exif, jpeg};
 
-/// A losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview of `preview`
-/// bytes, then sensor data that does not compress further.
+/// Appends a losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview of
+/// `preview` bytes, then sensor data that does not compress further.
 pub fn compressed(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken: Moment) {
     header(out, rng, preview, taken);
     let rest = len.saturating_sub(out.len());
     rng.fill(out, rest);
 }
 
-/// An uncompressed raw of about `len` bytes: 14-bit samples in 16-bit words.
+/// Appends an uncompressed raw of about `len` bytes: 14-bit samples in 16-bit words.
 pub fn plain(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken: Moment) {
     header(out, rng, preview, taken);
     let scene = Scene {
@@ -27,7 +27,7 @@ pub fn plain(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken
     scene.paint(out, rng, rest);
 }
 
-/// An uncompressed 16-bit RGB TIFF of about `len` bytes, as editors export for print.
+/// Appends an uncompressed 16-bit RGB TIFF of about `len` bytes, as editors export for print.
 pub fn tiff(out: &mut Vec<u8>, rng: &mut Rng, len: usize, taken: Moment) {
     let width = 5000;
     let height = (len / (width * 6)).max(1);

@@ -7,7 +7,7 @@
 #[derive(Clone, Debug)]
 pub struct Rng([u64; 4]);
 
-/// One step of splitmix64, which also mixes a single number well.
+/// Runs one step of splitmix64, which also mixes a single number well.
 pub fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -46,22 +46,22 @@ impl Rng {
         result
     }
 
-    /// A number in `0..bound` (the bias of a multiply-shift does not matter here).
+    /// Returns a number in `0..bound` (the bias of a multiply-shift does not matter here).
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A number in `low..high`.
+    /// Returns a number in `low..high`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).max(1))
     }
 
-    /// A number in `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// One of the items.
+    /// Returns one of the items.
     pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
         items[self.below(items.len() as u64) as usize]
     }

@@ -151,7 +151,7 @@ impl Round<'_> {
         self.tools.retain(|other| other.name != tool.name);
     }
 
-    /// One step of all tools; `number` is the snapshot it makes or restores.
+    /// Runs one step of all tools; `number` is the snapshot it makes or restores.
     fn step(&mut self, step: Step, number: usize) -> Result<()> {
         for tool in self.tools.clone() {
             let out = self.base.join("out");
@@ -222,7 +222,7 @@ impl Round<'_> {
     }
 }
 
-/// The file whose size comes closest to a common raw's 25 MB.
+/// Returns the file whose size comes closest to a common raw's 25 MB.
 fn pick_file(source: &Path) -> Result<tree::File> {
     let mut files = tree::files(source)?;
     files.retain(|f| f.path.extension().is_none_or(|e| e != "lrcat"));

@@ -14,7 +14,7 @@ pub struct Heading<'a> {
     pub tools: &'a [(Name, String)],
 }
 
-/// The whole report.
+/// Returns the whole report.
 pub fn markdown(heading: &Heading<'_>, results: &Results) -> String {
     let mut text = String::from("# Side by side\n\n");
     head(&mut text, heading, results);

@@ -60,7 +60,7 @@ impl Site {
 }
 
 impl Tool {
-    /// The first line of the tool's version output; `None` if it does not run.
+    /// Returns the first line of the tool's version output; `None` if it does not run.
     pub fn version(&self) -> Option<String> {
         let ask = match self.name {
             Name::Restic | Name::Bupstash => "version",
@@ -89,7 +89,7 @@ impl Tool {
         }
     }
 
-    /// The `number`th snapshot of `source`.
+    /// Returns the command that takes the `number`th snapshot of `source`.
     pub fn snapshot(&self, site: &Site, source: &Path, number: usize) -> Invocation {
         let mut command = match self.name {
             Name::Icecore => self.command(site, ["snapshot"]),
@@ -188,7 +188,7 @@ impl Tool {
         }
     }
 
-    /// A shell command line in which the program is `$0`.
+    /// Returns a shell command line in which the program is `$0`.
     fn shell<const N: usize>(&self, site: &Site, args: [&OsStr; N], line: &str) -> Invocation {
         let mut command = self.command(site, []);
         command.args = vec!["-c".into(), line.into(), self.program.clone().into()];

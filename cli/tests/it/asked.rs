@@ -3,7 +3,7 @@
 use crate::support::{Host, write};
 use crate::terminal::typing;
 
-/// A host with two snapshots whose password must be typed, and the id of its writer.
+/// Returns a host with two snapshots whose password must be typed, and the id of its writer.
 fn host() -> (Host, String) {
     let mut host = Host::new();
     write(&host.path("photos/a.jpg"), "a");

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, word, write};
 
-/// A host with a small library and two snapshots of it.
+/// Returns a host with a small library and two snapshots of it.
 fn host_with_snapshots() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);

@@ -11,7 +11,7 @@ use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
 
 const DEEP: &str = "DEEP_ARCHIVE";
 
-/// A bucket whose packs were written as STANDARD.
+/// Returns a host with a bucket whose packs were written as STANDARD.
 fn warm_archive(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     shoot(&host, "rome", 1, 5);

@@ -119,7 +119,7 @@ fn small_library(folder: &Path) {
     }
 }
 
-/// A host with an archive of one snapshot, which is opened with the identity.
+/// Returns a host with an archive of one snapshot, which is opened with the identity.
 fn archive() -> Host {
     let mut host = Host::new();
     small_library(&host.path("photos"));

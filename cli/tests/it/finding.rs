@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::support::{Host, word, write};
 use crate::terminal;
 
-/// A host with four snapshots, and two versions of a file in them.
+/// Returns a host with four snapshots, and two versions of a file in them.
 fn host() -> Host {
     let mut host = Host::new();
     host.run("init").ok();

@@ -8,7 +8,7 @@ use icecore_testkit::{Fault, S3Server};
 
 use crate::support::{BUCKET, Host, shoot, write};
 
-/// A host with a repository in a bucket.
+/// Returns a host with a repository in a bucket.
 fn in_bucket(server: &S3Server) -> Host {
     let host = Host::with_bucket(server);
     shoot(&host.path("photos"), 1, 1);

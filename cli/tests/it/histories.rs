@@ -19,7 +19,7 @@ fn files(folder: &Path, seed: u64, count: u64) {
     }
 }
 
-/// A host with a repository that opens without a slow password hash.
+/// Returns a host with a repository that opens without a slow password hash.
 fn host() -> Host {
     let mut host = Host::new();
     host.run("init").ok();

@@ -10,7 +10,7 @@ use icecore_testkit::{BadNetwork, Fault, Outages, S3Server};
 
 use crate::support::{BUCKET, Host, Ran, shoot};
 
-/// A host with a bad network to the server.
+/// Returns a host with a bad network to the server.
 fn host(server: &S3Server, network: &BadNetwork) -> Host {
     let mut host = Host::with_bucket(server);
     host.set("AWS_ENDPOINT_URL", &network.endpoint());

@@ -69,7 +69,7 @@ fn assert_frames(frames: &[Frame], golden: &[(u16, &[&str])]) {
     assert_eq!(frames.last().map(|(_, rows)| rows.len()), Some(0), "the line is gone at the end");
 }
 
-/// A host with photos and a bucket behind a link.
+/// Returns a host with photos and a bucket behind a link.
 fn host(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     shoot(&host.path("photos"), 1, 3);

@@ -7,7 +7,7 @@ use icecore_testkit::{S3Server, photos};
 use crate::support::{Host, objects, word, write};
 use crate::thaw::{archive, number};
 
-/// A host with a local archive of three snapshots; one shoot was deleted after the first.
+/// Returns a host with a local archive of three snapshots; one shoot was deleted after the first.
 fn three() -> Host {
     let host = Host::new();
     for number in 0..4 {
@@ -146,7 +146,7 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     icecore_testkit::tree::assert_same_as(&photos, host.path("out"));
 }
 
-/// A host with a bucket whose packs are past their minimum days, and most of a shoot deleted.
+/// Returns a host with a bucket whose packs are past their minimum days, and most of a shoot deleted.
 fn old_bucket(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     host.set("ICECORE_HOST", "old");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{Host, objects, write};
 
-/// A host with three snapshots of a small library.
+/// Returns a host with three snapshots of a small library.
 fn host() -> Host {
     let mut host = Host::new();
     for text in ["one", "two", "three"] {

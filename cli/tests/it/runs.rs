@@ -15,7 +15,7 @@ use crate::support::{Host, write};
 
 const RUNS: &str = "home/.local/state/icecore/home/runs.jsonl";
 
-/// A host with an archive, a photo and a profile.
+/// Returns a host with an archive, a photo and a profile.
 pub fn host(more: &str) -> Host {
     let mut host = Host::new();
     host.unset("ICECORE_REPOSITORY");

@@ -2,7 +2,7 @@
 
 use crate::support::{Host, assert_unchanged, objects, shoot, word};
 
-/// A host with an archive of two computers, and the id of the last snapshot of the locked-out one.
+/// Returns a host with an archive of two computers, and the id of the last snapshot of the locked-out one.
 fn locked_out() -> (Host, String) {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 2);

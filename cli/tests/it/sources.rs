@@ -15,7 +15,7 @@ use crate::support::{Host, Ran, left_out, write};
 
 const LINE: &str = "snapshot photos";
 
-/// A host with two photos in a snapshot.
+/// Returns a host with two photos in a snapshot.
 fn two_photos() -> Host {
     let mut host = Host::new();
     write(&host.path("photos/a/1.CR3"), photos::bytes(1, 30_000));

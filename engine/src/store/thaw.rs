@@ -284,7 +284,7 @@ fn other(name: &str, reason: String) -> StoreError {
     StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
 }
 
-/// The body of a RestoreObject request (S3 API reference).
+/// Returns the body of a RestoreObject request (S3 API reference).
 fn body(request: &ThawRequest) -> String {
     let known = ClassFacts::find(Provider::S3, &request.class);
     let days = match known.map(|class| class.thaw) {

@@ -88,18 +88,19 @@ impl Trouble {
         Trouble { remedy: Some(remedy.to_owned()), ..trouble }
     }
 
-    /// A web page, with its status, which helps to find out who sent it.
+    /// Returns the trouble for a web page, with its status, which helps to find out who sent the
+    /// page.
     pub fn page_of(status: StatusCode) -> Trouble {
         Trouble { reason: format!("{PAGE} ({})", status.as_u16()), ..Trouble::page() }
     }
 
-    /// An answer that no store gives to this request.
+    /// Returns the trouble for an answer that no store gives to this request.
     pub fn foreign(status: StatusCode) -> Trouble {
         let status = status.as_u16();
         Trouble::lie(format!("something other than the store answered ({status})"))
     }
 
-    /// An answer that cannot be true.
+    /// Returns the trouble for an answer that cannot be true.
     pub fn lie(reason: impl Into<String>) -> Trouble {
         Trouble::new(StoreErrorKind::Unreachable, Retry::Sent, reason)
     }

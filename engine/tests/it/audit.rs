@@ -19,7 +19,7 @@ fn audited(bench: &Bench, paths: &[&Path], exclude: &[&str]) -> (AuditReport, Lo
     (audit(&bench.open(), &paths, &exclude, &log).expect("an audit"), log)
 }
 
-/// An archive of three photos, and its library.
+/// Returns an archive of three photos, and its library.
 fn archived() -> Bench {
     let bench = Bench::local(Settings::default());
     bench.write_photos("card", 3, 2_000_000);

@@ -26,7 +26,7 @@ fn with_parity(percent: u8) -> Settings {
     Settings { parity_percent: Some(percent), ..small_packs() }
 }
 
-/// A library of photos and sidecars, in one snapshot.
+/// Returns a library of photos and sidecars, in one snapshot.
 fn archived(settings: Settings) -> Bench {
     let bench = Bench::local(settings);
     bench.write_photos("shoot", 16, 700_000);

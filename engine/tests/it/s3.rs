@@ -28,7 +28,7 @@ fn cold_settings() -> Settings {
     }
 }
 
-/// A bench with some photos that fill several packs, and sidecars.
+/// Returns a bench with some photos that fill several packs, and sidecars.
 fn library(server: &S3Server, settings: Settings) -> (Bench, u64) {
     let bench = Bench::s3(server, settings);
     let bytes = bench.write_photos("shoot", 12, 1_200_000);

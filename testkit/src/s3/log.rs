@@ -22,7 +22,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// The value of a header; its name must be in lower case.
+    /// Returns the value of a header; its name must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -71,7 +71,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The line of a request that is not answered yet.
+    /// Returns the line of a request that is not answered yet.
     pub(crate) fn begin(head: RequestHead, store: &Store) -> Request {
         Request {
             class: class_of(&head, store),

@@ -72,17 +72,17 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    /// The access key of the owner, who has all permissions.
+    /// Returns the access key of the owner, who has all permissions.
     pub fn access_key(&self) -> &str {
         ACCESS_KEY
     }
 
-    /// The secret that belongs to [`S3Server::access_key`].
+    /// Returns the secret that belongs to [`S3Server::access_key`].
     pub fn secret_key(&self) -> &str {
         SECRET_KEY
     }
 
-    /// The variables that point an S3 client at this server, for the environment of a child process or for
+    /// Returns the variables that point an S3 client at this server, for the environment of a child process or for
     /// `AmazonS3Builder::with_config`.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
@@ -104,12 +104,12 @@ impl S3Server {
         self.store.create_bucket(bucket);
     }
 
-    /// All objects of a bucket in the order of their keys; none if there is no such bucket.
+    /// Returns all objects of a bucket in the order of their keys; none if there is no such bucket.
     pub fn objects(&self, bucket: &str) -> Vec<ObjectInfo> {
         self.store.objects(bucket)
     }
 
-    /// The bytes of an object, even if a client would have to thaw it first.
+    /// Returns the bytes of an object, even if a client would have to thaw it first.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         self.store.bytes_of(bucket, key).map(Vec::from)
     }
@@ -124,8 +124,8 @@ impl S3Server {
         self.store.remove(bucket, key)
     }
 
-    /// The server's clock for thaws, their expiry and the dates of objects. It begins with the real time, and after
-    /// that only [`S3Server::advance`] moves it.
+    /// Returns the server's clock for thaws, their expiry and the dates of objects. It begins with the real time, and
+    /// after that only [`S3Server::advance`] moves it.
     pub fn now(&self) -> SystemTime {
         self.store.now()
     }
@@ -159,14 +159,14 @@ impl S3Server {
         self.store.move_to_class(bucket, prefix, class)
     }
 
-    /// The RestoreObject requests that were accepted, oldest first. The object stays cold (its HEAD says
+    /// Returns the RestoreObject requests that were accepted, oldest first. The object stays cold (its HEAD says
     /// `ongoing-request="true"`) until the test advances the clock by the hours that the tier takes, or calls
     /// [`S3Server::thaw`].
     pub fn restores(&self) -> Vec<RestoreAsked> {
         self.store.restores()
     }
 
-    /// The upload ids of multipart uploads that were neither completed nor aborted.
+    /// Returns the upload ids of multipart uploads that were neither completed nor aborted.
     pub fn open_uploads(&self) -> Vec<String> {
         self.store.open_uploads()
     }
@@ -186,7 +186,7 @@ impl S3Server {
         self.store.set_page_size(entries);
     }
 
-    /// The requests so far, in the order in which they ended.
+    /// Returns the requests so far, in the order in which they ended.
     pub fn requests(&self) -> Vec<Request> {
         self.front.requests()
     }
@@ -196,7 +196,7 @@ impl S3Server {
         self.front.clear_requests();
     }
 
-    /// The next `n` requests, of any kind, get this fault. Further calls are queued.
+    /// Injects this fault into the next `n` requests of any kind. Further calls are queued.
     pub fn fail_next(&self, n: usize, fault: Fault) {
         self.front.fail_next(n, fault);
     }
@@ -259,7 +259,7 @@ impl Drop for S3Server {
     }
 }
 
-/// The `AWS_*` variables for a plain-HTTP server with path-style addresses.
+/// Returns the `AWS_*` variables for a plain-HTTP server with path-style addresses.
 pub(crate) fn client_env(endpoint: &str, access: &str, secret: &str) -> Vec<(String, String)> {
     [
         ("AWS_ACCESS_KEY_ID", access),

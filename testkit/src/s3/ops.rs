@@ -70,7 +70,7 @@ struct Server {
 }
 
 impl Server {
-    /// An object in its current state, and the current time.
+    /// Returns an object in its current state, and the current time.
     fn look_at(&self, bucket: &str, key: &str) -> S3Result<(Object, SystemTime)> {
         let state = self.store.lock();
         Ok((object(&state, bucket, key)?.clone(), state.clock))

@@ -9,7 +9,7 @@ use s3s::crypto::{self, Checksum as _};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
 
-/// The whole body. `s3s` compares it with the signed `x-amz-content-sha256` while it is read.
+/// Reads the whole body. `s3s` compares it with the signed `x-amz-content-sha256` while it is read.
 pub(crate) async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
     let Some(mut body) = body else {
         return Ok(Bytes::new());

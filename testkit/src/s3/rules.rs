@@ -76,7 +76,7 @@ pub(crate) fn precondition_failed() -> S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
-/// Whether a conditional write may proceed. Must be called under the same lock as the write.
+/// Fails unless a conditional write may proceed. Must be called under the same lock as the write.
 pub(crate) fn check_write(
     existing: Option<&Object>,
     if_match: Option<&ETagCondition>,
@@ -95,7 +95,7 @@ pub(crate) fn check_write(
     }
 }
 
-/// Whether a conditional read may proceed.
+/// Fails unless a conditional read may proceed.
 pub(crate) fn check_read(
     object: &Object,
     if_match: Option<&ETagCondition>,

@@ -105,7 +105,7 @@ impl Object {
         }
     }
 
-    /// Whether it must be thawed before it can be read.
+    /// Returns whether it must be thawed before it can be read.
     pub(crate) fn is_archived(&self) -> bool {
         self.in_archive_tier || matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
     }

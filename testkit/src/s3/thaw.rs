@@ -115,7 +115,7 @@ impl Object {
     }
 }
 
-/// The value of `x-amz-restore`.
+/// Returns the value of `x-amz-restore`.
 pub(crate) fn restore_header(object: &Object, now: SystemTime) -> Option<String> {
     match object.warmth(now) {
         Warmth::Cold => None,
@@ -128,7 +128,7 @@ pub(crate) fn restore_header(object: &Object, now: SystemTime) -> Option<String>
     }
 }
 
-/// The value of `x-amz-archive-status`, which only HEAD returns.
+/// Returns the value of `x-amz-archive-status`, which only HEAD returns.
 pub(crate) fn archive_status(object: &Object, now: SystemTime) -> Option<ArchiveStatus> {
     let away = object.in_archive_tier && object.warmth(now) != Warmth::Warm;
     away.then(|| ArchiveStatus::from_static(ArchiveStatus::DEEP_ARCHIVE_ACCESS))
@@ -245,7 +245,7 @@ fn begin(
     }
 }
 
-/// The first midnight UTC at or after `time`.
+/// Returns the first midnight UTC at or after `time`.
 fn midnight(time: SystemTime) -> SystemTime {
     let since = since_1970(time);
     let days = since.as_nanos().div_ceil(DAY.as_nanos());

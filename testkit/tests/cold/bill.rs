@@ -11,7 +11,7 @@ use crate::raw::Raw;
 const BUCKET: &str = "library";
 const GB: u64 = 1 << 30;
 
-/// A request that was answered with 200.
+/// Returns a request that was answered with 200.
 fn request(method: &str, path: &str, query: &str, class: Option<&str>) -> Request {
     Request {
         method: method.into(),

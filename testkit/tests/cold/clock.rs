@@ -31,7 +31,7 @@ fn set_time_of_day(server: &S3Server, time: Duration) {
     server.advance(next - since);
 }
 
-/// The header of a readable copy that ends at this time.
+/// Returns the header of a readable copy that ends at this time.
 fn until(time: SystemTime) -> Option<String> {
     let mut date = Vec::new();
     Timestamp::from(time).format(TimestampFormat::HttpDate, &mut date).expect("a date");

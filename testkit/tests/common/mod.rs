@@ -5,7 +5,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-/// A client with the settings of `env`, with at most `retries` retries and no long pauses.
+/// Returns a client with the settings of `env`, with at most `retries` retries and no long pauses.
 pub fn client(env: Vec<(String, String)>, bucket: &str, retries: usize) -> AmazonS3 {
     builder(env, bucket, retries).build().expect("a client")
 }
@@ -42,7 +42,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
         .block_on(body)
 }
 
-/// The text of an error and of all its sources.
+/// Returns the text of an error and of all its sources.
 pub fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -27,7 +27,7 @@ pub mod history;
 const PASSWORD: &str = "correct horse battery staple";
 const TIME: Time = Time { seconds: 1_700_000_000, nanos: 123_456_789 };
 
-/// The keys of section 3.2 by the names they have in `vectors.json`.
+/// Returns the keys of section 3.2 by the names they have in `vectors.json`.
 pub fn derived_keys(keys: &by_spec::Keys) -> [(&'static str, [u8; 32]); 5] {
     [
         ("dedup_secret", keys.dedup_secret),
@@ -43,7 +43,7 @@ pub fn gear_digest(keys: &by_spec::Keys) -> String {
     blake3::hash(&table).to_string()
 }
 
-/// Every step from the identity to the frames of each pack, to help debug another decoder.
+/// Returns every step from the identity to the frames of each pack, to help debug another decoder.
 pub fn pack_keys(keys: &by_spec::Keys) -> Value {
     let steps = PACKS.iter().map(|name| {
         let pack = read(name);
