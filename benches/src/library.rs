@@ -1,8 +1,8 @@
 //! Deterministic libraries like those of photographers, for measuring and for tests.
 //!
-//! The same seed and size give the same bytes on every machine. What a library holds,
-//! by bytes: 57 % compressed raws, 8 % plain raws, 21 % JPEGs, 6 % 16-bit TIFFs, 8 % an
-//! SQLite catalog, and a small XMP sidecar beside every raw.
+//! The same seed and size give the same bytes on every machine. A library contains, by bytes: 57 %
+//! compressed raws, 8 % plain raws, 21 % JPEGs, 6 % 16-bit TIFFs, 8 % an SQLite catalog, and a
+//! small XMP sidecar beside every raw.
 
 pub mod age;
 pub mod catalog;
@@ -32,7 +32,7 @@ pub use small::small_files;
 use date::Moment;
 use rng::Rng;
 
-/// What to make: everything follows from these two.
+/// The parameters of a library, which determine all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     pub seed: u64,
@@ -40,12 +40,12 @@ pub struct Spec {
     pub bytes: u64,
 }
 
-/// Makes the library in `dir`, which is created if need be and should be empty.
+/// Makes the library in `dir`, which is created if necessary and should be empty.
 pub fn generate(dir: &Path, spec: &Spec) -> Result<()> {
     write_all(dir, &plan::library(spec))
 }
 
-/// Writes planned files, several at once: each depends on nothing but its own seed.
+/// Writes planned files, several at once, because each depends only on its own seed.
 fn write_all(dir: &Path, files: &[Planned]) -> Result<()> {
     let folders: BTreeSet<_> = files.iter().filter_map(|f| f.path.parent()).collect();
     for folder in folders {
@@ -54,7 +54,7 @@ fn write_all(dir: &Path, files: &[Planned]) -> Result<()> {
     }
     files
         .par_iter()
-        .with_max_len(1) // the catalog, first and slowest, must not hold others back
+        .with_max_len(1) // the catalog is first and slowest, and must not delay others
         .try_for_each_init(Vec::new, |buffer, file| write_one(dir, file, buffer))
 }
 
@@ -62,7 +62,7 @@ fn write_one(dir: &Path, file: &Planned, buffer: &mut Vec<u8>) -> Result<()> {
     let path = dir.join(&file.path);
     let mut rng = Rng::new(file.seed);
     let (len, taken) = (file.bytes as usize, file.taken);
-    // A preview of a megabyte in a raw of 25, and in scaled-down raws one in proportion.
+    // A raw of 25 MB has a preview of 1 MB; smaller raws have one in proportion.
     let preview = len / 25;
     buffer.clear();
     match file.kind {

@@ -1,5 +1,4 @@
-//! The hot loops of the engine, each beside the bare call of the library that it stands on: what lies
-//! between the two is what icecore adds.
+//! The hot loops of the engine, each next to a bare call of the library below it. The difference is what icecore adds.
 
 use std::rc::Rc;
 
@@ -18,17 +17,17 @@ use icecore_engine::repo::Catalog;
 
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Bytes that are cut.
+/// Number of bytes to cut.
 const FILE_BYTES: usize = 16 << 20;
-/// Chunks of the catalog, and of one pack in it.
+/// Number of chunks in the catalog; below, in one pack.
 const CATALOG_CHUNKS: u32 = 64 * PACK_CHUNKS;
 const PACK_CHUNKS: u32 = 256;
 
 /// One loop.
 pub struct Loop {
-    /// What is done, and by whom: `seal`, or `seal (AES-256-GCM-SIV alone)`.
+    /// The operation, and the library if it runs alone: `seal`, or `seal (AES-256-GCM-SIV alone)`.
     pub name: &'static str,
-    /// What one run goes through: bytes, or elements.
+    /// The amount of work of one run: bytes or elements.
     pub amount: Amount,
     pub run: Box<dyn FnMut()>,
 }
@@ -105,7 +104,7 @@ pub fn all() -> Result<Vec<Loop>> {
     let seal = move || sealing.seal_frame(see(&mut out), 0, &frame, see(&raw));
     add("seal", bytes, Box::new(seal));
     let open = move || {
-        // It is opened where it is: what is sealed has to be put there each time.
+        // Opening works in place, so copy the sealed bytes there each time.
         spare.copy_from_slice(see(&sealed));
         see(key.open_frame(0, &frame, &mut spare).is_ok());
     };
@@ -155,7 +154,7 @@ fn noise(bytes: usize) -> Vec<u8> {
     out
 }
 
-/// Samples of 14 bits, as an uncompressed raw has them: noise around a slow wave.
+/// Samples of 14 bits, like those of an uncompressed raw: noise around a slow wave.
 fn samples(bytes: usize) -> Vec<u8> {
     let noise = noise(bytes);
     let sample = |(at, noise): (usize, &[u8])| {
@@ -169,7 +168,7 @@ fn chunk_id(number: u32) -> ChunkId {
     ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
-/// Puts a pack into a catalog as an upload does.
+/// Adds a pack to a catalog like an upload does.
 fn insert(catalog: &Catalog, pack: u32) -> Result<()> {
     let frame = |number| Frame {
         id: chunk_id(number),

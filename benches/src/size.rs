@@ -1,4 +1,4 @@
-//! Sizes as people write and read them: `2G`, `165MB`, `24.8 MB`.
+//! Parses and formats sizes: `2G`, `165MB`, `24.8 MB`.
 
 use anyhow::{Context, Result, bail};
 
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<u64> {
     Ok((number * factor as f64) as u64)
 }
 
-/// Three significant digits and a decimal unit.
+/// Formats a size with three significant digits and a decimal unit.
 pub fn human(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;

@@ -1,4 +1,4 @@
-//! Folders as a whole: listing, reading, copying, comparing and measuring them.
+//! Works on whole folders: lists, reads, copies, compares and measures them.
 
 use std::fs;
 use std::io::Read;
@@ -16,7 +16,7 @@ pub struct File {
     pub bytes: u64,
 }
 
-/// All regular files below `dir`, sorted by path.
+/// Returns all regular files below `dir`, sorted by path.
 pub fn files(dir: &Path) -> Result<Vec<File>> {
     let mut found = Vec::new();
     let mut pending = vec![PathBuf::new()];
@@ -39,13 +39,13 @@ pub fn files(dir: &Path) -> Result<Vec<File>> {
     Ok(found)
 }
 
-/// How many files there are below `dir` and the sum of their apparent sizes.
+/// Returns how many files there are below `dir` and the sum of their apparent sizes.
 pub fn usage(dir: &Path) -> Result<(u64, u64)> {
     let files = files(dir)?;
     Ok((files.len() as u64, files.iter().map(|f| f.bytes).sum()))
 }
 
-/// Reads everything once, so that what is timed next finds it in the page cache.
+/// Reads everything once, so that it is in the page cache for the next measurement.
 pub fn warm(dir: &Path) -> Result<()> {
     files(dir)?.par_iter().try_for_each_init(
         || vec![0; 1 << 20],
@@ -74,7 +74,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     })
 }
 
-/// What differs between two trees, in words; `None` if every file is the same.
+/// Describes the first difference between two trees; `None` if every file is the same.
 pub fn difference(expected: &Path, actual: &Path) -> Result<Option<String>> {
     let [a, b] = [files(expected)?, files(actual)?];
     let paths = |list: &[File]| -> std::collections::BTreeSet<PathBuf> {
@@ -95,7 +95,7 @@ pub fn difference(expected: &Path, actual: &Path) -> Result<Option<String>> {
     Ok(different.map(|f| format!("other content in {}", f.path.display())))
 }
 
-/// Whether two files hold the same bytes.
+/// Returns whether two files have the same content.
 pub fn same(a: &Path, b: &Path) -> Result<bool> {
     if fs::metadata(a)?.len() != fs::metadata(b)?.len() {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! The generator as a whole: deterministic, of the promised mix, and ageing as promised.
+//! Tests the generator: it is deterministic, has the documented mix, and ages as documented.
 
 use std::collections::BTreeMap;
 use std::fs;

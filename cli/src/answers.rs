@@ -1,17 +1,17 @@
-//! Waiting for a person to answer: it is no part of how long a command takes.
+//! Measures how long a command waits for a person, because that does not count as its duration.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Milliseconds that this run has waited for answers.
+/// Total milliseconds that this run has waited for answers.
 static WAITED_MS: AtomicU64 = AtomicU64::new(0);
 
-/// Returns how long something took, without the time that it waited for answers.
+/// Returns the time since `started`, without the time spent waiting for answers.
 pub fn without_waiting(started: Instant) -> Duration {
     started.elapsed().saturating_sub(Duration::from_millis(WAITED_MS.load(Ordering::Relaxed)))
 }
 
-/// Waits for an answer, which is no part of how long the command took.
+/// Waits for an answer. This time does not count as duration of the command.
 pub fn waiting<T>(ask: impl FnOnce() -> T) -> T {
     let asked = Instant::now();
     let answer = ask();

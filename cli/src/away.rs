@@ -1,20 +1,20 @@
-//! Runs away from the shell of who set them up: cron, systemd and sudo have another environment, and often another
-//! home folder.
+//! Hints for runs outside the user's shell: cron, systemd and sudo have another environment, and often another home
+//! folder.
 
 use std::io::IsTerminal;
 
-/// Returns the user who has called sudo.
+/// Returns the user who called sudo.
 fn sudo() -> Option<String> {
     let user = std::env::var("SUDO_USER").ok()?;
     (!user.is_empty() && user != "root").then_some(user)
 }
 
-/// Returns whether no shell of a person is around: cron and systemd set no terminal.
+/// Returns whether the program runs as a job, without a person's shell: cron and systemd do not set `TERM`.
 fn is_a_job() -> bool {
     std::env::var_os("TERM").is_none() && !std::io::stdin().is_terminal()
 }
 
-/// Returns what to add to a hint where a setting of the environment is missing.
+/// Returns what to add to a hint about a missing environment variable.
 pub fn environment() -> String {
     match sudo() {
         Some(user) => {
@@ -30,7 +30,7 @@ pub fn environment() -> String {
     }
 }
 
-/// Returns what to add to a hint where a file of the home folder is missing.
+/// Returns what to add to a hint about a missing file in the home folder.
 pub fn home() -> String {
     match sudo() {
         Some(user) => format!("; sudo uses the folder of root: without sudo, icecore uses that of {user}"),

@@ -1,6 +1,5 @@
-//! A temporary cache, for commands that only read where the cache cannot be used: a rescue system, a container, a
-//! disk that is full. The catalog is one of the host's own files, so it is made where no other user reads it, and
-//! removed when the program ends.
+//! A temporary cache, for read-only commands on hosts whose cache cannot be used: a rescue system, a container, a full
+//! disk. The catalog is private, so it is created where no other user can read it, and removed when the program ends.
 
 use std::fs::File;
 use std::io;
@@ -10,18 +9,18 @@ use std::sync::Mutex;
 use icecore_engine::codec::random;
 use icecore_engine::files::private;
 
-/// The one of this process.
+/// The temporary cache of this process.
 static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Returns where a temporary cache may be, the best place first: a disk has more room than memory.
+/// Returns possible places for a temporary cache, the best one first: a disk has more space than memory.
 pub fn places() -> Vec<PathBuf> {
     let given = std::env::var_os("TMPDIR").map(PathBuf::from);
     let usual = ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from);
     given.into_iter().chain(usual).collect()
 }
 
-/// Makes a temporary cache in a folder, with a copy of the catalog that is in `cache` if that can be read: it knows
-/// how far the log went, so that a store which has gone back is noticed.
+/// Creates a temporary cache in a folder, with a copy of the catalog in `cache` if that can be read. The copy records
+/// how long the log was, so that a store that has gone back is noticed.
 pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<PathBuf> {
     let name = format!("icecore-{:016x}", u64::from_le_bytes(random()));
     let folder = place.join(name);
@@ -46,7 +45,7 @@ pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<
         }
     });
     if copied.is_err() {
-        // Half a catalog is none: it is read from the log.
+        // A partial copy is useless, so delete it; the catalog is read from the log instead.
         std::fs::remove_dir_all(&to)?;
     }
     Ok(folder)
@@ -55,7 +54,7 @@ pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<
 /// Removes the temporary cache.
 pub fn remove() {
     if let Some(folder) = CURRENT.lock().ok().and_then(|mut current| current.take()) {
-        // It may be left behind, as after a kill: it is small beside the archive, and a cache.
+        // If it cannot be removed, it is left behind, as after a kill. It is small and only a cache.
         let _ = std::fs::remove_dir_all(folder);
     }
 }

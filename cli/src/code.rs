@@ -4,14 +4,14 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const INCOMPLETE: u8 = 3;
-/// There is nothing of that name in the snapshots.
+/// The snapshots contain nothing with that name.
 pub const NOTHING_FOUND: u8 = 4;
 pub const NO_REPOSITORY: u8 = 10;
 pub const WRONG_KEY: u8 = 12;
 pub const THAW_REQUESTED: u8 = 20;
 pub const TOO_COSTLY: u8 = 21;
 pub const DAMAGED: u8 = 22;
-/// Something in the log does not count, and the owner has not dismissed it.
+/// An entry of the log does not count, and the owner has not dismissed it.
 pub const DOUBTFUL: u8 = 23;
 /// `status`: the last good run is too long ago.
 pub const OVERDUE: u8 = 30;
@@ -22,7 +22,7 @@ pub const HUNG_UP: u8 = 129;
 pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;
 
-/// All of them, with what they mean.
+/// All exit codes, with their meanings.
 pub const ALL: &[(u8, &str)] = &[
     (DONE, "done"),
     (FAILED, "failed: for example, a file or folder on this computer is missing"),

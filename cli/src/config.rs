@@ -1,4 +1,4 @@
-//! Where things are on this host: directories, profiles, and the settings of the S3 client.
+//! Finds the configuration of this host: directories, profiles, and the settings of the S3 client.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use crate::profile::Profile;
 use crate::units::show;
 use crate::{aws, home};
 
-/// Where profiles are for all users.
+/// The folder of profiles for all users.
 pub const SHARED_PROFILES: &str = "/etc/icecore";
 
-/// Returns the file of a profile: `NAME.toml` in the config directory or in `/etc/icecore`, or the file itself that a
-/// path or a name with its ending is.
+/// Returns the file of a profile: `NAME.toml` in the config directory or in `/etc/icecore`. A path, or a name that ends
+/// with `.toml`, is the file itself.
 pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') || name.ends_with(".toml") {
         return home::at_home(Path::new(name));
@@ -28,7 +28,7 @@ pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| no_profile(name, &places[0], config_dir))
 }
 
-/// Returns the name of a profile, which is also that of its history: that of its file without the ending.
+/// Returns the name of a profile: its file name without `.toml`. Its history has the same name.
 pub fn profile_name(name: &str) -> String {
     let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
     file.strip_suffix(".toml").unwrap_or(file).to_owned()
@@ -40,7 +40,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     read_profile(&path, &profile_text(&path)?)
 }
 
-/// Returns the text of a profile that no other user can have written: a profile names commands to run.
+/// Returns the text of a profile. Fails if another user could have written it, because a profile names commands to run.
 pub fn profile_text(path: &Path) -> Result<String, Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     private::check(folder.unwrap_or(Path::new(".")), private::OTHERS_WRITE, is_ours)?;
@@ -78,7 +78,7 @@ pub fn profiles(config_dir: &Path) -> Vec<String> {
     names.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
-/// Says that there is no such profile, and which ones there are.
+/// Returns the failure that there is no such profile, with a list of those that exist.
 fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
     let known = profiles(config_dir);
     let hint = if known.is_empty() {
@@ -90,12 +90,12 @@ fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
     Failure::usage(format!("there is no profile {name:?}"), &hint)
 }
 
-/// Returns whether a name in the config directory is of something that this program reads or writes.
+/// Returns whether this program reads or writes a file of this name in the config directory.
 pub fn is_ours(name: &[u8]) -> bool {
     name == b"credentials" || name == b"places" || name.ends_with(b".toml")
 }
 
-/// Names a place for ever: the folder wherever its path leads, the bucket with its server and account.
+/// Returns a permanent name of a place: the real path of a folder, or the bucket with its server and account.
 pub fn place(location: &Location, options: &StoreOptions) -> String {
     let named = [
         "aws_endpoint",
@@ -132,7 +132,7 @@ fn seconds(variable: &str, default: &str) -> Result<Option<Duration>, Failure> {
     seconds.map(Some).ok_or_else(wrong)
 }
 
-/// Collects what the store needs from the environment, the profile and the AWS files.
+/// Collects the store's options from the environment, the profile and the AWS files.
 pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOptions, Failure> {
     let mut options = StoreOptions::default();
     if let Some(retry_for) = seconds("ICECORE_RETRY_SECONDS", "30 minutes")? {
@@ -152,7 +152,7 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
         options.settings = aws::settings(name)?;
         options.credentials = aws::source(name)?;
         options.ca_bundle = aws::ca_bundle(name)?;
-        // Before the environment, which the last one is.
+        // These come before the environment, because the last setting of a name has priority.
         let of_profile = [("aws_region", &profile.region), ("aws_endpoint_url", &profile.endpoint)];
         let of_profile =
             of_profile.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
@@ -172,14 +172,14 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
     Ok(options)
 }
 
-/// Returns the settings in the environment; of one name, the last one counts.
+/// Returns the settings in the environment. If a name appears twice, the last one has priority.
 fn environment(prefix: &str) -> Vec<(String, String)> {
-    // One that is no UTF-8 is no setting.
+    // A variable that is not UTF-8 is not a setting.
     let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut found: Vec<_> =
         all.filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty()).collect();
-    // Sorted, the setting of S3 alone comes after that of all services.
+    // After sorting, a setting for S3 comes after the same setting for all services.
     found.sort();
     let setting = |(name, value): (String, String)| {
         let name = match name.as_str() {
@@ -192,7 +192,7 @@ fn environment(prefix: &str) -> Vec<(String, String)> {
     found.into_iter().map(setting).collect()
 }
 
-/// Returns the settings that contain or lead to credentials, and the variables to set where there are none.
+/// Returns the settings that contain or lead to credentials, and the variables to set if there are none.
 fn credentials(provider: Provider) -> (&'static [&'static str], &'static str) {
     match provider {
         Provider::S3 => (
@@ -228,7 +228,7 @@ fn credentials(provider: Provider) -> (&'static [&'static str], &'static str) {
     }
 }
 
-/// Returns the region whose prices hold.
+/// Returns the region whose prices apply.
 pub fn region(options: &StoreOptions) -> Option<String> {
     let names = ["aws_region", "aws_default_region"];
     let found = options.settings.iter().rev().find(|(key, _)| names.contains(&key.as_str()));

@@ -1,11 +1,11 @@
-//! Text on its way to a terminal. Names, tags, hosts and answers of servers come from others: none of them may
-//! move the cursor, set a title or turn the direction of a line. Pure.
+//! Escapes text for a terminal. Names, tags, hosts and answers of servers come from others, and must not move the
+//! cursor, set a title or reverse the direction of a line. Does no I/O.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Returns whether a terminal does something at a character other than show it: control characters, what
-/// separates lines, what turns the direction of text, and what hides some of it.
+/// Returns whether a character has an effect other than being shown: control characters, line separators, and
+/// characters that change the direction of text or hide parts of it.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -34,8 +34,7 @@ fn escape(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Escapes bytes that are UTF-8 for the most part. A backslash is doubled, so that no name looks like another one
-/// that is escaped.
+/// Escapes bytes that are mostly UTF-8. A backslash is doubled, so that no name looks like the escaped form of another.
 pub fn bytes(bytes: &[u8]) -> String {
     let mut text = String::new();
     for part in bytes.utf8_chunks() {
@@ -54,7 +53,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// Escapes JSON on one line, which stays the same JSON: what acts stands in strings only.
+/// Escapes JSON on one line. Its value stays the same, because such characters can only be in strings.
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -87,7 +86,7 @@ mod tests {
             let told = json(&value.to_string()).into_owned();
             assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap(), value);
         }
-        // Letters of any script, signs that belong together, and blanks are shown as they are.
+        // Letters of any script, combined emoji and spaces are shown as they are.
         for plain in ["Köln am Rhein.jpg", "שלום.jpg", "👨\u{200d}👩\u{200d}👧.jpg", "", "a\\u{1b}"]
         {
             assert_eq!([line(plain), lines(plain), json(plain)], [plain; 3]);

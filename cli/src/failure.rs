@@ -16,23 +16,24 @@ pub struct Failure {
     pub code: u8,
     pub message: String,
     pub hint: Option<String>,
-    /// What the hint advises, if another one is better after some commands or for some archives.
+    /// The kind of advice in the hint, if some commands or archives need another hint.
     pub advice: Option<Advice>,
-    /// The catalog of this repository is damaged: it can be rebuilt, and the command repeated.
+    /// The repository whose catalog is damaged, so that it can be rebuilt and the command repeated.
     pub broken_catalog: Option<RepositoryId>,
-    /// This object must be thawed before it can be read.
+    /// The object that must be thawed before it can be read.
     pub frozen: Option<Box<ObjectName>>,
-    /// A disk has no room: that of the repository or that of the cache.
+    /// Whether a disk is full: that of the repository or that of the cache.
     pub full_disk: bool,
-    /// The store could not be reached or was busy: later it may be there.
+    /// Whether the store could not be reached or was busy, so that a later run may succeed.
     pub transient: bool,
-    /// The keys of the bucket do not allow it.
+    /// Whether the store's credentials do not allow the request.
     pub denied: bool,
-    /// The archive is older than this computer has seen it, or another one: the newest may be elsewhere.
+    /// Whether the archive is older than this computer has seen it, or a different one, so that the current one may be
+    /// elsewhere.
     pub gone_back: bool,
-    /// The password may not be used here, and what needs none is possible without it.
+    /// Whether this host may not use a password, but could do without one.
     pub needs_no_key: bool,
-    /// What the requests before it have cost; `None` if nothing was asked of a bucket.
+    /// The cost of the requests before the failure; `None` if no request went to a bucket.
     pub cost_usd: Option<Box<f64>>,
 }
 
@@ -61,8 +62,8 @@ impl Failure {
         Failure { hint: Some(hint.into()), advice: None, ..self }
     }
 
-    /// Adjusts the hint to the place of the archive: where an object that is frozen is and how it is thawed, and what
-    /// may have happened to an older archive in a bucket.
+    /// Adapts the hint to the location of the archive: how to thaw a frozen object there, or what may have happened to
+    /// an older archive in a bucket.
     pub fn explained(self, location: &Location) -> Failure {
         if let Some(name) = &self.frozen {
             let (hint, advice) = (crate::frozen::hint(location, name), crate::frozen::advice(name));
@@ -74,14 +75,13 @@ impl Failure {
         }
     }
 
-    /// Adjusts the hint to the command that has failed: it does not advise the same command, unless with other options
-    /// or for another thing.
+    /// Adapts the hint to the command that failed, so that it does not advise the same command again without a change.
     pub fn of_command(self, name: &str) -> Failure {
         if let (true, Some(keys)) = (self.denied, crate::hint::keys_for(name)) {
             return self.hinted(keys);
         }
         let hint = match (self.advice, name) {
-            // Only a restore that waits for a thaw knows again what it has put into its target.
+            // Only a restore that waits for a thaw recognises the files that it has already put into its target.
             (Some(Advice::Continue(hint)), "restore") => {
                 let more = "if the target is not empty, add --overwrite if-changed";
                 return self.hinted(format!("{hint}; {more}"));
@@ -178,7 +178,7 @@ fn exit_code(error: &Error) -> u8 {
         Error::NoSnapshot { .. } | Error::NotInSnapshot { .. } | Error::NoWriter { .. } => {
             code::NOTHING_FOUND
         }
-        // The files of another user are not damaged.
+        // Files of another user are not damaged.
         error if error.is_closed() => code::FAILED,
         Error::WrongPassword { .. }
         | Error::PasswordMemory { .. }
@@ -214,7 +214,7 @@ fn message(error: &Error, code: u8) -> String {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         let text = error.to_string();
-        // SQLite says its own error twice.
+        // SQLite repeats its own error text.
         if !message.ends_with(&text) {
             message.push_str(": ");
             message.push_str(&text);
@@ -224,13 +224,13 @@ fn message(error: &Error, code: u8) -> String {
     message
 }
 
-/// Returns whether an argument of the engine is what the command line says.
+/// Returns whether an argument of the engine is one that the user typed.
 fn is_typed(what: &Argument) -> bool {
     use Argument::{Date, History, OwnRepository, Paths};
     matches!(what, Date(_) | History(_) | OwnRepository | Paths)
 }
 
-/// Says what is there instead of a repository, if it is something that `init` cannot use.
+/// Returns a message about what is there instead of a repository, if `init` cannot use it.
 fn no_repository(location: &str) -> Option<String> {
     let path = std::path::Path::new(location);
     let is_repository =
@@ -259,7 +259,7 @@ fn no_repository(location: &str) -> Option<String> {
     })
 }
 
-/// Says by what a run was interrupted, by its exit code.
+/// Returns what interrupted a run, by its exit code.
 fn interruption(exit: u8) -> &'static str {
     match exit {
         code::HUNG_UP => "interrupted by SIGHUP: the terminal was closed",
@@ -284,7 +284,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-/// Returns what only the program knows: how its options are written.
+/// Returns the hint for an option of the command line, which the engine does not know.
 fn option_hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Pattern { .. } => {
@@ -296,7 +296,7 @@ fn option_hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Returns how an argument is written on the command line.
+/// Returns the hint for an argument of the command line.
 fn argument_hint(what: &Argument) -> Option<&'static str> {
     Some(match what {
         Argument::Date(_) => "write latest@2026-10-31 for the newest snapshot before that day",

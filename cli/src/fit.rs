@@ -1,16 +1,16 @@
-//! Listings on a narrow terminal: what matters less is left out, and a path that has no room gets a line of its own.
-//! No path is cut, because it is copied and typed again. A pipe gets everything. Pure.
+//! Fits listings to a narrow terminal: less important columns are left out, and a path that does not fit gets its own
+//! line. Paths are never cut, because people copy them. Nothing is left out in a pipe. Does no I/O.
 
-/// A path has so much of the width before anything else is left out for it.
+/// A path that is longer than the width divided by this number gets its own line instead of displacing other columns.
 const PATH_SHARE: usize = 2;
-/// What stands before a path on a line of its own.
+/// The indentation of a path on its own line.
 pub const INDENT: &str = "    ";
 
 fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Stands for a space at which no line breaks.
+/// Replaces a space at which a line must not break.
 const UNBROKEN: char = '\u{e000}';
 
 /// Returns a text that [`wrap`] leaves on one line.
@@ -18,17 +18,17 @@ pub fn whole(text: &str) -> String {
     text.replace(' ', &UNBROKEN.to_string())
 }
 
-/// Breaks lines between words so that they fit. A command is typed again and stays on one line: what is in backticks,
-/// `icecore …` behind a colon, and a line that begins with four spaces.
+/// Breaks lines between words so that they fit. Keeps a command on one line, so that it can be copied: text in
+/// backticks, `icecore …` after a colon, and a line that begins with four spaces.
 pub fn wrap(text: &str, columns: usize) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| wrap_line(line, columns)).collect();
     lines.join("\n").replace(UNBROKEN, " ")
 }
 
-/// So many columns has what a fact is about.
+/// Number of columns for the label of a fact.
 const FACT_COLUMNS: usize = 19;
 
-/// Returns a fact: what it is about, and a text whose further lines begin below its first one.
+/// Formats a fact: a label, and a text whose later lines are indented like the first one.
 pub fn fact(what: &str, text: &str, columns: usize) -> String {
     let wrapped = wrap(text, columns.saturating_sub(FACT_COLUMNS).max(1));
     let mut lines = wrapped.split('\n');
@@ -65,7 +65,7 @@ fn wrap_line(line: &str, columns: usize) -> String {
     wrapped
 }
 
-/// Adds a word, on a new line if it has no room on the last one. Returns how much of the last line is used.
+/// Adds a word, on a new line if it does not fit on the last one. Returns the used width of the last line.
 fn add_word(wrapped: &mut String, word: &str, used: usize, columns: usize) -> usize {
     if used > 0 && used + width(word.trim_end()) > columns {
         wrapped.truncate(wrapped.trim_end().len());
@@ -77,19 +77,19 @@ fn add_word(wrapped: &mut String, word: &str, used: usize, columns: usize) -> us
     used + width(word)
 }
 
-/// Lines of a listing: the same facts before each path in several lengths, the longest first.
+/// A line of a listing: a path, and the facts before it in several lengths, the longest first.
 pub struct Line {
     pub facts: Vec<String>,
     pub path: String,
 }
 
-/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it. A path that still
-/// has no room has its own line.
+/// Joins facts and paths. All lines use the same length of facts, chosen so that paths of a usual length fit. A path
+/// that still does not fit gets its own line.
 pub fn lines(lines: &[Line], columns: Option<usize>) -> Vec<String> {
     let columns = columns.unwrap_or(usize::MAX);
     let lengths = lines.iter().map(|line| line.facts.len()).min().unwrap_or(0);
     let longest = lines.iter().map(|line| width(&line.path)).max().unwrap_or(0);
-    // What is not beside the facts anyway needs no room there.
+    // Paths that will get their own lines need no space beside the facts.
     let path = if longest > columns / PATH_SHARE { 0 } else { longest };
     let fits =
         |at: &usize| lines.iter().all(|line| width(line.facts[*at].trim_end()) + path <= columns);
@@ -101,19 +101,19 @@ pub fn lines(lines: &[Line], columns: Option<usize>) -> Vec<String> {
     lines.iter().map(both).collect()
 }
 
-/// A table. The last column may be a path, or several, one on a line.
+/// A table. A cell of the last column may be a path, or several, one per line.
 #[derive(Clone)]
 pub struct Table<'a> {
     pub header: Vec<&'a str>,
     pub rows: Vec<Vec<String>>,
 }
 
-/// What stands between the columns of a table.
+/// Number of spaces between two columns of a table.
 const BETWEEN: usize = 2;
 
 impl Table<'_> {
-    /// Leaves out columns, by their names and in this order, until the others fit. If the last column, whose cells are
-    /// paths, has no room beside the others even so, it goes, and the paths of each row are returned.
+    /// Leaves out the columns in `first_to_go`, in this order, until the others fit. If the last column, whose cells
+    /// are paths, still does not fit, removes it and returns the paths of each row.
     pub fn make_room_for_paths(
         &mut self,
         columns: Option<usize>,
@@ -144,7 +144,7 @@ impl Table<'_> {
         widths.sum::<usize>().saturating_sub(BETWEEN)
     }
 
-    /// Leaves out columns until the others fit, if the last one, whose cells are sentences, has half of the width.
+    /// Leaves out columns until the others fit and the last one, whose cells are sentences, has half of the width.
     pub fn leave_room(&mut self, columns: usize, first_to_go: &[&str]) {
         self.leave_out(columns, first_to_go, columns / PATH_SHARE);
     }
@@ -154,7 +154,7 @@ impl Table<'_> {
         self.leave_out(columns, first_to_go, usize::MAX);
     }
 
-    /// Leaves out columns until the others fit, the last one with so much of its width.
+    /// Leaves out columns until the others fit. The last one counts with at most `last_max` columns.
     fn leave_out(&mut self, columns: usize, first_to_go: &[&str], last_max: usize) {
         for name in first_to_go {
             let widths: Vec<usize> = (0..self.header.len()).map(|at| self.width_of(at)).collect();
@@ -167,7 +167,7 @@ impl Table<'_> {
         }
     }
 
-    /// Leaves out a column, if it is there.
+    /// Removes a column, if it exists.
     pub fn remove(&mut self, name: &str) {
         if let Some(at) = self.header.iter().position(|column| *column == name) {
             self.header.remove(at);

@@ -1,11 +1,11 @@
-//! Commands of other tools: what to use here instead. Pure.
+//! Answers commands and options of other backup tools with those of icecore. Does no I/O.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
 
-/// Names the command of icecore that does the work of another tool's command; `None` if the error is not about such a
-/// command.
+/// Returns the failure that names the command of icecore to use instead of another tool's command; `None` if the error
+/// is not about one.
 pub fn answer(error: &clap::Error) -> Option<Failure> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
@@ -13,7 +13,7 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return None;
     };
-    // `key` and `policy` have subcommands of their own.
+    // `key` and `policy` have subcommands.
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     if !usage.contains("icecore [OPTIONS]") {
         return None;
@@ -22,7 +22,7 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
     Some(Failure::usage(format!("icecore has no command '{typed}'"), hint))
 }
 
-/// Says which option does here what an option of another tool does, or what people expect one to be called.
+/// Returns the option of icecore that corresponds to an option of another tool, or to a name that people expect.
 pub fn option(command: &str, typed: &str) -> Option<&'static str> {
     let command = command.strip_prefix("icecore ").unwrap_or_default();
     Some(match (command, typed) {

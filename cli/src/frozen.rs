@@ -1,11 +1,11 @@
-//! How an object that something has moved to an archive class is read again.
+//! Explains how to make an object readable that has been moved to an archive class.
 
 use icecore_engine::format::PackKind;
 use icecore_engine::store::{Location, ObjectName, Provider};
 
 use crate::hint::Advice;
 
-/// Returns how to find the rule that moves what is under a prefix.
+/// Returns how to find the rule that moves the objects under a prefix.
 pub fn the_rule(location: &Location, prefix: &str) -> String {
     match location {
         Location::Bucket { provider: Provider::S3, bucket, .. } => format!(
@@ -16,7 +16,7 @@ pub fn the_rule(location: &Location, prefix: &str) -> String {
     }
 }
 
-/// Returns the key of something in the repository, as rules name it.
+/// Returns the full key of a name in the repository, as lifecycle rules use it.
 fn key(location: &Location, name: &str) -> String {
     match location {
         Location::Bucket { prefix, .. } if !prefix.is_empty() => format!("{prefix}/{name}"),
@@ -24,7 +24,7 @@ fn key(location: &Location, name: &str) -> String {
     }
 }
 
-/// Returns the prefix that an object of a repository is under, with its slash; `config` is its own.
+/// Returns the prefix of an object in the repository, with its slash; `config` is its own prefix.
 fn prefix_of(name: &str) -> String {
     match name.split_once('/') {
         Some((prefix, _)) => format!("{prefix}/"),
@@ -32,7 +32,7 @@ fn prefix_of(name: &str) -> String {
     }
 }
 
-/// Returns what to do about an object that cannot be read before it is thawed.
+/// Returns what to do about an object that must be thawed before it can be read.
 pub fn hint(location: &Location, object: &ObjectName) -> String {
     if is_thawed_by_restore(object) {
         return "`icecore restore` thaws it, and --plan shows the price first".to_owned();
@@ -58,12 +58,13 @@ pub fn hint(location: &Location, object: &ObjectName) -> String {
     )
 }
 
-/// Returns what that hint advises.
+/// Returns the kind of advice in that hint.
 pub fn advice(object: &ObjectName) -> Option<Advice> {
     is_thawed_by_restore(object).then_some(Advice::Restore)
 }
 
-/// Returns whether a restore thaws an object by itself: a pack of files.
+/// Returns whether `icecore restore` requests the thaw of such an object itself, which it
+/// does only for packs of files.
 fn is_thawed_by_restore(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Pack(PackKind::Cold | PackKind::Hot, _))
 }

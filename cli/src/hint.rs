@@ -5,31 +5,31 @@ use icecore_engine::store::{NO_CREATE_ONLY, ObjectName, StoreErrorKind};
 
 use crate::{code, signals};
 
-/// What to do after a run that a person has interrupted.
+/// The hint after a run that a person has interrupted.
 pub const CONTINUE: &str = "run the same command again to continue";
-/// What is said of a run that a program or the system has ended: it may start the next one by itself.
+/// The hint after a run that a program or the system has ended, which may also start the next one.
 pub const CONTINUES: &str = "the next run of the same command continues";
 
-/// What a hint advises, where another one is better after some commands or for some archives.
+/// The kind of advice in a hint, if some commands or archives need another hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
-    /// To run the command again, in these words.
+    /// To run the command again; the text of the hint.
     Continue(&'static str),
     /// To run `icecore check`.
     Check,
     /// To list the snapshot with `icecore ls`.
     List,
-    /// To thaw by `icecore restore`.
+    /// To thaw with `icecore restore`.
     Restore,
     /// To run `icecore rebuild-index`.
     RebuildIndex,
     /// To use the archive with `icecore snapshot`.
     Snapshot,
-    /// What a NAS or a disk may have done to the archive. These are the words for a bucket.
+    /// Advice about something that a NAS or a disk may have done to the archive. Contains the text for a bucket.
     InBucket(&'static str),
 }
 
-/// Returns what the hint about an error advises, if that depends on the command or on the place.
+/// Returns what the hint for an error advises, if that depends on the command or the location.
 pub fn advice(error: &Error) -> Option<Advice> {
     use StoreErrorKind::{Archived, Length, NotFound};
     Some(match error {
@@ -50,7 +50,7 @@ pub fn advice(error: &Error) -> Option<Advice> {
     })
 }
 
-/// Says how an interrupted run is continued, by what has ended it.
+/// Returns how to continue an interrupted run, depending on what ended it.
 pub fn continuing() -> &'static str {
     match signals::exit_code() {
         code::INTERRUPTED => CONTINUE,
@@ -72,7 +72,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
         .or_else(|| of_store(error))
 }
 
-/// Where a repository is, or is to be made.
+/// Errors about the location of a repository.
 fn of_place(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NoRepository { .. } => {
@@ -89,7 +89,7 @@ fn of_place(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Passwords, identities, and the rights of writers.
+/// Errors about passwords, identities and the rights of writers.
 fn of_key(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::WrongPassword { left_out: 1.., .. } => {
@@ -122,7 +122,7 @@ fn of_key(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// What was named that is not there, or is in the way.
+/// Errors about names that do not exist, or that are in the way.
 fn of_name(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` is the newest",
@@ -137,7 +137,7 @@ fn of_name(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Damage, and a log that is another one.
+/// Errors about damage, and about a log with a different history.
 fn of_log(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Damaged { object, .. } if is_kept(object) => {
@@ -167,7 +167,7 @@ fn of_log(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Files of this computer.
+/// Errors about files of this computer.
 fn of_host(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Catalog { .. } if error.is_full_disk() => {
@@ -198,10 +198,10 @@ fn of_host(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Returns what to do if SQLite failed because of the folder or the disk of the cache.
+/// Returns the hint if SQLite failed because of the folder or the disk of the cache.
 fn disk_fault(error: &Error) -> Option<&'static str> {
     let Error::Catalog { source, .. } = error else { return None };
-    // The codes of SQLite, as its documentation numbers them.
+    // SQLite's result codes, from its documentation.
     const IO_ERROR: i32 = 10;
     const READ_ONLY: i32 = 8;
     const CANNOT_OPEN: i32 = 14;
@@ -214,7 +214,7 @@ fn disk_fault(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// The store.
+/// Errors of the store.
 fn of_store(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
@@ -225,7 +225,8 @@ fn of_store(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Returns whose keys of a bucket a command needs, where those at hand are refused; `None` if the error says it.
+/// Returns which credentials of a bucket a command needs if the current ones are refused; `None` if the error says that
+/// already.
 pub fn keys_for(command: &str) -> Option<&'static str> {
     Some(match command {
         "prune" | "rewrite" | "retire" | "accept" | "tag" | "settings" => {
@@ -241,7 +242,7 @@ pub fn keys_for(command: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns whether hosts keep copies of an object.
+/// Returns whether hosts keep local copies of an object.
 fn is_kept(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Config | ObjectName::Entry(_))
 }
@@ -263,7 +264,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-/// What to do when the operating system fails at something that should work.
+/// The hint if a system call fails that should always succeed.
 const DISK_HINT: &str = "the disk or its file system has errors: check the system log";
 
 fn store_hint(kind: StoreErrorKind) -> &'static str {

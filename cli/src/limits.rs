@@ -1,4 +1,4 @@
-//! How fast a run may use the link.
+//! Chooses the rate limits of a run.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use icecore_engine::store::{Limits, LocalClock, Timetable};
 use crate::args::Global;
 use crate::profile::Profile;
 
-/// Returns the limits of the command line or the environment, and else those of the profile.
+/// Returns the limits of the command line or the environment, or else those of the profile.
 pub fn limits(global: &Global, profile: &Profile) -> Limits {
     let rates = |given: &Option<Timetable>, of_profile: &Option<Timetable>| {
         given.clone().or_else(|| of_profile.clone()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Parses the command line: what clap alone does not know.
+//! Parses the command line, with checks that clap alone cannot do.
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
@@ -18,7 +18,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     let global = &mut cli.global;
     global.repo_by_flag = flag("repo");
     if ["identity", "password_file", "password_command"].into_iter().any(flag) {
-        // A flag goes before the environment, whichever way to the keys each of them names.
+        // A flag has priority over the environment, even if they name different sources of keys.
         global.keys_by_flag = true;
         global.identity = global.identity.take().filter(|_| flag("identity"));
         global.password_file = global.password_file.take().filter(|_| flag("password_file"));
@@ -32,7 +32,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
-        // A script that has no head must not pass for one that has checked it.
+        // A script without a head must not look as if it had checked one.
         let error = "--expect-head needs a log head: `snapshot -v` prints one";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }
@@ -82,7 +82,8 @@ fn of_buckets(matches: &clap::ArgMatches) -> Vec<String> {
     given.map(|id| format!("--{}", id.replace('_', "-"))).collect()
 }
 
-/// Returns why flags of progress do not go together. Of global flags, clap knows this only if they stand together.
+/// Returns why two progress flags exclude each other. For global flags, clap notices this only if both are at the same
+/// level.
 fn wrong_progress(global: &Global) -> Option<&'static str> {
     match global {
         Global { json_progress: false, .. } => None,

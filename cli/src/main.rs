@@ -1,4 +1,4 @@
-//! icecore: the program. Parses, calls the engine, prints. All work is done by the engine.
+//! The program `icecore`: parses the command line, calls the engine, and prints results. The engine does all the work.
 
 mod answers;
 mod args;
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
         signals::follow_run();
     }
     signals::catch(move |by_key| progress::say_what_is_left(report, by_key));
-    // Trees are walked by recursion, as deep as folders are nested.
+    // The walk of a tree recurses as deep as folders are nested.
     let worker =
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
     let result = worker.map(|worker| worker.join());
@@ -97,8 +97,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the program when one of its threads meets a bug: the others would wait for it. The
-/// repository is as safe as after a kill.
+/// Ends the program if one of its threads panics, because the others would wait for it. The repository is as safe as
+/// after a kill.
 fn end_on_panic(report: Report) {
     std::panic::set_hook(Box::new(move |panic| {
         report.failure(&failure::Failure {
@@ -111,7 +111,8 @@ fn end_on_panic(report: Report) {
     }));
 }
 
-/// Escapes what was typed where clap repeats it: it drops colours, and a line break would pass for one of ours.
+/// Escapes typed text that clap repeats in its messages. clap removes only colours, and a line break would look like
+/// one of ours.
 fn escape_typed(error: &mut clap::Error) {
     use clap::error::ContextValue;
     let escaped = |text: &String| escape::line(text).into_owned();
@@ -120,7 +121,7 @@ fn escape_typed(error: &mut clap::Error) {
         ContextValue::Strings(texts) => {
             Some((kind, ContextValue::Strings(texts.iter().map(escaped).collect())))
         }
-        // What is suggested instead has it too.
+        // Suggestions contain the typed text, too.
         ContextValue::StyledStrs(texts) => {
             let texts = texts.iter().map(|text| escaped(&text.to_string()).into()).collect();
             Some((kind, ContextValue::StyledStrs(texts)))
@@ -132,7 +133,7 @@ fn escape_typed(error: &mut clap::Error) {
     }
 }
 
-/// Shows help, or says what is wrong with the command line: to a script as it asked for it.
+/// Shows help, or the error in the command line; as JSON if a script asked for that.
 fn refuse(mut error: clap::Error) -> ExitCode {
     let line: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -160,23 +161,24 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     ExitCode::from(failure::code::USAGE)
 }
 
-/// A core dump would have the identity and passwords in it.
+/// Disables core dumps, because they would contain the identity and passwords.
 fn write_no_core() {
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    // Linux hands dumps to a program whatever the limit: there is no memory in them then.
+    // Linux may pass dumps to a program regardless of the limit. With this filter, they contain no memory.
     let filter = std::fs::File::options().write(true).open("/proc/self/coredump_filter");
     let _ = filter.and_then(|mut filter| std::io::Write::write_all(&mut filter, b"0"));
 }
 
-/// Stack of the thread that does the work.
+/// Stack size of the thread that does the work.
 const STACK_BYTES: usize = 64 << 20;
 
-/// A restore keeps a few hundred files open at once; some systems allow 256 by default.
+/// Raises the limit of open files. A restore keeps a few hundred files open at once, and some systems allow only 256 by
+/// default.
 fn raise_file_limit() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum.map(|maximum| maximum.min(65_536)).or(Some(65_536));
-    // Without it a restore of many files may fail and will say so.
+    // If this fails, a restore of many files may fail, and will report that.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
 }
 
@@ -234,7 +236,7 @@ fn run_with(
         }
         other => return other.map_err(explain),
     };
-    // The catalog is a cache: damaged, it is made anew, and the command begins again.
+    // The catalog is a cache. If it is damaged, rebuild it and run the command again.
     let (Some(repository), Ok(again)) = (failure.broken_catalog, line::parse()) else {
         return Err(failure);
     };
@@ -271,7 +273,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Settings(args) => commands::settings::run(session, &args),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
-        // These have no session, or one for each profile.
+        // These commands have no session, or one for each profile.
         Command::Completions { .. }
         | Command::Man(_)
         | Command::Setup(_)

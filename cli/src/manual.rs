@@ -1,4 +1,4 @@
-//! What the manual pages and the help say beyond the options: examples, files, environment, exit codes.
+//! Parts of the manual pages and the help in addition to the options: examples, files, environment, exit codes.
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use crate::args::Cli;
 use crate::failure::code;
 
-/// What a command is used for, and how.
+/// Pairs of a purpose and the command line for it.
 type Examples = &'static [(&'static str, &'static str)];
 
 /// Examples of each command, by its name.
@@ -173,7 +173,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
     ("man", &[("all pages, for man icecore-restore", "icecore man --dir ~/.local/share/man/man1")]),
 ];
 
-/// Files, and what they are for.
+/// Files and their purposes.
 pub const FILES: &[(&str, &str)] = &[
     (
         "~/.config/icecore/credentials/",
@@ -185,7 +185,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("~/.cache/icecore/", "catalogs; they can be deleted at any time"),
 ];
 
-/// Environment variables that no option has.
+/// Environment variables that do not belong to an option.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSWORD", "the password"),
     ("ICECORE_POLL_SECONDS", "seconds between the first two checks of a thaw"),
@@ -203,7 +203,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY", "credentials for Azure"),
 ];
 
-/// Returns the command line with the examples in its help.
+/// Returns the definition of the command line, with the examples in its help.
 pub fn command() -> Command {
     let mut command = Cli::command();
     for (name, examples) in EXAMPLES {
@@ -266,14 +266,14 @@ fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Returns how a command is written, as its help says it: without the options, which the page lists with their values.
+/// Returns the usage line of a command from its help, without the options, which the page lists with their values.
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let lines = usage.trim_start_matches("Usage:").lines().map(|line| escape(line.trim()));
     format!(".SH SYNOPSIS\n{}\n", lines.collect::<Vec<_>>().join("\n.br\n"))
 }
 
-/// Returns every environment variable that is read, with what it is for.
+/// Returns every environment variable that the program reads, with its purpose.
 pub fn environment() -> Vec<(String, String)> {
     let command = Cli::command();
     let of_command = |command: &Command| {
@@ -289,7 +289,7 @@ pub fn environment() -> Vec<(String, String)> {
     found
 }
 
-/// Writes a list of terms and what they mean.
+/// Writes a section with a list of terms and their meanings.
 fn section(page: &mut Vec<u8>, title: &str, items: &[(impl AsRef<str>, impl AsRef<str>)]) {
     if items.is_empty() {
         return;
@@ -301,7 +301,7 @@ fn section(page: &mut Vec<u8>, title: &str, items: &[(impl AsRef<str>, impl AsRe
     page.extend(text.as_bytes());
 }
 
-/// Escapes a line for roff: a dash is a dash, and no line begins a request.
+/// Escapes a line for roff, so that a dash stays a dash and no line begins a request.
 fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
     if text.starts_with('.') { format!("\\&{text}") } else { text }

@@ -1,4 +1,4 @@
-//! What a person probably meant by a path that is not on this computer. It may look at folders on the way there.
+//! Guesses what a person meant by a path that does not exist on this computer. Reads the folders on the way there.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::shell::word;
 use crate::units::show;
 
-/// Quotes that were left in the name, or that a word processor has made of those of the shell.
+/// Quotes that were left in the name, or typographic quotes that a word processor made of the shell's.
 const QUOTES: [char; 9] =
     ['\'', '"', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}'];
 
-/// Returns what to do about a path that is not there.
+/// Returns the hint for a path that does not exist.
 pub fn hint(typed: &Path) -> String {
     let is_there = |path: &str| Path::new(path).symlink_metadata().is_ok();
     let Some(text) = typed.to_str() else { return "check the path".to_owned() };
@@ -51,7 +51,7 @@ pub fn hint(typed: &Path) -> String {
     missing(typed)
 }
 
-/// Says which part of a path is missing, and what is there instead.
+/// Returns which part of a path is missing, and which name exists instead.
 fn missing(typed: &Path) -> String {
     let parts: Vec<&OsStr> = typed.iter().collect();
     let is_there = |count: &usize| parts[..*count].iter().collect::<PathBuf>().is_dir();
@@ -93,10 +93,11 @@ fn alike(folder: &Path, name: &OsStr) -> Option<String> {
     }
 }
 
-/// Names of a folder that are looked at.
+/// Maximum number of names to compare in a folder.
 const NAMES_MAX: usize = 10_000;
 
-/// Returns whether two names of some length differ by one letter: another one, one more, one less, or two swapped.
+/// Returns whether two names, unless they are very short, differ by one letter: replaced, added, removed, or swapped
+/// with its neighbour.
 fn is_one_off(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().min(b.len()) < 4 {

@@ -1,4 +1,4 @@
-//! Typed paths as they are on this computer.
+//! Finds typed paths on this computer.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use icecore_engine::files::on_disk;
 
 use crate::failure::Failure;
 
-/// Returns what is on this computer for a typed path: it may be in the other form of its accents, or begin with a `~`
-/// that no shell has expanded. What is not there stays as it was typed.
+/// Returns the existing path for a typed one, which may have the other form of accents, or begin with a `~` that no
+/// shell has expanded. Returns the typed path if nothing exists.
 pub fn local(typed: &Path) -> PathBuf {
     if typed.symlink_metadata().is_ok() {
         return typed.to_owned();
@@ -16,7 +16,7 @@ pub fn local(typed: &Path) -> PathBuf {
     on_disk(&at_home).unwrap_or_else(|| typed.to_owned())
 }
 
-/// Returns folders as they are on this computer; fails on one that is not there, before anything is asked of the store.
+/// Returns the existing paths of typed folders. Fails if one does not exist, before any request to the store.
 pub fn all_local(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let here = |path: &PathBuf| {
         let local = local(path);
@@ -26,7 +26,7 @@ pub fn all_local(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     typed.iter().map(here).collect()
 }
 
-/// Refuses `-`, which is standard input or output for other programs. `instead` says what there is here.
+/// Refuses `-`, which is standard input or output for other programs. `instead` says what to use here.
 pub fn refuse_hyphen(path: &Path, instead: &str) -> Result<(), Failure> {
     match path == Path::new("-") {
         false => Ok(()),

@@ -1,4 +1,4 @@
-//! What is wrong with a command line, as people say it: a sentence, and a hint. Pure.
+//! Explains what is wrong with a command line: a sentence and a hint. Does no I/O.
 
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -8,7 +8,7 @@ use crate::manual;
 use crate::shell;
 use crate::units::agree;
 
-/// Says what is wrong; `None` if help is to be shown instead.
+/// Returns what is wrong; `None` if the error is a request for help.
 pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     let command = command(error).unwrap_or_else(|| typed(line));
     let help = format!("`{command} --help` shows how it is used");
@@ -22,7 +22,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         return Some(Failure::usage(message, &format!("did you mean `icecore help {name}`?")));
     }
     let message = match error.kind() {
-        // Which of the two it is depends on the variables that are set.
+        // Which of the two kinds it is depends on which variables are set.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             if line.len() <= 1 {
                 return None;
@@ -48,7 +48,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg).join(" ");
-            // Of several options one is enough.
+            // If several options are possible, one of them is enough.
             let one_of = missing.strip_prefix('<').filter(|rest| rest.starts_with("--"));
             let missing = match one_of.and_then(|rest| rest.strip_suffix('>')) {
                 Some(options) => options.replace("|--", " or --"),
@@ -80,7 +80,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     Some(Failure::usage(message, &hint))
 }
 
-/// Says what a command does not take, and what it has instead.
+/// Returns the failure about an option that a command does not have, with what it has instead.
 fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>) -> Failure {
     if !typed.starts_with('-') {
         let hint = too_many(command, typed, line);
@@ -96,7 +96,7 @@ fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>)
     Failure::usage(format!("`{command}` has no option '{typed}'"), &hint)
 }
 
-/// Says where something belongs that a command does not take.
+/// Returns the hint for an argument that a command does not accept.
 fn too_many(command: &str, typed: &str, line: &[String]) -> String {
     let is_snapshot = typed.starts_with("latest");
     let word = shell::word(typed);
@@ -131,7 +131,7 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
     }
 }
 
-/// Says what is wrong with a number in words of people.
+/// Rephrases what is wrong with a number in plain words.
 fn plain(text: &str) -> String {
     let text = text.replace("invalid digit found in string", "it is not a whole number");
     match text.split_once(" is not in ") {
@@ -143,7 +143,8 @@ fn plain(text: &str) -> String {
     }
 }
 
-/// Says that options have no effect, if there are any: they are for buckets, and the archive is in a folder.
+/// Returns the note that options have no effect, if there are any: they are for buckets, and the archive is in a
+/// folder.
 pub fn idle(options: &[String]) -> Option<String> {
     let have = agree(options.len(), "has", "have");
     let (last, before) = options.split_last()?;
@@ -156,15 +157,15 @@ pub fn idle(options: &[String]) -> Option<String> {
     ))
 }
 
-/// Returns what was probably meant.
+/// Returns what the user probably meant.
 fn suggestion(error: &Error) -> Option<String> {
     let kinds =
         [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    // The best one is the last.
+    // The last suggestion is the best one.
     kinds.into_iter().find_map(|kind| texts(error, kind).pop())
 }
 
-/// Returns the command that the error is of, if it says so.
+/// Returns the command that the error is about, if it names one.
 fn command(error: &Error) -> Option<String> {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
@@ -176,7 +177,7 @@ fn command(error: &Error) -> Option<String> {
     (!command.is_empty()).then_some(command)
 }
 
-/// Returns the command of a line, as far as it is one.
+/// Returns the command in a line: its leading words that name commands.
 fn typed(line: &[String]) -> String {
     let mut command = manual::command();
     let mut names = vec!["icecore".to_owned()];
@@ -189,7 +190,7 @@ fn typed(line: &[String]) -> String {
     names.join(" ")
 }
 
-/// Returns the command that mistyped words of a command are probably meant for: `key lst` is `key list`.
+/// Returns the command that the user probably meant by mistyped words: `key list` for `key lst`.
 pub fn meant(words: &[String]) -> Option<String> {
     let mut command = manual::command();
     let mut names: Vec<String> = Vec::new();
@@ -207,7 +208,7 @@ pub fn meant(words: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// Returns the commands that a command has.
+/// Returns the subcommands of a command.
 fn below(command: &str) -> Vec<String> {
     let names = command.split(' ').skip(1);
     let found = names.fold(manual::command(), |command, name| {

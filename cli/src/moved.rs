@@ -1,4 +1,4 @@
-//! What is said of objects that something else has moved to another storage class: what it is, and what it means.
+//! Reports objects that something else has moved to another storage class, and what that means.
 
 use icecore_engine::ops::frozen::{Frozen, HOT};
 use icecore_engine::repo::stored::Moved;
@@ -9,8 +9,8 @@ use crate::frozen::the_rule;
 use crate::report::Report;
 use crate::units::{agree, count};
 
-/// Warns of listings and small files that are frozen, also with -q: a night is not good whose snapshot its
-/// owner cannot read.
+/// Warns about frozen listings and small files, even with -q, because a night is not successful if the owner cannot
+/// read its snapshot.
 pub fn warn(report: &Report, location: &Location, frozen: &[Frozen]) {
     for part in frozen {
         let Frozen { class, objects, looked_at, .. } = part;
@@ -38,7 +38,7 @@ fn capital(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Returns the listings that are frozen as JSON.
+/// Returns the frozen listings as JSON.
 pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
     let part = |part: &Frozen| {
         json!({
@@ -49,7 +49,7 @@ pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
     frozen.iter().map(part).collect()
 }
 
-/// Tells of packs that lie in another class than they were written with.
+/// Reports packs whose class differs from the one that they were written with.
 pub fn tell_moved(report: &Report, moved: &[Moved]) {
     for Moved { kind, from, to, packs } in moved {
         let prefix = layout::prefix(*kind);
@@ -62,7 +62,7 @@ pub fn tell_moved(report: &Report, moved: &[Moved]) {
     }
 }
 
-/// Returns the packs that were moved as JSON.
+/// Returns the moved packs as JSON.
 pub fn moved_json(moved: &[Moved]) -> Value {
     let of = |moved: &Moved| {
         json!({

@@ -1,4 +1,4 @@
-//! Says when the network is away and when it is back, and counts what moves over it.
+//! Reports when the network is away and when it is back, and counts the bytes that it transfers.
 
 use std::time::SystemTime;
 
@@ -9,11 +9,11 @@ use crate::progress;
 use crate::report::Report;
 use crate::{signals, units};
 
-/// Watches over what waits for the store.
+/// Receives reports about waits for the store.
 #[derive(Debug)]
 pub struct Network {
     pub report: Report,
-    /// What the store is called.
+    /// The name of the store in messages.
     pub place: String,
 }
 

@@ -1,4 +1,4 @@
-//! Sizes, amounts, shares and paths, as people write them. Pure.
+//! Parses sizes, amounts, shares and paths as users write them. Does no I/O.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,7 +12,7 @@ use icecore_engine::format::{KdfCost, LogHead, Time};
 use icecore_engine::ops::check::Subset;
 use jiff::civil::Time as TimeOfDay;
 
-/// Parses the memory that a password takes, within the limits of the format.
+/// Parses the memory for a password, within the limits of the format.
 pub fn password_memory(text: &str) -> Result<u64, String> {
     let bytes = size(text)?;
     let within = u64::from(KdfCost::MEMORY_KIB_LEAST)..=u64::from(MEMORY_KIB_MAX);
@@ -51,7 +51,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses `90s`, `30m`, `1h`, `2d`, `3 weeks`; a number alone is seconds.
+/// Parses `90s`, `30m`, `1h`, `2d`, `3 weeks`; a number without a unit means seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a duration looks like 90s, 30m, 1h or 2d".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -68,7 +68,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Parses a day, which begins at midnight, a day and a time, or how long ago a moment was: `30d`.
+/// Parses a day, which means its midnight, a day and a time, or a time that long ago: `30d`.
 pub fn moment(text: &str) -> Result<Time, String> {
     if let Ok(ago) = duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX)) {
         let now = jiff::Timestamp::now();
@@ -108,7 +108,7 @@ pub fn dollars(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "an amount looks like 1.50".to_owned())
 }
 
-/// Puts the home folder in the place of `~`, as a shell does where it comes first; fails on `~maria`.
+/// Replaces `~` by the home folder at the beginning of a path, like a shell; fails on `~maria`.
 pub fn at_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     let rest = match path.as_os_str().as_bytes().strip_prefix(b"~") {
         None => return Ok(path.to_owned()),
@@ -130,8 +130,8 @@ pub fn at_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     }
 }
 
-/// Puts the home folder into `~/file` and `--flag=~/file`: a shell hands over the second as it is written, and the first
-/// if it stands in quotes, as a path with a space does.
+/// Expands the home folder in `~/file` and `--flag=~/file`. A shell does not expand the second, nor the first if it is
+/// in quotes, for example because of a space.
 pub fn arg_at_home(arg: OsString, home: Option<&Path>) -> OsString {
     let bytes = arg.as_bytes();
     let value_at = match bytes.iter().position(|byte| *byte == b'=') {
@@ -139,7 +139,7 @@ pub fn arg_at_home(arg: OsString, home: Option<&Path>) -> OsString {
         _ => 0,
     };
     let (flag, value) = bytes.split_at(value_at);
-    // A folder may have that name.
+    // A folder may really have this name.
     let is_local = || value_at == 0 && Path::new(&arg).symlink_metadata().is_ok();
     if !(value == b"~" || value.starts_with(b"~/")) || is_local() {
         return arg;
@@ -150,7 +150,7 @@ pub fn arg_at_home(arg: OsString, home: Option<&Path>) -> OsString {
     }
 }
 
-/// The head that a log must have; none if the environment names an empty one, as scripts do.
+/// The head that a log must have; `None` if the variable is empty, as scripts may set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedHead(pub Option<LogHead>);
 
@@ -176,13 +176,13 @@ pub fn months(text: &str) -> Result<f64, String> {
     months.ok_or_else(|| "a number of months looks like 24".to_owned())
 }
 
-/// Parses a part of a hundred.
+/// Parses a percentage.
 pub fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     number.parse().map_err(|_| "a percentage looks like 10".to_owned())
 }
 
-/// Parses a share such as `1%` or `0.5%` into millionths; `0%` is none.
+/// Parses a share such as `1%` or `0.5%` into millionths; `0%` gives 0.
 pub fn share(text: &str) -> Result<u32, String> {
     let percent = text.strip_suffix('%').and_then(|text| text.trim().parse::<f64>().ok());
     let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));

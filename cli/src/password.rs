@@ -1,4 +1,4 @@
-//! Where a password comes from: a file, a command, the environment, or the terminal.
+//! Gets a password from a file, a command, the environment, or the terminal.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -13,22 +13,22 @@ use crate::{signals, text, units};
 
 pub type Password = Zeroizing<Vec<u8>>;
 
-/// The ways to get a password that were given; the first one counts.
+/// The sources of a password that were given; the first one is used.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub file: Option<std::path::PathBuf>,
     pub command: Option<String>,
-    /// Whether `ICECORE_PASSWORD` counts.
+    /// Whether `ICECORE_PASSWORD` is used.
     pub variable: bool,
 }
 
 impl Sources {
-    /// Returns whether a password can be had without asking.
+    /// Returns whether a password is available without asking.
     pub fn any(&self) -> bool {
         self.file.is_some() || self.command.is_some() || self.variable
     }
 
-    /// Returns the password if it can be had without asking.
+    /// Returns the password if it is available without asking.
     pub fn get(&self) -> Result<Option<Password>, Failure> {
         if let Some(path) = &self.file {
             return from_file(path).map(Some);
@@ -40,10 +40,10 @@ impl Sources {
     }
 }
 
-/// What to do about a password file that is not there: it may be the password itself.
+/// The hint for a password file that does not exist: the user may have typed the password itself.
 const NO_FILE: &str = "check the path: a password file has the password in its first line; on a terminal, a password can be typed instead";
 
-/// Returns the password of the environment; an empty one is none.
+/// Returns the password of the environment, unless it is empty.
 pub fn variable() -> Option<Password> {
     use std::os::unix::ffi::OsStringExt;
     let value = std::env::var_os("ICECORE_PASSWORD").filter(|value| !value.is_empty())?;
@@ -52,7 +52,7 @@ pub fn variable() -> Option<Password> {
 
 /// Reads the first line of a file.
 pub fn from_file(path: &Path) -> Result<Password, Failure> {
-    // It may be a pipe that waits for what fills it.
+    // It may be a pipe, and reading it may wait for a person.
     let content = signals::asking(|| std::fs::read(path)).map_err(|error| {
         let failure = Failure::file("read the password file", path, &error);
         match error.kind() {
@@ -71,7 +71,7 @@ fn from_command(command: &str) -> Result<Password, Failure> {
         ..Failure::default()
     };
     let mut shell = Command::new("sh");
-    // The input of a step is how it follows its run.
+    // A step watches its standard input to follow its run, so the command must not read it.
     let input = if crate::signals::is_of_run() { Stdio::null() } else { Stdio::inherit() };
     shell.args(["-c", command]).stdin(input).stderr(Stdio::inherit());
     let output = signals::asking(|| shell.output())
@@ -95,7 +95,7 @@ fn first_line(content: Vec<u8>, what: &str) -> Result<Password, Failure> {
     Ok(line)
 }
 
-/// Asks on the terminal.
+/// Asks for a password on the terminal.
 pub fn ask(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(icecore_engine::error::Error::NeedsIdentity.into());
@@ -115,7 +115,7 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     Ok(Zeroizing::new(password.into_bytes()))
 }
 
-/// Says what is wrong with a password that opens nothing: what is pasted may be something else.
+/// Returns why a password may be wrong: the user may have pasted something else.
 pub fn why_wrong(password: &Password) -> &'static str {
     let start = password.trim_ascii_start().to_ascii_uppercase();
     if start.starts_with(b"ICECORE-IDENTITY") {
@@ -127,15 +127,15 @@ pub fn why_wrong(password: &Password) -> &'static str {
     }
 }
 
-/// How often a password is asked for: people mistype what they cannot see.
+/// Number of attempts to type a password, because people mistype what they cannot see.
 pub const TRIES_MAX: usize = 3;
-/// Fewest characters of a password that is typed for the first time. A thief who has a copy of the archive can guess for
-/// years, and each letter less makes that some fifty times as fast; 8 is also what NIST SP 800-63B demands at least.
+/// Minimum number of characters of a new password that is typed. A thief with a copy of the archive can guess for
+/// years, and each missing letter makes guessing some fifty times faster. 8 is also the minimum of NIST SP 800-63B.
 const CHARACTERS_MIN: usize = 8;
-/// A password with fewer different characters is a pattern on the keyboard.
+/// A password with fewer different characters is probably a pattern on the keyboard.
 const DIFFERENT_MIN: usize = 5;
 
-/// Asks for a new password, twice. If the two differ, or the password is too short, it is asked for again.
+/// Asks for a new password twice. Asks again if the two differ or the password is too short.
 pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure {
@@ -169,7 +169,7 @@ pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
     }
 }
 
-/// Warns that a new password is easy to guess. One that a script hands over is used as it is.
+/// Warns if a new password is easy to guess. A script's password is used nevertheless.
 pub fn say_weak(report: &Report, password: &[u8]) {
     if let Some(why) = weakness(password) {
         let message = format!(
@@ -183,7 +183,7 @@ fn characters(password: &[u8]) -> usize {
     String::from_utf8_lossy(password).chars().count()
 }
 
-/// Says why a password is easy to guess, if it is one of the easiest.
+/// Returns why a password is easy to guess, if it is.
 fn weakness(password: &[u8]) -> Option<String> {
     let text = Zeroizing::new(String::from_utf8_lossy(password).to_lowercase());
     let count = text.chars().count();

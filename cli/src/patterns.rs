@@ -1,5 +1,5 @@
-//! Patterns as people type them: on the command line, in profiles and in files. What depends on the current folder
-//! or on the home folder, and letters of either case, is written as patterns of the engine.
+//! Converts patterns that people type, on the command line, in profiles and in files, into patterns of the engine:
+//! resolves the current folder and the home folder, and spells out letters of either case.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,30 +8,30 @@ use icecore_engine::files::Globs;
 use crate::failure::Failure;
 use crate::report::Report;
 
-/// How a bracket is written that belongs to a name.
+/// The hint how to write a bracket that belongs to a name.
 pub const BRACKET: &str =
     "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
 
-/// Where a pattern was written.
+/// The origin of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     CommandLine,
-    /// A profile or a file: it is used every night, and what it names need not be there.
+    /// A profile or a file, which is used every night, so it need not match every time.
     File,
 }
 
 /// Patterns of one kind, in the order in which they decide.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
-    /// As the engine takes them, …
+    /// The patterns of the engine, …
     lines: Vec<String>,
-    /// … and for each the number of what was typed.
+    /// … and for each of them, the index of the typed pattern.
     of: Vec<usize>,
     typed: Vec<(String, Origin)>,
 }
 
 impl Patterns {
-    /// Collects patterns of the command line; those of `either_case` do not care about upper and lower case.
+    /// Collects patterns of the command line. Those in `either_case` ignore case.
     pub fn typed(plain: &[String], either_case: &[String]) -> Result<Patterns, Failure> {
         let mut all = Patterns::default();
         all.add_all(plain, false, Origin::CommandLine)?;
@@ -48,7 +48,7 @@ impl Patterns {
         patterns.iter().try_for_each(|pattern| self.add(pattern, either_case, from))
     }
 
-    /// Adds the patterns of a file: one a line, but for empty lines and those that begin with `#`.
+    /// Adds the patterns of a file, one per line. Ignores empty lines and lines that begin with `#`.
     pub fn add_file(&mut self, path: &Path) -> Result<(), Failure> {
         let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
         let text = text(&bytes).ok_or_else(|| {
@@ -57,7 +57,7 @@ impl Patterns {
         })?;
         for line in text.lines() {
             let line = match line.trim_end() {
-                // A blank at the end belongs to the pattern if it is escaped.
+                // An escaped space at the end belongs to the pattern.
                 cut if cut.ends_with('\\') && cut.len() < line.len() => &line[..cut.len() + 1],
                 cut => cut,
             };
@@ -98,7 +98,7 @@ impl Patterns {
         Ok(Globs::new(self.lines.iter().map(String::as_str))?)
     }
 
-    /// Returns what was typed of patterns of which these numbers have matched nothing.
+    /// Returns the typed patterns that have matched nothing; `unmatched` contains indexes of the engine's patterns.
     pub fn idle(&self, unmatched: &[usize]) -> impl Iterator<Item = (&str, Origin)> {
         let idle = |number: &usize| {
             let mut lines = self.of.iter().enumerate().filter(|(_, of)| **of == *number);
@@ -108,13 +108,14 @@ impl Patterns {
         numbers.into_iter().map(|number| (&*self.typed[number].0, self.typed[number].1))
     }
 
-    /// Says which patterns have matched nothing. Those of a file are no matter for a log that is sent as mail.
+    /// Reports patterns that have matched nothing. Patterns of a file are not worth a line in a log that is sent by
+    /// mail.
     pub fn say_idle(&self, report: &Report, unmatched: &[usize], what: &str) {
         for (typed, from) in self.idle(unmatched) {
             if from == Origin::CommandLine || !report.quiet {
                 let hint =
                     if typed.contains('[') { format!(" ({BRACKET})") } else { String::new() };
-                // In a folder that is left out, nothing is looked at.
+                // Folders that are left out are not searched.
                 let what = match typed.starts_with('!') {
                     true => "brought nothing back; a folder that is left out is not looked into",
                     false => what,
@@ -142,9 +143,9 @@ fn text(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns the patterns that a typed one stands for: `./cache`, `../cache` and `~/cache` become absolute paths. Brackets
-/// and stars in the part of the path that exists on this computer are letters of its names. The rest may be a name or
-/// a pattern, so it stands for both. An absolute path through a symlink also stands for the path that this leads to.
+/// Expands a typed pattern: `./cache`, `../cache` and `~/cache` become absolute paths. Brackets and stars in the part
+/// of the path that exists on this computer are ordinary letters. The rest may be a name or a pattern, so it becomes
+/// both. An absolute path through a symlink also becomes the path that the symlink leads to.
 fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
     let plain = typed.strip_prefix('\u{feff}').unwrap_or(typed);
     let (not, rest) = match plain.strip_prefix('!') {
@@ -166,7 +167,7 @@ fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
     all
 }
 
-/// Returns what an absolute pattern may mean: if something of that name is there, only that.
+/// Returns the possible meanings of an absolute pattern; only the name itself if it exists.
 fn as_named(pattern: &str) -> Vec<String> {
     let names: Vec<&str> = pattern.split('/').collect();
     if names.iter().all(|name| is_plain(name)) {
@@ -178,7 +179,7 @@ fn as_named(pattern: &str) -> Vec<String> {
             || std::fs::symlink_metadata(path.join("/")).is_ok()
     };
     let count = (1..=names.len()).rev().find(is_there).unwrap_or(1);
-    // The first names as they are typed, the others as a pattern.
+    // Take the first names literally, and the others as a pattern.
     let named = |count: usize| {
         let first = names[..count].iter().map(|name| escaped(&unescaped(name)));
         let others = names[count..].iter().map(|name| (*name).to_owned());
@@ -189,13 +190,13 @@ fn as_named(pattern: &str) -> Vec<String> {
         return vec![whole];
     }
     let mut all = vec![named(count), whole];
-    // A bracket that does not close is no pattern, but may be in a name.
+    // A pattern must not have an unclosed bracket, but a name may.
     all.retain(|pattern| !has_open_bracket(pattern));
     all.dedup();
     all
 }
 
-/// Returns whether a name stands for itself alone.
+/// Returns whether a name matches only itself.
 fn is_plain(name: &str) -> bool {
     let mut letters = name.chars();
     while let Some(c) = letters.next() {
@@ -208,7 +209,7 @@ fn is_plain(name: &str) -> bool {
     true
 }
 
-/// Takes the escapes out of a name.
+/// Removes the escapes from a name.
 fn unescaped(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     let mut letters = name.chars();
@@ -218,7 +219,7 @@ fn unescaped(name: &str) -> String {
     text
 }
 
-/// Returns whether a bracket opens in a pattern and does not close.
+/// Returns whether a pattern has an unclosed bracket.
 fn has_open_bracket(pattern: &str) -> bool {
     let mut letters = pattern.chars();
     while let Some(c) = letters.next() {
@@ -238,7 +239,7 @@ fn has_open_bracket(pattern: &str) -> bool {
     false
 }
 
-/// Joins a pattern to a folder, whose name is no pattern.
+/// Joins a pattern to a folder, whose name is taken literally.
 fn joined(folder: &Path, pattern: &str) -> String {
     let mut names: Vec<String> = folder
         .components()
@@ -262,11 +263,11 @@ fn through_links(pattern: &str) -> Option<String> {
     let names: Vec<&str> = pattern.split('/').skip(1).collect();
     let count = names.iter().take_while(|name| is_plain(name)).count();
     let (folders, rest) = names.split_at(count);
-    // What is not there leads nowhere; the folders above it may.
+    // A folder that does not exist is no symlink, but a parent of it may be one.
     for at in (1..=folders.len()).rev() {
         let path = folders[..at].iter().map(|name| unescaped(name)).collect::<Vec<_>>();
         let path = PathBuf::from(format!("/{}", path.join("/")));
-        // The last name is what is left out itself: a symlink, not what it leads to.
+        // Do not resolve the last name: if it is a symlink, the pattern is about the symlink, not its target.
         let above = path.parent()?;
         let Ok(real) = above.canonicalize() else { continue };
         if real == above {
@@ -278,7 +279,7 @@ fn through_links(pattern: &str) -> Option<String> {
     None
 }
 
-/// Escapes a name, so that it stands for itself in a pattern.
+/// Escapes a name, so that it matches itself as a pattern.
 fn escaped(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for c in name.chars() {
@@ -290,7 +291,7 @@ fn escaped(name: &str) -> String {
     text
 }
 
-/// Writes a pattern so that each letter stands for its upper and its lower case.
+/// Rewrites a pattern so that each letter matches its upper and its lower case.
 pub fn of_either_case(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len() * 4);
     let mut letters = pattern.chars();
@@ -323,8 +324,8 @@ pub fn of_either_case(pattern: &str) -> String {
     text
 }
 
-/// Returns what stands in a class that begins here, with both cases of each letter, and what follows it; nothing
-/// if it does not end.
+/// Returns the content of the character class that begins here, with both cases of each letter, and the text after it.
+/// The content is empty if the class does not end.
 fn class(text: &str) -> (String, &str) {
     let start = text.find(|c| c != '!' && c != '^').unwrap_or(text.len());
     let from = start + text[start..].chars().next().map_or(0, char::len_utf8);
@@ -389,7 +390,7 @@ mod tests {
         ] {
             let all = spelled_out(typed, here, home);
             assert_eq!(all[0], expected, "{typed}: {all:?}");
-            // What is not here may be in the snapshot by that very name.
+            // A name that does not exist here may exist in the snapshot.
             let is_place = expected.starts_with('/') && expected.contains('*');
             assert_eq!(all.len(), if is_place { 2 } else { 1 }, "{typed}: {all:?}");
         }
@@ -419,7 +420,7 @@ mod tests {
                 ("Portraits [1]", "Portraits 1", false),
                 ("Portraits \\[1\\]", "Portraits [1]", true),
                 ("Portraits [12]", "Portraits 1", true),
-                // Not here, but perhaps in a snapshot.
+                // It does not exist here, but perhaps in a snapshot.
                 ("Portraits [12]", "Portraits [12]", true),
                 ("Portraits [1]/*.tmp", "Portraits [1]/a.tmp", true),
                 ("Portraits [1]/*.tmp", "Portraits 1/a.tmp", false),
@@ -464,11 +465,11 @@ mod tests {
         let typed = format!("{}/link/cache/*.tmp", real.display());
         let all = spelled_out(&typed, Path::new("/"), None);
         let expected = format!("{}/photos/cache/*.tmp", real.display());
-        // The name of the folder may have what is escaped.
+        // The name of the temporary folder may contain characters that are escaped.
         let globs = Globs::new(all.iter().map(String::as_str)).expect("patterns");
         let wanted = expected.replace('*', "x");
         assert!(globs.matches([Path::new(&wanted[1..]); 2], false), "{all:?}");
-        // A symlink that is named itself is left out, not what it leads to.
+        // If the last name is a symlink, the symlink is left out, not its target.
         let typed = format!("{}/link", real.display());
         assert_eq!(spelled_out(&typed, Path::new("/"), None).len(), 1);
     }

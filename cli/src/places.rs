@@ -1,5 +1,6 @@
-//! Which repositories this host has used, and where: a file for each place, beside the writer
-//! credentials. A place whose repository is gone is a disk that is not mounted, and no place for a new one.
+//! Records which repositories this host has used, and where: one file for each place, beside the writer credentials. If
+//! the repository of a known place is gone, its disk is probably not mounted, and no new repository should be created
+//! there.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -22,12 +23,12 @@ pub struct Places {
     folder: PathBuf,
 }
 
-/// What is known of one place.
+/// The record of one place.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// For people who look into the file.
+    /// The name of the place, for people who read the file and for messages.
     place: String,
-    /// The repositories that were there, by their ids: disks may take turns.
+    /// Ids of the repositories that were there. There can be several if disks are swapped.
     #[serde(default)]
     pub repositories: Vec<String>,
 }
@@ -43,8 +44,8 @@ impl Places {
         Places { folder: config_dir.join("places") }
     }
 
-    /// Returns what was at a place; `None` if this host has used no repository there. What cannot be
-    /// read says at least that there was one.
+    /// Returns the record of a place; `None` if this host has used no repository there. An unreadable record shows at
+    /// least that there was one.
     pub fn find(&self, place: &str) -> Option<Place> {
         match private::read(&self.file(place), private::OTHERS_WRITE) {
             Ok(None) => None,
@@ -55,7 +56,7 @@ impl Places {
         }
     }
 
-    /// Remembers that a repository is at a place, durably.
+    /// Records durably that a repository is at a place.
     pub fn remember(&self, place: &str, repository: RepositoryId) -> Result<(), Error> {
         let mut known = self.find(place).unwrap_or_default();
         if known.knows(repository) {
@@ -78,7 +79,7 @@ impl Places {
         })
     }
 
-    /// Returns the other places where this host has used what was last used at a place, the newest first.
+    /// Returns the other places where this host has used the same repository as last at `place`, the newest first.
     pub fn others(&self, place: &str) -> Vec<String> {
         let Some(id) = self.find(place).and_then(|known| known.repositories.last().cloned()) else {
             return Vec::new();
@@ -107,7 +108,7 @@ impl Places {
 }
 
 impl Session {
-    /// Says that there is no repository; that it is gone, if this host has used one there.
+    /// Returns the failure that there is no repository; if this host has used one there, that it is gone.
     pub fn missing(&self, error: Error) -> Failure {
         let known = matches!(error, Error::NoRepository { .. }).then(|| self.gone());
         match known {
@@ -116,14 +117,14 @@ impl Session {
         }
     }
 
-    /// Returns what to say where there is no repository and this host has used one.
+    /// Returns the failure for a place without a repository if this host has used one there.
     pub fn gone(&self) -> Result<Option<Failure>, Failure> {
         let location = self.location()?;
         let place = config::place(&location, &self.store_options(&location)?);
         let places = Places::new(&self.config_dir);
         let is_known = match places.find(&place) {
             Some(_) => true,
-            // Hosts that have not used it for long know it by the catalog alone.
+            // A host that used the place only with an older version knows it from the catalog alone.
             None => {
                 !location.is_remote() && !Catalog::kept_configs(&self.cache(), &place).is_empty()
             }
@@ -142,7 +143,8 @@ impl Session {
         }))
     }
 
-    /// Names the other places of an archive that is older than it was: after a move, it is the old copy that is used.
+    /// If the archive is older than it was, adds a hint with its other places: after a move, the user may be using the
+    /// old copy.
     pub fn moved(&self, failure: Failure) -> Failure {
         if !failure.gone_back {
             return failure;
@@ -163,7 +165,7 @@ impl Session {
         failure.hinted(hint)
     }
 
-    /// Returns whether this host has used a repository where it is now.
+    /// Returns whether this host has used a repository at its present place.
     pub fn has_used(&self, repository: RepositoryId) -> bool {
         let known = self.location().and_then(|location| {
             let place = config::place(&location, &self.store_options(&location)?);
@@ -172,14 +174,14 @@ impl Session {
         known.is_ok_and(|place| place.is_some_and(|place| place.knows(repository)))
     }
 
-    /// Remembers where the repository is that is used; says if another one was there before.
+    /// Records the place of the repository in use; warns if another one was there before.
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
         self.remember(repository.config.repository)?;
         self.tell_doubts(&repository)?;
         Ok(repository)
     }
 
-    /// Tells in one line of what does not count in the log, once.
+    /// Warns once, in one line, about entries of the log that do not count.
     fn tell_doubts(&self, repository: &Repository) -> Result<(), Failure> {
         let void = repository.catalog.void_entries()?;
         let mut open: Vec<String> = void
@@ -218,7 +220,7 @@ impl Session {
         Ok(())
     }
 
-    /// Remembers where a repository is, unless the command makes nothing.
+    /// Records the place of a repository, unless the command must not change anything.
     pub fn remember(&self, repository: RepositoryId) -> Result<(), Failure> {
         if self.makes_nothing {
             return Ok(());
@@ -238,7 +240,7 @@ impl Session {
             );
             self.report.problem(&location.to_string(), &message);
         }
-        // A config directory that cannot be written is no reason to miss a night.
+        // A read-only config directory must not make a nightly run fail.
         if let Err(error) = places.remember(&place, repository) {
             let Failure { message, .. } = error.into();
             self.report.note(&format!("failed to record where the archive is: {message}"));
@@ -264,7 +266,7 @@ mod tests {
         assert_eq!(found.repositories, [one.to_string(), other.to_string()]);
         assert!(found.knows(one) && !found.knows(RepositoryId([3; 16])));
         assert_eq!(places.find("/mnt/other"), None);
-        // A file that is cut short still says that something was there.
+        // Even a truncated file shows that there was a repository.
         std::fs::write(places.file("/mnt/nas"), "place = \"/mn").unwrap();
         assert_eq!(places.find("/mnt/nas"), Some(Place::default()));
     }

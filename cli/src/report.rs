@@ -1,5 +1,5 @@
-//! What is printed: results to stdout, everything else to stderr. Nothing else prints text, so all of it is
-//! escaped here, whoever wrote it.
+//! Prints results to stdout and everything else to stderr. No other module prints text, so all text is escaped here,
+//! wherever it comes from.
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -12,13 +12,14 @@ use crate::failure::{Failure, code};
 use crate::fit::{self, Table};
 use crate::{screen, shell};
 
-/// Set once nobody reads stdout any more.
+/// Set once the reader of stdout has gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// The options of this command line that say where the archive is: a command that is printed to be copied has them too.
+/// The options of this command line that name the archive. Commands in messages get them, too, so that they can be
+/// copied.
 static ADDRESS: OnceLock<String> = OnceLock::new();
 
-/// Sets the options that commands which are printed need to find the archive.
+/// Sets the options that commands in messages need to find the archive.
 pub fn set_address(options: String) {
     let _ = ADDRESS.set(options);
 }
@@ -27,30 +28,30 @@ fn addressed(text: &str) -> String {
     shell::addressed(text, ADDRESS.get().map_or("", String::as_str))
 }
 
-/// Knows how the user wants to read.
+/// Prints in the form that the user wants.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
     pub json: bool,
     pub quiet: bool,
     pub verbose: bool,
-    /// Colours on stderr.
+    /// Whether stderr gets colours.
     pub color: bool,
 }
 
 impl Report {
-    /// Prints a sentence of the result: a terminal gets it broken between words.
+    /// Prints a sentence of the result. On a terminal, breaks lines between words.
     pub fn line(&self, text: &str) {
         let columns = screen::listing_columns().unwrap_or(usize::MAX);
         self.raw_line(&fit::wrap(&escape::lines(&addressed(text)), columns));
     }
 
-    /// Prints a fact below an entry: a terminal gets it broken between words, below its first one.
+    /// Prints a fact below an entry. On a terminal, breaks lines between words and indents the later ones.
     pub fn fact(&self, what: &str, text: &str) {
         let columns = screen::listing_columns().unwrap_or(usize::MAX);
         self.raw_line(&fit::fact(&escape::line(what), &escape::line(text), columns));
     }
 
-    /// Prints an entry of a listing, or a row of a table: no line break may come into what is typed again.
+    /// Prints an entry of a listing, or a row of a table, without inserting line breaks, so that it can be copied.
     pub fn entry(&self, text: &str) {
         self.raw_line(&escape::lines(text));
     }
@@ -60,14 +61,14 @@ impl Report {
         self.bytes(b"\n");
     }
 
-    /// Prints raw bytes of result. When the reader has gone, work goes on without printing: a
-    /// snapshot must not end halfway because of `| head`.
+    /// Prints raw bytes of result. If the reader has gone, the command continues without printing, because a snapshot
+    /// must not end halfway because of `| head`.
     pub fn bytes(&self, bytes: &[u8]) {
         if UNREAD.load(Ordering::Relaxed) {
             return;
         }
         let write = || std::io::stdout().lock().write_all(bytes);
-        // A pipe may take its time, and has no line to be printed above.
+        // Writing to a pipe may block, and needs no care for the progress line.
         let written = if stdout_is_terminal() { screen::above(write) } else { write() };
         if let Err(error) = written {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
@@ -78,8 +79,8 @@ impl Report {
         }
     }
 
-    /// Ends the program quietly if nobody reads any more, or if it was interrupted: for listings, which have no
-    /// other effect.
+    /// Ends the program quietly if the reader has gone or the run was interrupted. For listings, which have no other
+    /// effect.
     pub fn end_if_unread(&self) {
         if crate::signals::interrupted() {
             crate::cache::exit(crate::signals::exit_code());
@@ -96,21 +97,21 @@ impl Report {
         self.bytes(b"\n");
     }
 
-    /// Tells something that is no result.
+    /// Prints a note, which is not a result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.log(text);
         }
     }
 
-    /// Says what a log should have although nothing is wrong.
+    /// Prints a line that a log should contain even with `-q`.
     pub fn log(&self, text: &str) {
         let text = wrap(&escape::lines(&addressed(text)));
-        // Nobody is left to hear it when stderr is gone.
+        // If stderr is gone, nothing can be reported.
         screen::above(|| _ = writeln!(std::io::stderr(), "{text}"));
     }
 
-    /// Tells of one file that had a problem.
+    /// Reports a problem with one file.
     pub fn problem(&self, path: &str, message: &str) {
         let message = &addressed(message);
         if self.json {
@@ -122,7 +123,7 @@ impl Report {
         }
     }
 
-    /// Tells why the command failed.
+    /// Prints why the command failed.
     pub fn failure(&self, failure: &Failure) {
         let hint = failure.hint.as_deref().map(addressed);
         let message = &failure.message;
@@ -144,7 +145,7 @@ impl Report {
         screen::above(|| _ = std::io::stderr().write_all(text.as_bytes()));
     }
 
-    /// Says what is wrong with the command line, as clap puts it: it repeats what was typed.
+    /// Prints clap's message about the command line, which repeats typed text.
     pub fn misuse(&self, text: &str) {
         let text = escape::lines(text);
         let text = match text.strip_prefix("error:") {
@@ -161,7 +162,7 @@ impl Report {
         let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
     }
 
-    /// Puts a painted word before a text.
+    /// Prefixes a text with a coloured word.
     fn headed(&self, word: &str, color: &str, text: &str) -> String {
         let text = wrap(&format!("{word} {text}"));
         text.replacen(word, &self.paint(word, color), 1)
@@ -204,7 +205,7 @@ pub fn wants_color(when: ColorWhen) -> bool {
     }
 }
 
-/// Makes a table in the house style.
+/// Creates an empty table in the style of the program.
 pub fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -212,8 +213,8 @@ pub fn table(header: &[&str]) -> comfy_table::Table {
     table
 }
 
-/// Prints a table that fits the terminal: columns that have no room are left out, by their names and in this order,
-/// but with `-v` and in a pipe.
+/// Prints a table that fits the terminal. Leaves out the columns in `first_to_go`, in this order, until it fits; keeps
+/// all of them with `-v` and in a pipe.
 pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
         found.narrow(columns, first_to_go);
@@ -221,7 +222,7 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     print_found(report, found);
 }
 
-/// Prints a table whose last column is a sentence, which a terminal gets broken between words.
+/// Prints a table whose last column contains sentences. On a terminal, breaks their lines between words.
 pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
         found.leave_room(columns, first_to_go);
@@ -229,8 +230,8 @@ pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) 
     print_found(report, found);
 }
 
-/// Prints a table whose last column is a path, or several, one on a line. Paths that have no room on the terminal stand
-/// below their row, whole.
+/// Prints a table whose last column contains paths, one or several per row. Paths that do not fit the terminal are
+/// printed below their row, without a break.
 pub fn print_paths(report: &Report, mut found: Table, first_to_go: &[&str]) {
     let first_to_go: &[&str] = if report.verbose { &[] } else { first_to_go };
     let below = found.make_room_for_paths(screen::listing_columns(), first_to_go);
@@ -253,10 +254,10 @@ fn print_found(report: &Report, found: Table) {
     print_table(report, rows);
 }
 
-/// Prints a table without trailing spaces. On a terminal that is too narrow for it, cells have several lines.
+/// Prints a table without trailing spaces. On a terminal that is too narrow, cells have several lines.
 pub fn print_table(report: &Report, mut table: comfy_table::Table) {
     let columns = screen::listing_columns().filter(|_| !report.verbose);
-    // The spaces at both ends are not printed.
+    // Add two columns, because the spaces at both ends are not printed.
     if let Some(columns) = columns.and_then(|columns| u16::try_from(columns + 2).ok()) {
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table.set_width(columns);

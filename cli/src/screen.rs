@@ -1,5 +1,5 @@
-//! The line at the bottom of the terminal that shows progress. The cursor rests at its first column: then whatever a
-//! resize makes of the line lies behind the cursor, and is erased with it.
+//! The line at the bottom of the terminal that shows progress. The cursor stays in its first column. So when a resize
+//! wraps the line, all of it is after the cursor and can be erased.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::channel;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// Erases from the cursor to the end of the screen.
 const ERASE: &str = "\r\x1b[J";
-/// Columns of a terminal that does not say how many it has.
+/// Number of columns to assume if the terminal does not report it.
 const COLUMNS_USUAL: usize = 80;
-/// How long the end of the program waits for a terminal that takes nothing.
+/// How long the end of the program waits for a terminal that accepts no output.
 const ERASING_MAX: Duration = Duration::from_millis(200);
 
 /// The line that is shown; empty if there is none.
@@ -21,7 +21,7 @@ pub fn can_draw() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Returns how many columns the terminal has now.
+/// Returns the current number of columns of the terminal.
 pub fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
     size.ok()
@@ -30,24 +30,24 @@ pub fn columns() -> usize {
         .unwrap_or(COLUMNS_USUAL)
 }
 
-/// Returns how many columns a listing may have; `None` if the output is not a terminal.
+/// Returns the maximum number of columns of a listing; `None` if stdout is not a terminal.
 pub fn listing_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     // Some terminals wrap a line that fills them.
     usize::from(size.ws_col).checked_sub(1).filter(|columns| *columns > 0)
 }
 
-/// Shows a line instead of the one that is shown; an empty one erases it.
+/// Replaces the line; an empty text erases it.
 pub fn draw(text: &str) {
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
     if !(line.is_empty() && text.is_empty()) {
-        // Written over the old one, so that it does not flicker.
+        // Write over the old line, so that it does not flicker.
         write(&format!("\r{text}\x1b[J\r"));
         text.clone_into(&mut line);
     }
 }
 
-/// Prints something above the line.
+/// Prints above the progress line.
 pub fn above<T>(print: impl FnOnce() -> T) -> T {
     let line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
     if line.is_empty() {
@@ -55,13 +55,14 @@ pub fn above<T>(print: impl FnOnce() -> T) -> T {
     }
     write(ERASE);
     let printed = print();
-    // A resize may have come meanwhile, and the next line fits again: this one must not wrap.
+    // The terminal may have become narrower since the line was made. Cut it, so that it does not wrap; the next line
+    // will fit.
     let fits = columns().saturating_sub(1);
     write(&format!("{}\r", line.chars().take(fits).collect::<String>()));
     printed
 }
 
-/// Erases the line at the end of the program, which nothing may hold up.
+/// Erases the line at the end of the program, without risking to block.
 pub fn erase_at_exit() {
     let Ok(mut line) = LINE.try_lock() else { return };
     if line.is_empty() {

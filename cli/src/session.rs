@@ -1,4 +1,4 @@
-//! What every command begins with: which repository, which keys, which catalog.
+//! The beginning of every command: chooses the repository, the keys and the catalog.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -39,7 +39,7 @@ mod unlock;
 
 pub use night::Seen;
 
-/// How long a repository is asked for what can also be assumed.
+/// How long to wait for a store if the answer is useful but not necessary.
 const ASKING_MAX: Duration = Duration::from_secs(5);
 
 /// The options of one run, from flags, environment and profile.
@@ -52,33 +52,33 @@ pub struct Session {
     cache_dir: PathBuf,
     repo: Option<String>,
     identity: Option<PathBuf>,
-    /// It was given as a flag.
+    /// Whether the identity was given as a flag.
     pub identity_by_flag: bool,
     passwords: Sources,
-    /// Memory for passwords, where it was given.
+    /// Memory for passwords, if it was given.
     password_memory: Option<u64>,
     prices: Option<PathBuf>,
-    /// A state of the log that somebody saw: the repository must have it.
+    /// A head of the log that was seen before. The repository must contain it.
     expect_head: Option<LogHead>,
-    /// How long another run on this host is waited for.
+    /// How long to wait for another run on this host.
     lock_wait: Duration,
-    /// How long the store is asked again; `None` for what the environment says.
+    /// How long to repeat failing requests; `None` to use the environment.
     retry_for: Option<Duration>,
-    /// What may move to and from buckets.
+    /// Rate limits to and from buckets.
     limits: Limits,
     progress: How,
-    /// Instead of the cache, if that cannot be used.
+    /// The temporary cache, if the usual one cannot be used.
     temporary: Mutex<Option<PathBuf>>,
-    /// The name of this host that the command line or the environment gives.
+    /// The name of this host, if the command line or the environment gives one.
     pub host: Option<String>,
-    /// The command only shows what it would do: nothing is remembered, nothing enrolled.
+    /// Whether the command only shows what it would do, so that nothing is recorded or enrolled.
     pub makes_nothing: bool,
-    /// Something in the log does not count.
+    /// Whether an entry of the log does not count.
     pub is_doubtful: AtomicBool,
-    /// What the key of this run has opened: a run asks for a password once. Whether the key slot of a password is
-    /// valid, the log says later.
+    /// The identity that this run has unlocked, so that it asks for a password only once. Whether the password's key
+    /// slot is still valid is known only after the log is read.
     unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
-    /// What this run has asked, it knows.
+    /// All stores that this run has opened, to count their requests.
     stores: Mutex<Vec<Store>>,
 }
 
@@ -159,7 +159,7 @@ impl Session {
         let url = self.repo.as_deref().ok_or_else(|| {
             Failure::usage("no archive was specified", "use --repo URL or set ICECORE_REPOSITORY")
         })?;
-        // What is no UTF-8 was refused with the command line.
+        // Text that is not UTF-8 was already refused when the command line was parsed.
         let url = match url.starts_with('~') {
             true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
             false => url.to_owned(),
@@ -181,7 +181,7 @@ impl Session {
         Ok(options)
     }
 
-    /// Opens the store of a repository; a folder that is not there is no repository.
+    /// Opens the store of a repository. A folder that does not exist is reported as no repository.
     pub fn store(&self) -> Result<Store, Failure> {
         let location = self.location()?;
         let options = self.store_options(&location)?;
@@ -202,14 +202,14 @@ impl Session {
         vec![self.cache_dir.clone(), self.cache(), self.config_dir.clone()]
     }
 
-    /// Returns where the catalog is.
+    /// Returns the folder of the catalog.
     pub fn cache(&self) -> PathBuf {
         let temporary = self.temporary.lock().expect("nothing panics here").clone();
         temporary.unwrap_or_else(|| self.cache_dir.clone())
     }
 
-    /// Makes a temporary cache for the one that cannot be used because of `error`, and says so. Fails with that error
-    /// if this one is temporary already and there is no other place.
+    /// Replaces the cache, which cannot be used because of `error`, by a temporary one, and prints a note. Fails with
+    /// `error` if no place is left to try.
     pub fn leave_cache(
         &self,
         error: Error,
@@ -222,8 +222,7 @@ impl Session {
             let tried = places.iter().position(|place| place == last).map_or(0, |at| at + 1);
             places.drain(..tried);
         }
-        // A damaged catalog is of no use elsewhere either.
-        // Nor is one that another user may have written.
+        // Do not copy a damaged catalog, or one that another user may have written.
         let from = (!anew && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
         let id = repository.to_string();
         let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
@@ -240,7 +239,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the prices of the store; `None` if nothing is known of it, or it costs nothing.
+    /// Returns the prices of the store; `None` if they are not known, or if the store costs nothing.
     pub fn prices(&self) -> Result<Option<Prices>, Failure> {
         let location = self.location()?;
         if !location.is_remote() {
@@ -282,13 +281,13 @@ impl Session {
         Bar::new(&self.report, stage, self.progress, self.lock_wait)
     }
 
-    /// Returns what shows nothing, and says so when it has to wait for another run.
+    /// Returns a bar that shows nothing, except that it waits for another run.
     pub fn waiting(&self) -> Bar<'_> {
         Bar::new(&self.report, "", How::Nothing, self.lock_wait)
     }
 
-    /// Opens the repository to write: the writer credential is enough. A host without one is
-    /// enrolled with a password or the identity.
+    /// Opens the repository for writing, with the writer credential. A host without one is enrolled with a password or
+    /// the identity.
     pub fn open_writer(&self) -> Result<Repository, Failure> {
         let store = self.store()?;
         let config = self.config(Purpose::Use, &store)?;
@@ -321,20 +320,20 @@ impl Session {
 
     /// Returns the name of this host that snapshots record.
     pub fn recorded_host(&self) -> String {
-        // A variable that is set to nothing is not set.
+        // An empty variable counts as not set.
         let given = self.host.clone().filter(|host| !host.is_empty());
         given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
     }
 
-    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host; the machine's own
-    /// name if the recorded one is not a valid label.
+    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host, or the machine's
+    /// own name if the recorded one is not a valid label.
     pub fn writer_label(&self) -> String {
         let host = self.recorded_host();
         let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
         if fits { host } else { crate::units::host() }
     }
 
-    /// Opens the repository to read.
+    /// Opens the repository for reading.
     pub fn open_reader(&self) -> Result<Repository, Failure> {
         self.open_reader_for(Purpose::Use)
     }
@@ -345,7 +344,7 @@ impl Session {
         let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
         let repository = self.open_for_reading(purpose, store, config, Keys::Reader(identity));
         self.used(repository.map_err(|error| match error {
-            // The password has opened a slot of this very repository.
+            // The password opened a slot of this repository, so `config` must be damaged.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
                 object: ObjectName::Config,
                 reason: "its public key is not that of the identity".to_owned(),
@@ -354,7 +353,7 @@ impl Session {
         })?)
     }
 
-    /// Opens the repository with whatever key is given; without one, with the credential.
+    /// Opens the repository with the key that was given, or else with the credential.
     pub fn open_any(&self) -> Result<Repository, Failure> {
         self.open_any_for(Purpose::Use)
     }
@@ -363,7 +362,7 @@ impl Session {
         self.open_with_any(purpose, false)
     }
 
-    /// Opens the repository to prune it. Without a key, the credential of a host that prunes by itself goes first.
+    /// Opens the repository for a prune. Without a key, uses the prune credential first, if this host has one.
     pub fn open_to_prune(&self) -> Result<Repository, Failure> {
         self.open_with_any(Purpose::Use, true)
     }
@@ -406,8 +405,8 @@ impl Session {
         Ok(config)
     }
 
-    /// Returns the settings in force: those of the log if this host can open it without asking for
-    /// a key, else those that the repository began with. Gives up soon when nobody answers.
+    /// Returns the current settings: those in the log if this host can open it without asking for a key, else the
+    /// initial ones of the repository. Gives up soon if the store does not answer.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let location = self.location()?;
         let mut options = self.store_options(&location)?;
@@ -420,12 +419,12 @@ impl Session {
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // These keys may be allowed to read `config` but not the log.
+            // The store's credentials may allow reading `config` but not the log.
             Err(_) => Ok(settings),
         }
     }
 
-    /// Returns the state of the log that the repository must have.
+    /// Returns the head of the log that the repository must contain.
     pub fn expected_head(&self) -> Option<&LogHead> {
         self.expect_head.as_ref()
     }
@@ -434,7 +433,7 @@ impl Session {
         self.open_for(Purpose::Use, store, config, keys)
     }
 
-    /// Opens the repository with keys that are at hand, to read.
+    /// Opens the repository for reading with the given keys.
     pub fn open_with(
         &self,
         store: Store,
@@ -444,7 +443,7 @@ impl Session {
         self.open_for_reading(Purpose::Use, store, config, keys)
     }
 
-    /// Opens the repository for a command that only reads: it needs no cache of its own.
+    /// Opens the repository for a command that only reads. If the cache cannot be used, continues with a temporary one.
     fn open_for_reading(
         &self,
         purpose: Purpose,

@@ -1,9 +1,9 @@
-//! Commands that are printed to be pasted: a shell must read them as they are meant. Pure.
+//! Quotes and completes commands in messages, so that they can be pasted into a shell. Does no I/O.
 
-/// Returns a word as a shell reads it back: as it is, or quoted where a sign of it means something.
+/// Returns a word in the form that a shell reads back: as it is, or quoted if it contains special characters.
 pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,~".contains(c);
-    // A tilde is a home folder at the beginning of a word, and in an assignment after its signs.
+    // A tilde means a home folder at the beginning of a word, and after `=` or `:` in an assignment.
     let has_home = text.starts_with('~') || text.contains(":~") || text.contains("=~");
     if !has_home && !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
@@ -38,8 +38,8 @@ const OF_ARCHIVES: [&str; 23] = [
     "tag",
 ];
 
-/// Returns a text in which every command for an archive has these options, so that it works when it is copied: those
-/// that said in this command line where the archive is.
+/// Adds `options` to every command for an archive in a text, so that it works when it is copied. These are the options
+/// of this command line that name the archive.
 pub fn addressed(text: &str, options: &str) -> String {
     let mut addressed = String::with_capacity(text.len());
     let mut rest = text;

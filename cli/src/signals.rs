@@ -1,8 +1,9 @@
-//! Signals. The first Ctrl-C, SIGTERM or SIGHUP ends the run in an orderly way, the second at once; a question
-//! ends at the first. What was ignored when the program started (`nohup`) stays ignored.
+//! Signals. The first Ctrl-C, SIGTERM or SIGHUP ends the run in an orderly way, the second at once. While the program
+//! asks a question, the first one ends it at once. Signals that were ignored when the program started (`nohup`) stay
+//! ignored.
 //!
-//! A step of a run hears SIGTERM alone, which the run sends: Ctrl-C reaches both, and one of them answers. It ends at
-//! once when the run is gone, however that ended.
+//! A step of a run reacts only to SIGTERM, which the run sends: Ctrl-C reaches both processes, but only the run should
+//! react. A step ends at once when its run has ended, for whatever reason.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,20 +15,20 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// How long the program waits until its last words are read.
+/// How long the program waits until its last message is printed.
 const SAYING_MAX: Duration = Duration::from_secs(1);
 
 /// The signal that was caught first; 0 for none.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 
-/// This program is a step of a run.
+/// Whether this program is a step of a run.
 static OF_RUN: AtomicBool = AtomicBool::new(false);
 
-/// While a person is asked: the terminal as it was, if it is one.
+/// While the program asks a question: the state of the terminal before it, if there is a terminal.
 static ASKING: Mutex<Option<Option<(File, Termios)>>> = Mutex::new(None);
 
-/// Makes the signals end the run in an orderly way. `say` says what is left to do; it is called at the first signal,
-/// with whether this is Ctrl-C.
+/// Makes the signals end the run in an orderly way. `say` reports what is left to do; it is called at the first signal,
+/// with `true` for Ctrl-C.
 pub fn catch(say: impl Fn(bool) + Clone + Send + 'static) {
     let ignored = ignored();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
@@ -42,8 +43,8 @@ pub fn catch(say: impl Fn(bool) + Clone + Send + 'static) {
     }
 }
 
-/// Makes this program a step of the run that has the other end of its standard input: the run writes nothing, so the
-/// end of the input is the end of the run.
+/// Makes this program a step of the run at the other end of its standard input. The run writes nothing, so the input
+/// ends when the run does.
 pub fn follow_run() {
     OF_RUN.store(true, Ordering::Relaxed);
     let watch = || {
@@ -52,7 +53,7 @@ pub fn follow_run() {
         while !matches!(stdin.read(&mut nothing), Ok(0) | Err(_)) {}
         crate::cache::exit(crate::failure::code::TERMINATED);
     };
-    // Without the thread, the step ends when its work is done.
+    // Without the thread, the step ends only when its work is done.
     let _ = std::thread::Builder::new().name("run".to_owned()).spawn(watch);
 }
 
@@ -61,7 +62,7 @@ pub fn is_of_run() -> bool {
     OF_RUN.load(Ordering::Relaxed)
 }
 
-/// Returns the signals that are ignored, a bit for each. Only Linux tells.
+/// Returns the ignored signals as a bit mask. Only Linux reports them.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored_by(&status).unwrap_or(0)
@@ -79,7 +80,7 @@ fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
     let first = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     let asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(terminal) = asking {
-        // What is typed from now on is to be seen again.
+        // Restore the terminal, so that typed text is visible again.
         if let Some((terminal, state)) = terminal {
             let _ = tcsetattr(&terminal, OptionalActions::Now, &state);
         }
@@ -92,7 +93,7 @@ fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
     if is_of_run() {
         return;
     }
-    // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
+    // Print on another thread, because a blocked terminal or pipe must not delay the next signal.
     let (done, said) = std::sync::mpsc::channel();
     let say = say.clone();
     let say = move || {
@@ -104,7 +105,7 @@ fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
     }
 }
 
-/// Returns whether the run is to end.
+/// Returns whether the run must end.
 pub fn interrupted() -> bool {
     CAUGHT.load(Ordering::Relaxed) != 0
 }
@@ -117,7 +118,7 @@ pub fn exit_code() -> u8 {
     }
 }
 
-/// Asks a person, or runs what asks one: a signal ends the program at once meanwhile.
+/// Runs `ask`, which asks a person or runs a program that does. Meanwhile, a signal ends the program at once.
 pub fn asking<T>(ask: impl FnOnce() -> T) -> T {
     let terminal = File::open("/dev/tty").ok().and_then(|terminal| {
         let state = tcgetattr(&terminal).ok()?;
@@ -129,8 +130,8 @@ pub fn asking<T>(ask: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// Ends the program after a person has typed Ctrl-C instead of an answer. The thread of the signals does so, unless
-/// the signal is ignored.
+/// Ends the program after a person has typed Ctrl-C instead of an answer. The signal thread does this, unless the
+/// signal is ignored.
 pub fn end() -> ! {
     std::thread::sleep(SAYING_MAX);
     crate::cache::exit(exit_code())

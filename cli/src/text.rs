@@ -1,9 +1,8 @@
-//! Text of small files that people wrote, wherever they wrote it: an editor of Windows puts a byte order mark in front
-//! or writes UTF-16. Pure.
+//! Decodes small text files that people wrote. Editors on Windows add a byte order mark or write UTF-16. Does no I/O.
 
 use zeroize::Zeroizing;
 
-/// Returns the text of a file without a byte order mark; `None` if it is no text.
+/// Returns the text of a file without a byte order mark; `None` if the content is not text.
 pub fn decode(content: Vec<u8>) -> Option<Zeroizing<String>> {
     let content = Zeroizing::new(content);
     decoded(&content)
@@ -21,7 +20,7 @@ fn decoded(content: &[u8]) -> Option<Zeroizing<String>> {
         [0xef, 0xbb, 0xbf, rest @ ..] => text_of(rest),
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        // Without a mark: text has no zeros.
+        // UTF-16 without a byte order mark: UTF-8 text has no zero bytes.
         [first, 0, ..] if *first != 0 => utf16(content, u16::from_le_bytes),
         [0, second, ..] if *second != 0 => utf16(content, u16::from_be_bytes),
         rest => text_of(rest),
@@ -32,7 +31,7 @@ fn text_of(bytes: &[u8]) -> Option<Zeroizing<String>> {
     std::str::from_utf8(bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
-/// Returns the first line of what a file contains, in UTF-8; what is no text is taken as it is.
+/// Returns the first line of a file in UTF-8. Content that is not text is kept as it is.
 pub fn first_line(content: Vec<u8>) -> Zeroizing<Vec<u8>> {
     let content = Zeroizing::new(content);
     let text = decoded(&content);
@@ -61,7 +60,7 @@ mod tests {
         ] {
             assert_eq!(*first_line(content.clone()), "grün".as_bytes(), "{content:?}");
         }
-        // Latin-1 and binary passwords stay what they are.
+        // Latin-1 and binary passwords stay unchanged.
         assert_eq!(*first_line(b"gr\xfcn\r\n".to_vec()), b"gr\xfcn");
         assert_eq!(*first_line(vec![0xff, 0xfe, 0x00]), [0xff, 0xfe, 0x00]);
         assert_eq!(*first_line(Vec::new()), b"");

@@ -1,7 +1,7 @@
-//! What an unattended run was thinking: events of the engine, for `-vv` and `ICECORE_LOG`.
+//! Logs events of the engine for `-vv` and `ICECORE_LOG`, so that decisions of an unattended run can be understood.
 //!
-//! Events name objects of the store and processes, never files, folders or secrets. Only those of the engine are
-//! shown: the libraries below it may log what a request contains.
+//! Events name objects of the store and processes, never files, folders or secrets. Only events of the engine are
+//! shown, because the libraries below it may log the content of requests.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ use crate::{report, screen};
 /// The variable that shows events without `-vv`.
 const VARIABLE: &str = "ICECORE_LOG";
 
-/// Shows events from now on, if they are wanted.
+/// Starts showing events, if they are wanted.
 pub fn start(verbose: u8) -> Result<(), Failure> {
     let level = match std::env::var(VARIABLE).ok().filter(|level| !level.is_empty()) {
         Some(level) => level.parse().map_err(|_| {

@@ -1,22 +1,22 @@
-//! Sizes, times and paths, as people read them.
+//! Formats sizes, times and paths for people.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use icecore_engine::format::Time;
 
-/// A price has so many digits at most: more are worth nothing, whatever they are multiplied by.
+/// Maximum number of digits of a price. More digits do not matter, whatever the price is multiplied by.
 const DIGITS_MAX: f64 = 8.0;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// Returns by what a size is divided to be readable, and the unit that this makes.
+/// Returns the divisor that makes a size readable, and its unit.
 fn unit_of(bytes: u64) -> (f64, &'static str) {
     let power = bytes.max(1).ilog2() as usize / 10;
     (1024f64.powi(power as i32), UNITS[power])
 }
 
-/// Returns a size in binary units, as the engine counts.
+/// Formats a size in binary units, which the engine uses.
 pub fn size(bytes: u64) -> String {
     match unit_of(bytes) {
         (_, "B") => format!("{bytes} B"),
@@ -24,12 +24,12 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Returns how much of how much is done, in the unit of the whole.
+/// Formats how much of a total is done, in the unit of the total.
 pub fn size_pair(done: u64, total: u64, between: &str) -> String {
     match unit_of(total) {
         (_, "B") => format!("{done}{between}{total} B"),
         (by, unit) => {
-            // What is not all must not look so.
+            // Round down, so that an incomplete amount never looks complete.
             let tenths = |bytes: u64| (bytes as f64 / by * 10.0).floor() / 10.0;
             format!("{:.1}{between}{:.1} {unit}", tenths(done), tenths(total))
         }
@@ -52,7 +52,7 @@ pub fn about(amount: f64) -> String {
     if amount < 0.01 { dollars(amount) } else { format!("about {}", dollars(amount)) }
 }
 
-/// Returns a price for a column of a table, where prices are compared: of less than a cent it has two digits.
+/// Formats a price for a column of a table, where prices are compared: below one cent, it has two significant digits.
 pub fn compared(amount: f64) -> String {
     if amount <= 0.0 || amount >= 0.01 {
         return dollars(amount);
@@ -81,12 +81,12 @@ pub fn agree<'a>(number: impl TryInto<u64>, one: &'a str, more: &'a str) -> &'a 
     if number.try_into().is_ok_and(|number: u64| number == 1) { one } else { more }
 }
 
-/// Returns a number of files and folders that nobody has told apart.
+/// Formats a number of files and folders that were counted together.
 pub fn files_or_folders(number: u64) -> String {
     format!("{number} {}", agree(number, "file or folder", "files or folders"))
 }
 
-/// Returns the local date so many days from now.
+/// Returns the local date `days` days from now.
 pub fn date_in(days: u32) -> String {
     let seconds = now().seconds.saturating_add(i64::from(days) * 86_400);
     date_of(Time { seconds, nanos: 0 })
@@ -113,7 +113,7 @@ pub fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
-/// Returns the name that `ICECORE_HOST` gives this machine, as a container needs it, or its own.
+/// Returns the name that `ICECORE_HOST` gives this machine, which containers need, or else its own name.
 pub fn known_as() -> String {
     let given = std::env::var("ICECORE_HOST").ok().filter(|host| !host.is_empty());
     given.unwrap_or_else(host)
@@ -139,7 +139,7 @@ pub fn local(time: Time) -> String {
 
 /// Returns the local time of day.
 pub fn local_clock(time: Time) -> String {
-    // Without seconds, and without the date, which the log line has already.
+    // Omit the seconds, and the date, which the log line has already.
     local(time).get(11..16).unwrap_or_default().to_owned()
 }
 
@@ -152,12 +152,12 @@ fn formatted(time: Time, format: &str) -> String {
     }
 }
 
-/// Returns the local date and time of day: `14 December 2026, 20:11`.
+/// Formats the local date and time of day: `14 December 2026, 20:11`.
 pub fn moment_of(time: Time) -> String {
     formatted(time, "%-d %B %Y, %H:%M")
 }
 
-/// Returns the local weekday and time of day, of a time within the week: `Tue 05:58`.
+/// Formats the local weekday and time of day of a time within the next week: `Tue 05:58`.
 pub fn weekday_clock(time: Time) -> String {
     formatted(time, "%a %H:%M")
 }
@@ -167,12 +167,12 @@ pub fn day_clock(time: Time) -> String {
     formatted(time, "%a %-d %b %H:%M")
 }
 
-/// Returns the time so many hours after another one.
+/// Returns the time `hours` hours after another one.
 pub fn hours_after(time: Time, hours: u32) -> Time {
     Time { seconds: time.seconds.saturating_add(i64::from(hours) * 3600), nanos: 0 }
 }
 
-/// Returns the time now.
+/// Returns the current time.
 pub fn now() -> Time {
     let now = jiff::Timestamp::now();
     let nanos = now.subsec_nanosecond();

@@ -1,4 +1,4 @@
-//! The whole life of a photo: makes an archive, stores the photo, prices its restore, and brings it back.
+//! The whole life of a photo: creates an archive, stores the photo, prices its restore, and restores it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use icecore_engine::archive::*;
 
-/// Counts bytes as they are done.
+/// Counts finished bytes.
 #[derive(Default)]
 struct Counter(AtomicU64);
 

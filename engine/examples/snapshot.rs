@@ -1,4 +1,4 @@
-//! Takes a snapshot of a folder into an archive, and makes the archive if there is none.
+//! Takes a snapshot of a folder into an archive, which is created if it does not exist.
 //!
 //! ```sh
 //! cargo run --example snapshot -- ./archive ~/Pictures "a long password"

@@ -11,21 +11,21 @@ use crate::codec::CodecError;
 use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
 use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
-/// Why a file or a folder is not used.
+/// Why a private file or folder cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exposed {
-    /// Another user, whose id this is, owns it.
+    /// It is owned by another user, who has this user id.
     #[error("it belongs to another user (uid {0})")]
     Foreign(u32),
     /// Its mode lets other users write to it.
     #[error("other users can write to it")]
     Writable,
-    /// It is a symlink, a device or something else.
+    /// It is a symlink, a device or another special file.
     #[error("it is not a regular file")]
     Irregular,
 }
 
-/// The error of every operation of the engine.
+/// The error type of every operation of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no `config` at the location, so there is no repository to open.
@@ -65,7 +65,7 @@ pub enum Error {
     PasswordMemory {
         /// Name of the object of the key slot.
         object: ObjectName,
-        /// Memory that one try takes, in MiB.
+        /// Memory that one attempt needs, in MiB.
         mib: u64,
     },
     /// The identity derives another public key, owner or first writer than `config` names.
@@ -77,7 +77,7 @@ pub enum Error {
     /// The repository was opened with a writer credential, which opens no pack.
     #[error("reading names or contents needs a password or the identity")]
     NeedsIdentity,
-    /// The store does not keep create-only puts to one name apart (spec section 6). Use another store.
+    /// In this store, two create-only puts to the same name can both succeed (spec section 6). Use another store.
     #[error(
         "the store does not honour create-only puts, so two writers could overwrite each other's objects"
     )]
@@ -87,7 +87,7 @@ pub enum Error {
     NoClass {
         /// Name of the storage class.
         class: String,
-        /// The answer of the store.
+        /// The store's answer.
         reason: String,
     },
     /// An operation failed, and so did deleting the objects that it had put. Delete them by hand.
@@ -104,7 +104,7 @@ pub enum Error {
         /// The name that was looked up.
         name: String,
     },
-    /// The ids of several snapshots begin like this. Use more digits.
+    /// Several snapshot ids begin with these digits. Use more digits.
     #[error("{name:?} matches several snapshots")]
     AmbiguousSnapshot {
         /// The name that was looked up.
@@ -176,7 +176,7 @@ pub enum Error {
         /// Number of the last entry that is there now.
         found: u64,
     },
-    /// The log has another entry where this host remembers one (spec section 6.1).
+    /// An entry of the log differs from the one that this host has read before (spec section 6.1).
     #[error(
         "this is not the archive that this computer has seen: entry {number} of its log is different"
     )]
@@ -184,7 +184,8 @@ pub enum Error {
         /// Number of the entry.
         number: u64,
     },
-    /// The store acknowledged an entry and then kept another one (spec section 6.1). Run the operation again.
+    /// The store acknowledged an entry and then replaced it with another one (spec section 6.1). Run the operation
+    /// again.
     #[error(
         "the store broke its promise: it replaced entry {number} of the log, which it had acknowledged, with another entry"
     )]
@@ -210,7 +211,7 @@ pub enum Error {
         /// Number of the last entry that is there.
         found: u64,
     },
-    /// The log has another entry than the head that the user expects (spec section 6.1).
+    /// The log has a different entry at the number of the expected head (spec section 6.1).
     #[error("this is not the archive of --expect-head: entry {number} of its log is different")]
     NotHead {
         /// Number of the entry in the expected head.
@@ -222,19 +223,19 @@ pub enum Error {
         "the owner has revoked a writer, or dismissed an entry of the log, since this run began"
     )]
     Reread,
-    /// No enrolled writer has this label, or an id that begins like this.
+    /// No enrolled writer has this label, or an id that begins with these digits.
     #[error("no writer has the name {name}")]
     NoWriter {
         /// The label or digits that were looked up.
         name: String,
     },
-    /// Several enrolled writers have this label, or ids that begin like this. Use more digits of the id.
+    /// Several enrolled writers have this label, or ids that begin with these digits. Use more digits of the id.
     #[error("several writers have the name {name}")]
     AmbiguousWriter {
         /// The label or digits that were looked up.
         name: String,
     },
-    /// The entry has a statement for which this writer does not have the right (spec section 6.1).
+    /// The entry contains a statement that this writer has no right to make (spec section 6.1).
     #[error("the writer credential of this host does not permit this")]
     MayNot,
     /// The owner has revoked this writer. The owner can enrol the host again.
@@ -254,7 +255,7 @@ pub enum Error {
         /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// The operating system failed on a file of the cache, which can be rebuilt.
+    /// A system call failed on a file of the cache. The cache can be rebuilt.
     #[error("failed to {action} {path}")]
     Cache {
         /// What failed, as a verb: `read`, `lock`.
@@ -264,7 +265,7 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The operating system failed on a local file outside the cache.
+    /// A system call failed on a local file outside the cache.
     #[error("failed to {action} {path}")]
     File {
         /// What failed, as a verb: `read`, `create`.
@@ -282,7 +283,7 @@ pub enum Error {
         /// Which rule it breaks.
         reason: Exposed,
     },
-    /// Another process of this host has kept a lock for longer than the caller wants to wait.
+    /// Another process on this host held a lock for longer than the caller was willing to wait.
     #[error("gave up waiting for {what}")]
     LockWait {
         /// What was waited for, and for how long.
@@ -332,7 +333,7 @@ impl Error {
         move |source| Error::Cache { action, path, source }
     }
 
-    /// Turns an error of a file into one of the cache.
+    /// Converts a file error into a cache error.
     pub(crate) fn of_cache(self) -> Error {
         match self {
             Error::File { action, path, source } => Error::Cache { action, path, source },
@@ -340,17 +341,17 @@ impl Error {
         }
     }
 
-    /// Returns the error of a chunk that the catalog does not know.
+    /// Returns the error for a chunk that is not in the catalog.
     pub(crate) fn lost_chunk(id: &ChunkId) -> Error {
         Error::damaged(format!("chunk {id}"), "it is in no pack of the log")
     }
 
-    /// Returns the error of an object, chunk or file that is damaged.
+    /// Returns the error for a damaged object, chunk or file.
     pub(crate) fn damaged(object: impl Into<ObjectName>, reason: impl Into<String>) -> Error {
         Error::Damaged { object: object.into(), reason: reason.into() }
     }
 
-    /// Returns the error of an object that does not decode.
+    /// Returns the error for an object that does not decode.
     pub(crate) fn object(object: impl Into<ObjectName>, error: impl Into<CodecError>) -> Error {
         let error = error.into();
         let (object, reason) = (object.into(), error.to_string());

@@ -1,13 +1,13 @@
 //! icecore: content-addressed, deduplicating, encrypted archives of photo libraries in cold object storage.
 //!
-//! Files are cut by content (fastcdc), named by keyed BLAKE3, compressed (zstd) where that pays, sealed
-//! (AES-256-GCM-SIV), and packed into large objects that go straight to a folder or to S3 Glacier Deep Archive. A
-//! local SQLite catalog maps snapshots to chunks to packs, so that one photo thaws one pack.
+//! Files are cut by content (fastcdc) into chunks. Each chunk is named by keyed BLAKE3, compressed (zstd) if that saves
+//! space, sealed (AES-256-GCM-SIV), and packed into a large object that is uploaded to a folder or to S3 Glacier Deep
+//! Archive. A local SQLite catalog maps snapshots to chunks to packs, so that one photo thaws one pack.
 //!
 //! # Use it
 //!
-//! [`archive::Archive`] is the front door. Everything that a program needs is in [`archive`]; the other modules are
-//! what the program `icecore` and the tests are made of, and may change without notice.
+//! [`archive::Archive`] is the front door. Everything that a program needs is in [`archive`]. The other modules are
+//! public for the program `icecore` and for tests, and may change without notice.
 //!
 //! ```
 //! use icecore_engine::archive::{Archive, InitOptions, Place, Silent, SnapshotOptions, Time};
@@ -26,7 +26,7 @@
 //! # }
 //! ```
 //!
-//! `examples/` has three programs: `snapshot`, `price_a_restore` and `restore_one_photo`.
+//! `examples/` contains three programs: `snapshot`, `price_a_restore` and `restore_one_photo`.
 //!
 //! # Glossary
 //!

@@ -1,4 +1,4 @@
-//! Reports of the engine about its work. The engine never prints.
+//! Progress reporting. The engine calls [`Progress`] and never prints.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -21,11 +21,11 @@ pub struct Wait {
 pub struct Holder {
     /// Process id on this host.
     pub process: u32,
-    /// When it took the lock, if it has noted that.
+    /// When it acquired the lock, if it recorded that.
     pub since: Option<SystemTime>,
 }
 
-/// Something that went wrong with one file and did not stop the run.
+/// A failure of one file or object that did not stop the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Path of the file or name of the object; empty if neither is known.
@@ -46,14 +46,15 @@ pub enum Unit {
     Snapshots,
 }
 
-/// Receives progress, from many threads.
+/// Receives progress reports, from many threads.
 ///
-/// The work of a stage is announced, then done. Its total is final after [`Progress::expect`], or after
-/// [`Progress::counted`]; before that it is only what was found so far. A stage that announces nothing has no total.
+/// A stage announces its work and then does it. The total of a stage is final after [`Progress::expect`] or
+/// [`Progress::counted`]; until then, it covers only the work found so far. A stage that announces nothing has no
+/// total.
 pub trait Progress: Send + Sync {
-    /// Begins another stage, named `what`. All counts so far belong to the stage before.
+    /// Begins the next stage, named `what`. Earlier counts belong to the previous stage.
     fn stage(&self, _what: &str) {}
-    /// Announces work of the stage; more may follow.
+    /// Announces work of the stage. May be called repeatedly.
     fn found(&self, _unit: Unit, _count: u64, _bytes: u64) {}
     /// Ends the announcements of the stage.
     fn counted(&self) {}
@@ -68,12 +69,13 @@ pub trait Progress: Send + Sync {
     }
     /// Reports finished work, in the unit of the stage and in bytes. Bytes of a file may come before the file itself.
     fn advance(&self, _count: u64, _bytes: u64) {}
-    /// Reports content that became part of a pack, which is uploaded later: bytes of files, and bytes in the pack.
+    /// Reports content that was added to a pack but is not uploaded yet: its size in the files, and its size in the
+    /// pack.
     fn queued(&self, _file_bytes: u64, _pack_bytes: u64) {}
     /// Reports that a file or object failed and the run continues.
     fn problem(&self, _problem: Problem) {}
-    /// Reports uploads of packs that begin, or that end if the numbers are negative. An interrupted run still finishes
-    /// those that have begun.
+    /// Reports that uploads of packs begin, or that they end if the numbers are negative. An interrupted run still
+    /// finishes the uploads that have begun.
     fn uploads(&self, _packs: i64, _bytes: i64) {}
     /// Reports a wait for another process. It is called repeatedly while the wait lasts; an error ends the wait.
     fn waits(&self, _wait: &Wait) -> Result<(), Error> {
@@ -81,7 +83,8 @@ pub trait Progress: Send + Sync {
     }
     /// Reports that a wait is over.
     fn waited(&self) {}
-    /// Returns whether to stop the run. It is called often; the run stops as soon as nothing is left half done.
+    /// Returns whether to stop the run. The engine calls this often; the run stops as soon as nothing would be left
+    /// half done.
     fn interrupted(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! Bytes that may be hostile: an error, never a panic; what decodes is encoded to what decodes alike.
+//! Decoding hostile bytes gives an error, never a panic. If it succeeds, encoding and decoding again gives the same
+//! value.
 #![no_main]
 use icecore_engine::format::{Config, DecodedConfig};
 use libfuzzer_sys::fuzz_target;

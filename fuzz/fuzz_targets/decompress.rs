@@ -1,4 +1,4 @@
-//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+//! Decompressing hostile bytes gives an error or exactly the expected length, never a panic.
 #![no_main]
 use icecore_engine::codec::decompress;
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Frames under a known key: what was sealed opens, unless a bit was changed. What is in them may be
-//! hostile all the same: an error, never a panic, never more bytes than were told.
+//! Frames under a known key: a sealed frame opens, unless a bit was changed. Its content may still be hostile and gives
+//! an error, never a panic, and never more bytes than the table states.
 #![no_main]
 use icecore_engine::codec::{Identity, PackKey, decompress};
 use icecore_engine::format::pack::TAG_BYTES;

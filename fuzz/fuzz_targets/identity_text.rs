@@ -1,4 +1,5 @@
-//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+//! Reading an identity from hostile text gives an error, never a panic. If it succeeds, its text
+//! form can be read again.
 #![no_main]
 use icecore_engine::codec::Identity;
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! A page of a listing may be anything: what it says of classes is read off or left.
+//! Reading the storage classes from an arbitrary page of a listing never panics, and returns no
+//! more text than the page has.
 #![no_main]
 use icecore_engine::store::classes_of_page;
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! A repository URL may be anything: an error, or a place that is written as one reads it.
+//! Parsing an arbitrary repository URL gives an error or a location. The printed form of a bucket
+//! parses to the same location.
 #![no_main]
 use icecore_engine::store::Location;
 use libfuzzer_sys::fuzz_target;

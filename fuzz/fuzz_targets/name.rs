@@ -1,4 +1,4 @@
-//! A name in a tree is taken if it is one plain component of a path, and never else.
+//! A name in a tree is accepted if and only if it is a single plain component of a path.
 #![no_main]
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,4 +1,5 @@
-//! Names in a listing may be anything: what is taken for one of ours is written just so.
+//! Parsing an arbitrary name of a listing succeeds only if formatting the result gives the same
+//! name.
 #![no_main]
 use icecore_engine::format::{JobId, PackKind, SlotId, SnapshotId};
 use icecore_engine::store::layout;

@@ -1,4 +1,5 @@
-//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+//! Decoding hostile bytes gives an error, never a panic. If it succeeds, encoding gives the same
+//! bytes.
 #![no_main]
 use icecore_engine::format::Trailer;
 use icecore_engine::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TRAILER_BYTES};

@@ -1,5 +1,5 @@
-//! Bytes that may be hostile: an error, never a panic; what is whole is what was encoded. Healing by
-//! them is bounded by what they are.
+//! Decoding hostile bytes gives an error, never a panic. If all shards are intact, encoding gives the same bytes.
+//! Healing with it never panics and uses bounded memory.
 #![no_main]
 use icecore_engine::codec::parity::heal;
 use icecore_engine::format::parity::Parity;

@@ -1,4 +1,4 @@
-//! Data goes between the holes of a file and nowhere else, each byte once and in order.
+//! Data is placed only between the holes of a file, each byte once and in order.
 #![no_main]
 use icecore_engine::format::Hole;
 use icecore_engine::ops::restore::Layout;

@@ -1,4 +1,5 @@
-//! A price table may be anybody's: an error, never a panic, and no price that is no number.
+//! Parsing an arbitrary price table gives an error, never a panic, and never a price that is not a
+//! number.
 #![no_main]
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::store::{Requests, Tier};

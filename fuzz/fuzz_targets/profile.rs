@@ -1,4 +1,5 @@
-//! A profile may hold any TOML: a reason in words, never a panic; `~/` stays below the home directory.
+//! Parsing a profile of arbitrary TOML gives a readable reason, never a panic. A path with `~/` stays below the home
+//! directory.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 

@@ -1,4 +1,5 @@
-//! What a bucket answers may be anything: headers give some state, a refused thaw a short reason.
+//! Arbitrary answers of a bucket never cause a panic: headers give a state, and a refused thaw
+//! gives a short reason.
 #![no_main]
 use http::{HeaderMap, HeaderValue};
 use icecore_engine::store::{ObjectState, Provider, ThawAnswer};

@@ -1,4 +1,4 @@
-//! What people write for sizes, amounts, shares and durations: an error, or a figure that makes sense.
+//! Parsing arbitrary sizes, amounts, shares and durations gives an error or a sensible value.
 #![no_main]
 use icecore_engine::ops::check::Subset;
 use icecore_engine::ops::prune::policy::{Within, parse_count};

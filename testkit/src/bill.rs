@@ -1,28 +1,28 @@
-//! What Amazon would charge for the requests in a log: the oracle of the tests on costs.
+//! Computes what Amazon would charge for the requests in a log. The oracle of the tests on costs.
 //!
-//! Its prices are its own and it knows nothing of the engine, so that a wrong price or a forgotten
-//! request there cannot hide here. Absent are the storage of the objects themselves, minimum sizes
-//! and ages, the free gigabytes of egress, and what a copy inside S3 reads from its source.
+//! It has its own prices and does not use the engine, so that it finds a wrong price or a forgotten
+//! request there. It leaves out the storage of the objects themselves, minimum sizes and ages, free
+//! egress, and the bytes that a copy inside S3 reads from its source.
 //!
-//! Requests that were answered with a 4xx are charged like those that succeeded; 5xx and dropped
-//! connections are free. Amazon does charge for one whose answer was lost on the way: a test that
-//! counts cents must not drop connections.
+//! Requests that were answered with 4xx cost the same as successful ones; 5xx and dropped
+//! connections are free. But Amazon charges for a request whose answer was lost on the way, so a
+//! test that counts cents must not drop connections.
 
 use crate::s3::{Request, ThawRequest};
 
 const GB: f64 = (1u64 << 30) as f64;
 
-// Prices of us-east-1 in dollars, those of requests for a thousand of them.
+// Prices of us-east-1 in dollars; prices of requests are per thousand.
 const STORAGE_STANDARD_GB_MONTH: f64 = 0.023;
 const DAYS_A_MONTH: f64 = 30.0;
 const EGRESS_GB: f64 = 0.09;
 const LIST: f64 = 0.005;
 
-/// The price of what a class charges by itself.
+/// The prices that depend on the class alone.
 struct Class {
     put: f64,
     get: f64,
-    /// Per GB read, where reading needs no thaw.
+    /// Per GB read, if reading needs no thaw.
     retrieval_gb: f64,
 }
 
@@ -39,7 +39,7 @@ fn class(name: Option<&str>) -> Class {
     Class { put, get, retrieval_gb }
 }
 
-/// The price of a thaw, for a thousand requests and per GB of the objects.
+/// Returns the prices of a thaw, per thousand requests and per GB of the objects.
 fn thaw_prices(class: Option<&str>, tier: Option<&str>) -> (f64, f64) {
     match (class.unwrap_or_default(), tier.unwrap_or_default()) {
         ("DEEP_ARCHIVE", "Standard") => (0.10, 0.02),
@@ -48,7 +48,7 @@ fn thaw_prices(class: Option<&str>, tier: Option<&str>) -> (f64, f64) {
         ("GLACIER", "Standard") => (0.05, 0.01),
         ("GLACIER" | "INTELLIGENT_TIERING", "Bulk") => (0.0, 0.0),
         ("INTELLIGENT_TIERING", "Standard") => (0.0, 0.0),
-        // Refused for its class or its tier, and charged like any POST.
+        // Refused because of its class or tier, and charged like any POST.
         _ => (0.005, 0.0),
     }
 }
@@ -64,18 +64,18 @@ pub struct Bill {
     pub lists: f64,
     /// HEAD, at the price of a GET.
     pub heads: f64,
-    /// RestoreObject requests, without what they bring about.
+    /// RestoreObject requests, without retrieval and temporary copies.
     pub thaws: f64,
-    /// Bytes that were thawed, or read from a class that charges for reading.
+    /// Retrieval of bytes that were thawed, or read from a class that charges for reading.
     pub retrieval: f64,
     /// The readable copies of thawed objects, which are stored at the STANDARD price.
     pub temporary_storage: f64,
-    /// Bytes of objects that left the region.
+    /// Transfer of objects out of the region.
     pub egress: f64,
 }
 
 impl Bill {
-    /// The bill for these requests, all of them at the price of the first gigabyte.
+    /// Returns the bill for these requests. All transfer has the price of the first gigabyte.
     pub fn of(requests: &[Request]) -> Bill {
         let mut bill = Bill::default();
         for request in requests {
@@ -86,7 +86,7 @@ impl Bill {
         bill
     }
 
-    /// The sum of all parts.
+    /// Returns the sum of all parts.
     pub fn total(&self) -> f64 {
         let Bill { puts, gets, lists, heads, thaws, retrieval, temporary_storage, egress } = self;
         puts + gets + lists + heads + thaws + retrieval + temporary_storage + egress
@@ -100,7 +100,7 @@ impl Bill {
         let of_object = key.is_some_and(|key| !key.is_empty());
         match request.method.as_str() {
             "HEAD" => self.heads += prices.get / 1000.0,
-            // The parts of an upload are listed, not read.
+            // This lists the parts of an upload, and reads nothing.
             "GET" if !of_object || asks("uploadId") => self.lists += LIST / 1000.0,
             "GET" => {
                 self.gets += prices.get / 1000.0;
@@ -112,7 +112,7 @@ impl Bill {
             }
             "POST" if asks("restore") => self.add_thaw(request),
             "POST" if asks("delete") => {}
-            // An upload of many parts pays the price of its class once, when it is completed.
+            // A multipart upload is charged the price of its class once, when it is completed.
             "PUT" if asks("uploadId") => self.puts += class(None).put / 1000.0,
             "POST" if asks("uploads") => self.puts += class(None).put / 1000.0,
             "PUT" | "POST" => self.puts += prices.put / 1000.0,
@@ -130,11 +130,12 @@ impl Bill {
             return;
         };
         let size_gb = *size as f64 / GB;
-        // A thaw made faster pays for both tiers; one that finds a copy there retrieves nothing.
+        // A thaw that is made faster is charged for both tiers; one that finds a readable copy
+        // retrieves nothing.
         if request.status == 202 {
             self.retrieval += size_gb * per_gb;
         }
-        // A refused thaw has brought no days.
+        // A refused thaw adds no days.
         let months = *copy_days as f64 / DAYS_A_MONTH;
         self.temporary_storage += size_gb * STORAGE_STANDARD_GB_MONTH * months;
     }

@@ -1,8 +1,8 @@
-//! A judge of IAM policies: which S3 request needs which actions, and what a policy says to them.
+//! Evaluates IAM policies: which actions an S3 request needs, and whether a policy allows them.
 //!
-//! It is there for what no server at hand enforces: moto ignores the conditions of a policy. It
-//! knows as much of the policy language as the policies of icecore use, and panics at the rest, so
-//! that no test passes by what it does not understand. Never asks a network.
+//! It exists because moto ignores the conditions of a policy. It implements the part of the policy
+//! language that the policies of icecore use, and panics at the rest, so that no test passes
+//! because a statement was not understood.
 //!
 //! Requests are mapped to actions as in the AWS documentation, "Required permissions for Amazon S3
 //! API operations", and conditions are judged as in the IAM user guide, "IAM JSON policy elements:
@@ -15,18 +15,18 @@ use serde_json::{Map, Value};
 
 use crate::s3::RequestHead;
 
-/// What a policy says to an access.
+/// The decision of a policy about an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// A statement allows it, and none denies it.
     Allowed,
-    /// A statement denies it: no other policy can allow it.
+    /// A statement denies it, so no other policy can allow it.
     Denied,
-    /// No statement applies, which is a refusal as well.
+    /// No statement applies, so it is refused as well.
     Unnamed,
 }
 
-/// An action on a resource, with what is known of the request.
+/// An action on a resource, with the condition keys of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// `s3:GetObject`
@@ -50,13 +50,13 @@ struct Statement {
     conditions: Vec<Condition>,
 }
 
-/// One line of a condition block; all of them must hold.
+/// One line of a condition block. All lines must be true.
 #[derive(Clone, Debug)]
 struct Condition {
     operator: Operator,
-    /// In lower case, as keys are compared without regard to it.
+    /// In lower case, because the comparison of keys ignores case.
     key: String,
-    /// One of them must fit.
+    /// One of these values must match.
     values: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Policy {
     /// Reads a policy.
     ///
     /// # Panics
-    /// At everything that this judge does not know.
+    /// At every element of the language that is not implemented.
     pub fn parse(text: &str) -> Policy {
         let policy: Value = serde_json::from_str(text).expect("a policy is JSON");
         let policy = object(&policy, &["Version", "Statement"]);
@@ -98,7 +98,7 @@ impl Policy {
         accesses(request, true).iter().all(|access| self.decide(access) == Decision::Allowed)
     }
 
-    /// The same policy without its conditions: what a server sees that ignores them.
+    /// Returns the same policy without its conditions, as a server sees it that ignores them.
     pub fn without_conditions(&self) -> Policy {
         let mut policy = self.clone();
         policy.statements.iter_mut().for_each(|statement| statement.conditions.clear());
@@ -177,7 +177,7 @@ impl Operator {
     }
 }
 
-/// A request that nobody has made yet.
+/// Returns a request that has not been sent.
 pub fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> RequestHead {
     RequestHead {
         method: method.to_owned(),
@@ -188,7 +188,7 @@ pub fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) 
     }
 }
 
-/// Condition keys of a put that a policy may ask for.
+/// Condition keys of a put that a policy may use.
 const PUT_CONDITIONS: [&str; 4] = [
     "s3:if-none-match",
     "s3:x-amz-storage-class",
@@ -196,7 +196,7 @@ const PUT_CONDITIONS: [&str; 4] = [
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
 ];
 
-/// Returns the accesses that a request needs, all of them.
+/// Returns all accesses that a request needs.
 ///
 /// # Panics
 /// At requests it does not know, such as DeleteObjects, whose keys are in its body.
@@ -224,7 +224,7 @@ pub fn accesses(request: &RequestHead, tls: bool) -> Vec<Access> {
     }
     let resource = format!("arn:aws:s3:::{bucket}/{key}");
     let (action, creates) = object_action(&request.method, &query);
-    // Each of these condition keys is the header of the same name.
+    // Each of these condition keys has the value of the header with the same name.
     let headers = PUT_CONDITIONS.map(|key| (key, request.header(key.trim_start_matches("s3:"))));
     let creates = ("s3:objectcreationoperation", Some(if creates { "true" } else { "false" }));
     let put = [&headers[..], &[creates]].concat();
@@ -358,7 +358,7 @@ impl Query {
     }
 }
 
-/// Compares with a pattern in which `*` is any text and `?` any character.
+/// Compares a text with a pattern in which `*` matches any text and `?` any character.
 fn like(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {

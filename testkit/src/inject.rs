@@ -1,7 +1,7 @@
-//! Makes system calls of a program fail, one by one: a disk that is full or broken, made to order.
+//! Makes chosen system calls of a program fail, to simulate a full or broken disk.
 //!
-//! The program runs under ptrace. Every call that touches a file below a folder is counted; the
-//! n-th of them, or all from there on, is not done and returns an error instead.
+//! The program runs under ptrace. Every call that touches a file below a folder is counted. The n-th of them, and
+//! possibly later ones, are not executed and return an error instead.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -26,23 +26,23 @@ use nix::unistd::Pid;
 /// Which calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
-    /// All that write, make, name or sync a file or a folder.
+    /// Calls that write, create, rename or sync a file or folder.
     Writes,
-    /// Of these, all that sync.
+    /// Of these, calls that sync.
     Syncs,
-    /// All that read from a file.
+    /// Calls that read from a file.
     Reads,
-    /// All that open a file or a folder that is there.
+    /// Calls that open an existing file or folder.
     Opens,
-    /// All that ask by a name what it is.
+    /// Calls that request the `stat` of a path.
     Stats,
-    /// All that ask which extended attributes a name has.
+    /// Calls that list the extended attributes of a path.
     AttributeNames,
-    /// All that ask for an extended attribute.
+    /// Calls that read an extended attribute.
     AttributeValues,
 }
 
-/// What goes wrong.
+/// The fault to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     /// Which of the counted calls fails, from 1.
@@ -51,14 +51,14 @@ pub struct Fault {
     pub lasts: Lasts,
 }
 
-/// Which of the calls that follow fail as well.
+/// Which later calls fail as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lasts {
-    /// None.
+    /// No later call.
     Once,
-    /// Those on the same file: a bad place on the disk.
+    /// Calls on the same file, as after a bad sector.
     OnThatFile,
-    /// All: the disk is full, or gone.
+    /// All calls: the disk is full or gone.
     Forever,
 }
 
@@ -66,7 +66,7 @@ pub enum Lasts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub name: &'static str,
-    /// The file or folder that it touches; of a rename or a link, the new name.
+    /// The file or folder that it touches; for a rename or a link, the new name.
     pub path: PathBuf,
     /// Whether it was made to fail.
     pub failed: bool,
@@ -77,7 +77,7 @@ pub struct Call {
 pub struct Traced {
     /// The exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// It was killed because it took too long.
+    /// Whether it was killed because it took too long.
     pub hung: bool,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
@@ -87,14 +87,14 @@ pub struct Traced {
 /// A program that takes longer than this is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a program to its end, counting its calls on files below `folder`, or on it, which has no
-/// symlink in it, and making one fail.
+/// Runs a program to its end. Counts its calls on `folder` and on files below it, and makes one of them fail. The path
+/// of `folder` must contain no symlink.
 ///
 /// # Panics
 ///
-/// Where no program may be traced: a fault that is not injected proves nothing.
+/// If programs may not be traced, because a fault that is not injected proves nothing.
 pub fn run(command: &Command, folder: &Path, calls: Calls, fault: Option<Fault>) -> Traced {
-    // On a thread of its own: whoever traces waits for all children of its thread.
+    // Use a separate thread, because the tracer waits for all children of its thread.
     thread::scope(|threads| {
         let traced = threads.spawn(|| Tracer::new(folder, calls, fault).run(command));
         traced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -106,7 +106,7 @@ struct Tracer<'a> {
     kind: Calls,
     fault: Option<Fault>,
     calls: Vec<Call>,
-    /// What each thread that is inside of a call will be told when it comes out.
+    /// For each thread that is inside a call, the error that the call will return.
     inside: HashMap<Pid, Option<Errno>>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Tracer<'a> {
 
     #[expect(clippy::zombie_processes, reason = "`follow` waits for it, as for all of its threads")]
     fn run(mut self, command: &Command) -> Traced {
-        // A shell that stops itself, so that the program is traced from its first call on.
+        // Start a shell that stops itself, so that the program is traced from its first call on.
         let mut stopped = Command::new("/bin/sh");
         stopped.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
         stopped.arg(command.get_program()).args(command.get_args());
@@ -131,7 +131,7 @@ impl<'a> Tracer<'a> {
         let pid = Pid::from_raw(child.id() as i32);
         let stdout = read_all(child.stdout.take().expect("a pipe"));
         let stderr = read_all(child.stderr.take().expect("a pipe"));
-        // Of this thread only: other threads have children too.
+        // Wait only for children of this thread, because other threads have children, too.
         let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         let seen = waitpid(pid, Some(ours | WaitPidFlag::WUNTRACED));
         assert_eq!(seen, Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)), "the shell stops");
@@ -165,7 +165,7 @@ impl<'a> Tracer<'a> {
         Traced { code, hung: hung.into_inner(), stdout, stderr, calls: self.calls }
     }
 
-    /// Lets all threads of the program go from call to call, until it ends.
+    /// Lets all threads of the program run from call to call, until it ends.
     fn follow(&mut self, program: Pid, ours: WaitPidFlag) -> Option<i32> {
         loop {
             let (pid, signal) = match waitpid(None, Some(ours)).expect("there is a child") {
@@ -176,7 +176,7 @@ impl<'a> Tracer<'a> {
                     continue;
                 }
                 WaitStatus::PtraceSyscall(pid) => {
-                    // A thread that is gone by now was killed: its end is the next that is heard.
+                    // A thread that has disappeared was killed; the next event reports its end.
                     let _ = self.at_call(pid);
                     (pid, None)
                 }
@@ -196,7 +196,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// A thread is about to do a call, or has just done it.
+    /// Handles a thread that enters or leaves a call.
     fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
         if let Some(error) = self.inside.remove(&pid) {
             if let Some(error) = error {
@@ -215,7 +215,7 @@ impl<'a> Tracer<'a> {
             error = self.fault.filter(|fault| self.fails(fault, &path)).map(|fault| fault.error);
             self.calls.push(Call { name, path, failed: error.is_some() });
             if error.is_some() {
-                // No call has this number: nothing is done.
+                // No call has this number, so nothing is executed.
                 registers.orig_rax = u64::MAX;
                 ptrace::setregs(pid, registers)?;
             }
@@ -238,7 +238,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Returns the name of a call and what it touches, if it is of a kind.
+/// Returns the name of a call and the path that it touches, if it is of this kind.
 fn touched(
     kind: Calls,
     pid: Pid,
@@ -290,7 +290,7 @@ fn touched(
     Some((name, path?))
 }
 
-/// The file that a descriptor is open on; sockets and pipes are below no folder.
+/// Returns the file that a descriptor refers to. Sockets and pipes are below no folder.
 fn of_fd(pid: Pid, fd: u64) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/fd/{}", fd as i32)).ok()
 }
@@ -314,8 +314,8 @@ fn read_all(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>>
     })
 }
 
-/// Looks for what may be lost in a power cut: files whose last write was not synced, and names whose
-/// folder was not, as far as nobody else did it before. `is_kept` tells what must last.
+/// Finds what a power cut could lose: files whose last write was not synced, and names whose folder was not synced
+/// afterwards. `is_kept` selects the paths that must survive.
 pub fn not_durable(calls: &[Call], is_kept: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
     let (mut written, mut named) = (BTreeSet::new(), BTreeSet::new());
     for call in calls.iter().filter(|call| !call.failed) {

@@ -1,9 +1,9 @@
-//! What the tests of the other packages stand on: S3 servers that can be made to misbehave,
-//! photo-like bytes that are the same on every run, a judge of IAM policies, the bill for a log of
+//! Tools for the tests of the other packages: S3 servers that can be made to misbehave, photo-like
+//! bytes that are the same on every run, an evaluator of IAM policies, the bill for a log of
 //! requests, and a strict comparison of two folders.
 //!
-//! Nothing in here is shipped. It has a package of its own so that the engine, the program and
-//! the benches check themselves against one and the same server and one and the same oracle.
+//! None of this is shipped. It is a separate package so that the engine, the program and the
+//! benches are tested against the same server and the same oracles.
 
 pub mod bill;
 pub mod iam;

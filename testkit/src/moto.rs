@@ -1,8 +1,8 @@
 //! moto, an S3 server written by others, as a child process: a second opinion beside
 //! [`crate::S3Server`], mostly on storage classes and cold objects.
 //!
-//! It is a Python program and not part of a plain build, so a test that wants it has to cope with
-//! its absence. `testkit/moto.sh` installs it and prints what `ICECORE_MOTO` has to be.
+//! It is a Python program and not part of a plain build, so a test that uses it must handle its
+//! absence. `testkit/moto.sh` installs it and prints the value for `ICECORE_MOTO`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,13 +18,13 @@ use crate::s3::client_env;
 /// The variable that names the `moto_server` executable.
 pub const VARIABLE: &str = "ICECORE_MOTO";
 
-/// Starts moto with create-only puts that are atomic.
+/// Python code that starts moto with atomic create-only puts.
 const PLAIN: &str = concat!(
     include_str!("../moto_atomic.py"),
     "\nimport sys\nfrom moto.server import main\nmain(sys.argv[1:])\n"
 );
 
-/// Starts moto with those and with a truthful state of archived objects.
+/// Python code that starts moto with these and with the correct states of archived objects.
 const COLD: &str = concat!(include_str!("../moto_atomic.py"), include_str!("../moto_cold.py"));
 
 /// A cold start on a busy machine takes seconds; a hang must still end the test.
@@ -41,7 +41,7 @@ impl MotoServer {
     /// Starts moto on a free port and waits until it answers. None if `ICECORE_MOTO` is not set.
     ///
     /// # Panics
-    /// If the variable is set but the program does not start: a test that was meant to run with
+    /// If the variable is set but the program does not start, because a test that should run with
     /// moto must not pass without it.
     pub fn start() -> Option<MotoServer> {
         let mut command = python_of(&program()?);
@@ -49,9 +49,9 @@ impl MotoServer {
         Some(MotoServer::launch(command))
     }
 
-    /// Starts a moto whose archived objects are cold, thawing, readable and cold again as on
-    /// Amazon, in real time: a thaw takes `standard` or `bulk`, and a readable copy lives for
-    /// days of the length `day`, rounded up to the end of one. None if `ICECORE_MOTO` is not set.
+    /// Starts a moto whose archived objects become readable and cold again as on Amazon, in real
+    /// time: a thaw takes `standard` or `bulk`, and a readable copy lasts for days of length `day`,
+    /// rounded up to the end of one. None if `ICECORE_MOTO` is not set.
     ///
     /// # Panics
     /// As [`MotoServer::start`].
@@ -64,10 +64,10 @@ impl MotoServer {
 
     /// Runs a command that takes the arguments of `moto_server`.
     fn launch(mut command: Command) -> MotoServer {
-        // Port 0 lets the system choose, so that tests in parallel cannot take the same one.
+        // Port 0 lets the system choose, so that parallel tests never get the same port.
         let mut child = command
             .args(["-H", "127.0.0.1", "-p", "0"])
-            // Without it Python keeps its lines back when they go into a pipe.
+            // Otherwise, Python buffers its output when it goes into a pipe.
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -94,12 +94,12 @@ impl MotoServer {
         format!("http://{}", self.address)
     }
 
-    /// The variables that point an S3 client at this server. moto accepts any keys.
+    /// Returns the variables that point an S3 client at this server. moto accepts any keys.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint(), "testing", "testing")
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub fn create_bucket(&self, bucket: &str) {
         let status = self.request("PUT", &format!("/{bucket}"));
         assert_eq!(status, Some(200), "moto did not make the bucket {bucket:?}");
@@ -113,8 +113,8 @@ impl MotoServer {
         assert_eq!(status, Some(200), "moto does not keep versions in {bucket:?}");
     }
 
-    /// What moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1" 200 -`
-    /// for every request.
+    /// Returns what moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1"
+    /// 200 -` for every request.
     pub fn log(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.clone()
@@ -145,7 +145,7 @@ impl MotoServer {
         panic!("moto does not answer: {:#?}", self.log());
     }
 
-    /// Sends a request without a signature; its status, if there is an answer.
+    /// Sends a request without a signature; returns the status of the answer, if there is one.
     fn request(&self, method: &str, path: &str) -> Option<u16> {
         self.request_with(method, path, "")
     }
@@ -170,32 +170,32 @@ impl MotoServer {
 
 impl Drop for MotoServer {
     fn drop(&mut self) {
-        // Both fail only if the child is gone already.
+        // Both fail only if the child has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The `moto_server` executable, if there is one.
+/// Returns the `moto_server` executable, if there is one.
 fn program() -> Option<OsString> {
     std::env::var_os(VARIABLE).filter(|value| !value.is_empty())
 }
 
-/// The Python that has the moto of a `moto_server` executable.
+/// Returns the Python interpreter for which the moto of a `moto_server` executable is installed.
 fn python_of(program: &OsStr) -> Command {
     let folder = Path::new(program).parent().unwrap_or(Path::new(""));
     let beside = folder.join("python");
     if beside.exists() {
         return Command::new(beside);
     }
-    // What `moto.sh` does where it cannot make a virtual environment.
+    // `moto.sh` uses this Python if it cannot create a virtual environment.
     let python = std::env::var_os("PYTHON").unwrap_or("python3".into());
     let mut command = Command::new(python);
     command.env("PYTHONPATH", folder.join("../lib"));
     command
 }
 
-/// Collects the lines of one of moto's outputs, and reports the address when it is told.
+/// Collects the lines of one of moto's outputs, and reports the address when it is printed.
 fn follow(
     output: impl Read + Send + 'static,
     lines: Arc<Mutex<Vec<String>>>,
@@ -204,7 +204,7 @@ fn follow(
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if let Some((_, address)) = line.split_once("Running on http://") {
-                // Nobody listens any more once the server has been reached.
+                // The receiver is gone once the server has been reached.
                 let _ = found.send(address.trim().to_owned());
             }
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);

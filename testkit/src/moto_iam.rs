@@ -1,9 +1,8 @@
-//! moto with enforced IAM: users with policies, and signed requests that no client of ours makes.
+//! moto with enforced IAM: users with policies, and signed requests that none of our clients sends.
 //!
-//! What moto 5.2 enforces, read in its source and seen: signatures; the actions and resources of the
-//! policies of a user. What it does not: conditions (a statement counts as if it had none), and
-//! bucket policies for who is signed in, beyond denials whose conditions it ignores too. For those
-//! there is [`crate::iam`].
+//! According to its source and our tests, moto 5.2 enforces signatures, and the actions and resources of a user's
+//! policies. It does not enforce conditions (a statement counts as if it had none), nor bucket policies for signed-in
+//! users, except denials, whose conditions it ignores as well. [`crate::iam`] evaluates those.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,7 +24,7 @@ pub struct IamUser {
 }
 
 impl IamUser {
-    /// The variables that make an S3 client this user.
+    /// Returns the variables that make an S3 client this user.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint, &self.access_key, &self.secret_key)
     }
@@ -35,7 +34,7 @@ impl IamUser {
     }
 }
 
-/// The answer to a request: its status, and the S3 error code if its body holds one.
+/// The answer to a request: its status, and the S3 error code if its body contains one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub status: u16,
@@ -43,14 +42,14 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Whether it was refused for want of permission. The answer to a HEAD has no body.
+    /// Returns whether it was refused because of missing permission. The answer to a HEAD has no body.
     pub fn is_refused(&self) -> bool {
         self.code == "AccessDenied" || (self.status == 403 && self.code.is_empty())
     }
 }
 
 impl MotoServer {
-    /// Makes users with a policy each.
+    /// Creates users, each with a policy.
     pub fn create_users(&self, users: &[(&str, &str)]) -> Vec<IamUser> {
         let made = self.ask(json!({ "do": "users", "users": users }));
         let made = made.as_array().expect("a list of users");
@@ -63,12 +62,12 @@ impl MotoServer {
         made.iter().map(user).collect()
     }
 
-    /// From now on, only users may do anything, and only what they are allowed to.
+    /// From now on, allows only requests of users, and only those that their policies allow.
     pub fn enforce_iam(&self) {
         self.ask(json!({ "do": "enforce" }));
     }
 
-    /// Sends requests one after the other as a user.
+    /// Sends requests as a user, one after the other.
     pub fn send_as(&self, user: &IamUser, requests: &[RequestHead], body: &str) -> Vec<Answered> {
         let line = |request: &RequestHead| {
             let RequestHead { method, path, query, headers, .. } = request;
@@ -86,8 +85,8 @@ impl MotoServer {
         answers.iter().map(answered).collect()
     }
 
-    /// Sets a bucket policy and a lifecycle configuration with boto3; what moto has of them then,
-    /// as `policy` and `rules`.
+    /// Sets a bucket policy and a lifecycle configuration with boto3. Returns what moto has stored of them, as `policy`
+    /// and `rules`.
     pub fn set_bucket(&self, bucket: &str, policy: &str, lifecycle: &str) -> Value {
         let command = json!({
             "do": "settings", "bucket": bucket, "policy": policy, "lifecycle": lifecycle,
@@ -112,7 +111,7 @@ impl MotoServer {
     }
 }
 
-/// The Python that moto is installed for: see `testkit/moto.sh` for the two ways.
+/// Returns the Python interpreter for which moto is installed; see `testkit/moto.sh` for the two ways.
 fn python() -> Command {
     let program = std::env::var_os(VARIABLE).expect("a moto server is running");
     let folder = Path::new(&program).parent().expect("a program is in a folder");

@@ -1,5 +1,5 @@
-//! A network that fails: a TCP proxy before a server that resets, stalls and cuts connections in either
-//! direction, and goes away for a while, at moments that a seed decides.
+//! A failing network: a TCP proxy in front of a server that resets, stalls and cuts connections in either direction,
+//! and goes down for some time, at moments determined by a seed.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,34 +8,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What a network does to its connections.
+/// How a network fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Outages {
     pub seed: u64,
-    /// So many faults, then it is well.
+    /// Number of faults, after which the network is reliable.
     pub faults_max: u32,
-    /// A connection carries up to so many bytes before its fault.
+    /// Maximum number of bytes that a connection carries before its fault.
     pub bytes_max: u64,
-    /// It goes away for one to five times as long.
+    /// The network goes down for one to five times this duration.
     pub unit: Duration,
-    /// A stalled connection is closed after so long if the client still has it.
+    /// A stalled connection is closed after this time if the client still keeps it.
     pub stall_max: Duration,
 }
 
-/// One fault. It comes when a connection has carried a number of bytes; one of a direction, with the next
-/// bytes in it.
+/// One fault. It happens when a connection has carried some number of bytes. A fault of one direction happens at the
+/// next bytes in that direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outage {
-    /// The connection is closed while bytes of the client are not read: a reset.
+    /// The connection is closed before all bytes of the client are read, which resets it.
     ResetUp,
     /// The server's answer is cut off.
     CutDown,
-    /// No byte is carried any more, in neither direction.
+    /// No more bytes are carried in either direction.
     StallUp,
     StallDown,
-    /// All connections are closed, and new ones refused, for a while.
+    /// All connections are closed, and new ones are refused for some time.
     Refused,
-    /// All connections are stalled, new ones as well, for a while.
+    /// All connections, including new ones, stall for some time.
     Hole,
 }
 
@@ -50,7 +50,7 @@ const ALL: [Outage; 6] = [
 const PIECE_BYTES: usize = 16 << 10;
 const TICK: Duration = Duration::from_millis(5);
 
-/// The near end of such a network.
+/// The near end of a failing network.
 pub struct BadNetwork {
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -66,16 +66,16 @@ struct Shared {
 
 struct State {
     random: u64,
-    /// Connections are refused, or stalled, until then.
+    /// Until when connections are refused; below, until when they stall.
     refused: Instant,
     hole: Instant,
-    /// Connections from before are closed.
+    /// Connections with an older number are closed.
     number: u64,
     happened: Vec<Outage>,
 }
 
 impl BadNetwork {
-    /// Opens it before a server at an address such as `127.0.0.1:4711`.
+    /// Opens the network in front of a server, whose address is for example `127.0.0.1:4711`.
     pub fn before(server: &str, outages: Outages) -> BadNetwork {
         let far = server.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
@@ -100,7 +100,7 @@ impl BadNetwork {
         format!("http://{}", self.near)
     }
 
-    /// What has happened so far.
+    /// Returns the faults that have happened so far.
     pub fn happened(&self) -> Vec<Outage> {
         self.shared.state().happened.clone()
     }
@@ -110,7 +110,7 @@ impl Drop for BadNetwork {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         if let Some(acceptor) = self.acceptor.take() {
-            // Its panic was printed.
+            // A panic of that thread has already been printed.
             let _ = acceptor.join();
         }
     }
@@ -121,17 +121,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides what happens to a new connection, and after how many bytes; nothing once enough has.
+    /// Decides which fault a new connection will have, and after how many bytes.
     fn fate(&self) -> Option<(Outage, u64)> {
         let mut state = self.state();
         let outage = ALL[(state.next() % ALL.len() as u64) as usize];
-        // As often after a few bytes as after many: an answer to a put is short.
+        // Choose short distances as often as long ones, because the answer to a put is short.
         let power = state.next() % 64;
         let most = (self.outages.bytes_max as f64).powf(power as f64 / 63.0);
         Some((outage, (most * (state.next() % 1000) as f64 / 1000.0) as u64))
     }
 
-    /// A fault happens now, unless there were enough of them.
+    /// Records that a fault happens now. Returns false if there were already enough.
     fn strike(&self, outage: Outage) -> bool {
         let mut state = self.state();
         if state.happened.len() >= self.outages.faults_max as usize {
@@ -150,14 +150,14 @@ impl Shared {
         true
     }
 
-    /// Whether the network is still there for a connection of this number.
+    /// Returns whether the network still carries a connection with this number.
     fn carries(&self, number: u64) -> bool {
         !self.ended.load(Ordering::SeqCst) && self.state().number == number
     }
 }
 
 impl State {
-    /// SplitMix64.
+    /// Returns the next number of a SplitMix64 generator.
     fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
@@ -171,7 +171,7 @@ fn accept(shared: &Arc<Shared>, listener: TcpListener, near: SocketAddr) {
     let mut listener = Some(listener);
     while !shared.ended.load(Ordering::SeqCst) {
         if Instant::now() < shared.state().refused {
-            // Without a listener the system refuses.
+            // Without a listener, the system refuses connections.
             listener = None;
             thread::sleep(TICK);
             continue;
@@ -226,7 +226,7 @@ fn carry(shared: &Shared, client: TcpStream) {
         threads.spawn(|| connection.pump(&client, &server, true));
         connection.pump(&server, &client, false);
     });
-    // With bytes that were not read this is a reset.
+    // Closing a socket with unread bytes resets the connection.
     drop(client);
 }
 
@@ -307,10 +307,10 @@ impl Connection<'_> {
             }
             Outage::ResetUp | Outage::CutDown => self.closed.store(true, Ordering::SeqCst),
             Outage::Refused => {}
-            // They are carried when the network is back: no byte is missing in the middle.
+            // The bytes are carried when the network is back, so that none is missing in the middle.
             Outage::Hole => return false,
         }
-        // A connection that stalled or broke does not carry them later.
+        // A stalled or broken connection never carries the bytes.
         true
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes that look like a photo library to the engine, and are the same on every run and machine.
 //!
-//! What matters to the engine is where files differ and how well they compress, so the pictures
-//! have the marker structure of real ones but show nothing.
+//! The engine cares only about where files differ and how well they compress, so the pictures have
+//! the marker structure of real ones but show nothing.
 
 /// Pseudo-random bytes that do not compress. A longer call begins with a shorter one's bytes.
 pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
@@ -10,7 +10,8 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
 
 fn stream(what: &str, seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    // BLAKE3's output stream is written in assembly, hence fast in unoptimised builds as well.
+    // BLAKE3's output stream is implemented in assembly, so it is fast in unoptimised builds as
+    // well.
     let mut hasher = blake3::Hasher::new();
     hasher.update(what.as_bytes()).update(&seed.to_le_bytes());
     hasher.finalize_xof().fill(&mut out);
@@ -28,11 +29,11 @@ const FIXED: usize = 2 + QUANTISATION + FRAME.len() + HUFFMAN + SCAN_HEAD.len() 
 const SMALLEST_METADATA: usize = 24;
 const LARGEST_SEGMENT: usize = 2 + 0xffff;
 
-/// A JPEG of exactly `len` bytes: a walkable row of markers with `metadata_len` bytes of metadata
-/// segments (their heads included) in front and scan data that does not compress behind.
+/// Returns a JPEG of exactly `len` bytes: a valid sequence of markers, first `metadata_len` bytes
+/// of metadata segments (including their heads), and at the end scan data that does not compress.
 ///
-/// The picture depends on the seed alone. Calls whose `len - metadata_len` is the same therefore
-/// give files that are the same photo with its metadata edited: equal from the first table on.
+/// The picture depends only on the seed. So calls with the same `len - metadata_len` give the same
+/// photo with edited metadata: files that are equal from the first table on.
 ///
 /// # Panics
 /// If `metadata_len` is neither 0 nor at least 24, or `len` is too short for the rest.
@@ -71,7 +72,7 @@ fn metadata(out: &mut Vec<u8>, seed: u64, len: usize) {
     while left > 0 {
         let mut size = left.min(LARGEST_SEGMENT);
         if left > size && left - size < SMALLEST_METADATA {
-            // Leave enough for the next segment to be one.
+            // Leave enough bytes for the next segment.
             size -= SMALLEST_METADATA;
         }
         out.extend([0xff, 0xe1]);
@@ -82,7 +83,7 @@ fn metadata(out: &mut Vec<u8>, seed: u64, len: usize) {
     }
 }
 
-/// Entropy-coded data: a 0xff in it is followed by 0, or a reader would take it for a marker.
+/// Entropy-coded data. A 0xff in it is followed by 0, or a reader would mistake it for a marker.
 fn scan(out: &mut Vec<u8>, seed: u64, len: usize) {
     let end = out.len() + len;
     for byte in stream("scan", seed, len) {
@@ -99,7 +100,7 @@ fn scan(out: &mut Vec<u8>, seed: u64, len: usize) {
     }
 }
 
-/// An XMP sidecar as a raw developer writes it: 4 to 8 KiB of repetitive text.
+/// Returns an XMP sidecar as a raw developer writes it: 4 to 8 KiB of repetitive text.
 pub fn sidecar(seed: u64) -> String {
     let random = stream("sidecar", seed, 512);
     let wanted = 4096 + usize::from(u16::from_le_bytes([random[0], random[1]])) % 3500;
@@ -145,7 +146,7 @@ pub fn sidecar(seed: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Walks the markers of a JPEG and gives the bytes of its metadata segments and its scan.
+    /// Walks the markers of a JPEG, and returns the length of its metadata segments and its scan.
     fn walk(jpeg: &[u8]) -> (usize, &[u8]) {
         assert_eq!(jpeg[..2], [0xff, 0xd8]);
         let (mut at, mut metadata) = (2, 0);

@@ -1,9 +1,9 @@
-//! The oracle of the restore tests: everything about a folder that a restore has to bring back,
-//! and a comparison of two folders that tells the differences in words.
+//! The oracle of the restore tests: records everything in a folder that a restore must bring back,
+//! and compares two folders with a readable list of differences.
 //!
-//! Left out is what no program can set or what does not belong to a tree: inode numbers, ctime,
-//! atime, the sizes of folders. The top folder itself is the caller's and is left out as well;
-//! [`node_of`] looks at it where a test wants that.
+//! It leaves out everything that no program can set or that does not belong to a tree: inode
+//! numbers, ctime, atime, sizes of folders. It also leaves out the top folder itself, which
+//! [`node_of`] can record.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -35,7 +35,7 @@ pub enum Kind {
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// File, folder, ...
+    /// The kind: file, folder, …
     pub kind: Kind,
     /// Permissions, set-id and sticky bits.
     pub mode: u32,
@@ -49,24 +49,24 @@ pub struct Node {
     pub size: u64,
     /// BLAKE3 of a regular file's content.
     pub content: Option<blake3::Hash>,
-    /// Where a symbolic link points, as it is written in it.
+    /// The target of a symbolic link, as stored.
     pub target: Option<Vec<u8>>,
-    /// Extended attributes, ACLs among them, of the entry itself (links are not followed).
+    /// Extended attributes, including ACLs, of the entry itself (links are not followed).
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Major and minor number of a device, 0 for everything else.
     pub device: u64,
-    /// The paths inside the tree that share this entry's inode, itself included, sorted. Empty
-    /// for an entry that shares with none in the tree.
+    /// The sorted paths inside the tree that share this entry's inode, including its own. Empty if
+    /// it shares its inode with no other path.
     pub hardlinks: Vec<Vec<u8>>,
-    /// Bytes that a regular file occupies. Compared by nobody, because file systems differ; for
-    /// tests of sparse files.
+    /// Bytes that a regular file occupies, for tests of sparse files. Never compared, because file
+    /// systems differ.
     pub allocated: u64,
 }
 
-/// Everything below `dir`, by the bytes of its path relative to `dir`.
+/// Records everything below `dir`, by its path relative to `dir`.
 ///
 /// # Panics
-/// If anything cannot be read: an oracle with gaps would pass bad restores.
+/// If anything cannot be read, because an oracle with gaps would accept bad restores.
 pub fn snapshot_of(dir: impl AsRef<Path>) -> BTreeMap<Vec<u8>, Node> {
     let dir = dir.as_ref();
     let mut nodes = BTreeMap::new();
@@ -105,7 +105,7 @@ pub fn snapshot_of(dir: impl AsRef<Path>) -> BTreeMap<Vec<u8>, Node> {
     nodes
 }
 
-/// A single entry by itself, without a look at who shares its inode.
+/// Records a single entry, without paths that share its inode.
 pub fn node_of(path: impl AsRef<Path>) -> Node {
     let path = path.as_ref();
     let metadata = path.symlink_metadata().unwrap_or_else(|e| fail(path, &e));
@@ -166,13 +166,14 @@ fn hash_of(path: &Path) -> io::Result<blake3::Hash> {
 fn xattrs_of(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let names = match xattr::list(path) {
         Ok(names) => names,
-        // A file system without attributes has none to lose.
+        // A file system without attributes cannot lose any.
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(BTreeMap::new()),
         Err(error) => return Err(error),
     };
     let mut all = BTreeMap::new();
     for name in names {
-        // Given by the system according to where a file lies, not by whoever wrote the file.
+        // The system sets this attribute by the place of the file, so a restore need not preserve
+        // it.
         if name == "security.selinux" {
             continue;
         }
@@ -182,7 +183,7 @@ fn xattrs_of(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     Ok(all)
 }
 
-/// The differences between two snapshots, one line each; none if they are the same.
+/// Returns the differences between two records, one line each; none if they are the same.
 pub fn differences(a: &BTreeMap<Vec<u8>, Node>, b: &BTreeMap<Vec<u8>, Node>) -> Vec<String> {
     let mut lines = Vec::new();
     for (path, node) in a {
@@ -205,7 +206,7 @@ fn compare(lines: &mut Vec<String>, path: &str, a: &Node, b: &Node) {
     };
     tell("kind", format!("{:?}", a.kind), format!("{:?}", b.kind));
     if a.kind != b.kind {
-        // The rest would follow from it.
+        // Other differences follow from this one.
         return;
     }
     tell("mode", format!("{:04o}", a.mode), format!("{:04o}", b.mode));
@@ -238,7 +239,7 @@ fn seconds(ns: i128) -> String {
     format!("{s}.{ns:09}")
 }
 
-/// Bytes as text that tells different bytes apart.
+/// Converts bytes to text, so that different bytes give different texts.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => format!("{text:?}"),
@@ -251,15 +252,14 @@ fn list(paths: &[Vec<u8>]) -> String {
     format!("[{}]", paths.join(", "))
 }
 
-/// Panics with a list of the differences unless `b_dir` has everything that `a_dir` has, and
-/// nothing else.
+/// Panics with a list of the differences unless `a_dir` and `b_dir` have the same content.
 #[track_caller]
 pub fn assert_same(a_dir: impl AsRef<Path>, b_dir: impl AsRef<Path>) {
     let (a_dir, b_dir) = (a_dir.as_ref(), b_dir.as_ref());
     assert_same_snapshots(&snapshot_of(a_dir), &snapshot_of(b_dir), b_dir);
 }
 
-/// [`assert_same`] for a tree that has been changed since its snapshot was taken.
+/// Like [`assert_same`], for a tree that has changed since it was recorded.
 #[track_caller]
 pub fn assert_same_as(expected: &BTreeMap<Vec<u8>, Node>, dir: impl AsRef<Path>) {
     let dir = dir.as_ref();

@@ -1,7 +1,7 @@
-//! Every package that the workspace is built from has a licence that `deny.toml` allows, and none is banned there.
+//! Checks that every package of the workspace has a licence that `deny.toml` allows, and that none is banned there.
 //!
-//! The test reads `Cargo.lock` and the sources that Cargo has fetched. A package for another operating system is in
-//! the lock file and may not have been fetched: its licence is not checked here.
+//! The test reads `Cargo.lock` and the sources that Cargo has fetched. A package for another operating system is in the
+//! lock file but may not have been fetched, so its licence is not checked here.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn repository(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns what stands between quotes on each line of a list of `deny.toml`.
+/// Returns the quoted items of a list in `deny.toml`.
 fn listed(text: &str, list: &str) -> Vec<String> {
     let (_, after) = text.split_once(&format!("\n{list} = [\n")).expect("the list is there");
     let (list, _) = after.split_once("\n]").expect("the list ends");
@@ -39,7 +39,7 @@ fn registries() -> Vec<PathBuf> {
     folders.map(|folder| folder.path()).collect()
 }
 
-/// Returns whether an expression of SPDX is met by the licences that are allowed.
+/// Returns whether the allowed licences satisfy an SPDX expression.
 fn is_met(expression: &str, allowed: &[String]) -> bool {
     let expression = expression.replace(['(', ')'], "");
     // The old form of OR.

@@ -1,4 +1,4 @@
-//! moto as a child process. Without `ICECORE_MOTO` there is nothing to test.
+//! Tests moto as a child process. Without `ICECORE_MOTO`, these tests do nothing.
 
 mod common;
 

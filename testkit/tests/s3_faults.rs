@@ -1,4 +1,4 @@
-//! What a test can do to the in-process S3 server, as the client sees it.
+//! Tests the faults that a test can inject into the in-process S3 server, as the client sees them.
 
 mod common;
 
@@ -121,7 +121,7 @@ fn a_server_that_is_gone_and_comes_back() {
         server.start_again();
         s3.get(&path).await.expect("the objects are kept");
 
-        // The client deletes single objects by a bulk request as well.
+        // The client also deletes single objects with a bulk request.
         server.set_fault(Some(Box::new(|head| match head.method.as_str() {
             "POST" => Fault::Vanish,
             _ => Fault::None,
@@ -179,7 +179,7 @@ fn a_restore_request_waits_for_the_test() {
     let http = reqwest::Client::new();
     run(async {
         let ask = async |key: &str, tier: &str| {
-            // The signature covers the query, so the word `restore` has to be signed with it.
+            // The signature covers the query, so `restore` must be signed as well.
             let options = object_store::signer::SignedUrlOptions::new();
             let options = options.with_query([("restore", "")]);
             let ttl = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! The in-process S3 server, driven by the client that the engine uses.
+//! Tests the in-process S3 server with the client that the engine uses.
 
 mod common;
 
@@ -184,7 +184,7 @@ fn deleting_one_and_many() {
         server.put(BUCKET, &format!("k/{i:04}"), "x", "STANDARD");
     }
     run(async {
-        // By default even a single object goes by a bulk request.
+        // By default, even a single object is deleted with a bulk request.
         let single = builder(server.env(), BUCKET, 0).with_disable_bulk_delete(true);
         let single = single.build().expect("a client");
         for _ in 0..2 {
@@ -302,7 +302,7 @@ fn checksums_and_unsigned_payloads_are_accepted() {
 fn the_log_tells_what_was_asked() {
     let (server, s3) = server();
     run(async {
-        // `Path::from` would encode it, and the key would then have percent signs in it.
+        // `Path::from` would encode the key, which would then contain percent signs.
         let path = Path::parse("a b/ö").expect("a path");
         s3.put(&path, vec![1; 500].into()).await.expect("put");
         s3.get_range(&path, 10..30).await.expect("range");

@@ -1,4 +1,4 @@
-//! The oracle has to see every kind of damage: each test damages one thing and reads the report.
+//! The oracle must notice every kind of damage: each test damages one thing and reads the report.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +9,7 @@ use filetime::FileTime;
 use icecore_testkit::tree::{Kind, assert_same, assert_same_as, differences, node_of, snapshot_of};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// A tree with one of everything, the same on every call.
+/// Builds a tree with one entry of each kind, the same on every call.
 fn build(dir: &Path) {
     fs::create_dir_all(dir.join("sub/deep")).expect("folders");
     fs::write(dir.join("plain"), "content").expect("a file");
@@ -43,7 +43,8 @@ fn pair() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
     (dir, a, b)
 }
 
-/// Damages the second of two equal trees and gives the report, times put right if asked.
+/// Damages the second of two equal trees, and returns the report. Resets the times first if
+/// `keep_times` is true.
 fn report(damage: impl FnOnce(&Path), keep_times: bool) -> Vec<String> {
     let (_dir, a, b) = pair();
     assert_same(&a, &b);

@@ -1,8 +1,8 @@
-//! The least that an encrypted, deduplicating archive can do with a library: read each file, cut it,
-//! name each chunk, probe it, and seal it into memory. Nothing is looked up or stored, and nothing is
-//! compressed unless that is asked for.
+//! Measures the minimum work of an encrypted, deduplicating archive: reads each file of a library, cuts it, hashes each
+//! chunk, probes it, and seals it into memory. Looks nothing up, stores nothing, and compresses only if an option
+//! requests it.
 //!
-//! What a snapshot takes beyond this is the price of the archive around it.
+//! The additional time of a real snapshot is the cost of the archive itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use icecore_engine::files::{ReadBuffer, Reading, SourceFile};
 use icecore_engine::format::pack::TAG_BYTES;
 use icecore_engine::format::{Chunking, Codec, Frame, PackId, PackKind, RepositoryId};
 
-/// Bytes that are sealed into before the memory is used again.
+/// Size of the memory that chunks are sealed into before it is reused.
 const SINK_BYTES: usize = 64 << 20;
 
 fn main() -> Result<()> {
@@ -49,7 +49,7 @@ struct Bare {
     compress: Option<Compressor>,
     packed: Vec<u8>,
     sink: Vec<u8>,
-    /// Bytes in the sink.
+    /// Bytes that are in the sink.
     sealed: usize,
     slot: u32,
 }

@@ -1,7 +1,7 @@
-//! What a bucket costs with icecore and with restic: requests as the server counts them, and their price.
+//! Compares what a bucket costs with icecore and with restic: requests as the server counts them, and their price.
 //!
-//! Both archive the same library into the S3 server of the tests, once more unchanged, and after a week of
-//! work. What is stored is priced by the class that it has.
+//! Both archive the same library into the S3 server of the tests three times: at first, unchanged, and after a week of
+//! work. Stored bytes are priced by their class.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,10 +27,10 @@ struct Args {
 }
 
 const BUCKET: &str = "archive";
-/// Without it, restic asks where the bucket is.
+/// Without this option, restic requests the location of the bucket.
 const REGION: &str = "s3.region=us-east-1";
 
-/// A program, and the class that photo data goes to.
+/// A program, and the storage class of its photo data.
 #[derive(Clone, Copy)]
 enum Scheme {
     Icecore(&'static str),
@@ -48,7 +48,7 @@ impl Scheme {
         }
     }
 
-    /// Returns the command lines that make a repository and take a snapshot.
+    /// Returns the command lines that create a repository and a snapshot.
     fn commands(self, args: &Args, library: &Path) -> [(PathBuf, Vec<String>); 2] {
         let library = library.to_string_lossy().into_owned();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -136,8 +136,8 @@ fn measure(args: &Args, scheme: Scheme, prices: &Prices) -> Result<String> {
     Ok(row)
 }
 
-/// Sums up what a server was asked for, by what it costs on Amazon: DELETE is free, and what is no
-/// GET or HEAD of an object has the price of a PUT.
+/// Counts the requests to a server by their price on Amazon: DELETE is free, and every request except GET and HEAD of
+/// an object has the price of a PUT.
 fn requests(asked: &[icecore_testkit::Request]) -> Requests {
     let mut sum = Requests::default();
     for request in asked {

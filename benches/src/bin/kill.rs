@@ -1,8 +1,7 @@
-//! Two hosts take snapshots into one bucket and a third prunes it, again and again, and each of
-//! these processes may be killed or frozen for a while at any moment: whatever was acknowledged restores.
+//! A campaign of kills: two hosts add snapshots to one bucket and a third prunes it, again and again, while each
+//! process may be killed or suspended at any moment. Every acknowledged snapshot must be restorable.
 //!
-//! The moments and the edits of the libraries are drawn from a seed; how far a process has come at
-//! its moment is not.
+//! A seed determines the moments and the edits of the libraries, but not how far a process has come at that moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,10 +41,10 @@ const HOSTS: [&str; 2] = ["a", "b"];
 
 type Library = BTreeMap<Vec<u8>, Node>;
 
-/// A snapshot that somebody was told is taken.
+/// A snapshot whose success icecore has reported.
 struct Acknowledged {
     host: &'static str,
-    /// Which run of its host took it; it is its tag as well.
+    /// Number of the run that took it; also its tag.
     run: u64,
     id: String,
     library: Library,
@@ -58,9 +57,9 @@ struct Counts {
     kills: u64,
     /// Kills that met a running process.
     hits: u64,
-    /// Runs that were acknowledged, though they were killed after that.
+    /// Runs that were acknowledged and then killed.
     acknowledged_and_hit: u64,
-    /// Runs that slept for a while, as a laptop does with its lid closed.
+    /// Runs that were suspended for some time, like a laptop with a closed lid.
     frozen: u64,
     dropped_while_restored: u64,
 }
@@ -73,7 +72,7 @@ struct Campaign {
     over: AtomicBool,
     counts: Mutex<BTreeMap<&'static str, Counts>>,
     acknowledged: Mutex<Vec<Acknowledged>>,
-    /// Packs that prunes have emptied, as far as they lived to tell.
+    /// Packs that prunes have repacked, according to those that ended normally.
     repacked: AtomicU64,
 }
 
@@ -105,13 +104,13 @@ fn main() -> Result<()> {
     campaign.end()
 }
 
-/// A table of prices by which everything is free.
+/// A price table in which everything is free.
 const FREE: &str = "date = \"2026-11-01\"\nsource = \"-\"\n[region.free]\negress_free_gb = 0\n\
     egress = [{ per_gb = 0.0 }]\n[region.free.class.STANDARD]\n\
     storage_per_gb_month = 0.0\nput_per_1000 = 0.0\nget_per_1000 = 0.0\n";
 
 impl Campaign {
-    /// Makes the archive, and what each host needs for it.
+    /// Creates the archive and the folders of each host.
     fn begin(&self) -> Result<()> {
         for host in HOSTS.into_iter().chain(["p", "restorer"]) {
             fs::create_dir_all(self.folder.join(host).join("photos"))?;
@@ -126,7 +125,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// Runs something to its end; when it fails, all the others end as well.
+    /// Runs one part of the campaign. If it fails, ends all others.
     fn until_over(&self, run: impl FnOnce() -> Result<()>) -> Result<()> {
         let ended = run();
         if ended.is_err() {
@@ -179,7 +178,7 @@ impl Campaign {
             let command = self
                 .command(host, &["--json", "snapshot", "--host", host, "--tag", &tag, "photos"]);
             let (output, hit) = self.killed(host, command, &mut random, &mut usual)?;
-            // What was printed was acknowledged, however the process ended after that.
+            // A printed snapshot is acknowledged, however the process ends afterwards.
             let Some(id) = snapshot_id(&output) else {
                 ensure!(hit, "a snapshot of {host}: {}", told(&output));
                 continue;
@@ -200,8 +199,7 @@ impl Campaign {
         while self.goes_on() {
             let mut command =
                 self.command("p", &["--json", "prune", "--now", "--keep-last", &keep]);
-            // Every second time packs that are needed in part are emptied as well: where nothing
-            // costs anything, that pays at any age.
+            // Every second prune also repacks partially live packs. With free prices, that pays at any age.
             if random.below(2) == 0 {
                 command.env("ICECORE_IDENTITY", "../identity").args(["--prices", "../prices"]);
             }
@@ -213,8 +211,8 @@ impl Campaign {
         Ok(())
     }
 
-    /// Runs a command, which is frozen in one of six times for a while, and killed in two of three times. Returns
-    /// whether a kill hit it.
+    /// Runs a command. Suspends it for some time in one of six runs, and kills it in two of three. Returns whether a
+    /// kill hit it.
     fn killed(
         &self,
         host: &'static str,
@@ -231,7 +229,7 @@ impl Campaign {
         let kill = random.below(3) > 0;
         let mut hit = false;
         if kill {
-            // Anywhere in a run of the usual length, or just after it.
+            // At any moment in a run of the usual length, or just after it.
             let after = usual.mul_f64(random.below(1100) as f64 / 1000.0);
             while child.try_wait()?.is_none() {
                 if begun.elapsed() >= after {
@@ -243,7 +241,7 @@ impl Campaign {
             }
         }
         let output = child.wait_with_output()?;
-        // It may have ended between the look and the kill.
+        // The process may have ended between the check and the kill.
         hit &= output.status.code().is_none();
         if !hit {
             *usual = (*usual * 7 + begun.elapsed()) / 8;
@@ -256,8 +254,7 @@ impl Campaign {
         Ok((output, hit))
     }
 
-    /// Stops a process for a while at some moment of its usual length, and lets the others work meanwhile. Returns how
-    /// long it slept.
+    /// Suspends a process at some moment of its usual duration, while the others continue. Returns for how long.
     fn freeze(
         &self,
         host: &'static str,
@@ -267,7 +264,7 @@ impl Campaign {
     ) -> Result<Duration> {
         thread::sleep(usual.mul_f64(random.below(900) as f64 / 1000.0));
         let asleep = Duration::from_millis(random.below(self.args.freeze * 1000));
-        // It is not waited for yet, so the number is still its own.
+        // The process has not been reaped yet, so its id cannot belong to another one.
         let process = Pid::from_child(child);
         kill_process(process, Signal::STOP)?;
         thread::sleep(asleep);
@@ -276,7 +273,7 @@ impl Campaign {
         Ok(asleep)
     }
 
-    /// Restores what was acknowledged last, while all the others go on.
+    /// Restores the last acknowledged snapshot, while all other processes continue.
     fn restores(&self) -> Result<()> {
         while self.goes_on() {
             let next = lock(&self.acknowledged).iter().rposition(|taken| !taken.restored);
@@ -286,15 +283,14 @@ impl Campaign {
             };
             if !self.restore(at)? {
                 self.count("restorer", |counts| counts.dropped_while_restored += 1);
-                // Those before it have been dropped as well, or soon will be.
+                // Older snapshots have been dropped as well, or soon will be.
                 thread::sleep(Duration::from_millis(200));
             }
         }
         Ok(())
     }
 
-    /// Restores a snapshot and compares it with what was taken. Returns false if the policy has
-    /// dropped it.
+    /// Restores a snapshot and compares it with the library at that time. Returns false if the policy has dropped it.
     fn restore(&self, at: usize) -> Result<bool> {
         let (host, run, id, library) = {
             let taken = &mut lock(&self.acknowledged)[at];
@@ -337,7 +333,7 @@ impl Campaign {
         Ok(listed)
     }
 
-    /// Proves the archive, and that each acknowledged snapshot is there or was dropped by policy.
+    /// Checks the archive, and that each acknowledged snapshot exists or was dropped by the policy.
     fn end(&self) -> Result<()> {
         self.quiet(&mut self.reads(&["check", "--read-data"]))?;
         let (mut restored, mut dropped, mut unacknowledged) = (0, 0, 0);
@@ -389,7 +385,7 @@ impl Campaign {
     }
 }
 
-/// Adds and removes photos. Both hosts draw from the same ones, and some come back.
+/// Adds and removes photos. Both hosts use the same photos, and some of these return.
 fn edit(library: &Path, random: &mut Random) -> Result<()> {
     for _ in 0..=random.below(3) {
         let number = random.below(60);
@@ -403,7 +399,7 @@ fn edit(library: &Path, random: &mut Random) -> Result<()> {
             fs::write(path, photos::bytes(number, bytes))?;
         }
     }
-    // Something that no other run has.
+    // Content that no other run has.
     fs::write(library.join("notes.xmp"), photos::bytes(random.next(), 3000))?;
     Ok(())
 }
@@ -430,7 +426,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics here")
 }
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 struct Random(u64);
 
 impl Random {

@@ -77,7 +77,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Leftovers of another library would make the new one something else.
+/// Files of another library would change the new one.
 fn ensure_empty(dir: &std::path::Path) -> Result<()> {
     let empty = !dir.exists() || dir.read_dir()?.next().is_none();
     ensure!(empty, "{} is not empty", dir.display());

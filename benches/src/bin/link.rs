@@ -1,7 +1,7 @@
-//! A snapshot into a bucket behind a slow link, and a restore from it: how busy they keep the link.
+//! Measures how busy a snapshot and a restore keep a slow link to a bucket.
 //!
-//! The link is a proxy before the S3 server of the tests: all connections share so many bytes a second in
-//! each direction, and each byte arrives half of the round trip later. Like other links it has a buffer.
+//! The link is a proxy before the S3 server of the tests. All connections share its bandwidth in each direction, and
+//! each byte arrives half of the round-trip time later. Like real links, it has a buffer.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -38,13 +38,13 @@ struct Args {
     more: Vec<String>,
 }
 
-/// Bytes that travel at once.
+/// Bytes of one piece that travels over the link.
 const PIECE_BYTES: usize = 16 << 10;
-/// Pieces of one connection that are on their way.
+/// Maximum number of pieces of one connection that are on their way.
 const PIECES_MAX: usize = 256;
-/// What the buffer of the link holds takes so long to be carried.
+/// Size of the link's buffer, as the time that it takes to carry its content.
 const BUFFERED: Duration = Duration::from_millis(10);
-/// Of when the link had nothing to carry, so many are told, the longest.
+/// Number of idle periods to print, the longest ones.
 const IDLE_TOLD: usize = 12;
 const BUCKET: &str = "archive";
 
@@ -55,7 +55,7 @@ struct Direction {
     /// When the link is free again.
     free: Mutex<Instant>,
     carried: AtomicU64,
-    /// When it had nothing to carry.
+    /// The periods in which it had nothing to carry.
     idle: Mutex<Vec<(Instant, Instant)>>,
 }
 
@@ -70,7 +70,7 @@ impl Direction {
         })
     }
 
-    /// Takes its turn on the link, and returns when so many bytes have arrived at the other end.
+    /// Reserves the link for some bytes, and returns when they will have arrived at the other end.
     fn carry(&self, bytes: usize) -> Instant {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
         let mut free = self.free.lock().expect("nobody panics here");
@@ -84,7 +84,7 @@ impl Direction {
     }
 }
 
-/// Carries all that comes from one end to the other.
+/// Carries all bytes from one end to the other.
 fn pump(mut from: TcpStream, mut to: TcpStream, link: &Direction) {
     let (pieces, arriving) = sync_channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     thread::scope(|threads| {
@@ -100,7 +100,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, link: &Direction) {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(bytes @ 1..) = from.read(&mut piece) {
             let arrives = link.carry(bytes);
-            // What does not fit into the buffer waits at the sender.
+            // Bytes that do not fit into the buffer wait at the sender.
             let leaves = arrives - link.delay - BUFFERED;
             thread::sleep(leaves.saturating_duration_since(Instant::now()));
             if pieces.send((arrives, piece[..bytes].to_vec())).is_err() {
@@ -111,7 +111,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, link: &Direction) {
     });
 }
 
-/// Opens a link to a server. Returns the port at its near end.
+/// Opens a link to a server. Returns the port of its near end.
 fn open(server: String, up: Arc<Direction>, down: Arc<Direction>) -> io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

@@ -1,11 +1,11 @@
-//! Runs one hot loop so many times, for programs that count what that takes.
+//! Runs one hot loop a given number of times, for profilers that count instructions.
 
 use std::env;
 
 use anyhow::{Context, Result};
 use icecore_benches::loops;
 
-/// Without a name and a count, it tells the names.
+/// Without a name and a count, prints the names.
 fn main() -> Result<()> {
     let mut loops = loops::all()?;
     let mut args = env::args().skip(1);

@@ -1,6 +1,6 @@
-//! Snapshots and restores through a network that resets, stalls, cuts, refuses and goes away at moments
-//! that a seed decides: each ends with 0, sends no pack a second time that has arrived, and restores
-//! what was taken.
+//! Runs snapshots and restores through a network that resets, stalls, cuts and refuses connections, and goes down, at
+//! moments that a seed decides. Each command must end with 0, no pack that has arrived may be sent again, and the
+//! restore must equal the library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -102,8 +102,8 @@ fn round(scene: &Scene, library: &Path, seed: u64) -> Result<String> {
     ))
 }
 
-/// Reads the catalog of a library. Of a database, SQLite's own copy is archived, which counts as one more change
-/// (spec section 4.6): what counts changes is left out.
+/// Reads the catalog of a library, and clears its change counters. icecore archives SQLite's copy of a database, in
+/// which these differ (spec section 4.6).
 fn catalog(library: &Path) -> Result<Vec<u8>> {
     let mut catalog = std::fs::read(library.join(CATALOG))?;
     for field in [24..28, 40..44, 92..100] {

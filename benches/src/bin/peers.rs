@@ -63,7 +63,7 @@ fn main() -> Result<()> {
         rounds: args.rounds,
         seed: args.seed,
     };
-    // Known before the minutes that it takes to measure.
+    // Check this before measuring, which takes minutes.
     for path in args.out.iter().flat_map(|out| [out.clone(), out.with_extension("svg")]) {
         let opened = fs::OpenOptions::new().create(true).append(true).open(&path);
         opened.with_context(|| format!("writing {}", path.display()))?;
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The tools that are there and wanted, with their versions.
+/// Returns the installed tools that are not skipped, with their versions.
 fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
     let mut tools = Vec::new();
     for name in ALL.into_iter().filter(|name| !args.skip.contains(name)) {
@@ -100,7 +100,7 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
         let tool = Tool { name, program: absolute(program)? };
         match tool.version() {
             Some(version) => tools.push((tool, (name, version))),
-            // Everything is measured against it.
+            // All results are relative to icecore.
             None if name == Name::Icecore => bail!(
                 "{} does not run: build it, say where it is with --icecore, or --skip icecore",
                 program.display()
@@ -112,7 +112,7 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
     Ok(tools)
 }
 
-/// Tools run in folders of their own, so a path to one must not depend on where we are.
+/// Each tool runs in its own folder, so its path must not depend on the current folder.
 fn absolute(program: &Path) -> Result<PathBuf> {
     if program.components().count() == 1 {
         return Ok(program.to_path_buf()); // a name to look up in PATH

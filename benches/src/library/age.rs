@@ -20,7 +20,7 @@ const CATALOGED: f64 = 0.002;
 /// The size of the new shoot, as a share of the library.
 const SHOT: f64 = 0.02;
 
-/// What a week changed; paths are relative to the library and as they are afterwards.
+/// The changes of one week. Paths are relative to the library, as they are afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// The shoot that got a new name: from, to.
@@ -33,8 +33,8 @@ pub struct Changes {
     pub added_bytes: u64,
 }
 
-/// Ages the library in `dir` by one week. Works on libraries made here, and as far as it
-/// finds shoots, sidecars, JPEGs and catalogs also on others.
+/// Ages the library in `dir` by one week. Works on generated libraries, and on others if they
+/// contain shoots, sidecars, JPEGs or catalogs.
 pub fn age_week(dir: &Path, seed: u64, week: u64) -> Result<Changes> {
     let mut rng = Rng::keyed(seed, "week", week);
     let now = Moment(FIRST_WEEK.0 + 7 * DAY * week as i64);
@@ -77,14 +77,14 @@ fn extension(path: &Path) -> String {
     extension.to_string_lossy().to_ascii_lowercase()
 }
 
-/// A fixed share of the paths, at least one if there are any, chosen at random.
+/// Chooses a fixed share of the paths at random, at least one if there are any.
 fn share(rng: &mut Rng, paths: &[PathBuf]) -> Vec<PathBuf> {
     let count = (paths.len() as f64 * EDITED).ceil() as u64;
     let chosen = rng.distinct(paths.len() as u64, count);
     chosen.iter().map(|i| paths[*i as usize].clone()).collect()
 }
 
-/// Edits files side by side, each with randomness of its own; gives back those edited.
+/// Edits files in parallel, each with its own random stream; returns the edited ones.
 fn edit(
     dir: &Path,
     paths: &[PathBuf],
@@ -113,7 +113,8 @@ fn rewrite_sidecar(path: &Path, rng: &mut Rng, now: Moment) -> Result<bool> {
     Ok(true)
 }
 
-/// JPEGs of other makers may lack EXIF or end unusually: those stay as they are.
+/// Rewrites the EXIF data of a JPEG. JPEGs from other sources may lack EXIF or end unusually, and
+/// stay unchanged.
 fn rewrite_exif(path: &Path, rng: &mut Rng, now: Moment) -> Result<bool> {
     match jpeg::with_new_exif(&fs::read(path)?, rng, now) {
         Ok(new) => fs::write(path, new).map(|()| true).map_err(Into::into),
@@ -121,13 +122,13 @@ fn rewrite_exif(path: &Path, rng: &mut Rng, now: Moment) -> Result<bool> {
     }
 }
 
-/// Renames the folder of a shoot: one with photos or sidecars right in it, not an export.
+/// Renames the folder of a shoot, which contains photos or sidecars directly and is not an export.
 fn rename_shoot(dir: &Path, rng: &mut Rng, week: u64) -> Result<Option<(PathBuf, PathBuf)>> {
     let mut shoots = BTreeMap::<PathBuf, u64>::new();
     for file in tree::files(dir)? {
         let folder = file.path.parent().unwrap_or(Path::new(""));
         let inside = folder.components().count() >= 2 && !folder.starts_with("Exports");
-        // An `Edits` folder goes along with its shoot.
+        // An `Edits` folder moves with its shoot.
         let raw_or_sidecar = ["cr3", "arw", "nef", "dng", "xmp"];
         if inside && raw_or_sidecar.contains(&extension(&file.path).as_str()) {
             *shoots.entry(folder.to_path_buf()).or_default() += file.bytes;

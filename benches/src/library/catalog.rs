@@ -56,7 +56,7 @@ pub fn create(path: &Path, bytes: u64, seed: u64) -> Result<()> {
     {
         let mut rows = Rows::prepare(&transaction)?;
         let mut image = 0;
-        // Counting pages is cheap, but not so cheap as to do it after every image.
+        // Counting pages is cheap, but too slow to do it after every image.
         while pages(&transaction)? * 4096 < bytes {
             for _ in 0..20 {
                 image += 1;
@@ -73,7 +73,8 @@ fn pages(db: &Connection) -> Result<u64> {
     Ok(pages.unsigned_abs())
 }
 
-/// No journal beside the file and no flushing: benchmarks sync as a whole, themselves.
+/// Opens the database without a journal and without flushing, because benchmarks sync everything
+/// themselves.
 fn open(path: &Path) -> Result<Connection> {
     let db = Connection::open(path).with_context(|| format!("opening {}", path.display()))?;
     db.pragma_update(None, "journal_mode", "MEMORY")?;
@@ -81,7 +82,7 @@ fn open(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-/// The statements that add an image with everything that hangs on it.
+/// The statements that add an image and all its rows in other tables.
 struct Rows<'a> {
     folder: Statement<'a>,
     file: Statement<'a>,
@@ -143,7 +144,7 @@ impl<'a> Rows<'a> {
 const HISTORY_STEP: &str = "INSERT INTO Adobe_libraryImageDevelopHistoryStep
      (id_global, dateCreated, digest, image, name, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-/// History steps hold deflated settings: bytes that do not compress again.
+/// Adds a history step, which contains deflated settings: bytes that do not compress again.
 fn add_step(step: &mut Statement<'_>, rng: &mut Rng, image: i64, when: Moment) -> Result<()> {
     let mut packed = Vec::new();
     let len = rng.range(300, 900) as usize;
@@ -153,9 +154,8 @@ fn add_step(step: &mut Statement<'_>, rng: &mut Rng, image: i64, when: Moment) -
     Ok(())
 }
 
-/// Changes `fraction` of the images' rows, scattered over the file: ratings, XMP and
-/// develop settings in place, and one more step of history each. Gives back how many
-/// images were touched.
+/// Changes `fraction` of the images' rows, scattered over the file: ratings, XMP and develop
+/// settings in place, and one more step of history each. Returns the number of changed images.
 pub fn update(path: &Path, fraction: f64, seed: u64) -> Result<u64> {
     let mut db = open(path)?;
     let images: i64 = db.query_row("SELECT count(*) FROM Adobe_images", [], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! EXIF blocks: a camera's directory with a maker note that fills them to a wished size.
+//! EXIF blocks: a camera's directory with a maker note that fills the block to a given size.
 
 use super::date::Moment;
 use super::ifd::{Ifd, TIFF_HEADER};
@@ -7,7 +7,7 @@ use super::rng::Rng;
 pub const CAMERA_MAKE: &str = "Canon";
 pub const CAMERA_MODEL: &str = "Canon EOS R5";
 
-/// A TIFF-framed EXIF block of about `len` bytes.
+/// Returns a TIFF-framed EXIF block of about `len` bytes.
 pub fn block(rng: &mut Rng, len: usize, taken: Moment) -> Vec<u8> {
     let at = 8 + camera(0).len();
     let fixed = at + shot(rng, taken, Vec::new()).len();
@@ -40,7 +40,7 @@ fn shot(rng: &mut Rng, taken: Moment, note: Vec<u8>) -> Ifd {
         .text(0xa434, "RF24-70mm F2.8 L IS USM")
 }
 
-/// Half tables that hardly vary between frames, half data that does, as maker notes are.
+/// Like a real maker note: half tables that hardly vary between frames, half data that varies.
 fn maker_note(rng: &mut Rng, len: usize) -> Vec<u8> {
     let mut note = Vec::with_capacity(len + 64);
     for i in 0..len / 4 {

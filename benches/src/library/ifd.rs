@@ -8,7 +8,7 @@ struct Entry {
     data: Vec<u8>,
 }
 
-/// A directory under construction; entries must be added in rising order of tags.
+/// A directory under construction. Entries must be added in ascending order of tags.
 #[derive(Default)]
 pub struct Ifd(Vec<Entry>);
 
@@ -48,7 +48,7 @@ impl Ifd {
         self.0.push(Entry { tag, kind, count: count as u32, data });
     }
 
-    /// How many bytes `write` appends.
+    /// Returns how many bytes `write` appends.
     pub fn len(&self) -> usize {
         let outside = |e: &Entry| match e.data.len() {
             0..=4 => 0,
@@ -61,7 +61,7 @@ impl Ifd {
         self.0.is_empty()
     }
 
-    /// Appends the directory, which will lie `at` bytes after the TIFF header's start.
+    /// Appends the directory, which begins `at` bytes after the start of the TIFF header.
     pub fn write(&self, out: &mut Vec<u8>, at: usize) {
         let mut outside = at + 2 + self.0.len() * 12 + 4;
         let mut tail = Vec::new();
@@ -88,5 +88,5 @@ impl Ifd {
     }
 }
 
-/// The eight bytes that open a little-endian TIFF whose first directory follows at once.
+/// The eight bytes that begin a little-endian TIFF whose first directory follows immediately.
 pub const TIFF_HEADER: [u8; 8] = *b"II\x2a\0\x08\0\0\0";

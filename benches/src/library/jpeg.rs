@@ -62,7 +62,8 @@ fn picture(out: &mut Vec<u8>, rng: &mut Rng, len: usize, width: u16, height: u16
     out.extend([0xff, EOI]);
 }
 
-/// All (run, size) symbols of the AC tables: end of block, sixteen zeros, 16 x 10.
+/// Returns all (run, size) symbols of the AC tables: end of block, a run of sixteen zeros, and 16 ×
+/// 10 pairs.
 fn ac_symbols() -> Vec<u8> {
     let mut symbols = vec![0x00, 0xf0];
     symbols.extend((0..16_u8).flat_map(|run| (1..11_u8).map(move |size| run << 4 | size)));
@@ -98,13 +99,13 @@ fn entropy(out: &mut Vec<u8>, rng: &mut Rng, len: usize) {
         }
     }
     out.truncate(end);
-    // A cut may have left an FF bare at the end, where it would start a marker.
+    // Truncation may have left a single FF at the end, where it would start a marker.
     if let Some(last) = out.last_mut().filter(|last| **last == 0xff) {
         *last = 0x7f;
     }
 }
 
-/// The same in every photo, as the photographer's working profile is.
+/// The colour profile is the same in every photo, like a photographer's working profile.
 fn colour_profile() -> Vec<u8> {
     let mut profile = Vec::with_capacity(3144);
     Rng::keyed(0, "colour profile", 0).fill(&mut profile, 3144);
@@ -129,7 +130,7 @@ fn iptc(rng: &mut Rng, name: &str) -> Vec<u8> {
     out
 }
 
-/// A marker segment: the marker's code and where it lies, from its FF to its end.
+/// A marker segment: the code of the marker, and its range from the FF to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     pub marker: u8,
@@ -168,14 +169,14 @@ fn scan_len(scan: &[u8]) -> Result<usize> {
     }
 }
 
-/// The same picture with new EXIF data of another size.
+/// Returns the same picture with new EXIF data of another size.
 pub fn with_new_exif(jpeg: &[u8], rng: &mut Rng, edited: Moment) -> Result<Vec<u8>> {
     let is_exif = |s: &Segment| s.marker == APP1 && jpeg[s.start + 4..].starts_with(EXIF);
     let Some(old) = segments(jpeg)?.into_iter().find(is_exif) else {
         bail!("no EXIF segment");
     };
     let old_len = old.end - old.start - 10;
-    // Up or down, but never the same: everything after it has to move.
+    // The size grows or shrinks, but never stays the same, so that everything after it moves.
     let change = rng.range(32, 2048) as usize;
     let len = match rng.below(2) {
         0 if old_len > 8000 => old_len - change,

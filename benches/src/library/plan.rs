@@ -1,4 +1,4 @@
-//! Which files a library has: shoots in dated folders, exports and the catalog.
+//! Plans the files of a library: shoots in dated folders, exports and the catalog.
 
 use std::path::{Path, PathBuf};
 
@@ -43,8 +43,8 @@ const JPEG: i64 = 21;
 const TIFF: i64 = 6;
 const CATALOG_SHARE: u64 = 8;
 
-/// Full sizes of files are for libraries of this size and over; smaller libraries, as
-/// tests use, have smaller files instead of a handful of full ones.
+/// Libraries of at least this size have files of realistic sizes. Smaller libraries, as tests use,
+/// have smaller files instead of a handful of large ones.
 const FULL_SIZE: f64 = 2e9;
 
 const SUBJECTS: &[&str] = &[
@@ -65,7 +65,7 @@ const SUBJECTS: &[&str] = &[
     "Forest",
 ];
 
-/// Every file of a fresh library, the catalog first since it takes longest to make.
+/// Returns every file of a new library, the catalog first because it takes longest to make.
 pub fn library(spec: &Spec) -> Vec<Planned> {
     let mut rng = Rng::keyed(spec.seed, "plan", 0);
     let shoots = (spec.bytes / 200_000_000).clamp(6, 110);
@@ -81,7 +81,7 @@ pub fn library(spec: &Spec) -> Vec<Planned> {
     }];
     let mut planner = Planner::new(spec.bytes, 1);
     for (number, weight) in weights.iter().enumerate() {
-        // Two years of weekends, however many shoots there are.
+        // Spread the shoots over the weekends of two years.
         let weekend = number as i64 * (110 / shoots as i64);
         let day = Moment(FIRST_SHOOT.0 + 7 * DAY * weekend + 10 * 3600);
         let bytes = (spec.bytes as f64 * weight / sum) as u64;
@@ -90,17 +90,18 @@ pub fn library(spec: &Spec) -> Vec<Planned> {
     files
 }
 
-/// The files of one more shoot of about `bytes`, for a library of `library` bytes.
+/// Returns the files of one more shoot of about `bytes`, for a library of `library` bytes.
 pub fn new_shoot(seed: u64, library: u64, bytes: u64, day: Moment) -> Vec<Planned> {
     let mut rng = Rng::keyed(seed, "new shoot", day.0.unsigned_abs());
-    // Frame numbers roll over on cameras; these cannot meet those of a fresh library.
+    // Cameras restart their frame numbers. These numbers are never those of a new library.
     let mut planner = Planner::new(library, 50_000 + rng.below(40_000));
     let mut files = Vec::new();
     planner.shoot(&mut rng, day, bytes, &mut files);
     files
 }
 
-/// Bytes still to be spent on each kind; large files overdraw, later shoots pay.
+/// The bytes that are left for each kind of file. A large file may overdraw them; later shoots then
+/// get less.
 struct Planner {
     scale: f64,
     raw: i64,
@@ -161,7 +162,7 @@ impl Planner {
     }
 }
 
-/// Spends what is there for this shoot; at half a file short, the file is still taken.
+/// Spends the bytes for this shoot. Includes a last file if at least half of it fits.
 fn files_per(budget: &mut Planner, rng: &mut Rng) -> Vec<(Kind, u64)> {
     let mut files = Vec::new();
     let kinds = [

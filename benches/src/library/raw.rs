@@ -1,19 +1,19 @@
-//! Raws and 16-bit TIFFs: compressed ones incompressible, plain ones smooth with noise.
+//! Raws and 16-bit TIFFs: compressed ones are incompressible, plain ones are smooth with noise.
 
 use super::date::Moment;
 use super::ifd::{Ifd, TIFF_HEADER};
 use super::rng::Rng;
 use super::{exif, jpeg};
 
-/// A losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview
-/// of `preview` bytes, then the sensor's data, which nothing compresses further.
+/// Appends a losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview of
+/// `preview` bytes, then sensor data that does not compress further.
 pub fn compressed(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken: Moment) {
     header(out, rng, preview, taken);
     let rest = len.saturating_sub(out.len());
     rng.fill(out, rest);
 }
 
-/// An uncompressed raw of about `len` bytes: 14-bit samples in 16-bit words.
+/// Appends an uncompressed raw of about `len` bytes: 14-bit samples in 16-bit words.
 pub fn plain(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken: Moment) {
     header(out, rng, preview, taken);
     let scene = Scene {
@@ -27,7 +27,7 @@ pub fn plain(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken
     scene.paint(out, rng, rest);
 }
 
-/// An uncompressed 16-bit RGB TIFF of about `len` bytes, as editors export for print.
+/// Appends an uncompressed 16-bit RGB TIFF of about `len` bytes, as editors export for print.
 pub fn tiff(out: &mut Vec<u8>, rng: &mut Rng, len: usize, taken: Moment) {
     let width = 5000;
     let height = (len / (width * 6)).max(1);
@@ -74,10 +74,10 @@ fn header(out: &mut Vec<u8>, rng: &mut Rng, preview: usize, taken: Moment) {
     jpeg::preview(out, rng, preview);
 }
 
-/// What a picture of 16-bit samples looks like.
+/// The parameters of a picture of 16-bit samples.
 struct Scene {
     channels: usize,
-    /// How far the smooth part ranges above the floor.
+    /// The range of the smooth part above the floor.
     levels: u64,
     floor: u16,
     /// Bits by which the noise is shifted up.

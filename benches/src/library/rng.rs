@@ -1,13 +1,13 @@
 //! The generator's randomness: xoshiro256++ seeded through splitmix64.
 //!
-//! In-house so that a seed gives the same library whatever a random crate's next
-//! version does, and fast enough that the disk stays the limit.
+//! Implemented here so that a seed gives the same library whatever the next version of a crate
+//! does, and fast enough that the disk stays the bottleneck.
 
 /// A deterministic stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Rng([u64; 4]);
 
-/// One step of splitmix64, also a fair mixer of a single number.
+/// Runs one step of splitmix64, which also mixes a single number well.
 pub fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -22,8 +22,8 @@ impl Rng {
         Self([(); 4].map(|()| splitmix(&mut state)))
     }
 
-    /// A stream of its own for each (seed, purpose, number): files do not depend on
-    /// the order, or the thread, in which they are made.
+    /// Returns a separate stream for each (seed, purpose, number), so that files do not depend on
+    /// the order or thread in which they are made.
     pub fn keyed(seed: u64, purpose: &str, number: u64) -> Self {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ seed;
         for byte in purpose.bytes() {
@@ -46,22 +46,22 @@ impl Rng {
         result
     }
 
-    /// A number in `0..bound` (the bias of a multiply-shift does not matter here).
+    /// Returns a number in `0..bound` (the bias of a multiply-shift does not matter here).
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A number in `low..high`.
+    /// Returns a number in `low..high`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).max(1))
     }
 
-    /// A number in `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// One of the items.
+    /// Returns one of the items.
     pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
         items[self.below(items.len() as u64) as usize]
     }
@@ -82,7 +82,7 @@ impl Rng {
     /// `count` distinct numbers of `0..total`, sorted.
     pub fn distinct(&mut self, total: u64, count: u64) -> Vec<u64> {
         let mut chosen = std::collections::BTreeSet::new();
-        // Floyd's sampling: exactly `count` draws however large the share is.
+        // Floyd's sampling algorithm needs exactly `count` draws, however large the share is.
         for top in total.saturating_sub(count.min(total))..total {
             let candidate = self.below(top + 1);
             if !chosen.insert(candidate) {

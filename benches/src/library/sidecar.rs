@@ -6,7 +6,7 @@ use super::date::Moment;
 use super::exif;
 use super::rng::Rng;
 
-/// Settings a raw developer writes out, whether they were touched or not.
+/// Settings that a raw developer always writes, even if they were not changed.
 const SETTINGS: &[&str] = &[
     "Temperature",
     "Tint",
@@ -98,7 +98,7 @@ const KEYWORDS: &[&str] = &[
 
 const EVENTS: &[&str] = &["saved", "derived", "converted", "edited"];
 
-/// XMP of about `len` bytes (at least some 900) about the frame `name`.
+/// XMP of about `len` bytes (at least some 900) for the frame `name`.
 pub fn text(rng: &mut Rng, name: &str, taken: Moment, len: usize) -> String {
     let mut xmp = String::with_capacity(len + 256);
     head(&mut xmp, rng, name, taken);
@@ -167,7 +167,7 @@ pub fn settings(rng: &mut Rng) -> String {
     text
 }
 
-/// Three of four settings stay where the preset put them.
+/// Three of four settings keep the value of the preset.
 fn setting_value(rng: &mut Rng) -> i64 {
     match rng.below(4) {
         0 => rng.below(201) as i64 - 100,

@@ -1,4 +1,4 @@
-//! Libraries of very many small files, where the cost per file is all there is.
+//! Libraries of very many small files, in which only the cost per file matters.
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,12 @@ pub fn small_files(dir: &Path, count: u64, seed: u64) -> Result<()> {
     write_all(dir, &plan(count, seed, 0))
 }
 
-/// `first` is the number of the first file: folders to add later start after those there.
+/// Plans `count` files. `first` is the number of the first one, so that folders can be added later.
 pub fn plan(count: u64, seed: u64, first: u64) -> Vec<Planned> {
     let planned = |number: u64| {
         let mut rng = Rng::keyed(seed, "small file", number);
         let folder = number / PER_FOLDER;
-        // Days repeat after two years, so that no file is from the future.
+        // Days repeat after two years, so that no file has a date in the future.
         let day = Moment(FIRST_SHOOT.0 + (folder % 800) as i64 * DAY);
         let year = day.day()[..4].to_string();
         let folder = format!("{} Set {folder:04}", day.day());

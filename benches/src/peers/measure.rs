@@ -1,8 +1,8 @@
 //! Runs one command and measures its time, its CPU time and its peak of memory.
 //!
-//! The kernel's numbers come through `time` (the Debian package of that name): asking
-//! for them directly takes unsafe calls, and a small parent in between also keeps the
-//! runner's own memory out of the peak.
+//! The kernel's numbers come from `time` (the Debian package of that name), because reading them
+//! directly needs unsafe calls. A small parent process also keeps the runner's own memory out of
+//! the peak.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A command as it will be run.
+/// A command to run.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     pub program: PathBuf,
@@ -21,7 +21,7 @@ pub struct Invocation {
     pub folder: PathBuf,
 }
 
-/// What a command took.
+/// The resources that a command used.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     pub wall: f64,
@@ -75,7 +75,7 @@ fn last_lines(path: &Path) -> String {
     lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
-/// Writes out what is dirty, so that it does not slow down what is timed next.
+/// Flushes dirty pages, so that they do not slow down the next measurement.
 pub fn sync() -> Result<()> {
     let status = Command::new("sync").status().context("running `sync`")?;
     ensure!(status.success(), "`sync` failed");

@@ -1,4 +1,4 @@
-//! Results as a picture: what each tool took at each step, as a multiple of what the first took.
+//! Draws results as a picture: the time of each tool for each step, relative to the first tool.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const WIDTH: f64 = 860.0;
 const NAMES_WIDTH: f64 = 70.0;
 const ROW_HEIGHT: f64 = 18.0;
 const TITLE_HEIGHT: f64 = 34.0;
-/// Longer bars are cut off here, and say so by their number.
+/// Longer bars are cut off here; their number shows the true ratio.
 const RATIO_MAX: f64 = 8.0;
 const COLOURS: [&str; 5] = ["#2a6f97", "#bc6c25", "#6a994e", "#8d6a9f", "#b5838d"];
 

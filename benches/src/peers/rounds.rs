@@ -1,4 +1,4 @@
-//! Rounds of measurements: every tool does every step on the same trees.
+//! Rounds of measurements, in which every tool does every step on the same trees.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,20 +37,20 @@ impl Step {
     }
 }
 
-/// What one tool took for one step in one round.
+/// The measurement of one tool for one step in one round.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub tool: Name,
     pub step: Step,
     pub cost: Cost,
-    /// In the repository after the step.
+    /// Bytes in the repository after the step.
     pub stored: u64,
     pub objects: u64,
-    /// How many bytes the step added to the repository.
+    /// Number of bytes that the step added to the repository.
     pub added: i64,
 }
 
-/// All that was measured, and what there is to know about it.
+/// All measurements, and the facts that belong to them.
 #[derive(Debug, Default)]
 pub struct Results {
     pub samples: Vec<Sample>,
@@ -58,13 +58,13 @@ pub struct Results {
     pub files: u64,
     pub bytes: u64,
     pub changes: Changes,
-    /// The single file that is restored: its size.
+    /// Size of the single file that is restored.
     pub file_bytes: u64,
-    /// Tools whose whole restore was compared with the source, and was the same.
+    /// Tools whose full restore was compared with the source and was the same.
     pub verified: Vec<Name>,
 }
 
-/// Where and how often to measure.
+/// Where to measure, and how often.
 pub struct Setup {
     pub library: PathBuf,
     pub work: PathBuf,
@@ -72,7 +72,7 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// Runs all rounds; `tools` take turns in being first.
+/// Runs all rounds. The tools take turns at being first.
 pub fn run(setup: &Setup, tools: &[Tool]) -> Result<Results> {
     let mut results = Results::default();
     (results.files, results.bytes) = tree::usage(&setup.library)?;
@@ -99,12 +99,12 @@ pub fn run(setup: &Setup, tools: &[Tool]) -> Result<Results> {
     Ok(results)
 }
 
-/// One round: fresh repositories of a fresh copy of the library.
+/// One round, with new repositories of a new copy of the library.
 struct Round<'a> {
     base: PathBuf,
     source: PathBuf,
     logs: PathBuf,
-    /// Tools leave when one of their commands fails.
+    /// The tools of this round. A tool is removed when one of its commands fails.
     tools: Vec<Tool>,
     /// Whether to compare whole restores with the source.
     check: bool,
@@ -151,7 +151,7 @@ impl Round<'_> {
         self.tools.retain(|other| other.name != tool.name);
     }
 
-    /// One step of all tools; `number` is the snapshot it makes or restores.
+    /// Runs one step of all tools; `number` is the snapshot it makes or restores.
     fn step(&mut self, step: Step, number: usize) -> Result<()> {
         for tool in self.tools.clone() {
             let out = self.base.join("out");
@@ -172,8 +172,8 @@ impl Round<'_> {
             Step::All => tool.restore_all(&site, source, number, out),
             _ => tool.snapshot(&site, source, number),
         };
-        // What the step reads is in memory for every tool alike: disks of benchmark
-        // machines differ from day to day.
+        // Load everything that the step reads into memory for every tool, because the disks of
+        // benchmark machines vary from day to day.
         tree::warm(if step.is_snapshot() { source } else { &site.base })?;
         measure::sync()?;
         let label = format!("{}-{}", tool.name.text(), step.label());
@@ -196,7 +196,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Bytes stored before, and `now` noted for the next time.
+    /// Returns the bytes stored before, and records `now` for the next call.
     fn previous(&mut self, name: Name, now: u64) -> u64 {
         match self.stored.iter_mut().find(|(tool, _)| *tool == name) {
             Some((_, stored)) => std::mem::replace(stored, now),
@@ -222,7 +222,7 @@ impl Round<'_> {
     }
 }
 
-/// The file whose size comes closest to a common raw's 25 MB.
+/// Returns the file whose size comes closest to a common raw's 25 MB.
 fn pick_file(source: &Path) -> Result<tree::File> {
     let mut files = tree::files(source)?;
     files.retain(|f| f.path.extension().is_none_or(|e| e != "lrcat"));
@@ -231,7 +231,8 @@ fn pick_file(source: &Path) -> Result<tree::File> {
     closest.context("the library has no files")
 }
 
-/// Tools restore to the whole path, to the folder's name, or right into the target.
+/// Finds the restored root: a tool restores to the whole path, to the folder's name, or directly
+/// into the target.
 fn restored_root(source: &Path, out: &Path) -> PathBuf {
     let whole = out.join(source.strip_prefix("/").unwrap_or(source));
     let named = out.join(source.file_name().unwrap_or_default());

@@ -6,7 +6,7 @@ use super::rounds::{Results, STEPS, Sample, Step};
 use super::tool::Name;
 use crate::size;
 
-/// What the reader should know besides the numbers.
+/// What the reader should know in addition to the numbers.
 pub struct Heading<'a> {
     pub rounds: usize,
     pub cores: usize,
@@ -14,7 +14,7 @@ pub struct Heading<'a> {
     pub tools: &'a [(Name, String)],
 }
 
-/// The whole report.
+/// Returns the whole report.
 pub fn markdown(heading: &Heading<'_>, results: &Results) -> String {
     let mut text = String::from("# Side by side\n\n");
     head(&mut text, heading, results);
@@ -110,7 +110,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Returns `None` if it never came so far.
+    /// Returns `None` if the tool never completed this step.
     pub fn of(samples: &[Sample], tool: Name, step: Step) -> Option<Row> {
         let mine: Vec<&Sample> =
             samples.iter().filter(|s| s.tool == tool && s.step == step).collect();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::measure::Invocation;
 
-/// Only ever guards repositories of generated data.
+/// Protects only repositories of generated data.
 const PASSWORD: &str = "a password for benchmarks";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -39,7 +39,7 @@ pub struct Tool {
     pub program: PathBuf,
 }
 
-/// Where one tool keeps its things during one round.
+/// The folders of one tool during one round.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub base: PathBuf,
@@ -60,7 +60,7 @@ impl Site {
 }
 
 impl Tool {
-    /// The first line of what the tool says of its version; `None` if it does not run.
+    /// Returns the first line of the tool's version output; `None` if it does not run.
     pub fn version(&self) -> Option<String> {
         let ask = match self.name {
             Name::Restic | Name::Bupstash => "version",
@@ -77,19 +77,19 @@ impl Tool {
     pub fn init(&self, site: &Site) -> Invocation {
         match self.name {
             Name::Icecore | Name::Rustic => self.command(site, ["init"]),
-            // Version 2 is the one that compresses.
+            // Only repository version 2 compresses.
             Name::Restic => self.command(site, ["init", "--repository-version", "2"]),
             Name::Borg => {
                 let mut command = self.command(site, ["init", "--encryption", "repokey-blake2"]);
                 command.args.push(site.repo().into());
                 command
             }
-            // Its keys are files, with no password.
+            // Its keys are files without a password.
             Name::Bupstash => self.shell(site, [], r#""$0" new-key -o key && exec "$0" init"#),
         }
     }
 
-    /// The `number`th snapshot of `source`.
+    /// Returns the command that takes the `number`th snapshot of `source`.
     pub fn snapshot(&self, site: &Site, source: &Path, number: usize) -> Invocation {
         let mut command = match self.name {
             Name::Icecore => self.command(site, ["snapshot"]),
@@ -127,7 +127,7 @@ impl Tool {
             Name::Borg => {
                 let mut command = self.command(site, ["extract"]);
                 command.args.push(archive(site, number));
-                command.folder = out.into(); // borg extracts where it stands
+                command.folder = out.into(); // borg extracts into the current folder
                 command
             }
             Name::Bupstash => {
@@ -173,13 +173,13 @@ impl Tool {
             }
             Name::Borg => {
                 let mut command = self.restore_all(site, source, number, out);
-                // Archives hold paths without the leading slash.
+                // Archives contain paths without the leading slash.
                 let stored = full.strip_prefix("/").unwrap_or(&full);
                 command.args.push(stored.into());
                 command
             }
             Name::Bupstash => {
-                // It writes the file to where it is sent.
+                // It writes the file to its standard output, so redirect that.
                 let (number, file) = (format!("number={number}"), path.file_name());
                 let to = out.join(file.unwrap_or_default());
                 let args = [number.as_ref(), path.as_os_str(), to.as_os_str()];
@@ -188,7 +188,7 @@ impl Tool {
         }
     }
 
-    /// A line of the shell, to which the program is `$0`.
+    /// Returns a shell command line in which the program is `$0`.
     fn shell<const N: usize>(&self, site: &Site, args: [&OsStr; N], line: &str) -> Invocation {
         let mut command = self.command(site, []);
         command.args = vec!["-c".into(), line.into(), self.program.clone().into()];
@@ -212,7 +212,7 @@ impl Tool {
         }
     }
 
-    /// A home and a cache of the tool's own: no profile of the user's has a say, and a
+    /// Gives the tool its own home and cache, so that no profile of the user has an effect, and a
     /// new round starts with nothing cached.
     fn environment(&self, site: &Site) -> Vec<(&'static str, OsString)> {
         let (home, cache) = (site.home().into_os_string(), site.cache().into_os_string());

@@ -1,5 +1,5 @@
-//! The files `~/.aws/config` and `~/.aws/credentials`, read as the AWS tools read them: a value is what stands
-//! behind the sign, backslashes and quotation marks included.
+//! The files `~/.aws/config` and `~/.aws/credentials`, parsed like the AWS tools parse them: a value is the text after
+//! `=` or `:`, including backslashes and quotation marks.
 
 use std::path::PathBuf;
 
@@ -9,22 +9,22 @@ use crate::units::show;
 /// The sections of a file, in order, with their settings.
 type Sections = Vec<(String, Vec<(String, String)>)>;
 
-/// What the files say of one profile.
+/// The settings of one profile in both files.
 #[derive(Debug, Default)]
 pub struct Files {
     pub profile: String,
     /// Whether a variable names the profile.
     pub is_named: bool,
-    /// Its section of the config, and that of the credentials.
+    /// Its section in the config file and its section in the credentials file.
     sections: [Option<Vec<(String, String)>>; 2],
-    /// All profiles that there are.
+    /// The names of all profiles.
     pub profiles: Vec<String>,
-    /// The config has a section with the bare name of the profile, which means nothing.
+    /// Whether the config has a section with the bare name of the profile, which has no effect.
     pub has_bare_section: bool,
 }
 
 impl Files {
-    /// Reads the profile of `AWS_PROFILE`, or else the given one.
+    /// Reads the profile that `AWS_PROFILE` names, or else the given one.
     pub fn read(profile: Option<&str>) -> Result<Files, String> {
         let home = etcetera::home_dir().unwrap_or_default().join(".aws");
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -69,7 +69,7 @@ impl Files {
         self.sections.iter().any(Option::is_some)
     }
 
-    /// Returns a setting; the credentials go before the config.
+    /// Returns a setting; the credentials file has priority over the config file.
     pub fn find(&self, key: &str) -> Option<&str> {
         self.sections().rev().find_map(|section| value(section, key))
     }
@@ -85,7 +85,7 @@ pub fn value<'s>(section: &'s [(String, String)], key: &str) -> Option<&'s str> 
     section.iter().rev().find(|(name, _)| name == key).map(|(_, value)| &**value)
 }
 
-/// Returns the profile that a section of the config is of: `default` or `profile NAME`.
+/// Returns the profile of a section in the config file, which is called `default` or `profile NAME`.
 fn profile_of(section: &str) -> Option<&str> {
     if section == "default" {
         return Some(section);
@@ -102,12 +102,12 @@ fn sections(path: &std::path::Path) -> Result<Sections, String> {
             None => Err(format!("{} is not UTF-8", show(path))),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        // A folder above it that may not be entered is that of another user.
+        // A parent folder that this user may not enter belongs to another user.
         Err(error) => Err(format!("failed to read {}: {error}", show(path))),
     }
 }
 
-/// Reads the form of the AWS tools. What is indented below a setting belongs to that one, and is none of ours.
+/// Parses the syntax of the AWS tools. Indented lines belong to the setting above them, and icecore uses none of them.
 fn parse(text: &str) -> Sections {
     let mut sections: Sections = Vec::new();
     let mut indent = None;
@@ -131,7 +131,7 @@ fn parse(text: &str) -> Sections {
         indent = Some(this);
         let key = trimmed[..at].trim().to_ascii_lowercase();
         let value = trimmed[at + 1..].trim();
-        // A command may have such a sign in it; nothing else has white space before one.
+        // A command may contain such a sign. In any other value, a sign after white space begins a comment.
         let comment = [" #", " ;", "\t#", "\t;"].iter().filter_map(|sign| value.find(sign)).min();
         let value = match comment.filter(|_| key != "credential_process") {
             Some(comment) => value[..comment].trim_end(),

@@ -1,5 +1,5 @@
-//! Credentials and settings of the AWS tools: the environment, the files in `~/.aws`, and
-//! `credential_process`. What these tools can do and icecore cannot is explained.
+//! Credentials and settings of the AWS tools: the environment, the files in `~/.aws`, and `credential_process`. If a
+//! profile needs a feature that only the AWS tools have, the error explains it.
 
 mod files;
 mod process;
@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::units::agree;
 use files::{Files, value};
 
-/// Variables that icecore itself reads, beside those that have an effect on the store.
+/// Variables that icecore reads in addition to those that have an effect on the store.
 const OWN: [&str; 5] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -21,7 +21,7 @@ const OWN: [&str; 5] = [
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_CA_BUNDLE",
 ];
-/// Variables of other tools whose absence changes nothing here: they say how those print, or who set them.
+/// Variables for other tools that do not matter here: they control output, or record who set them.
 const HARMLESS: [&str; 16] = [
     "AWS_PAGER",
     "AWS_DEFAULT_OUTPUT",
@@ -41,8 +41,8 @@ const HARMLESS: [&str; 16] = [
     "AWS_TOOLKIT_",
 ];
 
-/// Returns the settings of the AWS files that are no credentials, by the names of the environment. `profile` is that of
-/// the AWS files if no variable names one.
+/// Returns the settings of the AWS files other than credentials, under their names as variables. `profile` is the
+/// profile to use if no variable names one.
 pub fn settings(profile: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
     let files = read(profile)?;
     let known = [("region", "aws_region"), ("endpoint_url", "aws_endpoint_url")];
@@ -60,7 +60,7 @@ fn read(profile: Option<&str>) -> Result<Files, Failure> {
     })
 }
 
-/// Reads the file of certificates that AWS_CA_BUNDLE or the profile names.
+/// Reads the certificate file that AWS_CA_BUNDLE or the profile names.
 pub fn ca_bundle(profile: Option<&str>) -> Result<Option<(String, Vec<u8>)>, Failure> {
     let variable = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
     let (name, path) = match variable {
@@ -81,7 +81,7 @@ pub fn ca_bundle(profile: Option<&str>) -> Result<Option<(String, Vec<u8>)>, Fai
     }
 }
 
-/// Says which variables of AWS have no effect: one of them may be mistyped.
+/// Reports AWS variables that have no effect, because one of them may be mistyped.
 pub fn warn_of_idle(report: &Report) {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut idle: Vec<String> = names.filter(|name| is_idle(name)).collect();
@@ -100,22 +100,22 @@ fn is_idle(name: &str) -> bool {
         && !has_effect(&name.to_ascii_lowercase())
 }
 
-/// Where keys come from.
+/// Where the keys come from.
 #[derive(Debug)]
 enum Way {
     Keys(Credentials),
     Process(String),
-    /// There are none, for this reason.
+    /// There are no keys, for this reason.
     Unknown {
         message: String,
         hint: String,
     },
-    /// Nothing names any.
+    /// Nothing names any keys.
     None,
 }
 
-/// Returns where credentials come from, if the environment or the AWS files name any. They are read
-/// again whenever the store refuses those in use.
+/// Returns where credentials come from, if the environment or the AWS files name any. They are read again whenever the
+/// store refuses the current ones.
 pub fn source(profile: Option<&str>) -> Result<Option<CredentialSource>, Failure> {
     match way(environment()?, &read(profile)?) {
         Way::Keys(_) | Way::Process(_) => {
@@ -129,7 +129,7 @@ pub fn source(profile: Option<&str>) -> Result<Option<CredentialSource>, Failure
     }
 }
 
-/// Reads the credentials as they are now.
+/// Reads the current credentials.
 fn credentials(profile: Option<&str>) -> Result<Credentials, String> {
     let environment = environment().map_err(|failure| failure.message)?;
     let credentials = match way(environment, &Files::read(profile)?) {
@@ -138,7 +138,7 @@ fn credentials(profile: Option<&str>) -> Result<Credentials, String> {
         Way::Unknown { message, .. } => return Err(message),
         Way::None => return Err("the AWS files no longer contain credentials".to_owned()),
     };
-    // They end up in a header, and in no message.
+    // The keys go into a header. Do not show a malformed one in the message.
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
     if !plain(&credentials.key_id) || !plain(credentials.token.as_deref().unwrap_or_default()) {
         return Err(
@@ -177,7 +177,7 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     if let Some(process) = files.find("credential_process") {
         return Way::Process(process.to_owned());
     }
-    // A profile that assumes a role has keys at most to do so.
+    // Look for SSO and roles before keys. If a profile assumes a role, its own keys are only used to do that.
     let sso = ["sso_session", "sso_start_url", "sso_account_id", "login_session"];
     let is_sso = sso.iter().any(|key| files.find(key).is_some());
     let role = ["source_profile", "credential_source", "web_identity_token_file"];
@@ -219,7 +219,7 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     Way::Unknown { message, hint }
 }
 
-/// Returns the keys, all of one section: a token belongs to the key that it was made with.
+/// Returns the keys, all from one section, because a token belongs to the key that it was created with.
 fn keys(files: &Files) -> Option<Credentials> {
     files.sections().rev().find_map(|section| {
         let find = |key| value(section, key).filter(|value| !value.is_empty()).map(str::to_owned);

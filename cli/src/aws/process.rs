@@ -12,13 +12,14 @@ use serde::Deserialize;
 
 use crate::signals;
 
-/// How long `credential_process` may take: a person may have to touch a key. The AWS tools in Go wait as long.
+/// How long `credential_process` may take, because a person may have to touch a hardware key. The AWS tools in Go wait
+/// this long, too.
 pub const PROCESS_MAX: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// How often to check whether it has ended.
 const TICK: Duration = Duration::from_millis(20);
-/// How long it may take to end when it is asked to.
+/// How long it may take to end after it is told to.
 const ENDING_MAX: Duration = Duration::from_millis(300);
-/// Most bytes that it may print.
+/// Maximum number of bytes that it may print.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
 /// What `credential_process` prints.
@@ -32,11 +33,11 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// Runs `credential_process`, until it ends, takes too long or the user stops the run. No message repeats what
-/// it prints.
+/// Runs `credential_process`, until it ends, takes too long or the user stops the run. Its output never appears in a
+/// message.
 pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
     let fail = |error: std::io::Error| format!("failed to run credential_process: {error}");
-    // In a group of its own it can be ended together with all that it has started.
+    // In its own process group, it can be ended together with all processes that it starts.
     let mut child = Command::new("sh")
         .args(["-c", process])
         .stdin(Stdio::null())
@@ -49,7 +50,7 @@ pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
     std::thread::spawn(move || {
         let mut printed = Vec::new();
         let read = stdout.map(|out| out.take(OUTPUT_BYTES_MAX).read_to_end(&mut printed));
-        // It has no receiver if it took too long.
+        // If it took too long, there is no receiver any more.
         let _ = done.send(read.transpose().map(|_| printed));
     });
     let until = Instant::now() + time_max;
@@ -61,7 +62,7 @@ pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
         if let Some(status) = status.filter(|status| !status.success()) {
             return Err(format!("credential_process failed: {status}"));
         }
-        // What it has started may keep its output open when it has ended.
+        // A process that it started may keep its output open after it has ended.
         printed = printed.or_else(|| reading.try_recv().ok());
         if status.is_some()
             && let Some(printed) = printed
@@ -81,10 +82,10 @@ pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
     }
 }
 
-/// Ends a process and all that it has started.
+/// Ends a process and all processes that it started.
 fn end(child: &mut Child) {
     let group = Pid::from_child(child);
-    // Each of them may have ended by now, which is as well.
+    // They may all have ended by now, so errors do not matter.
     let _ = kill_process_group(group, Signal::TERM);
     let until = Instant::now() + ENDING_MAX;
     while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
@@ -137,7 +138,7 @@ mod tests {
         let file = file.to_str().expect("a plain path");
         for process in [
             format!("sleep 300 & echo $! > '{file}'; wait"),
-            // It has ended, and what it has started has not.
+            // The process has ended, but the one that it started has not.
             format!("sleep 300 & echo $! > '{file}'"),
             format!("trap '' TERM; sleep 300 & echo $! > '{file}'; wait"),
         ] {
@@ -146,7 +147,7 @@ mod tests {
             assert!(error.contains("did not finish within 1 s"), "{error}");
             assert!(began.elapsed() < Duration::from_secs(20), "{process}");
             let pid = std::fs::read_to_string(file).expect("it has begun");
-            // Where no process reaps it, one whose parent is gone stays as a zombie.
+            // If no process reaps it, an orphaned process remains as a zombie.
             let status = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
             let is_there = || status().is_ok_and(|text| !text.contains(") Z "));
             while is_there() {

@@ -1,5 +1,5 @@
-//! Completion in Bash. It cuts words at colons and hands them over with their quotes, so the program reads the line
-//! itself; what it answers is quoted by Bash, as names of files are.
+//! Completion in Bash. Bash splits words at colons and passes them with their quotes, so the program parses the line
+//! itself. Bash quotes the answers as it quotes file names.
 
 use std::ffi::OsString;
 use std::io::{Error, Write};
@@ -61,9 +61,9 @@ impl EnvCompleter for Bash {
         for found in complete(command, words, last, folder)? {
             let found = found.get_value().to_string_lossy();
             let Some(word) = found.get(kept..) else { continue };
-            // Bash puts a slash behind what is a folder itself.
+            // Bash itself adds a slash to a folder.
             let word = word.strip_suffix('/').filter(|word| !word.is_empty()).unwrap_or(word);
-            // A name with a line break has no place in this answer.
+            // A name with a line break cannot be sent, because the answer has one name on each line.
             if !word.contains(char::is_control) {
                 writeln!(out, "{word}")?;
             }
@@ -82,12 +82,12 @@ fn typed() -> Option<Typed> {
     Some(split(&line, &std::env::var("ICECORE_BREAKS").unwrap_or_default()))
 }
 
-/// A line up to the cursor, without its quotes.
+/// The command line up to the cursor, without its quotes.
 #[derive(Debug, PartialEq, Eq)]
 struct Typed {
-    /// The last one is being typed.
+    /// The words; the last one is being typed.
     words: Vec<String>,
-    /// So many bytes of it Bash takes for words of their own, and keeps.
+    /// Number of bytes at the start of the last word that Bash treats as separate words, and keeps.
     kept: usize,
 }
 

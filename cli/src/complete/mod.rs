@@ -1,5 +1,5 @@
-//! Completion in a shell: commands, options, paths, profiles and snapshots. The script of the shell asks this program,
-//! which looks at local files only: names of snapshots come from the local catalog, never from the archive.
+//! Completion in a shell: commands, options, paths, profiles and snapshots. The script of the shell runs this program,
+//! which reads only local files: names of snapshots come from the local catalog, never from the archive.
 
 mod bash;
 mod zsh;
@@ -21,11 +21,11 @@ use crate::profile::Profile;
 use crate::units::{local, show};
 use crate::{config, manual};
 
-/// Set by the scripts when they ask.
+/// The scripts set this variable when they request completions.
 const VARIABLE: &str = "ICECORE_COMPLETE";
 const PROGRAM: &str = "icecore";
 const SHELLS: [&dyn EnvCompleter; 5] = [&bash::Bash, &Elvish, &Fish, &Powershell, &zsh::Zsh];
-/// Snapshots that are offered by their ids, the newest ones.
+/// Number of snapshots that are offered by their ids, newest first.
 const SNAPSHOTS_SHOWN: usize = 100;
 
 /// Arguments that name a snapshot.
@@ -50,13 +50,13 @@ const FOLDERS: [(&str, &[&str]); 4] = [
 /// The words of the line that is completed.
 static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
 
-/// Answers a shell and ends, if one asks.
+/// If a shell requests completions, prints them and ends the program.
 pub fn answer() {
     if std::env::var_os(VARIABLE).is_none_or(|shell| shell.is_empty()) {
         return;
     }
     let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    // Bash says it in another way, because its own words are cut at colons.
+    // Bash passes the line in variables, because it splits words at colons.
     let _ = WORDS.set(bash::words().unwrap_or_else(|| words.collect()));
     CompleteEnv::with_factory(command)
         .var(VARIABLE)
@@ -66,7 +66,7 @@ pub fn answer() {
         .complete();
 }
 
-/// Returns the script that a shell reads.
+/// Returns the completion script of a shell.
 pub fn script(shell: clap_complete::Shell) -> Vec<u8> {
     let mut script = Vec::new();
     let name = shell.to_string();
@@ -77,7 +77,7 @@ pub fn script(shell: clap_complete::Shell) -> Vec<u8> {
     script
 }
 
-/// Returns the command line, with what completes its arguments.
+/// Returns the definition of the command line, with completers for its arguments.
 fn command() -> Command {
     let mut command = manual::command()
         .mut_arg("profile", |arg| arg.add(ArgValueCompleter::new(profiles)))
@@ -99,7 +99,7 @@ fn command() -> Command {
             arguments.iter().fold(command, |command, argument| folder(command, argument))
         });
     }
-    // They are typed as strings, because they may be paths in a snapshot.
+    // These arguments are strings, because they may be paths in a snapshot.
     let path = |arg: clap::Arg| arg.value_hint(ValueHint::AnyPath);
     command = command.mut_subcommand("history", |command| command.mut_arg("file", path));
     command.mut_subcommand("jobs", |jobs| {
@@ -115,7 +115,7 @@ fn folder(command: Command, argument: &str) -> Command {
     command.mut_arg(argument, |arg| arg.value_hint(ValueHint::DirPath))
 }
 
-/// Returns the value of an option in the line, or of its variable.
+/// Returns the value of an option in the line, or that of its variable.
 fn typed(long: &str, short: Option<char>, variable: &str) -> Option<String> {
     let words = WORDS.get()?.iter().map(|word| word.to_string_lossy());
     let words: Vec<_> = words.collect();
@@ -164,7 +164,8 @@ fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// Offers names of snapshots, and behind a colon paths of this computer: a path in a snapshot is mostly one.
+/// Offers names of snapshots. After a colon, offers paths of this computer, because a path in a snapshot usually exists
+/// here, too.
 fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else { return Vec::new() };
     if let Some((snapshot, path)) = current.split_once(':') {
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_completed_is_an_argument() {
-        // It panics at a name that is none.
+        // This panics if a name does not exist.
         command().debug_assert();
     }
 

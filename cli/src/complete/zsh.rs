@@ -1,4 +1,4 @@
-//! Completion in Zsh: the script of the library, which hands over words with their quotes, and does so here without.
+//! Completion in Zsh: the script of the library, changed so that it passes words without their quotes.
 
 use std::ffi::OsString;
 use std::io::{Error, Write};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap_complete::env::{self, EnvCompleter};
 
-/// How the script names its words, and how it is to name them.
+/// How the script of the library passes its words, and the form that replaces it.
 const QUOTED: &str = "\"${words[@]}\"";
 const UNQUOTED: &str = "\"${(@Q)words}\"";
 
@@ -42,7 +42,7 @@ impl EnvCompleter for Zsh {
         folder: Option<&Path>,
         out: &mut dyn Write,
     ) -> Result<(), Error> {
-        // A quote that is still open stays with its word.
+        // A quote that is still open is passed with its word.
         let open =
             |word: OsString| match word.to_str().and_then(|word| word.strip_prefix(['"', '\''])) {
                 Some(rest) => rest.into(),

@@ -1,23 +1,24 @@
-//! What is known of a stage: how much of how much is done, how fast it goes, and when it ends. Pure: it reads no clock.
+//! Counts the progress of a stage: how much of the total is done, at which rate, and when it will end. Does not read
+//! the clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use icecore_engine::progress::Unit;
 
-/// Rates are those of so long.
+/// Rates are averages over this time.
 const WINDOW: Duration = Duration::from_secs(30);
-/// What moves in the first moment fills buffers.
+/// Bytes that move within this time at the start fill buffers, and do not count for the rate.
 const BURST: Duration = Duration::from_secs(1);
-/// A rate of less than this is a guess: packs differ in size.
+/// A rate measured over a shorter time is a guess, because packs differ in size.
 const SPAN_MIN: Duration = Duration::from_secs(2);
 const STEPS_MIN: usize = 4;
-/// A pause is usual up to so many times the mean one, and so much more.
+/// A pause between two steps is normal up to this many times the average, plus `PAUSE_USUAL`.
 const GAPS_USUAL: u32 = 3;
 const PAUSE_USUAL: Duration = Duration::from_secs(10);
-/// So many files are counted one by one that wait until their bytes have arrived.
+/// Maximum number of files that are tracked one by one until their bytes have arrived.
 const ENDS_MAX: usize = 1 << 16;
-/// A longer estimate is not shown.
+/// Estimates are capped at this time.
 const LEFT_MAX: Duration = Duration::from_secs(400 * 86_400);
 
 /// Bytes that went over the link since the program started.
@@ -32,7 +33,7 @@ pub struct Wire {
 pub enum Total {
     #[default]
     None,
-    /// It is what was found so far.
+    /// The total covers only the work found so far.
     Counting,
     Final,
 }
@@ -47,48 +48,49 @@ pub struct Counts {
     items_total: u64,
     bytes: u64,
     bytes_total: u64,
-    /// What was read to be uploaded, as bytes of files and of packs.
+    /// Bytes that were read and queued for upload, measured in files and in packs.
     queued_file_bytes: u64,
     queued_pack_bytes: u64,
     /// Bytes of the packs that have arrived.
     uploaded: u64,
-    /// What will be fetched over a link, if that is what takes the time.
+    /// Bytes to fetch over the link, if fetching determines how long the stage takes.
     fetch_bytes: u64,
-    /// Where the link was when the stage began.
+    /// The counts of the link when the stage began.
     wire: Wire,
-    /// What was sent when it was last looked at, and what requests that failed have taken back of it in all.
+    /// Bytes that were sent at the last look, and the total that failed requests have subtracted from them.
     sent: u64,
     sent_in_vain: u64,
-    /// Of files that were read and may not have arrived: the bytes up to the end of each, and its number.
+    /// For each file that was read and may not have arrived, the number of bytes up to its end, and the number of
+    /// files.
     ends: VecDeque<(u64, u64)>,
-    /// Files that have arrived.
+    /// Number of files that have arrived.
     arrived: u64,
-    /// The most that was seen done: a request that is repeated undoes nothing.
+    /// The maximum of the work that was seen done, so that a repeated request does not reduce it.
     done: u64,
     speed: Speed,
     is_away: bool,
 }
 
-/// A stage at one moment, as it is shown.
+/// The displayed state of a stage at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Moment {
     pub stage: String,
     pub unit: Unit,
     pub total: Total,
     pub items: u64,
-    /// 0 if nothing is counted.
+    /// 0 if items are not counted.
     pub items_total: u64,
     pub bytes: u64,
     pub bytes_total: u64,
     /// From 0 to 1; `None` without a total.
     pub share: Option<f64>,
-    /// Bytes a second.
+    /// Bytes per second.
     pub rate: Option<f64>,
     pub left: Option<Duration>,
 }
 
 impl Moment {
-    /// Returns whether all of it is done, and only the end of the stage is to come.
+    /// Returns whether all work is done, and only the end of the stage is left.
     pub fn is_finishing(&self) -> bool {
         self.share.is_some_and(|share| share >= 1.0)
     }
@@ -159,12 +161,12 @@ impl Counts {
         self.uploaded += bytes;
     }
 
-    /// So many bytes will come over the link from here on, and decide how long it takes.
+    /// Announces that this many bytes will be fetched over the link, and determine how long the stage takes.
     pub fn fetches(&mut self, bytes: u64, wire: Wire) {
         (self.fetch_bytes, self.wire) = (bytes, wire);
     }
 
-    /// Returns how the work stands.
+    /// Returns how much work is done.
     fn work(&mut self, wire: Wire) -> Work {
         if self.fetch_bytes > 0 {
             let received = wire.received.saturating_sub(self.wire.received);
@@ -182,15 +184,14 @@ impl Counts {
         let done = self.bytes.saturating_sub(self.waiting(arrived));
         let read = self.bytes.saturating_sub(self.queued_file_bytes);
         let moved = read.saturating_add(self.of_files(arrived.saturating_add(self.sent_in_vain)));
-        // Files in the order in which they were read: one is done when its bytes are.
+        // Files are in the order in which they were read. A file is done when its bytes are.
         while let Some((_, items)) = self.ends.pop_front_if(|(end, _)| *end <= done) {
             self.arrived = items;
         }
         Work { done, total: self.bytes_total, moved, items: self.arrived }
     }
 
-    /// Returns how many bytes of files were read but have not arrived at the store, where `arrived` bytes of packs
-    /// have.
+    /// Returns how many bytes of files were read but have not arrived at the store, if `arrived` bytes of packs have.
     fn waiting(&self, arrived: u64) -> u64 {
         match arrived >= self.queued_pack_bytes {
             true => 0,
@@ -198,17 +199,17 @@ impl Counts {
         }
     }
 
-    /// Returns how many bytes of files are in so many bytes of packs.
+    /// Converts bytes of packs into bytes of files.
     fn of_files(&self, pack_bytes: u64) -> u64 {
         let share = pack_bytes as f64 / self.queued_pack_bytes.max(1) as f64;
         (self.queued_file_bytes as f64 * share) as u64
     }
 
-    /// Looks at the stage. Called several times a second, or the rate is wrong. `is_away` while the store cannot be
-    /// reached, as far as that is known: when it is no longer so is known late.
+    /// Returns the current state of the stage. Must be called several times a second, or the rate is wrong. `is_away`
+    /// is true while the store seems unreachable; it stays true for some time after the store is back.
     pub fn look(&mut self, now: Instant, wire: Wire, is_away: bool) -> Moment {
         if is_away && !self.is_away {
-            // What was measured before the outage says nothing about what follows it.
+            // Rates measured before the outage do not apply after it.
             self.speed = Speed { last: self.speed.last, ..Speed::default() };
         }
         self.is_away = is_away;
@@ -219,7 +220,7 @@ impl Counts {
         let rate = self.speed.at(now);
         let is_final = self.total == Total::Final && total > 0;
         let is_bytes = self.fetch_bytes > 0 || self.bytes_total > 0 || self.bytes > 0;
-        // What must be sent again takes time, although it was shown as done.
+        // Bytes that must be sent again take time, although they were shown as done.
         let rest = total - work.done;
         let left = rate.filter(|rate| is_final && *rate > 0.0 && done < total).map(|rate| {
             Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LEFT_MAX).min(LEFT_MAX)
@@ -240,23 +241,23 @@ impl Counts {
     }
 }
 
-/// How the work of a stage stands: in bytes if there are any, in things otherwise.
+/// How much of a stage is done: in bytes if there are any, otherwise in items.
 struct Work {
     done: u64,
     total: u64,
-    /// What has moved, with what moved in vain and moves again.
+    /// All bytes that have moved, including those that moved in vain and move again.
     moved: u64,
-    /// Things that are done. A file is done when its bytes have arrived, as far as these are counted.
+    /// Items that are done. A file is done when its bytes have arrived, if these are counted.
     items: u64,
 }
 
-/// How fast something grows that may grow in steps, as far as the last half minute shows it.
+/// The speed of a count that may grow in steps, measured over the last half minute.
 #[derive(Debug, Default)]
 struct Speed {
-    /// When it grew, and to what.
+    /// When the count grew, and its new value.
     steps: VecDeque<(Instant, u64)>,
     began: Option<Instant>,
-    /// To what it has grown.
+    /// The current value of the count.
     last: u64,
 }
 
@@ -266,7 +267,7 @@ impl Speed {
             return;
         }
         if self.pause(now).is_some_and(|late| late > WINDOW) {
-            // After an outage, measure the speed again: the pause must not lower it.
+            // After an outage, measure the speed again, so that the pause does not lower it.
             *self = Speed::default();
         }
         self.last = done;
@@ -280,7 +281,7 @@ impl Speed {
         }
     }
 
-    /// Returns by how much the next step is later than usual.
+    /// Returns how much later than usual the next step is.
     fn pause(&self, now: Instant) -> Option<Duration> {
         let ((first, _), (last, _)) = (self.steps.front()?, self.steps.back()?);
         let gaps = u32::try_from(self.steps.len() - 1).unwrap_or(1).max(1);
@@ -288,8 +289,8 @@ impl Speed {
         Some((now - *last).saturating_sub(gap * GAPS_USUAL + PAUSE_USUAL))
     }
 
-    /// Returns how much it grows in a second. Between two steps it is as fast as before; if the next one is late, it
-    /// becomes slower. If that one is very late, the speed is unknown.
+    /// Returns the growth per second. Between two steps, the speed stays the same. If the next step is late, the speed
+    /// falls; if that step is very late, the speed is unknown.
     fn at(&self, now: Instant) -> Option<f64> {
         let ((first, from), (last, to)) = (self.steps.front()?, self.steps.back()?);
         let span = *last - *first;
@@ -311,7 +312,7 @@ mod tests {
         began + Duration::from_secs_f64(seconds)
     }
 
-    /// A snapshot of 400 MiB over a link of 1 MiB a second, in packs of 64 MiB: two are read ahead.
+    /// Simulates a snapshot of 400 MiB over a link of 1 MiB/s, in packs of 64 MiB, two of which are read ahead.
     #[test]
     fn a_steady_link_is_predicted() {
         let began = Instant::now();
@@ -332,7 +333,7 @@ mod tests {
             let moment = counts.look(after(began, seconds), Wire { sent, received: 0 }, false);
             assert_eq!(moment.bytes_total, 400 * MIB);
             assert!(moment.bytes.abs_diff(sent) <= 1, "{moment:?}");
-            // A file is done when its bytes are: each has four MiB.
+            // A file is done when its bytes are; each file has 4 MiB.
             assert!((sent / (4 * MIB)).abs_diff(moment.items) <= 1, "{moment:?}");
             if (5..390).contains(&(tick / 5)) {
                 let left = moment.left.expect("it is known by now").as_secs_f64();
@@ -346,7 +347,7 @@ mod tests {
         assert!(looks > 1900);
     }
 
-    /// A folder takes a pack at once, every four seconds.
+    /// Simulates a folder, which receives a whole pack every four seconds.
     #[test]
     fn a_rate_stays_between_steps_and_falls_when_the_next_is_late() {
         let began = Instant::now();
@@ -369,11 +370,11 @@ mod tests {
         }
         let late = counts.look(after(began, 100.0), Wire::default(), false).rate;
         assert!(late.is_some() && late < last, "{late:?} after {last:?}");
-        // Nothing has come for so long that the rate is unknown.
+        // No pack has arrived for so long that the rate is unknown.
         assert_eq!(counts.look(after(began, 200.0), Wire::default(), false).rate, None);
     }
 
-    /// A link of 1 MiB a second that is away for five minutes.
+    /// Simulates a link of 1 MiB/s that is down for five minutes.
     #[test]
     fn an_outage_is_in_no_rate() {
         let began = Instant::now();
@@ -396,15 +397,15 @@ mod tests {
                     let rate = rate.expect("it is known");
                     assert!((0.9..=1.1).contains(&rate), "{rate} at {seconds}");
                 }
-                // The rate falls, and then it is unknown.
+                // The rate falls, and then becomes unknown.
                 105.0..360.0 => assert_eq!((moment.rate, moment.left), (None, None), "{seconds}"),
                 _ => assert!(rate.is_none_or(|rate| rate > 0.3), "{rate:?} at {seconds}"),
             }
         }
     }
 
-    /// A link of 1 MiB a second that is away for five minutes while a pack of 64 MiB was nearly sent. That it is back is
-    /// known when the pack has been sent again.
+    /// Simulates a link of 1 MiB/s that goes down for five minutes when a pack of 64 MiB is nearly sent. The program
+    /// learns that the link is back only after the pack has been sent again.
     #[test]
     fn what_is_sent_again_moves_and_takes_time() {
         let began = Instant::now();

@@ -1,4 +1,5 @@
-//! Progress that another process has printed as a status object, as the line of a terminal. Pure.
+//! Draws the progress that another process has printed as a status object, as a terminal line. Does
+//! no I/O.
 
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ fn thaw(status: &Value) -> Thaw {
     let time = |seconds| Time { seconds, nanos: 0 };
     let by = status["ready_by"].as_str().and_then(|by| by.parse::<Timestamp>().ok());
     let by = by.map(|by| by.as_second());
-    // A second is what is left of a time that is over.
+    // One second means that the time is already over.
     let left = status["seconds_remaining"].as_i64().filter(|left| *left > 1).unwrap_or(0);
     Thaw {
         ready: number(status, "packs_ready"),
@@ -79,7 +80,7 @@ fn thaw(status: &Value) -> Thaw {
 mod tests {
     use super::*;
 
-    /// What is drawn here is what the other process would have drawn.
+    /// The line must be the same as the other process would have drawn.
     #[test]
     fn a_line_comes_over_a_pipe() {
         let by = Time { seconds: 1_700_040_000, nanos: 0 };
@@ -110,7 +111,7 @@ mod tests {
         for shown in [
             Shown::Away { text, moment: counted.clone() },
             Shown::Thaw(Thaw { by: None, ..thaw.clone() }),
-            // It was ready a while ago.
+            // The thaw should have been ready some time ago.
             Shown::Thaw(Thaw { now: by, ..thaw.clone() }),
             Shown::Thaw(thaw),
             Shown::Stopping { uploads: 2, bytes: 65 << 20, rate: None },

@@ -1,4 +1,5 @@
-//! Progress: a line on a terminal, a line a minute in a log, or objects for a script; and problems as they come.
+//! Progress: a line on a terminal, one line per minute in a log, or objects for a script. Problems are printed as they
+//! occur.
 
 mod counts;
 mod heard;
@@ -25,9 +26,9 @@ use crate::report::Report;
 use crate::signals;
 use crate::units::{count, local, show as show_path, size};
 
-/// Says what a run that was interrupted still has to do.
+/// Reports what an interrupted run still has to do.
 pub fn say_what_is_left(report: Report, by_key: bool) {
-    // A store over a link gives up what takes longer.
+    // A remote store cancels requests that take longer.
     let soon = if wire() == Wire::default() { "" } else { " at most 10 s" };
     report.log(&stopping(uploads(), soon, by_key));
 }
@@ -51,7 +52,7 @@ pub struct Bar<'a> {
     stage: String,
     state: Arc<BarState>,
     ticker: Ticker,
-    /// How long another process is waited for.
+    /// How long to wait for another process.
     lock_wait: Duration,
     waits: AtomicBool,
 }
@@ -83,7 +84,7 @@ impl<'a> Bar<'a> {
         }
     }
 
-    /// So many bytes come over a link from here on. They decide how long it takes.
+    /// Announces that this many bytes will be fetched over a link, and determine how long the step takes.
     pub fn fetches(&self, bytes: u64) {
         self.counts().fetches(bytes, wire());
     }
@@ -112,7 +113,7 @@ impl Drop for Bar<'_> {
 impl Progress for Bar<'_> {
     fn stage(&self, what: &str) {
         let mut counts = self.counts();
-        // What is known of a stage before the engine begins it stays.
+        // Keep the counts if the stage was prepared before the engine begins it.
         if !counts.is_of(what) {
             *counts = Counts::new(what, wire());
         }
@@ -180,7 +181,7 @@ impl Progress for Bar<'_> {
     }
 }
 
-/// Names what is waited for, and its process if it is known.
+/// Returns the text for a wait, with the other process if it is known.
 fn named(Wait { what, holder, .. }: &Wait) -> String {
     let Some(Holder { process, since }) = holder else { return (*what).to_owned() };
     let since = since.and_then(|since| since.duration_since(std::time::UNIX_EPOCH).ok());
@@ -194,7 +195,7 @@ fn named(Wait { what, holder, .. }: &Wait) -> String {
     }
 }
 
-/// Returns a duration as `--lock-wait` takes it.
+/// Formats a duration in the syntax of `--lock-wait`.
 fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "m")];

@@ -1,4 +1,4 @@
-//! Progress as it is read: a line that fits the terminal, a line of a log, an object for a script. Pure.
+//! Formats progress: a line that fits the terminal, a line for a log, or an object for a script. Does no I/O.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use serde_json::{Map, Value, json};
 use super::counts::{Moment, Total};
 use crate::units::{count, size, size_pair, utc, weekday_clock};
 
-/// Narrower than this, words stand closer together.
+/// On a narrower terminal, words are closer together.
 const NARROW: usize = 60;
-/// A bar is as long as there is room, within these bounds.
+/// A bar fills the available space, within these bounds.
 const BAR_MIN: usize = 6;
 const BAR_MAX: usize = 40;
-/// What has no numbers shows how long it takes, from here on.
+/// A stage without numbers shows its elapsed time after this long.
 const ELAPSED_MIN: Duration = Duration::from_secs(2);
 
-/// What is shown.
+/// The state of progress to show.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     Stage(Moment),
     Thaw(Thaw),
-    /// The run was interrupted, and these uploads end first.
+    /// The run was interrupted, and waits for these uploads to end.
     Stopping {
         uploads: u64,
         bytes: u64,
@@ -40,7 +40,7 @@ pub enum Shown {
 pub struct Thaw {
     pub ready: u64,
     pub total: u64,
-    /// When the last one is ready, if that is known.
+    /// When the last pack is ready, if that is known.
     pub by: Option<Time>,
     pub now: Time,
     pub next_look: Duration,
@@ -68,7 +68,7 @@ fn uploads_left(uploads: u64, bytes: u64) -> String {
     format!("{} of {}", count(uploads, "upload"), size(bytes))
 }
 
-/// Returns the reason why nothing moves, or as much of it as a narrow terminal has room for.
+/// Returns the reason why nothing moves, or as much of it as fits a narrow terminal.
 fn away(text: &str, room: usize) -> String {
     let (what, rest) = text.split_once(", ").unwrap_or((text, ""));
     let since =
@@ -96,7 +96,7 @@ fn stage_line(moment: &Moment, elapsed: Duration, room: usize) -> String {
         return pick(&moment.stage, &[(0, elapsed)], room).join(separator(room));
     }
     let mut words = pick(&moment.stage, &parts, room);
-    // It says again what the percentage says, so it is the first to go.
+    // The bar repeats the percentage, so it is shown only if everything else fits.
     if let Some(share) = moment.share.filter(|_| words.len() == known + 1) {
         add_bar(&mut words, share, room);
     }
@@ -107,8 +107,8 @@ fn share(moment: &Moment) -> Option<String> {
     moment.share.map(|share| format!("{:>2}%", percent(share)))
 }
 
-/// Returns a name and the parts that fit behind it, in their order. Of two parts, that with the lower number matters
-/// more; once one has no room, what matters less goes too.
+/// Returns a name and the parts that fit after it, in order. Parts with lower numbers are more important; if one does
+/// not fit, less important ones are left out as well.
 fn pick(name: &str, parts: &[(usize, Option<String>)], room: usize) -> Vec<String> {
     let name: String = name.chars().take(room).collect();
     let mut left = room - name.chars().count();
@@ -126,13 +126,13 @@ fn pick(name: &str, parts: &[(usize, Option<String>)], room: usize) -> Vec<Strin
     std::iter::once(name).chain(picked.filter_map(|((_, part), _)| part.clone())).collect()
 }
 
-/// Puts a bar behind the name if there is room.
+/// Adds a bar after the name if it fits.
 fn add_bar(words: &mut Vec<String>, share: f64, room: usize) {
     let gap = separator(room).len();
     let used: usize = words.iter().map(|word| word.chars().count() + gap).sum();
     let Some(width) = room.checked_sub(used + 2).filter(|width| *width >= BAR_MIN) else { return };
     let width = width.min(BAR_MAX);
-    // A bar that is full has nothing left to do.
+    // Round down, so that the bar is full only when everything is done.
     let full = ((share * width as f64) as usize).min(width);
     words.insert(1, format!("[{}{}]", "#".repeat(full), "-".repeat(width - full)));
 }
@@ -141,7 +141,7 @@ fn percent(share: f64) -> u64 {
     (share.clamp(0.0, 1.0) * 100.0) as u64
 }
 
-/// Returns the bytes that are done, and of how many.
+/// Returns the number of finished bytes, and their total.
 fn amount(moment: &Moment) -> Option<String> {
     match (moment.bytes, moment.bytes_total) {
         (0, 0) => None,
@@ -150,7 +150,7 @@ fn amount(moment: &Moment) -> Option<String> {
     }
 }
 
-/// Returns the things that are done, and of how many.
+/// Returns the number of finished items, and their total.
 fn items(moment: &Moment) -> Option<String> {
     let unit = unit(moment.unit);
     match (moment.items, moment.items_total) {
@@ -172,7 +172,7 @@ fn rate_text(rate: f64) -> String {
     format!("{}/s", size(rate as u64))
 }
 
-/// Returns a time as people say it. Never nothing: what is not over takes a second.
+/// Formats a duration in words. Never shorter than one second, because the work is not over.
 pub fn long(time: Duration) -> String {
     let seconds = time.as_secs().max(1);
     match seconds {
@@ -255,7 +255,7 @@ fn plain_parts(moment: &Moment, elapsed: Duration) -> Vec<String> {
     parts
 }
 
-/// Returns the fields of a status line. What is not known is left out.
+/// Returns the fields of a status object. Leaves out unknown ones.
 pub fn fields(shown: &Shown, elapsed: Duration) -> Value {
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);

@@ -1,4 +1,4 @@
-//! What a bar and its ticker share: how progress is shown, and what has moved so far.
+//! The state that a bar and its ticker share: how to show progress, and how much has moved so far.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,14 +18,14 @@ pub enum How {
     Nothing,
     /// On a terminal.
     Line,
-    /// A line of text a minute.
+    /// One line of text per minute.
     Log,
     /// Objects for a script.
     Json,
 }
 
 impl How {
-    /// Returns how the user wants to see it.
+    /// Returns how the user wants to see progress.
     pub fn of(report: &Report, no_progress: bool, json_progress: bool) -> How {
         match report {
             Report { json: true, .. } if json_progress => How::Json,
@@ -38,7 +38,7 @@ impl How {
     }
 }
 
-/// What a bar and its ticker share.
+/// The state that a bar and its ticker share.
 pub(super) struct BarState {
     pub began: Instant,
     pub counts: Mutex<Counts>,
@@ -50,14 +50,14 @@ pub(super) struct BarState {
 pub struct ThawWait {
     pub ready: u64,
     pub total: u64,
-    /// When the last one is ready, if that is known.
+    /// When the last pack is ready, if that is known.
     pub by: Option<Time>,
     /// When it is time to look again.
     pub next_look: Instant,
 }
 
 impl BarState {
-    /// Looks at everything that is shown.
+    /// Returns what to show now.
     pub fn look(&self) -> Shown {
         if let Some(ThawWait { ready, total, by, next_look }) = *lock(&self.thaw) {
             let next_look = next_look.saturating_duration_since(Instant::now());
@@ -67,44 +67,45 @@ impl BarState {
         let moment = lock(&self.counts).look(Instant::now(), wire(), away.is_some());
         if signals::interrupted() {
             let (uploads, bytes) = uploads();
-            // Without an upload nothing is on its way.
+            // Without an upload, there is no rate to show.
             let rate = moment.rate.filter(|_| uploads > 0);
             return Shown::Stopping { uploads, bytes, rate };
         }
         match away {
-            // The request that finds out that the network is back may take minutes more: what moves steadily proves it.
+            // The request that will notice that the network is back may take minutes more. A steady rate proves that it
+            // is back.
             Some(text) if moment.rate.is_none() => Shown::Away { text, moment },
             _ => Shown::Stage(moment),
         }
     }
 }
 
-/// Packs and bytes on their way to the store.
+/// Packs and bytes that are being uploaded.
 pub(super) static PACKS: AtomicI64 = AtomicI64::new(0);
 pub(super) static BYTES: AtomicI64 = AtomicI64::new(0);
 
-/// Bytes that went over the link, those of failed requests taken back.
+/// Bytes that went over the link, without those of failed requests.
 static SENT: AtomicI64 = AtomicI64::new(0);
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 
 /// Why nothing moves while the store cannot be reached.
 static AWAY: Mutex<Option<String>> = Mutex::new(None);
 
-/// Bytes have left for the store, or are taken back.
+/// Counts bytes that were sent, or subtracts those of a failed request.
 pub fn sent(bytes: i64) {
     SENT.fetch_add(bytes, Ordering::Relaxed);
 }
 
-/// Bytes of an object have arrived.
+/// Counts received bytes of an object.
 pub fn received(bytes: u64) {
     RECEIVED.fetch_add(bytes, Ordering::Relaxed);
-    // What arrives proves that the store is there, before the request that has failed ends.
+    // Arriving bytes prove that the store answers, before the failed request finds that out.
     if bytes > 0 {
         *lock(&AWAY) = None;
     }
 }
 
-/// The store cannot be reached, or can be again.
+/// Records why the store cannot be reached, or `None` when it answers again.
 pub fn set_away(away: Option<String>) {
     *lock(&AWAY) = away;
 }

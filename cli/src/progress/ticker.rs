@@ -1,5 +1,5 @@
-//! The thread that shows progress: it looks several times a second, so that rates are right, and shows it as often as
-//! its reader can use.
+//! The thread that shows progress. It samples several times a second, so that rates are right, and prints as often as
+//! is useful to the reader.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,17 +10,17 @@ use super::state::{BarState, How, lock};
 use crate::report::Report;
 use crate::screen;
 
-/// Seconds between two lines of a log or two objects, instead of the usual ones.
+/// Variable with the seconds between two lines of a log or two objects.
 pub const EVERY_VARIABLE: &str = "ICECORE_PROGRESS_SECONDS";
 
 const TICK: Duration = Duration::from_millis(200);
-/// A step that is over sooner shows nothing.
+/// A step that ends sooner shows nothing.
 const FIRST_TICK: Duration = Duration::from_millis(100);
-/// Times between two lines of a log, and between two objects.
+/// Time between two lines of a log; below, time between two objects.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
-/// When the last line was printed: steps that follow each other share the minute.
+/// When the last line was printed. Successive steps share this, so that they print one line per minute together.
 static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 
 pub(super) struct Ticker {
@@ -35,7 +35,7 @@ struct Stopped {
 }
 
 impl Stopped {
-    /// Waits; true if the step has ended.
+    /// Waits; returns true if the step has ended.
     fn wait(&self, time: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(lock(&self.is), time, |stopped| !*stopped);
         *waited.unwrap_or_else(PoisonError::into_inner).0
@@ -48,7 +48,7 @@ impl Ticker {
         let ends = stopped.clone();
         let run = move || tick(report, how, &state, &ends);
         let named = std::thread::Builder::new().name("progress".to_owned());
-        // Without the thread, the work is done unseen.
+        // Without the thread, the work is done without showing progress.
         let thread = if how == How::Nothing { None } else { named.spawn(run).ok() };
         Ticker { stopped, thread: Mutex::new(thread) }
     }
@@ -80,7 +80,7 @@ fn tick(report: Report, how: How, state: &BarState, stopped: &Stopped) {
     }
     match how {
         How::Line => screen::draw(""),
-        // A script sees how each step ended, however short it was.
+        // Print the end of each step for a script, however short the step was.
         How::Json => {
             let now = state.look();
             if !matches!(now, Shown::Thaw(_)) || shown.is_none() {
@@ -91,7 +91,7 @@ fn tick(report: Report, how: How, state: &BarState, stopped: &Stopped) {
     }
 }
 
-/// Returns whether it is time for the next line. The first is due when the program has run so long.
+/// Returns whether it is time for the next line. The first is due when the program has run for that long.
 fn is_due(every: Duration) -> bool {
     let mut last = lock(&LAST);
     let now = Instant::now();

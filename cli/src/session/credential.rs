@@ -1,4 +1,4 @@
-//! Who may open what: the writer credential of this host, and why there may be none where it is looked for.
+//! The writer credential of this host, and explanations why there may be none.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::failure::{Failure, code};
 use crate::units::show;
 use crate::{away, config, text};
 
-/// Reads an identity file: the page of `key export`, or what somebody typed of it.
+/// Reads an identity file: the page of `key export`, or the identity as a person typed it.
 pub(super) fn read_identity(path: &Path) -> Result<Identity, Failure> {
     let content = std::fs::read(path);
     let content = content.map_err(|error| Failure::file("read the identity", path, &error))?;
@@ -37,7 +37,7 @@ impl Session {
         self.identity.is_some() || self.passwords.any() || std::io::stdin().is_terminal()
     }
 
-    /// Says where the writer credential was looked for, and why it may be elsewhere.
+    /// Returns the failure that says where the writer credential was expected, and why it may be elsewhere.
     pub(super) fn not_enrolled(&self) -> Failure {
         let message = format!(
             "this host has no writer credential for this archive in {}, and there is no password to create one",
@@ -50,7 +50,7 @@ impl Session {
         Failure { code: code::WRONG_KEY, message, hint: Some(hint), ..Failure::default() }
     }
 
-    /// Explains that a backup host may not read key slots, as is right: it needs no password.
+    /// Explains that a backup host may not read key slots. That is intended, because it needs no password.
     pub(super) fn may_not_unlock(&self, error: Error, repository: RepositoryId) -> Failure {
         let is_damaged = matches!(&error, Error::Damaged { object, .. } if object.is_of_keys());
         let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && ObjectName::from(&error.name).is_of_keys());
@@ -89,7 +89,7 @@ impl Session {
         self.load(&self.credential_path(repository))
     }
 
-    /// Loads the credential with which this host prunes by itself, if it has one.
+    /// Loads the credential with which this host prunes unattended, if it has one.
     pub(super) fn load_prune_credential(
         &self,
         repository: RepositoryId,
@@ -98,7 +98,7 @@ impl Session {
     }
 
     fn load(&self, path: &Path) -> Result<Option<Credential>, Failure> {
-        // Another user who could replace the credential could read what is archived from now on.
+        // Another user who can replace the credential could read everything that is archived from then on.
         private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
         credentials::load(&self.credentials(), path).map_err(|error| {
             match error {
@@ -116,12 +116,12 @@ impl Session {
         })
     }
 
-    /// Removes the writer credential of a repository that was not made.
+    /// Removes the writer credential of a repository whose creation failed.
     pub fn remove_credential(&self, repository: RepositoryId) {
         let _ = std::fs::remove_file(self.credential_path(repository));
     }
 
-    /// Stores the writer credential, durably and for the owner's eyes only.
+    /// Stores the writer credential durably, readable by its owner alone.
     pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
         private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
         Ok(credentials::save(&self.credentials(), credential)?)

@@ -1,4 +1,4 @@
-//! What a run at night asks before it begins.
+//! Collects the facts that a nightly run needs before it begins.
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
@@ -11,25 +11,25 @@ use super::{ASKING_MAX, Session};
 use crate::failure::Failure;
 use crate::units::now;
 
-/// What the repository says of a profile, to this host.
+/// What this host knows about a profile from the repository.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// When the newest snapshot was taken that counts.
+    /// The time of the newest snapshot that counts.
     pub newest: Option<Time>,
-    /// The newest one of all, if it is marked.
+    /// The newest snapshot of all, if it is marked.
     pub marked: Option<SnapshotId>,
-    /// Other snapshots are there: of other profiles, folders or computers.
+    /// Whether there are only snapshots of other profiles, folders or computers.
     pub has_others: bool,
     /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
     pub read_back_share: Option<f64>,
-    /// When the oldest pack was written that was not read whole.
+    /// When the oldest pack was written that has not been read completely.
     pub oldest_unread: Option<Time>,
     /// Restores that wait for a thaw.
     pub jobs_waiting: usize,
 }
 
 impl Session {
-    /// Returns what all requests of this run have cost; `None` if nothing was asked of a bucket, or no price is known.
+    /// Returns the cost of all requests of this run; `None` if no request went to a bucket, or if no prices are known.
     pub fn spent_usd(&self) -> Option<f64> {
         let stores = self.stores.lock().expect("nothing panics here");
         let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
@@ -39,7 +39,7 @@ impl Session {
         Some(self.prices().ok()??.bill(&requests).total_usd())
     }
 
-    /// Looks into the repository by the writer credential, without a password. Gives up soon when the store
+    /// Reads the state of the repository with the writer credential, without a password. Gives up soon if the store
     /// does not answer.
     pub fn look(&self) -> Result<Seen, Failure> {
         let location = self.location()?;
@@ -64,7 +64,7 @@ impl Session {
         let mut waiting: Vec<JobId> =
             repository.catalog.jobs()?.iter().filter(|job| !job.ended).map(|job| job.id).collect();
         if !waiting.is_empty()
-            // Another computer may have ended them. A role that may not list them knows no more than this host.
+            // Another computer may have ended these jobs. Without the right to list them, rely on this host's records.
             && let Ok(ended) = repository.ended_jobs()
         {
             waiting.retain(|id| !ended.contains(id));
@@ -79,13 +79,13 @@ impl Session {
         })
     }
 
-    /// Returns whether a key is there without asking for it.
+    /// Returns whether a key is available without asking for it.
     pub fn has_keys(&self) -> bool {
         self.identity.is_some() || self.passwords.any()
     }
 
-    /// Returns whether the folder of the repository is there, or its store answers. Gives up soon. Anything else that is
-    /// wrong is for the command that needs it to say.
+    /// Returns whether the folder of the repository exists, or its store answers. Gives up soon. Ignores other
+    /// problems, because the next command will report them.
     pub fn is_there(&self) -> Result<bool, Failure> {
         let location = self.location()?;
         let mut options = self.store_options(&location)?;

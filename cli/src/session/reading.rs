@@ -1,4 +1,4 @@
-//! Opening a repository for commands that make do with less than the whole log.
+//! Opens a repository for commands that do not need the whole log.
 
 use std::sync::atomic::Ordering;
 
@@ -10,8 +10,8 @@ use super::Session;
 use crate::failure::Failure;
 
 impl Session {
-    /// Opens the repository to look at it, by a key that reads all of it if `reader`. What lies behind an entry of the
-    /// owner that only a newer program understands is left out, and that is said.
+    /// Opens the repository for reading; if `reader` is true, with a key that reads everything. Leaves out the log
+    /// after an owner's entry that only a newer program understands, and warns about that.
     pub fn open_to_read(&self, reader: bool) -> Result<Repository, Failure> {
         let mut repository = match reader {
             true => self.open_reader_for(Purpose::Read)?,
@@ -31,8 +31,8 @@ impl Session {
         self.report.problem("the log", &format!("{error}; {how}"));
     }
 
-    /// Opens the repository to check it, to read all of it if `reader`. That the store has gone back is
-    /// for a repair only to look into.
+    /// Opens the repository for a check; if `reader` is true, with a key that reads everything. Fails if the store has
+    /// gone back, except for a repair, which handles that.
     pub fn open_to_check(&self, reader: bool, repair: bool) -> Result<Repository, Failure> {
         let mut repository = match reader {
             true => self.open_reader_for(Purpose::Check)?,
@@ -47,7 +47,7 @@ impl Session {
         }
     }
 
-    /// Opens the repository to check what needs no key but the credential of this host.
+    /// Opens the repository for checks that need only the credential of this host.
     pub fn open_to_check_without_key(&self) -> Result<Repository, Failure> {
         let store = self.store()?;
         let config = self.config(Purpose::Check, &store)?;
@@ -56,8 +56,8 @@ impl Session {
         self.used(self.open_for_reading(Purpose::Check, store, config, keys)?)
     }
 
-    /// Opens the repository to restore: if the log is damaged, the entries that this host has read before
-    /// are enough, and a warning says so. If the log has later entries, it fails: `latest` must not be an older snapshot.
+    /// Opens the repository for a restore. If an entry that this host has read before is damaged, continues with a
+    /// warning. Fails if the damage is in a later entry, because `latest` must not mean an older snapshot.
     pub fn open_to_restore(&self) -> Result<Repository, Failure> {
         let mut repository = self.open_to_check(true, false)?;
         if let Some(error) = repository.trouble.take() {

@@ -1,4 +1,4 @@
-//! From a password or the identity to what opens the archive.
+//! Unlocks the archive with a password or the identity.
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
@@ -22,13 +22,13 @@ impl Session {
         Ok(self.unlock_slot(store, repository)?.0)
     }
 
-    /// Returns the identity, and the slot that a password opened.
+    /// Returns the identity, and the key slot if a password opened it.
     pub fn unlock_slot(
         &self,
         store: &Store,
         repository: RepositoryId,
     ) -> Result<(Identity, Option<SlotId>), Failure> {
-        // A command that opens the repository again asks nothing twice, and reads no pipe twice.
+        // A command that opens the repository again must not ask twice or read a pipe twice.
         let known = self.unlocked.lock().expect("nothing panics here").clone();
         if let Some((_, identity, slot)) = known.filter(|(of, ..)| *of == repository) {
             return Ok((identity, slot));
@@ -42,7 +42,7 @@ impl Session {
         Ok((identity, slot))
     }
 
-    /// Opens a slot with the password. One that is typed may be typed again.
+    /// Opens a slot with the password. A typed password may be tried again.
     fn unlock_by_password(
         &self,
         store: &Store,
@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    /// Returns what guessing a new password costs: what was asked for, or what this machine has room for.
+    /// Returns the Argon2id cost of a new password: the requested memory, or as much as this machine allows.
     pub fn password_cost(&self) -> KdfCost {
         match self.password_memory {
             Some(bytes) => KdfCost::with_memory(bytes),
@@ -131,13 +131,13 @@ impl Session {
         }
     }
 
-    /// Returns how much memory a password may take that is tried, in bytes.
+    /// Returns the maximum memory for trying a password, in bytes.
     pub fn password_memory_max(&self) -> u64 {
         let usual = u64::from(KdfCost::MEMORY_KIB_USUAL) << 10;
         self.password_memory.unwrap_or(usual).max(usual)
     }
 
-    /// Says that a new password takes less memory than usual, unless the user has chosen that.
+    /// Reports that a new password uses less memory than usual, unless the user has chosen that.
     pub fn say_less_memory(&self, cost: KdfCost) {
         let (taken, usual) = (cost.memory_bytes(), KdfCost::default().memory_bytes());
         if self.password_memory.is_none() && taken < usual {

@@ -1,11 +1,11 @@
-//! What is asked on a terminal: once, again after a mistake, and before what cannot be undone.
+//! Questions on a terminal: asked once, again after a mistake, and before anything that cannot be undone.
 
 use std::time::Duration;
 
 use crate::support::{Host, write};
 use crate::terminal::{typing, typing_slowly};
 
-/// A host with two snapshots, whose password is only in the head of its owner, and the id of its writer.
+/// Returns a host with two snapshots whose password must be typed, and the id of its writer.
 fn host() -> (Host, String) {
     let mut host = Host::new();
     write(&host.path("photos/a.jpg"), "a");
@@ -146,14 +146,14 @@ fn what_cannot_be_undone_is_asked() {
         assert_eq!(host.state("repo"), before, "{line}");
     }
     assert!(host.path("back/c.jpg").exists());
-    // A script is asked nothing: it agrees, where it must.
+    // A script gets no questions; its options agree where that is necessary.
     host.run("restore latest:photos --target back --overwrite if-changed --delete").ok();
     assert!(!host.path("back/c.jpg").exists());
     host.run("rewrite --now --exclude photos/a.jpg").fails(2, &["cannot be undone", "--yes"]);
     assert_eq!(host.state("repo"), before);
     host.run("prune --keep-last 1 --now").ok();
     host.run("rewrite --now --yes --exclude photos/a.jpg").ok();
-    // There is nothing to ask about.
+    // This needs no question.
     let Some((code, said)) = typing(&host, "prune --keep-last 1 --now", &[]) else { return };
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("[y/N]"), "{said}");

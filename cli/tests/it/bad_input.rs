@@ -1,5 +1,5 @@
-//! What users get wrong: each mistake ends with its exit code, an error that names the thing, a
-//! hint, and with nothing changed anywhere. Errors whose text alone matters are in `tests/cmd`.
+//! Mistakes of users: each ends with its exit code, an error that names the problem, and a hint,
+//! and changes nothing. Errors of which only the text matters are in `tests/cmd`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, word, write};
 
-/// A host with a small library and two snapshots of it.
+/// Returns a host with a small library and two snapshots of it.
 fn host_with_snapshots() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);
@@ -21,7 +21,7 @@ fn host_with_snapshots() -> Host {
 /// Runs a command that must fail and change nothing on the host.
 #[track_caller]
 fn refused(host: &Host, line: &str, code: i32, words: &[&str]) {
-    // The cache may take notice of what it sees; nothing else may.
+    // Only the cache may change.
     let state = || {
         let mut state = host.state("");
         state.retain(|path, _| !path.starts_with(b"cache"));
@@ -37,7 +37,7 @@ fn a_repository_that_is_not_there() {
     let host = Host::new();
     shoot(&host.path("photos"), 1, 1);
     fs::create_dir(host.path("empty")).expect("a folder");
-    // Where `init` would fail too, that is said.
+    // If `init` would fail as well, the hint says so.
     for (repo, hint) in [
         ("repo", " init`"),
         ("empty", " init`"),
@@ -85,7 +85,7 @@ fn a_credential_of_another_repository_is_refused() {
     write(&credential(&host), "not a credential");
     refused(&host, "snapshot photos", 12, &["credential", "remove the file"]);
     fs::remove_file(credential(&host)).expect("a credential");
-    // The hint is right: the identity makes a new one.
+    // The hint is right: the identity creates a new credential.
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stderr.contains("credential saved to"), "{ran:#?}");
 }
@@ -107,7 +107,7 @@ fn a_repository_of_a_newer_format_is_left_alone() {
 fn an_id_that_names_two_snapshots() {
     let host = host_with_snapshots();
     let mut seen = std::collections::BTreeSet::new();
-    // Among seventeen ids two begin with the same digit.
+    // Of seventeen ids, at least two begin with the same digit.
     let digit = loop {
         let ran = host.run("snapshots --json").ok();
         let lines = ran.json();
@@ -157,7 +157,7 @@ fn an_unreadable_file_is_named_and_the_rest_is_taken() {
     assert!(path.ends_with("/photos/IMG_01000.JPG"), "{path}");
     assert_eq!(lines.last().expect("a summary")["files_failed"], 1);
 
-    // The older version stays, and everything else is there.
+    // The older version is kept, and everything else is complete.
     let ran = run("dump latest:photos/IMG_01000.JPG").ok();
     assert!(ran.stdout.len() > 500_000, "the version before: {} bytes", ran.stdout.len());
     let ran = run("ls -R latest:photos/later").ok();
@@ -169,12 +169,13 @@ fn an_unreadable_file_is_named_and_the_rest_is_taken() {
     assert_eq!(ran.stdout, "changed, and nobody may read it");
 }
 
-/// Returns a way to run the program as somebody for whom modes count: root may read everything.
+/// Returns a function that runs the program as a user who is not root, because root may read
+/// everything.
 fn as_nobody(host: &Host) -> impl Fn(&str) -> Ran {
     const NOBODY: u32 = 65534;
     if is_root() {
         fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
-        // The build folder may be closed to others.
+        // Other users may not have access to the build folder, so copy the program.
         fs::copy(env!("CARGO_BIN_EXE_icecore"), host.path("icecore")).expect("a copy");
         give(&host.path(""), NOBODY);
     }
@@ -237,7 +238,7 @@ fn a_catalog_with_damaged_pages_is_made_anew() {
     let cache = caches.map(|entry| entry.expect("an entry").path()).next().expect("a catalog");
     let path = cache.join("catalog.sqlite");
     let sound = fs::read(&path).expect("a catalog");
-    // With the first pages sound, the damage shows only when a table is read.
+    // If the first pages are intact, the damage shows only when a table is read.
     for first in [1, 2, 5, 9] {
         let mut catalog = sound.clone();
         for (at, byte) in catalog.iter_mut().enumerate().skip(first * 4096) {
@@ -248,7 +249,7 @@ fn a_catalog_with_damaged_pages_is_made_anew() {
             host.remove(&format!("cache/{}/catalog.sqlite{suffix}", file_name(&cache)));
         }
         let summary = host.run("--json snapshot photos").ok().summary();
-        // The record of the snapshot, the folders above the photos, and nothing of these.
+        // Only the snapshot record and the folders above the photos are new.
         let added = summary["bytes_added"].as_u64().expect("a number");
         assert!(added < 50_000, "{summary}");
     }
@@ -283,7 +284,7 @@ fn paths_stand_where_they_are() {
     write(&host.path("a/in.txt"), "in a");
     write(&host.path("other/out.txt"), "beside a");
     host.run("init").ok();
-    // Something that is elsewhere stands beside it.
+    // Another path, which is not inside it, is named as well.
     let elsewhere = Host::new();
     write(&elsewhere.path("file.txt"), "elsewhere");
     host.run(&format!("snapshot . {}", word(&elsewhere.path("file.txt")))).ok();

@@ -1,5 +1,5 @@
-//! A disk that changes a photo by itself: `snapshot --reread` finds it, names it, keeps the good version, and
-//! `accept-file` ends that.
+//! Tests with a disk that corrupts a photo: `snapshot --reread` finds and names it, and the good version is kept until
+//! `accept-file`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -12,10 +12,11 @@ use crate::runs;
 use crate::support::{Host, write};
 
 const GOOD: &[u8] = b"a photo as the camera wrote it";
-/// A photo of which the snapshot keeps the good version.
+/// The photo that most tests corrupt or edit.
 const PHOTO: &str = "photos/2024/b.cr3";
 
-/// A host with photos that were stored some seconds after they were taken, as all photos are.
+/// Creates a host with photos that are more than a second old at the first snapshot, so that later runs trust their
+/// times.
 fn host() -> Host {
     let host = Host::new();
     for photo in 0..20 {
@@ -27,7 +28,8 @@ fn host() -> Host {
     host
 }
 
-/// Changes a byte of a file. A test cannot set a ctime back, so what the catalog remembers of it is set forward.
+/// Changes a byte of a file as a failing disk would. A test cannot reset a ctime, so the ctime in the catalog is set to
+/// the new one instead.
 fn rot(host: &Host, path: &str) {
     let path = host.path(path);
     let before = fs::metadata(&path).expect("a file");
@@ -54,11 +56,11 @@ fn rot(host: &Host, path: &str) {
         changed += catalog.execute(sql, params![detail, key]).expect("an update");
     }
     assert!(changed > 0, "the catalog remembers the file");
-    // A disk does this long after the file was written.
+    // A disk corrupts a file long after it was written.
     std::thread::sleep(Duration::from_millis(1100));
 }
 
-/// A ctime as the catalog has it.
+/// Encodes a ctime as the catalog does.
 fn ctime(stat: &fs::Metadata) -> Vec<u8> {
     let number = |value: i64| {
         let value = u32::try_from(value).expect("a time of this century");
@@ -93,7 +95,7 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
     let good =
         host.run("--json snapshots").ok().json()[0]["id"].as_str().expect("an id")[..8].to_owned();
     rot(&host, PHOTO);
-    // Nothing is read again, nothing is found.
+    // Without `--reread`, nothing is found.
     let quiet = host.run("--json snapshot photos").ok().summary();
     assert_eq!(
         (&quiet["files_rotted"], &quiet["files_changed"]),
@@ -109,17 +111,17 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
         assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
     }
     assert!(ran.stdout.contains("1 changed, 20 unmodified"), "{ran:#?}");
-    // The new content is stored.
+    // The snapshot contains the new content.
     let bad = fs::read(host.path(PHOTO)).expect("a file");
     host.export_identity();
     host.run("restore latest:photos -t new").ok();
     assert_eq!(fs::read(host.path("new/2024/b.cr3")).expect("a file"), bad);
-    // Each night says it again, until it is accepted.
+    // Each later run warns again until the change is accepted.
     let again = host.run("snapshot photos --reread 100%").exits(3);
     assert!(again.stderr.contains("you have not accepted them yet"), "{again:#?}");
     let shown = host.run("snapshots").ok();
     assert_eq!(shown.stdout.matches("rotted").count(), 1, "{shown:#?}");
-    // No policy drops the good version; a policy without it would.
+    // This policy keeps one snapshot, but must not drop the one with the good version.
     host.run("prune --now --keep-last 1").ok();
     let listed = host.run("accept-file").ok();
     assert!(listed.stdout.contains("photos/2024/b.cr3"), "{listed:#?}");
@@ -142,7 +144,7 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
         fs::read(host.path(&format!("{out}/b.cr3"))).is_ok_and(|bytes| bytes == GOOD)
     });
     assert!(has_good, "{good}: {kept:#?}");
-    // Only what has changed by itself can be accepted.
+    // Only a file that was corrupted on disk can be accepted.
     host.run("accept-file photos/2024/1.cr3")
         .fails(2, &["1.cr3 has not changed by itself", "lists the files"]);
     host.run("accept-file photos/2024/b.cr3").ok();
@@ -161,7 +163,7 @@ fn a_snapshot_is_accepted_as_a_whole() {
     host.export_identity();
     host.run(&format!("accept-file {PHOTO}"))
         .fails(2, &["other files that changed", "7.cr3", "name all of them"]);
-    // Accepting a snapshot that lacks files does not accept what has changed by itself.
+    // Accepting a later snapshot in which files are missing does not accept the corrupted files.
     fs::remove_dir_all(host.path("photos/2024")).expect("photos are lost");
     write(&host.path("photos/2024/1.cr3"), "photo 1");
     host.run("snapshot photos").exits(3);
@@ -173,7 +175,7 @@ fn a_snapshot_is_accepted_as_a_whole() {
 #[test]
 fn an_edit_is_no_bit_rot() {
     let host = host();
-    // Edited in place, with the old time put back: its ctime says that a program did it.
+    // The file is edited in place and gets its old modification time back. Its ctime shows that a program did this.
     let path = host.path(PHOTO);
     let time = fs::metadata(&path).and_then(|stat| stat.modified()).expect("a time");
     let mut bytes = GOOD.to_vec();
@@ -186,7 +188,7 @@ fn an_edit_is_no_bit_rot() {
         .expect("a time");
     let done = host.run("--json snapshot photos --reread 100% --ignore-ctime").ok().summary();
     assert_eq!(done["files_rotted"], 0, "{done}");
-    // A forced run reads everything, too, and would find it.
+    // A run with `--force` reads everything and therefore finds it as well.
     rot(&host, "photos/2024/3.cr3");
     let done = host.run("--json snapshot photos --force").exits(3).summary();
     assert_eq!(done["files_rotted"], 1, "{done}");

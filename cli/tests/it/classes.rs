@@ -1,6 +1,6 @@
-//! Packs in another class than the log says: a lifecycle rule has moved them, or the repository is a copy.
-//! What is shown, priced and thawed is what the store has; and if the listings are frozen, everybody hears
-//! of it and a restore thaws them.
+//! Packs in another class than the log says: a lifecycle rule has moved them, or the repository is a copy. The program
+//! shows, prices and thaws by the classes in the store. If the listings are frozen, every command reports it, and a
+//! restore thaws them.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
 
 const DEEP: &str = "DEEP_ARCHIVE";
 
-/// A bucket whose packs were written as STANDARD.
+/// Returns a host with a bucket whose packs were written as STANDARD.
 fn warm_archive(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     shoot(&host, "rome", 1, 5);
@@ -64,7 +64,7 @@ fn a_job_thaws_what_a_rule_has_frozen_since_it_began() {
     let begun = host.run("--json restore latest:photos -t out --detach --max-cost 5").exits(20);
     let asked = thawed_once(&server);
     server.advance(48 * HOURS);
-    // Before it is resumed, a rule moves the packs, and their temporary copies are gone.
+    // Before the restore is resumed, a rule moves the packs, and their temporary copies are gone.
     server.move_to_class(BUCKET, "photos/packs/", "GLACIER");
     let job = job_of(&begun.summary());
     host.run(&format!("jobs resume {job}"))
@@ -112,7 +112,7 @@ fn a_local_repository_that_was_copied_into_a_bucket() {
     host.run(&format!("jobs resume {}", job_of(&begun))).ok();
     same(&host, &photos, "out");
 
-    // And back: the folder is warm whatever its log says.
+    // Copy it back to a folder, which is warm whatever its log says.
     let bucket = archive(&server, &[("oslo", 4)]);
     let photos = bucket.state("photos");
     for object in server.objects(BUCKET) {
@@ -175,7 +175,7 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
         "{check:#?}"
     );
 
-    // Nothing is thawed without a word, and the plan says what this stage costs.
+    // Nothing is thawed without consent, and the plan shows what this stage costs.
     let plan = host.run("restore latest:photos -t out --plan").ok();
     assert!(plan.stdout.contains("listings of this snapshot are frozen"), "{plan:#?}");
     let refused = host.run("restore latest:photos -t out").fails(
@@ -194,13 +194,13 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     assert!(server.restores().iter().all(|asked| asked.key.starts_with("photos/meta/")));
     let shown = host.run(&format!("jobs {job}")).ok();
     assert!(shown.stdout.contains("thawing"), "{shown:#?}");
-    // Too early: it asks for nothing twice.
+    // It is too early, and no thaw is requested twice.
     host.run(&format!("jobs resume {job}")).exits(20);
     host.run("restore latest:photos -t out --detach --max-cost 1").exits(20);
     assert_eq!(thawed_once(&server), listings);
     assert_eq!(host.run("jobs").ok().stdout.lines().count(), 2, "one job");
 
-    // What was agreed to is enough for the photos too.
+    // The agreed price is enough for the photos, too.
     server.advance(48 * HOURS);
     host.run(&format!("jobs resume {job}")).exits(20);
     assert!(thawed_once(&server) > listings);
@@ -245,7 +245,7 @@ fn a_log_that_is_frozen_is_named_with_the_way_to_thaw_it() {
     host.run("snapshots").ok();
 }
 
-/// An archive that was made in a folder has no classes. In a bucket, it must not cost 23 times as much from then on.
+/// An archive that was created in a folder has no classes. After moving to a bucket, it must not cost 23 times as much.
 #[test]
 fn an_archive_that_moves_into_a_bucket_uses_the_classes_of_a_new_one() {
     let server = S3Server::start();

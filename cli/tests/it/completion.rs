@@ -1,4 +1,4 @@
-//! Completion: what the program offers to a shell, and what a real Bash makes of it.
+//! Shell completion: the candidates of the program, and the result in a real Bash.
 
 use std::process::{Command, Stdio};
 
@@ -11,13 +11,13 @@ fn host() -> Host {
     write(&host.path("config/home.toml"), "repo = 'repo'\ncache-dir = 'cache'\n");
     write(&host.path("config/office.toml"), "repo = 'other'\n");
     host.run("snapshot --init My\u{e000}Photos").ok();
-    // Nothing but local files is asked: there is no archive any more, and no password.
+    // Completion uses only local files: the archive is gone, and there is no password.
     std::fs::rename(host.path("repo"), host.path("away")).expect("it is taken away");
     host.unset("ICECORE_PASSWORD_FILE");
     host
 }
 
-/// What is offered for the end of a line.
+/// Returns the candidates for the end of a line.
 #[track_caller]
 fn offered(host: &Host, line: &str) -> Vec<String> {
     let mut command = host.command("-- icecore");
@@ -27,7 +27,7 @@ fn offered(host: &Host, line: &str) -> Vec<String> {
     String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
 }
 
-/// The ids of all snapshots, by the catalog.
+/// Returns the ids of all snapshots in the catalog.
 fn ids(host: &Host) -> Vec<String> {
     let offered = offered(host, "icecore ls ");
     offered.into_iter().filter(|word| word.len() == 8 && !word.starts_with('-')).collect()
@@ -44,7 +44,7 @@ fn paths_profiles_and_snapshots_are_offered() {
     assert_eq!(offered(&host, "icecore -P h"), ["home"]);
     assert_eq!(offered(&host, "icecore --profile "), ["home", "office"]);
     assert_eq!(offered(&host, "icecore restore lat"), ["latest"]);
-    // Bash keeps what is before a colon.
+    // Bash keeps the text before a colon.
     assert_eq!(offered(&host, r"icecore ls latest:My\ Photos/2"), ["My Photos/2024"]);
     assert_eq!(offered(&host, r"icecore --repo=aw"), ["away"]);
     let found = ids(&host);
@@ -54,7 +54,7 @@ fn paths_profiles_and_snapshots_are_offered() {
         offered(&host, &format!("icecore diff latest {}", &id[..3])),
         std::slice::from_ref(id)
     );
-    // Another repository has none, whichever way it is named.
+    // Another repository has no snapshots, whichever way it is named.
     assert!(offered(&host, "icecore --repo other ls ").contains(&"latest".to_owned()));
     for line in ["icecore --repo other ls ", "icecore ls --repo=other ", "icecore -P office ls "] {
         let is_there = |host: &Host| offered(host, line).contains(id);

@@ -1,12 +1,12 @@
-//! Objects of every kind, cut short, with a flipped bit, swapped or gone: noticed, named, and
-//! nothing else is lost.
+//! Objects of every kind that are truncated, have a flipped bit, or are swapped or missing: the damage is noticed and
+//! named, and nothing else is lost.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::{Host, Ran, objects, shoot, write};
 
-/// Undoes what was done to an object.
+/// Restores the original object.
 fn put_back(path: &Path, content: &[u8]) {
     fs::write(path, content).expect("an object can be put back");
 }
@@ -26,7 +26,7 @@ fn damaged(content: &[u8], how: &str) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Damage is reported as such, or the repository cannot even be opened.
+/// Asserts that damage is reported, or that the repository cannot be opened.
 #[track_caller]
 fn noticed(ran: Ran, what: &str) {
     assert!([22, 1, 10, 12].contains(&ran.code), "{what}: {ran:#?}");
@@ -58,7 +58,7 @@ fn damage_of_every_kind_is_noticed() {
                 }
                 None => continue,
             }
-            // A key slot that is gone is not missed: whoever removed it may have meant to.
+            // A missing key slot is not reported, because its removal may be intended.
             if prefix != "keys" || how != "gone" {
                 noticed(host.run("check --read-data"), &what);
             }
@@ -105,7 +105,7 @@ fn the_next_snapshot_stores_again_what_a_check_found_missing() {
         let id = taken["snapshot_id"].as_str().expect("an id");
         assert!(!errors.contains(id), "{prefix}: {report}");
         host.restores("latest", &host.state("photos"));
-        // A disk that comes back has it again.
+        // The object returns, as when a disk is mounted again.
         put_back(&pack, &content);
         host.run("check").ok();
         host.run("snapshot photos").ok();
@@ -125,7 +125,7 @@ fn the_next_snapshot_stores_again_what_a_check_found_truncated() {
     let taken = host.run("--json snapshot photos").ok().summary();
     assert!(taken["bytes_added"].as_u64() > Some(0), "{taken}");
     host.restores("latest", &host.state("photos"));
-    // Put back from a copy, it is whole.
+    // After it is put back from a copy, it is intact.
     put_back(&pack, &content);
     host.run("check --read-data").ok();
     host.run("snapshot photos").ok();
@@ -139,7 +139,7 @@ fn a_damaged_key_slot_is_no_wrong_password() {
     write(&host.path("second"), "another password\n");
     let slot = objects(&host.path("repo"), "keys").remove(0);
     let content = fs::read(&slot).expect("a slot");
-    // Every field of it: magic, version, flags, ids, time, costs, salt, commitment, label, identity, digest.
+    // Offsets in every field: magic, version, flags, ids, time, costs, salt, commitment, label, identity, digest.
     let fields = [0, 8, 10, 12, 30, 45, 53, 57, 61, 70, 100, 128, 131, 170, content.len() - 1];
     for at in fields {
         for bit in [1, 0x80] {
@@ -160,7 +160,7 @@ fn a_damaged_key_slot_is_no_wrong_password() {
     host.run("ls latest").fails(22, &["is damaged", "--identity FILE"]);
     put_back(&slot, &content);
     host.run("-p second ls latest").fails(12, &["wrong password"]);
-    // The other slot opens the archive as before.
+    // The other slot still opens the archive.
     host.run("key add --new-password-file second").ok();
     put_back(&slot, &content[..40]);
     host.run("-p second ls latest").ok();

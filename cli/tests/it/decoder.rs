@@ -1,6 +1,6 @@
 //! The second decoder (`engine/tests/decoder`), a reader in Python that was written from the
-//! specification alone: it restores the golden repository, and random archives that the program
-//! makes and prunes, byte for byte. `ICECORE_DECODER_ARCHIVES` asks for another number of them.
+//! specification alone. It restores the golden repository, and random archives that the program
+//! creates and prunes, byte for byte. `ICECORE_DECODER_ARCHIVES` sets the number of archives.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

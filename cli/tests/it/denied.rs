@@ -1,4 +1,4 @@
-//! What this user may not read or write: it is named, and all the rest goes on.
+//! Files that this user may not read or write: they are reported, and everything else continues.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use crate::support::{Host, Ran, objects, write};
 use crate::verdicts::{archived, overwrite};
 
-/// Runs a command in which every call of a kind on a file, or below a folder, fails.
+/// Runs a command in which every call of this kind on a file or below a folder fails.
 pub fn refused(host: &Host, line: &str, path: &Path, calls: Calls, error: Errno) -> Ran {
     refused_for(host, line, path, calls, error, Lasts::Forever)
 }
 
-/// Runs a command in which the first call of a kind fails, and others as it `lasts`.
+/// Runs a command in which the first call of this kind fails, and later ones as `lasts` says.
 pub fn refused_for(
     host: &Host,
     line: &str,
@@ -28,7 +28,7 @@ pub fn refused_for(
     ran
 }
 
-/// Runs a command and counts its calls of a kind.
+/// Runs a command and counts its calls of this kind.
 pub fn traced(host: &Host, line: &str, path: &Path, calls: Calls) -> (Ran, usize) {
     let (ran, calls) = run(host, line, path, calls, None);
     (ran, calls.len())
@@ -82,7 +82,7 @@ fn a_repair_that_cannot_write_tells_what_it_found() {
     host.run(&line).ok();
 }
 
-/// One pack of a folder that this user may not read is the damage of that pack, and nothing more.
+/// If this user may not read one pack in a folder, only that pack counts as damaged.
 #[test]
 fn a_pack_without_permission_is_told_and_the_rest_goes_on() {
     let host = archived();
@@ -95,7 +95,7 @@ fn a_pack_without_permission_is_told_and_the_rest_goes_on() {
     assert!(!told.stderr.contains("policy") && !told.stderr.contains("S3"), "{told:#?}");
     let restored = objects(&host.path("out"), "a").len();
     assert!((1..6).contains(&restored), "{restored} files");
-    // What others can read is not lost.
+    // Objects that other users can read are not lost.
     let log = objects(&host.path("repo"), "log");
     run("check --read-data --repair").fails(22, &["nothing was repaired"]);
     assert_eq!(objects(&host.path("repo"), "log"), log);

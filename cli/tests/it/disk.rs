@@ -1,5 +1,5 @@
-//! A disk that is full, under the repository and under the target: an error that says so, nothing
-//! broken left behind, and the same command completes once there is room. And one that loses sectors.
+//! A full disk of the repository or the target: the error says so, nothing broken is left behind, and the same command
+//! completes once there is space. Also a disk that loses sectors.
 
 use std::fs;
 use std::io::Write;
@@ -10,15 +10,15 @@ use icecore_testkit::tree;
 
 use crate::support::{Host, assert_unchanged, is_root, left_out, objects, shoot, write};
 
-/// Bytes of the small disk, and of the file that first takes most of it.
+/// Size of the small disk; below, of the file that first fills most of it.
 const DISK: &str = "size=48m";
 const FILLER: usize = 28 << 20;
 
-/// A small file system of its own. It is unmounted when dropped.
+/// A small separate file system, which is unmounted when dropped.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one and nearly fills it; None, said aloud, where that is not allowed.
+    /// Mounts a small disk and nearly fills it; prints a note and returns `None` if mounting is not allowed.
     fn nearly_full(path: PathBuf) -> Option<Disk> {
         fs::create_dir(&path).expect("a folder to mount on");
         if !is_root() {
@@ -39,7 +39,7 @@ impl Disk {
         Some(disk)
     }
 
-    /// Takes half of what is left.
+    /// Fills half of the free space.
     fn fill_half(&self) {
         fs::write(self.0.join("ballast"), vec![7; 10 << 20]).expect("it fits");
     }
@@ -59,7 +59,7 @@ fn mount_output(mount: &mut Command) -> Result<(), String> {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // A failure leaves a mount in a temporary folder: seen by the next line of the test.
+        // If this fails, the mount stays in a temporary folder, which the next lines of the test notice.
         let ended = Command::new("umount").arg(&self.0).status();
         assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
@@ -75,7 +75,7 @@ fn full_while_taking_a_snapshot() {
     host.run(line).fails(1, &["the disk is full", "`icecore prune --now` frees"]);
     let ran = host.run("snapshots").ok();
     assert!(ran.stderr.contains("no snapshots"), "{ran:#?}");
-    // Still full: the same, and nothing worse.
+    // The disk is still full: the same error, and nothing worse.
     host.run(line).fails(1, &["the disk is full"]);
     disk.free();
     host.run(line).ok();
@@ -83,13 +83,13 @@ fn full_while_taking_a_snapshot() {
     host.restores("latest", &host.state("photos"));
 }
 
-/// Takes what is left of a disk, to the last block.
+/// Fills a disk to the last block.
 fn fill(path: &Path) {
     let mut file = fs::File::create(path).expect("a file");
     while file.write_all(&[7; 4096]).is_ok() {}
 }
 
-/// Two snapshots on the small disk, of which the first is all that can go, and no block free.
+/// Makes two snapshots on the small disk, of which only the first can be dropped, and fills the disk.
 fn packed(host: &Host, disk: &Disk) {
     for seed in [1, 2] {
         host.remove("photos");
@@ -99,7 +99,7 @@ fn packed(host: &Host, disk: &Disk) {
     fill(&disk.0.join("rest"));
     shoot(&host.path("photos"), 3, 1);
     host.run("snapshot photos").fails(1, &["full"]);
-    // What failed has left a little room behind.
+    // The failed run has freed a little space.
     fill(&disk.0.join("more"));
 }
 
@@ -140,7 +140,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.run("prune --now --keep-last 1").ok();
     write(&host.path("photos/notes.txt"), "Iceland");
     host.run("snapshot photos").ok();
-    // A prune that was killed after its entry has left these behind.
+    // A prune that was killed after its log entry has left these packs behind.
     for (pack, content) in given_up.iter().zip(kept) {
         fs::write(pack, content).expect("there is room");
     }
@@ -149,7 +149,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.run("prune --now --keep-last 1").ok();
     assert!(!given_up.iter().any(|pack| pack.exists()));
     host.run("check --read-data").ok();
-    // Without either there is only one thing to say.
+    // Without a reserve or packs to delete first, the only advice is to remove other files.
     write(&host.path("photos/notes.txt"), "Norway");
     host.run("snapshot photos").ok();
     host.remove("disk/repo/reserve");
@@ -159,7 +159,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.run("prune --now --keep-last 1").ok();
 }
 
-/// An image with exFAT on it, mounted by FUSE: neither hard links nor a rename that replaces nothing.
+/// An exFAT image, mounted by FUSE. It has neither hard links nor a rename that never replaces.
 struct Fuse(PathBuf, String);
 
 impl Fuse {
@@ -244,7 +244,7 @@ fn full_before_a_thaw_is_paid_for() {
     host.run(line).exits(20);
 }
 
-/// Every file that has its name has its content: no half photo passes for one.
+/// Asserts that every file with its final name has its full content.
 fn assert_whole(target: &Path, photos: &Path) {
     for entry in fs::read_dir(target).expect("the target") {
         let entry = entry.expect("an entry");
@@ -278,7 +278,7 @@ fn lost_sectors_heal_by_parity() {
     host.export_identity();
     let packs = objects(&host.path("repo"), "packs");
     assert!(!packs.is_empty());
-    // Parity is counted where a person looks for what an archive takes.
+    // The size of parity is part of the sizes that a person looks at.
     let stored = |names: &[&str]| -> u64 {
         let all = names.iter().flat_map(|name| objects(&host.path("repo"), name));
         all.map(|path| path.metadata().expect("an object").len()).sum()

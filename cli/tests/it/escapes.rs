@@ -1,5 +1,5 @@
-//! Names, tags, hosts and everything typed reach the terminal escaped: nothing that moves the cursor, sets a title,
-//! or turns the direction of a line.
+//! Names, tags, hosts and all typed text are escaped on the terminal: nothing moves the cursor, sets a title, or
+//! reverses the direction of a line.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,8 +9,8 @@ use std::process::Command;
 use crate::support::{Host, Ran, objects, write};
 use crate::verdicts::overwrite;
 
-/// What no terminal may get: escapes, a title, a bell, a line that is written over, one byte that is a whole escape, and
-/// what turns the direction of text.
+/// Text that must never reach a terminal: escapes, a title, a bell, an overwritten line, a single-byte escape, and a
+/// direction override.
 const EVIL: &str =
     "e\x1b[31m\x1b]0;title\x07\r\u{7f}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}\nx";
 
@@ -21,7 +21,7 @@ fn acts(c: char) -> bool {
         || ['\u{61c}', '\u{200e}', '\u{200f}'].contains(&c)
 }
 
-/// Runs a command whose arguments are parted by `|`; `EVIL` stands for the text.
+/// Runs a command with arguments separated by `|`; `EVIL` is replaced by the text.
 fn run(host: &Host, line: &str) -> Ran {
     let line = line.replace("EVIL", EVIL);
     let mut command: Command = host.command("");
@@ -126,7 +126,7 @@ fn nothing_acts_on_the_terminal() {
         run(&host, line);
         run(&host, &format!("--json|{line}"));
     }
-    // Restored where something is in the way, and with damage.
+    // Restore where files are in the way, and with damage.
     run(&host, "restore|latest:photos|--target|out2");
     host.remove("out2/folder");
     write(&host.path("out2/folder"), "in the way");

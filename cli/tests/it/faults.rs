@@ -1,8 +1,9 @@
-//! Disks that are full or broken: each call of the program that writes, names or syncs fails in
-//! turn, once or from there on. It says so and ends, what it acknowledged is durable, and when the
-//! disk is well again, all is as if it had not run, or had.
+//! Full or broken disks: each system call of the program that writes, renames or syncs fails in
+//! turn, once or permanently. The program reports it and ends, and everything acknowledged is
+//! durable. When the disk works again, the state is as if the command had not run, or had
+//! completed.
 //!
-//! A test run takes some of the calls, `ICECORE_FAULTS=all` every one.
+//! A test run tries some of the calls; `ICECORE_FAULTS=all` tries every one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,29 +15,29 @@ use nix::errno::Errno;
 
 use crate::support::{Host, Ran, State, word, write};
 
-/// The ways in which a disk fails: an error, and whether it stays.
+/// The ways in which a disk fails: an error, and how long it lasts.
 const FAILURES: [(Errno, Lasts); 4] = [
     (Errno::ENOSPC, Lasts::Forever),
     (Errno::EIO, Lasts::Once),
     (Errno::EIO, Lasts::Forever),
     (Errno::ENOSPC, Lasts::Once),
 ];
-/// The same for reads.
+/// The ways in which reading from a disk fails.
 const BAD_READS: [(Errno, Lasts); 3] =
     [(Errno::EIO, Lasts::OnThatFile), (Errno::EIO, Lasts::Forever), (Errno::EIO, Lasts::Once)];
-/// Calls that fail in a test run, of each way.
+/// Number of calls that a test run tries for each way to fail.
 const CALLS: usize = 6;
 
-/// A command, and the host that is about to run it.
+/// A command, and the host that runs it.
 struct Scene {
     host: Host,
     line: String,
     calls: Calls,
-    /// The folder in which calls fail: all of the host's, or one in it, or another.
+    /// The folder in which calls fail: that of the host, one inside it, or another.
     below: PathBuf,
 }
 
-/// A run in which something failed.
+/// A run in which a call failed.
 struct Failed {
     ran: Ran,
     calls: Vec<Call>,
@@ -60,8 +61,8 @@ impl Scene {
         Failed { ran, calls }
     }
 
-    /// Lets the command run once for each call and each way to fail, on a host like this one.
-    /// `after` gets what became of the run, and of one on the same host with nothing in its way.
+    /// Runs the command once for each call and each way to fail, on a copy of this host. Calls
+    /// `after` with the host and the result.
     fn every(&self, failures: &[(Errno, Lasts)], after: impl Fn(&Host, &Failed)) {
         let count = self.trace(&self.host.copy(), None).calls.len();
         assert!(count > 3, "only {count} calls are seen");
@@ -69,14 +70,14 @@ impl Scene {
         let step = if all { 1 } else { count.div_ceil(CALLS) };
         let (mut done, mut hit) = (0, 0);
         for (way, (error, lasts)) in failures.iter().enumerate() {
-            // Other calls in each way.
+            // Try different calls for each way to fail.
             for nth in (1 + way * step / failures.len()..=count).step_by(step) {
                 let host = self.host.copy();
                 let fault = Fault { nth, error: *error, lasts: *lasts };
                 let failed = self.trace(&host, Some(fault));
                 let call = failed.calls.iter().find(|call| call.failed);
                 println!("{}: {fault:?} of {count}: {call:?}: {}", self.line, failed.ran.code);
-                // Threads do not take turns in the same way each time: there may be fewer calls.
+                // Threads are scheduled differently each time, so there may be fewer calls.
                 if call.is_some() {
                     hit += 1;
                     done += usize::from(failed.ran.code == 0);
@@ -88,7 +89,8 @@ impl Scene {
     }
 }
 
-/// Says what is wrong and what to do, or has done all of it durably.
+/// Asserts that a failed run says what is wrong and what to do, and that a successful one is
+/// durable.
 #[track_caller]
 fn says_so(host: &Host, failed: &Failed, durable: &[&str]) {
     let Failed { ran, calls } = failed;
@@ -99,7 +101,7 @@ fn says_so(host: &Host, failed: &Failed, durable: &[&str]) {
         let told = has(["error: ", "hint: "])
             || has(["warning: ", "hint: "])
             || has(["\"exit_error\"", "\"hint\":\""]);
-        // 22: a disk that cannot read an object is damage of that object.
+        // The code is 22 if the disk cannot read an object, because that counts as damage.
         assert!([1, 3, 22].contains(&ran.code) && told, "{ran:#?}");
         return;
     }
@@ -117,7 +119,7 @@ fn small_library(folder: &Path) {
     }
 }
 
-/// An archive with one snapshot, which the identity opens.
+/// Returns a host with an archive of one snapshot, which is opened with the identity.
 fn archive() -> Host {
     let mut host = Host::new();
     small_library(&host.path("photos"));
@@ -132,7 +134,7 @@ fn taken(ran: &Ran) -> Option<String> {
     summaries.find_map(|summary| summary["snapshot_id"].as_str().map(str::to_owned))
 }
 
-/// The archive is what it was or what it was to be, and takes another snapshot.
+/// Asserts that the archive is intact and that these snapshots can be restored.
 fn is_well(host: &Host, known: &[(String, State)]) {
     host.run("check --read-data").ok();
     for (id, photos) in known {
@@ -154,7 +156,7 @@ fn while_taking_a_snapshot() {
         let mut known = vec![first.clone()];
         known.extend(taken(&failed.ran).map(|id| (id, host.state("photos"))));
         is_well(host, &known);
-        // The same again: what this run leaves to others to sync must have been synced by it.
+        // Run it again: files that the first run left unsynced must be synced by this one.
         let mut again = scene.trace(host, None);
         assert_eq!(again.ran.code, 0, "{:#?}", again.ran);
         known.push((taken(&again.ran).expect("a snapshot"), host.state("photos")));
@@ -164,8 +166,8 @@ fn while_taking_a_snapshot() {
     });
 }
 
-/// No sync of the repository may fail unheard, nor be made good by asking again: the next answer
-/// says nothing about what the one before has lost.
+/// A failed sync of the repository must be reported, and repeating it must not count as success,
+/// because the next sync does not report data that the first one lost.
 #[test]
 fn a_failed_sync_is_no_success() {
     let host = archive();
@@ -213,7 +215,7 @@ fn while_pruning() {
 fn while_restoring() {
     let mut host = Host::new();
     small_library(&host.path("photos"));
-    // Some of it is written past the page cache.
+    // Some files are large enough to bypass the page cache.
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 3_000_000));
     host.run("snapshot --init --pack-size 8MiB photos").ok();
     host.export_identity();
@@ -232,7 +234,7 @@ fn while_restoring() {
     });
 }
 
-/// What has its name has its content.
+/// Asserts that every file with its final name has its content.
 fn whole_files(out: &Path, photos: &Path) {
     let Ok(entries) = std::fs::read_dir(out) else { return };
     for entry in entries {
@@ -285,7 +287,8 @@ fn a_repository_that_cannot_be_read() {
 
 #[test]
 fn a_source_that_cannot_be_read() {
-    // Beside the hosts, which share it: a library at another place is another library.
+    // Put it outside the hosts, which share it, because a library at another place counts as
+    // another one.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let library = folder.path().canonicalize().expect("a folder");
     let mut host = Host::new();
@@ -295,7 +298,7 @@ fn a_source_that_cannot_be_read() {
     host.export_identity();
     let changed = ["rome/0.CR3", "rome/1.xmp", "oslo/2.CR3", "bern/new.CR3", "bern/new.xmp"];
     for (number, name) in changed.iter().enumerate() {
-        // The first is read in more than one turn.
+        // The first file needs more than one read.
         let bytes = match number {
             0 => 7_000_000,
             _ if name.ends_with("xmp") => 900,
@@ -315,25 +318,25 @@ fn a_source_that_cannot_be_read() {
             failed.calls.iter().filter(|call| call.failed).map(relative).collect();
         let ran = &failed.ran;
         if unread.iter().any(|path| path.as_os_str().is_empty()) {
-            // Without the folder that was asked for there is no snapshot.
+            // Without the given folder, there is no snapshot.
             assert_eq!((ran.code, taken(ran)), (1, None), "{ran:#?}");
             host.run(&line).ok();
             return;
         }
         if ran.code == 0 {
-            // A file is read a second time, and it was well.
+            // The file was read a second time, successfully.
             assert_eq!(unread.len(), 1, "{unread:?}: {ran:#?}");
             unread.clear();
         } else {
             assert_eq!(ran.code, 3, "{ran:#?}");
         }
         for path in &unread {
-            // Joined with nothing, it would end in a slash.
+            // `join` with an empty path would add a slash.
             let path: PathBuf = library.iter().chain(path.iter()).collect();
             let named = ran.stdout.contains(&format!("\"path\":\"{}\"", path.display()));
             assert!(named, "{path:?} is not named: {ran:#?}");
         }
-        // Of a file that could not be read the older version is kept, if there is one. What is in a
+        // If a file could not be read, its older version is kept, if there is one. The content of a
         // folder that could not be listed is left out.
         let under = |path: &[u8]| {
             let path = Path::new(OsStr::from_bytes(path));
@@ -351,7 +354,7 @@ fn a_source_that_cannot_be_read() {
             host.state("restored")
         };
         let mut found = restored(ran);
-        // Folders are as they were listed, whatever became of their files.
+        // Compare files only, because folders are stored as they were listed.
         for state in [&mut wanted, &mut found] {
             state.retain(|path, _| path.contains(&b'.'));
         }

@@ -1,11 +1,11 @@
-//! `find` and `history`: a line for each file and version, and the snapshots that have it.
+//! Tests of `find` and `history`: a line for each file and version, with the snapshots that contain it.
 
 use std::os::unix::ffi::OsStrExt;
 
 use crate::support::{Host, word, write};
 use crate::terminal;
 
-/// A host with four snapshots, and two versions of a file in them.
+/// Returns a host with four snapshots, and two versions of a file in them.
 fn host() -> Host {
     let mut host = Host::new();
     host.run("init").ok();
@@ -46,18 +46,18 @@ fn versions_are_folded() {
         let line = text.lines().nth(at).expect("a line");
         assert!(line.contains(said), "{line}");
     }
-    // The snapshot in the line has that version.
+    // The snapshot in the line contains that version.
     let line = text.lines().nth(1).expect("a line");
     let snapshot = line.split(' ').next().expect("an id");
     let ran = host.run(&format!("dump {snapshot}:photos/2024/05/IMG_0042.xmp")).ok();
     assert_eq!(ran.stdout, "three stars");
-    // The examples of the help find what they say.
+    // The examples in the help find what they describe.
     let help = host.run("find --help").ok().stdout;
     assert!(help.contains("'2024/*/IMG_0042.*'") && help.contains("'*.CR3'"), "{help}");
     assert_eq!(host.run("find *.CR3").ok().stdout.lines().count(), 1);
     let folder = word(&host.path("photos/2024"));
     assert_eq!(host.run(&format!("find {folder}")).ok().stdout.lines().count(), 1);
-    // A folder that got a file has another time, and its line names a snapshot that has it so.
+    // A folder with a new file has another time, and its line names a snapshot with this version.
     write(&host.path("photos/2024/new.txt"), "new");
     host.run("snapshot photos").ok();
     for line in host.run(&format!("--json find {folder}")).ok().json().iter().take(2) {
@@ -75,7 +75,7 @@ fn files_are_chosen_by_time_and_size() {
     let count = |line: &str| host.run(line).ok().stdout.lines().count();
     assert_eq!(count("find * --larger 40KB"), 1);
     assert_eq!(count("find *.xmp --smaller 40KB"), 2);
-    // All files are of November 2023.
+    // All files have times in November 2023.
     assert_eq!(count("find *.CR3 --newer 2023-11-14 --older 2023-11-15"), 1);
     for line in ["find *.CR3 --newer 30d", "find *.CR3 --older 2023-11-14", "find *.cr3"] {
         host.run(line).fails(4, &["nothing found"]);
@@ -141,7 +141,7 @@ fn a_path_is_found_by_either_form_of_its_accents() {
         assert!(host.path(&out).join(names[0]).exists());
     }
     host.run("ls latest:photos/M\u{fc}l").fails(4, &[]);
-    // The exact name comes first where both are there; what is to be erased is erased in both forms.
+    // If both forms exist, the exact name comes first; `rewrite` removes both forms.
     write(&host.path("photos").join(forms[0]).join("b.jpg"), "of another computer");
     host.run(&format!("snapshot photos/{} photos", forms[1])).ok();
     for (form, file) in forms.into_iter().zip(["b.jpg", names[0]]) {
@@ -175,7 +175,7 @@ fn names_that_are_no_text_can_be_told_apart() {
     assert_eq!(lines.len(), 3, "{text}");
 }
 
-/// Returns a row with its digits taken out, and those of ids.
+/// Returns a row without its digits and ids.
 fn form(row: &str) -> String {
     let (id, rest) = row.split_at_checked(8).unwrap_or((row, ""));
     let is_id = id.len() == 8 && id.chars().all(|c| c.is_ascii_hexdigit());
@@ -186,7 +186,7 @@ fn form(row: &str) -> String {
 #[test]
 fn listings_fit_the_terminal() {
     let host = host();
-    // The folder of the test has a name of its own on every computer.
+    // The folder of the test has a different name on every computer.
     let path = host.path("photos").canonicalize().expect("a folder");
     let path = path.to_str().expect("a plain path").trim_start_matches('/');
     let photo = format!("{path}/2024/05/IMG_0042.CR3");
@@ -194,7 +194,7 @@ fn listings_fit_the_terminal() {
     let facts =
         [all, "IDIDIDID   NN.NN KiB  NNNN-NN-NN NN:NN:NN  ", "IDIDIDID  NNNN-NN-NN NN:NN:NN  "];
     for columns in [200, 80, 40] {
-        // The path is whole, below the facts if need be.
+        // The path is never cut; if necessary, it is below the facts.
         let rows = terminal::rows(host.command("find *.CR3"), columns);
         let bare = |text: &str| form(text).replace(' ', "");
         let found = bare(&rows.concat());
@@ -208,14 +208,14 @@ fn listings_fit_the_terminal() {
     for columns in [200, 80, 60, 40] {
         let rows = terminal::rows(host.command("snapshots"), columns);
         assert!(rows.iter().all(|row| row.chars().count() < usize::from(columns)), "{rows:#?}");
-        // Where the path has no room in its row, it stands below.
+        // A path that does not fit in its row is on a separate line below it.
         let (below, rows): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.starts_with("    "));
         assert_eq!(rows.len(), 5, "a line each: {rows:#?}");
         let paths = if below.is_empty() { &rows[1..] } else { &below };
         assert_eq!(paths.len(), 4, "{below:#?}");
         assert!(paths.iter().all(|row| row.ends_with("photos")), "{rows:#?} {below:#?}");
-        // What goes first, goes first; what is left stands in its order.
+        // Columns disappear in this order, and the remaining ones keep their order.
         let first_to_go = ["tags", "files", "size", "history", "host"];
         let all = ["id", "time", "host", "history", "tags", "files", "size", "paths"];
         let header: Vec<&str> = rows[0].split_whitespace().collect();
@@ -229,6 +229,6 @@ fn listings_fit_the_terminal() {
         gone = found.unwrap_or_else(|| panic!("{columns}: {rows:#?}"));
     }
     assert_eq!(gone, 4, "the time and the host are left at 40, and the path");
-    // Nothing is left out of what a script reads.
+    // For a script, nothing is left out.
     assert!(host.run("find *.CR3").ok().stdout.contains(&photo));
 }

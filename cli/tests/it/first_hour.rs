@@ -1,4 +1,4 @@
-//! The first hour with a folder as the repository, as the README tells it, and the JSON that
+//! The first hour with a folder as the repository, as described in the README, and the JSON that
 //! scripts rely on.
 
 use std::fs;
@@ -49,7 +49,7 @@ fn archive_look_and_get_back() {
     assert!(host.run("stats").ok().stdout.contains("photo data"));
     host.remove("cache");
     assert!(host.run("rebuild-index").ok().stdout.contains("2 snapshots"));
-    // The stat cache went with the catalog: everything is read, nothing but a record is stored.
+    // The stat cache was lost with the catalog, so everything is read, but only a record is stored.
     let again = host.run("--json snapshot photos").ok().summary();
     assert!(again["bytes_stored"].as_u64().expect("a number") < 20_000, "{again}");
     for shell in ["bash", "zsh", "fish"] {
@@ -99,7 +99,7 @@ fn a_backup_host_needs_no_password_and_a_second_host_is_enrolled_once() {
     host.run("snapshot --init photos").ok();
     host.run("key export --output identity").ok();
     host.unset("ICECORE_PASSWORD_FILE");
-    // The credential alone: snapshots, lists, plans; names stay sealed.
+    // With the credential alone, snapshots, lists and plans work; names stay sealed.
     write(&host.path("photos/b.xmp"), "four stars");
     host.run("snapshot photos").ok();
     let listed = host.run("snapshots").ok();
@@ -107,7 +107,7 @@ fn a_backup_host_needs_no_password_and_a_second_host_is_enrolled_once() {
     host.run("prune -n").ok();
     host.run("ls latest").fails(12, &["password"]);
     host.run("restore latest -t out").fails(12, &["password"]);
-    // Another host has neither credential nor cache.
+    // Another host has neither a credential nor a cache.
     host.set("ICECORE_CONFIG_DIR", "other-config");
     host.set("ICECORE_CACHE_DIR", "other-cache");
     host.run("snapshot photos").fails(12, &["password"]);

@@ -1,7 +1,7 @@
-//! The guide in `docs/`: the commands of its pages are run as a reader would type them, with the real program, in a home
-//! folder that is empty but for some photos; most pages once with a folder and once with an S3 server as the archive.
+//! The guide in `docs/`: runs the commands of its pages as a reader would type them, with the real program, in a home
+//! folder that contains only some photos. Most pages run twice: with an archive in a folder and on an S3 server.
 //!
-//! A page promises what its commands do, and comments that a reader does not see prepare them:
+//! A page states what its commands do. Comments that a reader does not see prepare them:
 //!
 //! | in the page | |
 //! | --- | --- |
@@ -22,23 +22,23 @@ use std::path::{Path, PathBuf};
 use self::page::{Page, Step};
 use self::world::{Place, World};
 
-/// What stands for something else in the commands of a page. `WORLD` is the temporary folder of a test.
+/// Replacements in the commands of a page. `WORLD` is the temporary folder of a test.
 const NAMES: [(&str, &str); 7] = [
     ("/home/maria", "WORLD/home/maria"),
     ("/media/", "WORLD/media/"),
     ("/mnt/nas", "WORLD/mnt/nas"),
-    // Each test has one computer.
+    // Each test has only one computer.
     ("--host desktop", "--host $(uname -n)"),
     ("key revoke laptop", "key revoke --yes 'first host'"),
-    // Nobody is there to type a new password.
+    // A test cannot type a new password.
     ("key add", "key add --new-password-file WORLD/new-password"),
     ("key passwd", "key passwd --new-password-file WORLD/new-password"),
 ];
 
-/// In a bucket, the archive of most pages is there.
+/// The archive of most pages, and where it is in a bucket.
 const BUCKET: (&str, &str) = ("/media/disk/archive", "s3://my-photo-archive/photos");
 
-/// Ids in a page, and the commands that find those of the test.
+/// Ids in a page, and the commands that find the corresponding ids of the test.
 const IDS: [(&str, &str); 4] = [
     (
         "4f1c02ab",
@@ -49,14 +49,14 @@ const IDS: [(&str, &str); 4] = [
     ("412:9f3a", "cat ~/head"),
 ];
 
-/// What there is before the first command of a page.
+/// The initial state of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// Photos in `~/Pictures`, and on a card.
+    /// Photos in `~/Pictures` and on a card.
     Photos,
-    /// An archive with a snapshot of them as well.
+    /// Photos, and an archive with a snapshot of them.
     Archive,
-    /// The same with photos that are large enough to be frozen.
+    /// An archive with photos that are large enough to be frozen.
     Frozen,
 }
 
@@ -65,7 +65,7 @@ use Start::{Archive, Frozen, Photos};
 
 const BOTH: &[Place] = &[Folder, Bucket];
 
-/// Makes one test of each page.
+/// Makes a test for each page.
 macro_rules! pages {
     ($($test:ident: $start:expr, $places:expr;)*) => {
         const TRIED: &[&str] = &[$(stringify!($test)),*];
@@ -151,7 +151,7 @@ fn try_page(name: &str, start: Start, place: Place) {
     eprintln!("docs/{name}.md, {place:?}: {tried} commands");
 }
 
-/// The pages of the book, in its order.
+/// Returns the pages of the book, in order.
 fn summary() -> Vec<String> {
     let text = fs::read_to_string(docs().join("SUMMARY.md")).expect("the summary");
     text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()

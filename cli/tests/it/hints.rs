@@ -1,5 +1,5 @@
-//! What a person sets wrongly, and the hint that mends it: endpoints, regions, clocks, profiles of the AWS tools, files
-//! of Windows, roles. Each hint names the remedy, and none of these faults passes for damage.
+//! Wrong settings and the hints that help: endpoints, regions, clocks, AWS profiles, files from Windows, roles. Each
+//! hint names the remedy, and none of these faults is reported as damage.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use icecore_testkit::{Fault, S3Server};
 
 use crate::support::{BUCKET, Host, shoot, write};
 
-/// A repository in a bucket.
+/// Returns a host with a repository in a bucket.
 fn in_bucket(server: &S3Server) -> Host {
     let host = Host::with_bucket(server);
     shoot(&host.path("photos"), 1, 1);
@@ -96,7 +96,7 @@ fn endpoints_that_are_none() {
         host.set("AWS_ENDPOINT_URL", wrong);
         host.run("snapshots").fails(2, &["AWS_ENDPOINT_URL"]);
     }
-    // White space and a line end of Windows around a setting are nothing; an empty one is none.
+    // White space and Windows line ends around a setting are ignored; an empty setting counts as not set.
     host.set("AWS_ENDPOINT_URL", &format!(" {}\r", server.endpoint()));
     host.set("AWS_REGION", "us-east-1\r");
     host.set("AWS_METADATA_ENDPOINT", "");
@@ -110,7 +110,7 @@ fn variables_without_effect_are_named() {
     let server = S3Server::start();
     let mut host = in_bucket(&server);
     host.set("AWS_REGOIN", "eu-central-1");
-    // Nothing but the URL names the bucket.
+    // Only the URL names the bucket.
     host.set("AWS_BUCKET_NAME", "another");
     host.set("AWS_PAGER", "");
     let ran = host.run("snapshots").ok();
@@ -224,7 +224,7 @@ fn a_backup_role_with_a_password_set() {
     for line in ["snapshots", "check"] {
         host.run(line).fails(1, &words);
     }
-    // Each command names the keys that it needs.
+    // The hint of each command names the credentials that it needs.
     for (line, keys) in [
         ("prune -n", "those of the user `prune`"),
         ("rewrite -n --exclude photos", "those of the user `prune`"),
@@ -243,7 +243,7 @@ fn a_backup_role_with_a_password_set() {
         .fails(1, &["Enrol this computer once: `icecore key enrol`", "the user `prune`"]);
     host.unset("ICECORE_PASSWORD_FILE");
     host.run("snapshots").ok();
-    // The hint works, word for word: with the keys of `prune`, and then with those of `backup`.
+    // The hint works as printed: with the credentials of `prune`, and then with those of `backup`.
     server.set_fault(None);
     let [prune, backup] = ["prune", "backup"]
         .map(|role| Policy::parse(&host.run(&format!("policy {role}")).ok().stdout));
@@ -379,7 +379,7 @@ fn passwords_of_every_keyboard_and_editor() {
         }
         let ran = host.run("-p wrong key export").exits(12);
         assert!(ran.stderr.starts_with("error: wrong password\n"), "{ran:#?}");
-        // It is the same password, whichever way it is written.
+        // It is the same password in both forms of the accents.
         host.run("-p plain key add --new-password-file mac")
             .fails(2, &["already opens the archive"]);
     }
@@ -410,7 +410,7 @@ fn the_command_of_a_hint_can_be_pasted() {
     let (_, rest) = ran.stderr.split_once('`').expect("a command");
     let (pasted, _) = rest.split_once('`').expect("its end");
     assert!(pasted.contains(&format!("--repo '{}' init", folder.display())), "{pasted}");
-    // After it is gone, the hint names the place too: the variable may be that of another one.
+    // After the archive is gone, the hint names the place, too, because the variable may belong to another one.
     shoot(&host.path("photos"), 1, 1);
     host.run("snapshot --init photos").ok();
     std::fs::remove_dir_all(&folder).expect("removed");

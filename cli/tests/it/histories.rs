@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Host, Ran, word, write};
 
-/// Makes files of which no two are alike.
+/// Makes files with different contents.
 fn files(folder: &Path, seed: u64, count: u64) {
     for number in 0..count {
         write(
@@ -19,7 +19,7 @@ fn files(folder: &Path, seed: u64, count: u64) {
     }
 }
 
-/// A host with a repository that opens without the delay of a password.
+/// Returns a host with a repository that opens without a slow password hash.
 fn host() -> Host {
     let mut host = Host::new();
     host.run("init").ok();
@@ -38,7 +38,7 @@ fn run_in(host: &Host, folder: &str, line: &str) -> Ran {
     Ran::new(line, &output.expect("the program starts"))
 }
 
-/// The snapshots as they are listed.
+/// Returns the list of snapshots.
 fn listed(host: &Host) -> Vec<Value> {
     let mut lines = host.run("--json snapshots").ok().json();
     lines.pop();
@@ -49,7 +49,7 @@ fn count(host: &Host) -> usize {
     listed(host).len()
 }
 
-/// Takes a snapshot at a moment, as a host does whose clock says so.
+/// Takes a snapshot as a host whose clock shows this time.
 fn taken_at(host: &Host, name: &str, seconds: i64) {
     use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
     use icecore_engine::repo::{Keys, Repository, StoredConfig};
@@ -88,7 +88,7 @@ fn the_same_name_in_two_folders_is_two_histories() {
     let left: Vec<Value> = listed(&host).iter().map(|line| line["history"].clone()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     assert_ne!(left[0], left[1]);
-    // The newest of all is taken, and that is said in a line; flags choose.
+    // The newest snapshot of all is used, and a line reports that; flags choose another.
     let ran = host.run("ls -R latest").ok();
     assert!(ran.stdout.contains("ben/Pictures/IMG_0.CR3"), "{ran:#?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
@@ -106,7 +106,7 @@ fn the_same_name_in_two_folders_is_two_histories() {
     }
     host.run("ls latest --host other").fails(4, &["no snapshot"]);
     host.run("ls latest~1").fails(4, &["there is no latest~1: history ", " has 1 snapshot"]);
-    // Whatever is printed can be typed.
+    // Every printed command can be typed.
     let line = ran.stdout.lines().last().unwrap_or_default().to_owned();
     for path in [line.clone(), format!("/{line}"), "Pictures/IMG_1.CR3".to_owned()] {
         let dumped =
@@ -132,7 +132,7 @@ fn every_spelling_of_the_same_folders_is_one_history() {
     let names: Vec<Value> = listed(&host).iter().map(|line| line["history"].clone()).collect();
     assert_eq!(names.len(), 8);
     assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
-    // However they were given, nothing differs.
+    // The snapshots do not differ, however their paths were given.
     for other in 1..8 {
         let ran = host.run(&format!("--json diff latest~{other} latest")).ok().summary();
         assert_eq!(
@@ -141,7 +141,7 @@ fn every_spelling_of_the_same_folders_is_one_history() {
             "{other}"
         );
     }
-    // Through the symlink, as it was given, and by the real path.
+    // The path works through the symlink, as it was given, and as the real path.
     let real = word(&a.canonicalize().expect("it is there"));
     for path in ["link/IMG_0.CR3", &format!("{real}/IMG_0.CR3")] {
         host.run(&format!("dump latest~2:{path}")).ok();
@@ -174,13 +174,13 @@ fn a_name_outlives_an_added_source() {
         .output()
         .map(|o| assert_eq!(o.status.code(), Some(2)))
         .expect("it runs");
-    // Another folder under the same name is no later state of it.
+    // Another folder with the same history name is not a later state of the first.
     files(&host.path("c"), 3, 50);
     host.run("snapshot -q --history home c").exits(3);
     host.run("snapshot -q --history home a b").ok();
     host.run("prune --keep-last 1").ok();
     assert_eq!(count(&host), 5);
-    // One history ends; the others stay.
+    // End one history and keep the others.
     let shown = host.run("retire").ok();
     assert_eq!(shown.stdout.lines().count(), 1 + 3, "{shown:#?}");
     host.run("retire home").fails(2, &["2 histories", "--host"]);
@@ -214,11 +214,11 @@ fn a_folder_that_is_empty_now_is_not_the_newest_state() {
     assert_eq!(listed(&host)[3]["marked"], "shrunk");
     host.run("prune --keep-last 1").ok();
     assert_eq!(count(&host), 4);
-    // It is mounted again.
+    // The card is mounted again.
     fs::remove_dir(host.path("card")).expect("empty");
     fs::rename(host.path("away"), host.path("card")).expect("it is moved");
     host.run("snapshot card other").ok();
-    // The owner has emptied it.
+    // The owner has emptied the card.
     fs::remove_dir_all(host.path("card")).expect("removed");
     fs::create_dir(host.path("card")).expect("a folder");
     host.run("-q snapshot card other").exits(3);
@@ -249,7 +249,7 @@ fn a_source_that_is_empty_now_is_missed_in_a_new_set_of_sources() {
             "{line} {ran:#?}"
         );
     }
-    // Another host has folders of its own.
+    // Another host has its own folders.
     host.run("-q snapshot --host laptop card other").ok();
     host.run("prune --keep-last 1").ok();
     assert_eq!(count(&host), 8);
@@ -267,7 +267,7 @@ fn what_is_there_under_another_path_is_not_lost() {
     host.run("snapshot --history lib d1").ok();
     fs::rename(host.path("d1"), host.path("d2")).expect("renamed");
     assert!(host.run("-q snapshot --history lib d2").ok().stderr.is_empty());
-    // Copied to another disk, where nothing is known of it.
+    // The library is copied to another disk, where this host does not know its files.
     files(&host.path("d3"), 1, 6);
     assert!(host.run("-q snapshot --history lib d3").ok().stderr.is_empty());
     host.run("prune --keep-last 1").ok();
@@ -296,7 +296,7 @@ fn catalogs_change_each_night() {
     }
     let ran = host.run("prune --keep-last 1").ok();
     assert!(count(&host) == 1 && !ran.stderr.contains("less than half"), "{ran:#?}");
-    // What has encrypted them is no catalog any more.
+    // After encryption, the catalogs are no longer databases.
     drop(catalogs);
     (0..3).for_each(|number| write(&name(number), photos::bytes(7 + u64::from(number), 9000)));
     host.run("-q snapshot photos").exits(3);
@@ -321,7 +321,7 @@ fn a_mass_change_is_marked_until_it_is_accepted() {
     let host = host();
     files(&host.path("photos"), 1, 10);
     host.run("snapshot photos").ok();
-    // A shoot is renamed, some photos are edited, more come: an ordinary day.
+    // On an ordinary day, a shoot is renamed, some photos are edited, and more are added.
     fs::rename(host.path("photos"), host.path("moved")).expect("it is moved");
     fs::rename(host.path("moved"), host.path("photos")).expect("it is moved");
     fs::create_dir(host.path("photos/2024")).expect("a folder");
@@ -332,7 +332,7 @@ fn a_mass_change_is_marked_until_it_is_accepted() {
     }
     files(&host.path("photos/2024"), 7, 3);
     host.run("snapshot photos").ok();
-    // Another day most are other bytes under the old names.
+    // On another day, most photos have different content under the old names.
     files(&host.path("photos/2024"), 9, 8);
     for _ in 0..2 {
         let ran = host.run("-q snapshot photos").exits(3);
@@ -345,7 +345,7 @@ fn a_mass_change_is_marked_until_it_is_accepted() {
     assert!(note.contains("is marked") && note.contains("last full one"), "{note}");
     host.run("prune --keep-last 1").ok();
     assert_eq!(count(&host), 3);
-    // The bytes are put back.
+    // The original content is put back.
     files(&host.path("photos/2024"), 1, 10);
     files(&host.path("photos/2024"), 7, 3);
     host.run("-q snapshot photos").ok();
@@ -353,7 +353,7 @@ fn a_mass_change_is_marked_until_it_is_accepted() {
     host.run("-q snapshot photos").exits(3);
     host.run("accept latest").ok();
     host.run("-q snapshot photos").ok();
-    // Who has no identity has no say in it.
+    // A host without the identity cannot accept it.
     files(&host.path("photos/2024"), 11, 9);
     host.run("-q snapshot photos").exits(3);
     let mut blind = host.copy();
@@ -368,7 +368,7 @@ fn what_the_log_does_not_say_the_trees_do() {
     host.run("snapshot photos").ok();
     let first = listed(&host)[0].clone();
     let [id, history] = ["id", "history"].map(|name| first[name].as_str().unwrap_or_default());
-    // The writer of the second one does not know of the first, and so does not mark it.
+    // The second snapshot's writer does not know the first one, and so does not mark it.
     host.run(&format!("retire {history}")).ok();
     files(&host.path("photos"), 9, 10);
     host.run("-q snapshot photos").ok();
@@ -377,7 +377,7 @@ fn what_the_log_does_not_say_the_trees_do() {
         let ran = host.run("-q prune --keep-last 1").ok();
         assert!(ran.stderr.contains("less than half") && ran.stderr.contains("accept"), "{ran:#?}");
         assert_eq!(count(&host), 2);
-        // From here on, this host knows.
+        // From now on, this host knows it.
         assert!(host.run("snapshots").ok().stdout.contains("shrunk"));
     }
     host.run("accept latest").ok();
@@ -402,7 +402,7 @@ fn no_clock_changes_what_is_newest() {
     assert!(ran.stderr.contains("2099-01-01"), "{ran:#?}");
     let left = listed(&host);
     assert_eq!((left.len(), &left[0]["time"]), (1, &"1970-01-01T00:00:05Z".into()));
-    // One that nothing in the log contradicts is neither counted nor dropped.
+    // A snapshot whose future time nothing in the log contradicts is neither counted nor dropped.
     host.run("-q snapshot photos").ok();
     taken_at(&host, "photos", 4_070_908_800);
     assert_eq!(listed(&host)[2]["marked"], "future");
@@ -418,7 +418,7 @@ fn the_newest_before_a_day() {
         write(&host.path("photos/day"), day.to_string());
         taken_at(&host, "photos", day * 86_400 + 3600);
     }
-    // 2024-10-04, 2024-10-05 and 2024-10-07.
+    // The snapshots are of 2024-10-04, 2024-10-05 and 2024-10-07.
     for (date, day) in [
         ("2024-10-05", "20000"),
         ("2024-10-06", "20001"),

@@ -1,4 +1,4 @@
-//! `key`: passwords come and go, the archive stays open to whoever should open it.
+//! Tests of `key`: passwords are added and removed, and the archive always opens for those who may open it.
 
 use icecore_engine::codec::Identity;
 use icecore_engine::format::{Credential, KdfCost};
@@ -76,7 +76,7 @@ fn a_password_that_was_changed_and_is_put_back_opens_nothing() {
     assert!(!host.path("credential").exists());
     assert_eq!(before, host.state("repo"), "nothing was written");
 
-    // The one that is valid opens as ever; a check names the other, and it can be removed.
+    // The valid slot still opens the archive; a check names the other, which can be removed.
     host.run("-p second ls latest").ok();
     let told = host.run("-p second check").exits(22);
     assert!(told.stdout.contains(id) && told.stdout.contains("does not list it"), "{told:#?}");
@@ -162,7 +162,7 @@ fn a_new_password_takes_the_memory_that_it_is_given() {
     assert!(host.run("key list").ok().stdout.contains("16.00 MiB"));
     host.run("-p second ls latest").ok();
 
-    // One that wants 2 GiB is not tried unless the user allows it, whatever stands in the store.
+    // A slot that needs 2 GiB is not tried unless the user allows it.
     let slots: Vec<_> = host.path("repo/keys").read_dir().expect("a folder").collect();
     for slot in slots {
         let path = slot.expect("a slot").path();
@@ -187,7 +187,7 @@ fn the_page_opens_the_archive() {
     let line = host.run("--json key export").ok().summary()["identity"].clone();
     let line = line.as_str().expect("the line to scan").to_owned();
     write(&host.path("page"), &page);
-    // As a scanner app or a sleepy typist may leave it.
+    // Write it like a scanner app or a careless typist.
     write(&host.path("typed"), format!("\n  {}  \n", line.to_lowercase()));
     host.unset("ICECORE_PASSWORD_FILE");
     for file in ["page", "typed"] {
@@ -210,7 +210,7 @@ fn every_way_to_give_a_password() {
     host.run("snapshot --init photos").ok();
     host.unset("ICECORE_PASSWORD_FILE");
     host.run("ls latest").fails(12, &["password", "ICECORE_PASSWORD"]);
-    // A line break, also one of Windows, is no part of the password.
+    // A line break, even that of Windows, is not part of the password.
     for ending in ["", "\n", "\r\n", "\nmore lines\n"] {
         write(&host.path("file"), format!("{}{ending}", crate::support::PASSWORD));
         host.run("-p file key export").ok();

@@ -1,4 +1,4 @@
-//! Killed at any moment: the next run goes on, and what was acknowledged is there.
+//! Kills the program at any moment: the next run continues, and acknowledged data is complete.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Host, shoot, write};
 
-/// Kills a snapshot after a while. Returns whether it had ended by itself.
+/// Kills a snapshot after some time. Returns whether it had already ended.
 fn kill_after(host: &Host, millis: u64) -> bool {
     let mut child = host
         .command("snapshot photos")
@@ -60,7 +60,7 @@ fn killed_into_a_bucket() {
 #[test]
 fn interrupted_by_the_user() {
     let mut host = Host::new();
-    // Photos that do not fit into one pack, so that some are stored before the rest is read.
+    // Use more photos than fit into one pack, so that some are stored before the rest is read.
     shoot(&host.path("photos"), 1, 60);
     host.run("init --pack-size 4MiB").ok();
     host.export_identity();
@@ -71,7 +71,7 @@ fn interrupted_by_the_user() {
         .spawn()
         .expect("the program starts");
     let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a process id");
-    // As soon as a pack has arrived.
+    // Kill it as soon as a pack has arrived.
     let arrived = || crate::support::objects(&host.path("repo"), "packs").len();
     for _ in 0..2000 {
         if arrived() > 1 {
@@ -97,28 +97,28 @@ fn interrupted_by_the_user() {
 
 const PHOTOS: u64 = 20;
 const PHOTO_BYTES: usize = 1_500_000;
-/// Requests for photos that are answered before a restore is interrupted, of two for each of ten packs.
+/// Number of answered requests before a restore is interrupted. There are two for each of ten packs.
 const ANSWERED: usize = 14;
 
 fn is_photo(head: &RequestHead) -> bool {
     head.method == "GET" && head.path.contains("/packs/")
 }
 
-/// Returns the photos that are there under their names.
+/// Returns the photos that exist under their final names.
 fn named(host: &Host) -> BTreeSet<String> {
     let found = std::fs::read_dir(host.path("out")).into_iter().flatten();
     let names = found.map(|entry| entry.expect("an entry").file_name().into_string());
     names.map(|name| name.expect("ASCII")).filter(|name| name.ends_with(".CR3")).collect()
 }
 
-/// Waits for something that another process does.
+/// Waits until another process has done something.
 fn until(what: impl Fn() -> bool) {
     while !what() {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Begins a restore, and interrupts it when some photos have arrived and others are on their way. Returns its exit
+/// Begins a restore, and interrupts it when some photos have arrived and others are being fetched. Returns its exit
 /// code.
 fn interrupted(
     server: &S3Server,
@@ -163,7 +163,7 @@ fn what_an_interrupted_restore_has_read_is_not_read_again() {
         let ended = match how {
             "Ctrl-C" => interrupted(&server, &host, late, |child| signal(child, Signal::INT)),
             "kill -9" => interrupted(&server, &host, late, |child| {
-                // Nothing else is needed for photos that have arrived to be named.
+                // Photos that have arrived get their names without further requests.
                 until(|| !named(&host).is_empty());
                 signal(child, Signal::KILL);
             }),
@@ -176,7 +176,7 @@ fn what_an_interrupted_restore_has_read_is_not_read_again() {
         }
         let done = named(&host);
         assert!(done.len() >= 2, "{how}: {done:?}");
-        // The first ones, and not some of all.
+        // These are the first photos, not some of all folders.
         let last = done.last().expect("a photo").clone();
         let before = (0..PHOTOS).filter(|number| format!("IMG_{number:02}.CR3") <= last).count();
         assert!(before <= done.len() + 8, "{how}: {done:?}");

@@ -1,4 +1,4 @@
-//! Restoring into a library that lives, as its photographer meets it.
+//! Restores into a library in use, as seen by its photographer.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Host, Ran, is_root, left_out, word, write};
 
-/// A library `photos` with a shoot of some sidecars, archived.
+/// Archives a library `photos` with a shoot of some sidecars.
 fn archived() -> Host {
     let mut host = Host::new();
     for number in 0..3 {
@@ -18,7 +18,7 @@ fn archived() -> Host {
     host
 }
 
-/// Runs a command with few open files.
+/// Runs a command with a low limit of open files.
 fn with_open_files(host: &Host, line: &str, limit: u32) -> Ran {
     let program = host.command(line);
     let mut shell = Command::new("sh");
@@ -95,7 +95,7 @@ fn a_cache_that_cannot_be_used_stops_nothing_that_reads() {
     let temp = host.path("temp");
     fs::create_dir(&temp).expect("a folder");
     host.set("TMPDIR", &temp.to_string_lossy());
-    // Also root makes no folder in a file.
+    // Even root cannot create a folder in a file.
     write(&host.path("file"), "no folder");
     host.set("ICECORE_CACHE_DIR", &host.path("file/cache").to_string_lossy());
     for line in [
@@ -149,7 +149,7 @@ fn back_to_where_it_was() {
     let host = archived();
     let photos = host.path("photos").canonicalize().expect("a path");
     let photos = word(&photos);
-    // The snapshot that is there was given a relative path: it knows where that was.
+    // The existing snapshot was given a relative path, and records where that was.
     let sidecar = |number: u32| host.path(&format!("photos/shoot/{number}.xmp"));
     fs::remove_file(sidecar(0)).expect("removed");
     fs::write(sidecar(1), "my edit").expect("a file");
@@ -171,7 +171,8 @@ fn back_to_where_it_was() {
     host.run("restore latest --to-original").fails(2, &["elsewhere", "--target /"]);
 }
 
-/// Runs a copy of the program as a user who is not root; `None` if that is not to be had here.
+/// Runs a copy of the program as a user who is not root; returns `None` if that is not possible
+/// here.
 fn as_nobody(host: &Host, line: &str) -> Option<Ran> {
     let program = host.command(line);
     let mut command = Command::new(host.path("program"));
@@ -257,7 +258,7 @@ fn a_pattern_from_the_restored_folder_on_protects_what_is_there() {
         assert!(own.exists(), "{pattern}");
         assert!(!host.path("out/more").exists(), "{pattern}");
     }
-    // And leaves out what the snapshot has.
+    // It also leaves out files of the snapshot.
     host.run("restore latest:photos --target without --exclude /2024").ok();
     assert!(host.path("without/2023").exists() && !host.path("without/2024").exists());
     host.run("restore latest:photos --target one --include /2024").ok();

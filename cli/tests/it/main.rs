@@ -1,6 +1,6 @@
-//! The program as its users meet it: every test here runs the `icecore` binary and looks at what
-//! it prints, what it returns, and what it left on disk. Nothing reaches into the engine, but that
-//! hostile repositories are made by its types.
+//! Tests the program as its users see it: every test runs the `icecore` binary, and checks its
+//! output, its exit code, and its files. No test calls the engine, except to make hostile
+//! repositories.
 
 mod asked;
 mod bad_input;

@@ -1,4 +1,5 @@
-//! Very many small files: a snapshot, one of nothing new, a check, a folder back.
+//! Very many small files: a snapshot, another one without changes, a check, and a restore of a
+//! folder.
 //!
 //! `ICECORE_FILES=1000000` is the campaign.
 
@@ -11,10 +12,10 @@ use icecore_testkit::tree;
 use crate::support::{Host, Ran, write};
 
 const FOLDER: u64 = 1000;
-/// What no command may need, however many files there are.
+/// Memory limit of every command, however many files there are.
 const MEMORY_MAX_KB: u64 = 1 << 20;
 
-/// Runs a command, and looks how much memory it has needed at most.
+/// Runs a command, and checks its peak memory.
 fn measured(host: &Host, line: &str) -> Ran {
     let mut command = host.command(line);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -51,7 +52,7 @@ fn files() {
         (first["files_new"].as_u64(), first["files_failed"].as_u64()),
         (Some(files), Some(0))
     );
-    // Times that are only seconds old are not trusted yet.
+    // File times that are only seconds old are not trusted yet.
     std::thread::sleep(Duration::from_secs(4));
     measured(&host, "--json snapshot photos");
     let again = measured(&host, "--json snapshot photos").summary();

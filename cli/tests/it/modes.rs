@@ -1,5 +1,5 @@
-//! Who can read and write what the program creates on its host: its owner, whatever the umask; in a repository that
-//! a group shares, its group too. Others can neither look at it nor put something in its place.
+//! Permissions of the files that the program creates on its host: only the owner can read and write them, whatever the
+//! umask; in a shared repository, its group can as well. Others can neither read nor replace them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -12,7 +12,7 @@ use icecore_testkit::S3Server;
 use crate::support::{Host, PASSWORD, Ran, is_root, left_out, write};
 
 const NOBODY: u32 = 65_534;
-/// A group that no system has.
+/// A group id that no system uses.
 const GROUP: u32 = 54_321;
 
 /// Runs a command under a umask.
@@ -28,7 +28,7 @@ fn under(host: &Host, umask: &str, line: &str) -> Ran {
     Ran::new(line, &shell.output().expect("the shell starts"))
 }
 
-/// Everything at and below a path, with its mode.
+/// Returns everything at and below a path, with its mode.
 fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
     let stat = fs::symlink_metadata(path).expect("it is there");
     let mut found = vec![(path.to_owned(), stat.mode() & 0o7777)];
@@ -40,7 +40,7 @@ fn modes(path: &Path) -> Vec<(PathBuf, u32)> {
     found
 }
 
-/// Fails if somebody else has a right on one of these.
+/// Fails if other users have a permission on one of these.
 #[track_caller]
 fn assert_private(host: &Host, names: &[&str]) {
     for (path, mode) in names.iter().flat_map(|name| modes(&host.path(name))) {
@@ -156,7 +156,7 @@ fn member_works_with_it(host: &Host, mode: u32) {
     run(&["restore", "latest", "--target", "out"]);
     run(&["check", "--read-data"]);
     run(&["prune", "--keep-last", "1"]);
-    // And the first one goes on with what the other has written.
+    // The first user continues with the files that the other has written.
     host.run("snapshot photos").ok();
     host.run("check --read-data").ok();
 }
@@ -188,7 +188,7 @@ fn what_an_older_version_left_open_is_closed() {
     for (path, mode) in modes(&host.path("repo")) {
         set_mode(&path, mode | 0o055);
     }
-    // Anybody may have forged this one.
+    // Anyone could have forged this catalog.
     let catalog = only(&host.path("cache")).join("catalog.sqlite");
     fs::write(&catalog, "forged").expect("a file");
     host.run("snapshot photos").ok();
@@ -203,7 +203,7 @@ fn what_an_older_version_left_open_is_closed() {
 #[test]
 fn a_folder_that_others_can_write_to_is_refused() {
     let host = archived();
-    // It is not ours alone: its rights are not ours to change.
+    // The folder contains other files, so icecore must not change its permissions.
     write(&host.path("cache/thesis.txt"), "something else");
     write(&host.path("config/thesis.txt"), "something else");
     set_mode(&host.path("cache"), 0o777);
@@ -215,7 +215,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
     assert_eq!(modes(&host.path("config"))[0].1, 0o775);
     host.remove("config/thesis.txt");
     host.run("snapshot photos").ok();
-    // A profile names commands.
+    // A profile names commands to run.
     write(&host.path("config/night.toml"), "password-command = 'echo wrong'\n");
     set_mode(&host.path("config/night.toml"), 0o666);
     host.run("-P night snapshots").ok();
@@ -279,7 +279,7 @@ fn nothing_is_written_through_a_link() {
     assert_private(&host, &["config", "cache"]);
 }
 
-/// Another user who had opened a lock while it was readable keeps nobody waiting.
+/// Another user who opened a lock while it was readable cannot block a run.
 #[test]
 fn a_lock_of_another_user_stops_no_run() {
     if !is_root() {
@@ -317,7 +317,7 @@ fn a_lock_of_another_user_stops_no_run() {
     holder.wait().expect("it ends");
 }
 
-/// A dump of the memory would have the password in it.
+/// A core dump would contain the password.
 #[test]
 fn no_core_is_dumped() {
     let host = archived();

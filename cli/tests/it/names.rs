@@ -1,5 +1,5 @@
-//! Names that file systems allow and programs get wrong: they come back as they were, and are
-//! found by ls and find.
+//! Names that file systems allow and programs often handle wrongly: they are restored unchanged,
+//! and ls and find show them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,7 +10,8 @@ use std::process::Command;
 
 use crate::support::{Host, write};
 
-/// Names of one byte that are none, and all that are special to somebody.
+/// Returns names of one byte that are invalid in some encodings, and names that are special to some
+/// program.
 fn names() -> Vec<Vec<u8>> {
     let mut names: Vec<Vec<u8>> = [
         "IMG_1.jpg",
@@ -59,7 +60,7 @@ fn names() -> Vec<Vec<u8>> {
     .map(|name| name.as_bytes().to_vec())
     .collect();
     names.extend([b"latin1-\xe9".to_vec(), b"\xff\xfe".to_vec(), b"\xf0\x9f".to_vec()]);
-    // As long as names may be, and each byte that a name may hold.
+    // Add a name of maximum length, and one with each byte that a name may contain.
     names.push(vec![b'n'; 255]);
     names.push("\u{1f4f7}".repeat(63).into_bytes());
     names.push(vec![0xe9; 255]);
@@ -84,10 +85,10 @@ fn come_back_as_they_were() {
     host.export_identity();
     host.restores("latest", &photos);
     host.run("check --read-data").ok();
-    // Again, and nothing has changed.
+    // Take another snapshot. Nothing has changed.
     let again = host.run("--json snapshot photos").ok().summary();
     assert_eq!(again["files_unmodified"].as_u64(), Some(2 * all as u64), "{again}");
-    // A line for each name, whatever is in it.
+    // There is one line for each name, whatever it contains.
     let listed = host.run("ls -R latest:photos").ok();
     assert_eq!(listed.stdout.lines().count(), photos.len(), "{listed:#?}");
     assert!(!listed.stdout.contains(['\x1b', '\x07', '\r']), "{listed:#?}");
@@ -100,7 +101,7 @@ fn come_back_as_they_were() {
         let files = text.lines().filter(|line| !line.ends_with('/')).count();
         assert!(files >= found, "{pattern}: {text}");
     }
-    // One by one, by its name.
+    // Restore them one by one, by name.
     for name in ["line\nbreak", " space", "cafe\u{301}.jpg", "-rf", "colon:", "*"] {
         let mut dump = host.command("dump");
         let output = dump.arg(format!("latest:photos/{name}")).output().expect("it runs");
@@ -109,7 +110,7 @@ fn come_back_as_they_were() {
     }
 }
 
-/// A terabyte of nothing with three islands in it takes no time, no memory and no room.
+/// A terabyte of holes with three islands of data needs no time, no memory and no space.
 #[test]
 fn a_sparse_file_of_a_terabyte() {
     const BYTES: u64 = 1 << 40;
@@ -128,7 +129,7 @@ fn a_sparse_file_of_a_terabyte() {
     host.export_identity();
     for line in ["--json snapshot photos", "restore latest:photos --target out"] {
         let program = host.command(line);
-        // In two gigabytes of addresses, stacks and all.
+        // Limit the address space to two gigabytes, including stacks.
         let mut limited = Command::new("/bin/sh");
         limited.args(["-c", "ulimit -v 2000000 && exec \"$0\" \"$@\""]);
         limited.arg(program.get_program()).args(program.get_args());

@@ -1,4 +1,5 @@
-//! A terminal of 60 columns: sentences and cells break between words, and tables have what matters.
+//! A terminal of 60 columns: sentences and cells break between words, and tables keep the important
+//! columns.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::thaw::{archive, job_of};
 
 const COLUMNS: u16 = 60;
 
-/// Fails if a word on the screen is no word of what a pipe gets. Returns the screen.
+/// Fails if a word on the screen is not a word of the output to a pipe. Returns the screen.
 #[track_caller]
 fn is_readable(host: &Host, line: &str) -> String {
     let plain = host.run(line).ok();
@@ -21,7 +22,7 @@ fn is_readable(host: &Host, line: &str) -> String {
     for word in screen.split_whitespace() {
         // A path may be longer than a line.
         let is_path = word.contains('/');
-        // How long it took differs.
+        // The duration differs between runs.
         let is_time = word.parse::<f64>().is_ok();
         assert!(
             is_path || is_time || words.contains(&word),
@@ -61,7 +62,7 @@ fn a_narrow_terminal_is_readable() {
     }
 }
 
-/// A path is copied and typed again: none is cut, and none is broken that has room on a line.
+/// Paths are copied and typed again, so none is cut, and a path that fits on a line is not broken.
 #[test]
 fn a_path_is_whole_at_any_width() {
     if let Some(why) = terminal::missing() {

@@ -1,5 +1,5 @@
-//! What goes wrong with a bucket: none there, keys that do not fit, a server that goes away in the
-//! middle and comes back.
+//! Failures of a bucket: it does not exist, the keys are wrong, the server goes away in the middle
+//! and comes back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,13 +82,13 @@ fn a_server_that_goes_away_during_a_snapshot() {
     let server = S3Server::start();
     let host = Host::with_bucket(&server);
     shoot(&host.path("photos"), 1, 8);
-    // Smaller packs have much padding, and the bytes would say little.
+    // Smaller packs have much padding, so their sizes would show little.
     host.run("init --pack-size 5MiB").ok();
     vanish_after(&server, "PUT", 4);
     let ran = host.run("snapshot photos").fails(1, &["check the network", "not sent twice"]);
     assert!(!ran.stdout.contains("saved"), "{ran:#?}");
     let arrived: u64 = packs(&server);
-    // Nobody there at all.
+    // There is no server at all.
     host.run("snapshot photos").fails(1, &["check the network"]);
 
     server.set_fault(None);
@@ -152,7 +152,7 @@ fn what_the_network_has_spoiled_is_read_again() {
     };
     for name in ["config", "keys/", "log/"] {
         for fault in [Fault::Spoil, nonsense.clone()] {
-            // A key slot whose last byte is another is one of another password.
+            // A key slot with another last byte looks like that of another password.
             if name == "keys/" && fault == Fault::Spoil {
                 continue;
             }
@@ -163,32 +163,32 @@ fn what_the_network_has_spoiled_is_read_again() {
                 if first { spoiled.clone() } else { Fault::None }
             })));
             host.run("snapshots").ok();
-            // What stays spoiled is damaged.
+            // Permanent changes count as damage.
             host.remove("cache");
             server.set_fault(Some(Box::new(move |head| match is_read(head, name) {
                 true => fault.clone(),
                 false => Fault::None,
             })));
             let ran = host.run("snapshots");
-            // An entry that never opens is void, and the program says so.
+            // An entry that never opens is void, and the program reports that.
             let is_said = name == "log/" && ran.stderr.contains("warning: the log");
             assert!(ran.code != 0 || is_said, "{name}: {ran:#?}");
             server.set_fault(None);
-            // Once it can be read, it is.
+            // Once the entry can be read, it counts.
             let ran = host.run("snapshots").ok();
             assert!(!ran.stderr.contains("warning"), "{name}: {ran:#?}");
         }
     }
 }
 
-/// Bytes of the photo data that has arrived.
+/// Returns the bytes of photo data that have arrived.
 fn packs(server: &S3Server) -> u64 {
     let objects = server.objects(BUCKET);
     let packs = objects.iter().filter(|object| object.key.contains("/packs/"));
     packs.map(|object| object.size).sum()
 }
 
-/// From the given request of this kind on, the server is gone.
+/// Stops the server after this many requests of this kind.
 fn vanish_after(server: &S3Server, method: &'static str, requests: u64) {
     let count = AtomicU64::new(0);
     server.set_fault(Some(Box::new(move |request| {

@@ -1,4 +1,4 @@
-//! What a person meets who reads no manual: wrong words, wrong folders, and questions that are not answered.
+//! The experience of a person who reads no manual: wrong words, wrong folders, and unanswered questions.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ fn archived() -> Host {
 fn a_repository_does_not_take_itself_in() {
     let host = Host::new();
     write(&host.path("photos/a.jpg"), "a");
-    // As in the README: the archive stands in the folder that is archived later.
+    // As in the README, the archive is in the folder that is archived later.
     host.run("snapshot --init photos").ok();
     let ran = host.run("snapshot .").ok();
     assert!(ran.stdout.contains("/repo, the archive itself"), "{ran:#?}");
@@ -74,7 +74,7 @@ fn a_name_of_nothing_is_code_4() {
     ] {
         host.run(line).fails(4, &[said]);
     }
-    // A list of nothing is no failure.
+    // An empty list is not a failure.
     for line in ["snapshots --host nowhere", "jobs", "snapshots --dropped"] {
         host.run(line).ok();
     }
@@ -92,7 +92,7 @@ fn a_dropped_snapshot_and_other_names_of_a_path_are_known() {
         let hint = format!("`icecore prune --undelete {id}`");
         host.run(&line).fails(4, &["was dropped", &hint]);
     }
-    // A path may begin in the current folder, and no shell has seen the `~` behind a colon.
+    // A path may begin in the current folder, and a shell does not expand `~` after a colon.
     let here = host.path("").canonicalize().expect("a folder");
     host.set("HOME", here.to_str().expect("a plain path"));
     host.run(&format!("snapshot {}", word(&host.path("photos")))).ok();
@@ -112,7 +112,7 @@ fn commands_of_other_habits_are_led_on() {
         let said = format!("`icecore {command}` is missing a command");
         host.run(command).fails(2, &[&said, &format!("one of: {below}, ")]);
     }
-    // What the environment says of the repository changes nothing.
+    // The repository in the environment has no effect.
     let mut bare = Host::new();
     bare.unset("ICECORE_REPOSITORY");
     bare.run("policy").fails(2, &["`icecore policy` is missing a command"]);
@@ -135,18 +135,18 @@ fn commands_of_other_habits_are_led_on() {
     let id = host.run("--json key export").ok().summary()["repository"].clone();
     let name = format!("{place}{}.prune.credential", id.as_str().expect("an id"));
     assert!(ran.stderr.contains(&name), "{ran:#?}");
-    // On a host that has the file there, it opens the archive for a prune.
+    // On a host with this file, the credential opens the archive for a prune.
     let other = host.copy();
     let file = format!("config/credentials/{}.prune.credential", id.as_str().expect("an id"));
     fs::copy(host.path("prune.credential"), other.path(&file)).expect("copied");
     let mut other = other;
     other.unset("ICECORE_IDENTITY");
     other.run("prune --keep-last 1").ok();
-    // It adds snapshots as before.
+    // The host adds snapshots as before.
     other.run("snapshot photos").ok();
 }
 
-/// A mistyped host or tag must not pass for a policy that keeps everything.
+/// A mistyped host or tag must not look like a policy that keeps everything.
 #[test]
 fn options_that_choose_nothing_are_said() {
     let host = archived();
@@ -231,7 +231,7 @@ fn what_was_done_already_is_said_and_not_done_again() {
     }
     assert_eq!(host.run("--json key revoke --yes studio").ok().summary()["from"], revoked["from"]);
     assert_eq!(host.state("repo"), before, "nothing was written");
-    // From an earlier entry on is another thing.
+    // Revoking from an earlier entry on is a different request.
     let ran = host.run("key revoke studio --from 1 --yes").ok();
     assert!(ran.stderr.contains("revoked writer"), "{ran:#?}");
 }
@@ -278,12 +278,12 @@ fn the_first_snapshot_is_all_new() {
     shoot(&host.path("photos"), 1, 3);
     let made = host.run("snapshot --init photos").ok();
     assert!(made.stdout.contains("files: 9 new, 0 changed, 0 unmodified"), "{made:#?}");
-    // Listings are no bytes of files.
+    // Listings do not count as bytes of files.
     let again = host.run("snapshot photos").ok();
     assert!(again.stdout.contains(" in all; nothing new, its record takes "), "{again:#?}");
 }
 
-/// How an archive is made inside is nothing that a photographer needs to know on the first days. `-v` tells more.
+/// A photographer need not know the internals of an archive in the first days. `-v` shows more.
 #[test]
 fn no_command_of_the_first_days_speaks_of_the_inside() {
     let host = Host::new();
@@ -340,7 +340,7 @@ fn ctrl_c_at_a_question_ends_with_130() {
     let mut host = archived();
     host.unset("ICECORE_IDENTITY");
     let asking = host.command("ls latest");
-    // It gives the program a terminal of its own.
+    // `setsid` separates the program from this terminal.
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
     command.env_clear().current_dir(host.path(""));

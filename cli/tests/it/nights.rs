@@ -1,10 +1,9 @@
-//! A season of nights: a library that lives, disks that are not mounted, a target or a network that is away, a
-//! clock that is wrong, a process that is killed, a library that is encrypted by somebody else. After
-//! each night every photo that was acknowledged, and that its owner did not delete, restores; a night
-//! that was not whole ends with another code than 0.
+//! A season of nights: a library in use, unmounted disks, a missing target or network, a wrong clock, a killed process,
+//! a library that an attacker encrypts. After each night, every acknowledged photo that its owner has not deleted can
+//! be restored, and an incomplete night does not end with code 0.
 //!
-//! `ICECORE_NIGHTS=60` is the campaign, `ICECORE_SEED` another one. The clock is faked by libfaketime
-//! where that is installed; elsewhere all nights have the time of the machine.
+//! `ICECORE_NIGHTS=60` runs the campaign, `ICECORE_SEED` another one. libfaketime fakes the clock if it is installed;
+//! otherwise all nights have the time of the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,44 +19,44 @@ use crate::support::{Host, Ran, left_out, write};
 /// The evening before the first night, 2027-01-01 02:30 UTC, in seconds since 1970.
 const FIRST_NIGHT: i64 = 1_798_770_600;
 const DAY: i64 = 86_400;
-/// Most bytes of a photo; half of them are small files.
+/// Maximum size of a photo; half of the photos are small files.
 const PHOTO_BYTES: u64 = 900_000;
 
 /// Content of files by their path below the folder of the host.
 type Photos = BTreeMap<String, Vec<u8>>;
 
-/// What goes wrong in a night.
+/// The trouble of a night.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Nothing,
-    /// The disk of the photos is not mounted: its folder is there and empty.
+    /// The disk of the photos is not mounted, so its folder is empty.
     SourceAway,
     /// The disk of the archive is not mounted, or no server answers.
     TargetAway,
-    /// Connections are reset, stalled and cut, and the server goes away for moments.
+    /// Connections are reset, stalled and cut, and the server goes away for short times.
     BadNetwork,
     /// The process is killed at some moment.
     Killed,
     /// The clock is far in the future, or in 1970.
     Clock(i64),
-    /// Two thirds of the photos are gone; the owner did not want that.
+    /// Two thirds of the photos disappear by accident.
     Lost,
-    /// All photos have another content; the owner did not want that either.
+    /// All photos get other contents by accident.
     Encrypted,
 }
 
 struct Season {
     host: Host,
-    /// Of an archive in a bucket.
+    /// The server, if the archive is in a bucket.
     server: Option<S3Server>,
     random: u64,
     night: u64,
     next_photo: u64,
-    /// What the owner has now, and what a whole snapshot must have.
+    /// The photos that the owner has now, which a complete snapshot must contain.
     library: Photos,
-    /// What was acknowledged and not deleted by the owner.
+    /// The photos that were acknowledged and that the owner did not delete.
     owed: Photos,
-    /// What the disk shows instead of the library, and for how many nights more.
+    /// The accident that hides the library, and for how many more nights.
     accident: Option<(Trouble, u64)>,
     faketime: Option<PathBuf>,
     troubles: BTreeMap<Trouble, u64>,
@@ -101,7 +100,7 @@ impl Season {
         }
     }
 
-    /// SplitMix64.
+    /// Returns a SplitMix64 number below `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -109,7 +108,7 @@ impl Season {
         (z ^ (z >> 31)) % end
     }
 
-    /// What the owner does by day: a few new photos and edits, now and then a photo less.
+    /// Simulates a day of the owner: a few new photos and edits, and now and then a deletion.
     fn live(&mut self) {
         let first = self.library.is_empty();
         for _ in 0..if first { 12 } else { self.below(3) } {
@@ -139,7 +138,7 @@ impl Season {
             return trouble;
         }
         let trouble = match self.below(20) {
-            // The first nights make the archive.
+            // The first nights create the archive without trouble.
             _ if self.night < 2 => Trouble::Nothing,
             0 | 1 => Trouble::SourceAway,
             2 => Trouble::TargetAway,
@@ -158,7 +157,7 @@ impl Season {
         trouble
     }
 
-    /// What is on the disks tonight.
+    /// Returns the photos that are on the disks tonight.
     fn on_disk(&self, trouble: Trouble) -> Photos {
         let mut shown = self.library.clone();
         match trouble {
@@ -180,7 +179,7 @@ impl Season {
         shown
     }
 
-    /// Makes the disks what they are tonight. What does not change keeps its times.
+    /// Writes tonight's photos to the disks. Unchanged files keep their times.
     fn put(&self, shown: &Photos) {
         for folder in ["photos", "edits"] {
             fs::create_dir_all(self.host.path(folder)).expect("a source");
@@ -200,7 +199,7 @@ impl Season {
 
     fn command(&self, line: &str, trouble: Trouble) -> Command {
         let mut command = self.host.command(line);
-        // A server refuses who has another time: all but the snapshot of such a night have the true one.
+        // A server refuses clients with a wrong clock, so only the snapshot of such a night has the wrong time.
         let is_fake = self.server.is_none()
             || matches!(trouble, Trouble::Clock(_)) && line.contains(" snapshot ");
         if let Some(library) = self.faketime.as_ref().filter(|_| is_fake) {
@@ -226,7 +225,7 @@ impl Season {
         let mut snapshot = self.command("--json snapshot --init photos edits", trouble);
         let _network = self.server.as_ref().and_then(|server| match trouble {
             Trouble::TargetAway => {
-                // Its port was free a moment ago.
+                // This port was free a moment ago, so no server listens there.
                 let port = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr());
                 let endpoint = format!("http://{}", port.expect("a port"));
                 snapshot.env("AWS_ENDPOINT_URL", endpoint);
@@ -273,20 +272,20 @@ impl Season {
         self.night += 1;
     }
 
-    /// Runs a command that is killed at some moment of its usual length, or just after.
+    /// Runs a command, and kills it at some moment of its usual duration, or just after.
     fn killed(&mut self, mut command: Command) -> Ran {
         let out = fs::File::create(self.host.path("out")).expect("a file");
         command.stdout(out);
         let mut child = command.spawn().expect("the program starts");
         std::thread::sleep(Duration::from_millis(self.below(400)));
-        // Fails only if it is over.
+        // This fails only if the process has ended.
         _ = child.kill();
         let status = child.wait().expect("it ends");
         let stdout = fs::read(self.host.path("out")).expect("what it printed");
         Ran::new("snapshot", &std::process::Output { status, stdout, stderr: Vec::new() })
     }
 
-    /// Restores what is owed from the newest snapshots that have it.
+    /// Restores all acknowledged photos from the newest snapshots that contain them.
     fn everything_restores(&mut self, trouble: Trouble) {
         let listed = Ran::new(
             "snapshots",
@@ -318,7 +317,7 @@ impl Season {
     }
 }
 
-/// Returns the files below some folders, by their path.
+/// Returns the files below some folders, by path.
 fn files(root: &Path, folders: &[&str]) -> Photos {
     let mut found = Photos::new();
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();

@@ -1,4 +1,4 @@
-//! Notifications of runs, received by a real server and a program in the place of sendmail.
+//! Notifications of runs, received by a real server and by a replacement of sendmail.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +20,7 @@ struct Asked {
     body: String,
 }
 
-/// A server that takes every POST.
+/// A server that accepts every POST.
 struct Ears {
     port: u16,
     heard: Arc<Mutex<Vec<Asked>>>,
@@ -40,7 +40,7 @@ impl Ears {
         Ears { port, heard }
     }
 
-    /// Returns what was heard since the last call.
+    /// Returns the requests since the last call.
     fn take(&self) -> Vec<Asked> {
         std::mem::take(&mut self.heard.lock().expect("no panic"))
     }
@@ -50,7 +50,7 @@ impl Ears {
     }
 }
 
-/// Reads a request, hears it, and only then answers it.
+/// Reads a request, records it, and only then answers it.
 fn read(stream: TcpStream, heard: &Mutex<Vec<Asked>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut first = String::new();
@@ -77,7 +77,7 @@ fn read(stream: TcpStream, heard: &Mutex<Vec<Asked>>) -> Option<()> {
     };
     heard.lock().expect("no panic").push(asked);
     let mut stream = stream;
-    // The next request comes by a connection of its own, so all of it is heard in turn.
+    // The next request uses a new connection, so requests are recorded in order.
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     stream.write_all(answer).ok()
 }
@@ -104,7 +104,7 @@ fn failures_and_their_end_are_told() {
     host.run("run").ok();
     assert_eq!(ears.paths(), ["/ping/uuid/start", "/ping/uuid"]);
     fs::rename(host.path("repo"), host.path("away")).expect("the archive can be moved");
-    // A hiccup is for the dead man's switch alone.
+    // A transient failure is reported only to the dead man's switch.
     host.run("run").exits(10);
     assert_eq!(ears.paths(), ["/ping/uuid/start", "/ping/uuid/fail"]);
     assert!(!host.path("mail").exists());
@@ -130,11 +130,11 @@ fn failures_and_their_end_are_told() {
     );
     let mail = fs::read_to_string(host.path("mail")).expect("a mail");
     assert!(mail.starts_with("To: maria@example.com\nSubject: icecore: home on "), "{mail}");
-    // No path has left the house.
+    // No notification contains a path.
     let here = host.path("").display().to_string();
     let all: String = heard.iter().map(|asked| asked.body.clone()).chain([mail]).collect();
     assert!(!all.contains(here.trim_end_matches('/')), "{all}");
-    // Once is enough.
+    // The same failure is reported only once.
     host.run("run").exits(10);
     assert_eq!(ears.paths(), ["/ping/uuid/start", "/ping/uuid/fail"]);
     fs::rename(host.path("away"), host.path("repo")).expect("the archive can be moved");
@@ -144,7 +144,7 @@ fn failures_and_their_end_are_told() {
         heard[1].body.contains("is well again\nbefore, 3 runs in a row had failed"),
         "{heard:?}"
     );
-    // With names, the log comes along.
+    // With `names`, the log is included.
     profile(&host, &(all_ways(ears.port) + "\nnames = true\nalways = true"));
     host.run("run").ok();
     let heard = ears.take();
@@ -153,7 +153,7 @@ fn failures_and_their_end_are_told() {
 
 #[test]
 fn a_notification_that_fails_fails_no_run() {
-    // It takes connections and never answers; nothing listens at the other address.
+    // This server accepts connections but never answers; no server listens at the other address.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = deaf.local_addr().expect("an address").port();
     let host = host(&format!(
@@ -188,7 +188,7 @@ fn a_run_that_hangs_makes_the_profile_overdue() {
     let mut hung =
         host.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
     await_file(&host, "hung");
-    // The archive still has a new snapshot: then the profile is not overdue, whatever is remembered.
+    // The archive still has a new snapshot, so the profile is not overdue, whatever the local records say.
     pass(&host, 100);
     host.run("run --if-due").ok();
     assert!(ears.paths().is_empty());

@@ -1,5 +1,5 @@
-//! Orders: icecore asks before it pays for one, on every computer that fetches it; the listing of orders is true, and an
-//! exit code tells a script what happened.
+//! Thaw jobs: icecore asks before it pays for one, on every computer that fetches it; the list of jobs is correct, and
+//! the exit code shows a script what happened.
 
 use icecore_testkit::S3Server;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn an_order_that_another_computer_fetches_stays_open_for_the_first() {
     let note = format!("job {job} stays open for ");
     assert!(ran.stderr.contains(&note) && ran.stderr.contains("jobs cancel"), "{ran:#?}");
     same(&other, &photos, "there");
-    // It could be fetched there into another folder too: only where it was begun it ends.
+    // The job can also be fetched into another folder on this computer. It ends only on the computer where it began.
     host.run(&format!("jobs resume {job} --target more")).ok();
     host.run(&format!("jobs resume {job}")).ok();
     same(&host, &photos, "out");
@@ -71,7 +71,7 @@ fn an_order_that_has_ended_restores_nothing_and_says_so() {
     let words = ["has ended already", "this run has restored nothing", "start the restore again"];
     host.run(&format!("jobs resume {job}")).fails(4, &words);
     host.run(&format!("--json jobs resume {job}")).exits(4);
-    // What was to be reached is reached.
+    // The goal of these commands is already reached, so they succeed.
     for line in [format!("jobs cancel {job}"), format!("jobs {job}")] {
         assert!(host.run(&line).ok().stdout.contains("has ended already"));
     }

@@ -1,5 +1,5 @@
-//! A network that resets, stalls, cuts, refuses and goes away: a snapshot and a restore get through, say
-//! what they wait for, and send nothing twice. `benches` has the same at full size.
+//! A network that resets, stalls, cuts and refuses connections, and goes down: a snapshot and a restore complete,
+//! report what they wait for, and send nothing twice. `benches` contains the same test at full size.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use icecore_testkit::{BadNetwork, Fault, Outages, S3Server};
 
 use crate::support::{BUCKET, Host, Ran, shoot};
 
-/// A host whose way to the server is bad.
+/// Returns a host with a bad network to the server.
 fn host(server: &S3Server, network: &BadNetwork) -> Host {
     let mut host = Host::with_bucket(server);
     host.set("AWS_ENDPOINT_URL", &network.endpoint());
@@ -39,7 +39,7 @@ fn a_snapshot_and_a_restore_get_through() {
         host.run("snapshot --init --pack-class STANDARD --pack-size 2MiB photos").ok();
         let up = network.happened();
         assert!(up.len() >= 4, "seed {seed}: {up:?}");
-        // What arrived was not sent again: no put found its name taken, and each pack came once.
+        // Nothing that arrived was sent again: no put found its name taken, and each pack arrived once.
         let puts = server.requests().into_iter().filter(|request| request.method == "PUT");
         let mut packs: Vec<_> = puts.filter(|put| put.path.contains("/packs/")).collect();
         assert!(packs.iter().all(|put| put.status != 412), "seed {seed}: {packs:#?}");
@@ -77,7 +77,7 @@ fn what_is_waited_for_is_said_once() {
     assert_eq!(said(&quiet, "network is away"), 0, "{quiet:#?}");
     let json = host.run("--json snapshots").exits(1).summary();
     assert!(json["hint"].as_str().is_some_and(|hint| hint.contains("--retry-for")), "{json}");
-    // A flag goes before the environment.
+    // A flag has priority over the environment.
     let once = host.run("--retry-for 0 snapshots").fails(1, &["check the network"]);
     assert_eq!(said(&once, "network is away"), 0, "{once:#?}");
     host.run("--retry-for soon snapshots").exits(2);
@@ -88,7 +88,7 @@ fn what_is_waited_for_is_said_once() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    // A slow machine takes its time until it notices.
+    // A slow machine needs some time until it notices.
     let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut text = String::new();
     while !text.contains("network is away") {
@@ -136,7 +136,7 @@ fn credentials_of_a_process_are_read_again() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         host.unset(name);
     }
-    // Each run of the process leaves a line, and hands out another token.
+    // Each run of the process appends a line, and prints another token.
     let script = format!(
         "echo >> '{home}/runs'; printf '{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \
          \"SecretAccessKey\": \"{secret}\", \"SessionToken\": \"%s\"}}' $(wc -l < '{home}/runs')\n",
@@ -233,7 +233,7 @@ fn a_signal_ends_a_process_that_hangs() {
         let ran = Ran::new("snapshots", &child.wait_with_output().expect("it ends")).exits(code);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert!(ran.stderr.contains("interrupted"), "{ran:#?}");
-        // Where no process reaps it, one whose parent is gone stays as a zombie.
+        // If no process reaps it, an orphaned process remains as a zombie.
         let status = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         while status().is_ok_and(|text| !text.contains(") Z ")) {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", status());

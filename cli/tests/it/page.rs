@@ -1,5 +1,5 @@
-//! The page of `key export`: it is enough by itself. Its code is scanned from every form, its commands are run word for
-//! word by somebody who has nothing else.
+//! The page of `key export` is sufficient on its own: its code is scanned from every form, and its commands are run as
+//! printed by a person who has nothing else.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,9 +10,9 @@ use icecore_testkit::tree::assert_same;
 
 use crate::support::{BUCKET, Host, Ran, left_out, shoot, write};
 
-/// Finds the codes of a picture: `None` where it is light.
+/// Scans a picture, which must contain one code, and returns its text. `dark` returns the grey value of a square.
 fn scanned(side: usize, dark: impl Fn(usize, usize) -> u8) -> String {
-    // A square is some pixels large, as on paper.
+    // Each square has several pixels, as on paper.
     const SCALE: usize = 4;
     let mut picture =
         rqrr::PreparedImage::prepare_from_greyscale(side * SCALE, side * SCALE, |x, y| {
@@ -23,8 +23,8 @@ fn scanned(side: usize, dark: impl Fn(usize, usize) -> u8) -> String {
     found[0].decode().expect("it is read").1
 }
 
-/// The squares of the code of a page of text, true where they are dark: each is two blocks or two shades wide. A block
-/// and a shade have the same width in every font, and a space does not.
+/// Returns the squares of the code on a page of text, true if dark. Each is two blocks or two shades wide, because a
+/// block and a shade have the same width in every font, unlike a space.
 fn squares_of_text(page: &str) -> Vec<Vec<bool>> {
     let lines: Vec<&str> = page.split('\n').collect();
     let is_code = |line: &&str| line.contains('\u{2588}');
@@ -56,9 +56,9 @@ fn code_of_text(page: &str) -> String {
     })
 }
 
-/// Draws the code of a page of text as a font does it whose blocks are so many pixels wide, as a picture: a block
-/// reaches from the descenders to the accents, and the line spacing is in percent of an em. Shades are drawn white.
-/// Returns the width of the picture and its pixels.
+/// Draws the code on a page of text like a font whose blocks are `letter` pixels wide: a block reaches from the
+/// descenders to the accents, and the line spacing is in percent of an em. Shades are drawn white. Returns the width of
+/// the picture and its pixels.
 fn printed(page: &str, spacing: usize, letter: usize) -> (usize, Vec<u8>) {
     let squares = squares_of_text(page);
     const EM: usize = 20;
@@ -78,7 +78,7 @@ fn printed(page: &str, spacing: usize, letter: usize) -> (usize, Vec<u8>) {
     (width, picture)
 }
 
-/// Draws the shape of SVG: `M`, a row to the right, one down, back.
+/// Draws the SVG path of the code: `M`, right along a row, down by one, and back.
 fn code_of_shape(page: &str) -> String {
     let path = page.split("d=\"").find(|path| path.contains("v1h-")).expect("a code");
     let path = path.split('"').next().expect("its end");
@@ -113,7 +113,7 @@ fn the_code_scans_from_every_form() {
         host.run(&format!("key export --output {file}")).ok();
         let page = std::fs::read_to_string(host.path(file)).expect("the page");
         assert_eq!(scan(&page), identity, "{file}");
-        // Each of them is an identity file too.
+        // Each of them also works as an identity file.
         host.run(&format!("--identity {file} ls latest")).ok();
     }
     let svg = std::fs::read_to_string(host.path("page.svg")).expect("the page");
@@ -125,9 +125,9 @@ fn the_code_scans_from_every_form() {
     );
 }
 
-/// Scanners read the page of text as a printer draws it in a fixed font, and in one whose blocks are wider; one of them is
-/// zbar if it is there. The blocks touch:
-/// white between the lines, as with a spacing of 120 %, is for some scanners too much without the blur of a camera.
+/// Scanners read the page of text as printed in a fixed-width font, and in one with wider blocks. One of the scanners
+/// is zbar, if it is installed. The blocks touch, because without the blur of a camera, some scanners cannot read white
+/// gaps between the lines, as with a spacing of 120 %.
 #[test]
 fn the_page_of_text_scans_as_it_is_printed() {
     let host = Host::new();
@@ -159,7 +159,7 @@ fn the_page_of_text_scans_as_it_is_printed() {
     if !has_zbar {
         left_out("the scanner zbarimg", "it is not installed");
     }
-    // What it cannot be printed with, it says itself.
+    // The page itself says with which settings it cannot be printed.
     let flat = page.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains("a line spacing of 1.5") && flat.contains("--output identity.html"));
 }
@@ -191,7 +191,7 @@ fn the_identity_is_read_however_it_is_typed() {
         .fails(12, &["missing or mistyped", "58 letters and digits"]);
 }
 
-/// The commands of a page: those that set something, and those that are run.
+/// Returns the commands of a page: the settings, and the commands to run.
 fn commands(page: &str) -> (String, Vec<String>) {
     let steps = page.split("To get everything back").nth(1).expect("the steps");
     let all = steps.lines().filter_map(|line| line.strip_prefix("    "));
@@ -199,7 +199,7 @@ fn commands(page: &str) -> (String, Vec<String>) {
     (set.join("\n"), run.into_iter().map(str::to_owned).collect())
 }
 
-/// Somebody with an empty home, the page, and perhaps the keys of the store.
+/// A person with an empty home folder, the page, and perhaps the keys of the store.
 struct Finder {
     folder: tempfile::TempDir,
     set: String,
@@ -222,7 +222,7 @@ impl Finder {
     }
 }
 
-/// Takes what the page says, and its three lines typed into a file.
+/// Prepares a finder with the settings of the page, and its three lines typed into a file.
 fn find(page: &str, keys: Vec<(String, String)>) -> (Finder, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let typed: Vec<&str> =
@@ -278,14 +278,14 @@ fn a_frozen_archive_comes_back_word_for_word() {
     let set = format!("export ICECORE_EXPECT_HEAD={head}");
     assert!(finder.set.lines().any(|line| line == set), "{}", finder.set);
     finder.run(look).ok();
-    // A digit that is mistyped is noticed.
+    // A mistyped digit is noticed.
     let (mut wrong, _) = find(&page, finder.keys.clone());
     let other = if head.ends_with('0') { '1' } else { '0' };
     wrong.set = wrong.set.replace(head, &format!("{}{other}", &head[..head.len() - 1]));
     wrong.run(look).fails(22, &["--expect-head"]);
     let ran = finder.run(plan).ok();
     assert!(ran.stdout.contains('$'), "{ran:#?}");
-    // Nothing is requested before a price is agreed to.
+    // No thaw is requested before the user agrees to a price.
     finder.run(&thaw.replace(" --max-cost USD", "")).fails(21, &["--max-cost"]);
     assert_eq!(server.restores(), []);
     let asked = finder.run(&thaw.replace("USD", "1")).exits(20);
@@ -304,11 +304,11 @@ fn a_folder_with_spaces_comes_back_word_for_word() {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);
     let folder = host.path(&format!("it's my $NAS/{}", "with a long name, and so on/".repeat(5)));
-    // A name that looks like a variable is right if it is there.
+    // A name that looks like a variable is accepted if the folder exists.
     std::fs::create_dir(host.path("it's my $NAS")).expect("a folder");
     host.set("ICECORE_REPOSITORY", folder.to_str().expect("a plain path"));
     let made = host.run("snapshot --init photos").ok();
-    // What is printed to be pasted is quoted.
+    // Printed commands are quoted, so that they can be pasted.
     let line =
         made.stderr.lines().find(|line| line.contains("key export")).expect("a command").trim();
     assert!(line.contains(" --repo '"), "{line}");

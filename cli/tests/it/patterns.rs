@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Host, shoot, word, write};
 
-/// Everything in the newest snapshot, as `ls` shows it.
+/// Returns everything in the newest snapshot as `ls` shows it.
 fn listed(host: &Host) -> String {
     host.run("ls -R latest").ok().stdout.clone()
 }
@@ -30,7 +30,7 @@ fn a_number_sign_is_a_letter_on_the_command_line_and_in_a_profile() {
     write(&host.path("config/night.toml"), profile);
     host.run("-P night -q snapshot photos").ok();
     assert!(!listed(&host).contains("#waste"));
-    // In a file of patterns it begins a comment, unless it is escaped; Windows writes a mark and wide letters.
+    // In a pattern file, `#` begins a comment unless it is escaped. Windows may write a byte order mark or UTF-16.
     let file = "\u{feff}# waste is left out\r\n\r\n\\#waste\r\n";
     write(&host.path("patterns"), file);
     host.run("-q snapshot photos --exclude-file patterns").ok();
@@ -82,17 +82,17 @@ fn paths_mean_places_on_this_computer() {
         let all = listed(&host);
         assert!(!all.contains("photos/cache"), "{pattern}: {all}");
         assert!(all.contains("2024/cache/c.jpg"), "{pattern}: {all}");
-        // However the source was given.
+        // This works however the source was given.
         host.run(&format!("-q snapshot {} --exclude {pattern}", word(&host.path("photos")))).ok();
         assert!(!listed(&host).contains("photos/cache"), "{pattern}");
     }
-    // A name alone, and names with a slash between, mean any place.
+    // A single name, and names with a slash between, match at any place.
     host.run("-q snapshot photos --exclude 2024/cache").ok();
     assert!(listed(&host).contains("photos/cache/b.jpg"));
     assert!(!listed(&host).contains("2024/cache"));
     let ran = host.run(&format!("-q snapshot photos --exclude {up}")).ok();
     assert!(ran.stderr.contains("matched nothing"), "{}", ran.stderr);
-    // The same paths pick and find.
+    // The same paths work for --include and `find`.
     host.run(&format!("restore latest --target out --include {absolute}")).ok();
     assert!(host.path("out").read_dir().expect("a folder").count() > 0);
     let found = host.run("find ./photos/cache").ok();
@@ -122,12 +122,12 @@ fn a_path_with_a_bracket_means_itself() {
     assert!(!host.path("out/Portraits 1").exists());
     let found = host.run(&format!("find {relative}")).ok().stdout;
     assert!(found.lines().all(|line| line.contains("[1]")), "{found}");
-    // The folder is away: the snapshot has it by that name.
+    // The folder is gone from the disk, but the snapshot contains it by that name.
     std::fs::rename(host.path("photos"), host.path("moved")).expect("moved");
     let again = host.run(&format!("find {relative}")).ok().stdout;
     assert!(found.lines().all(|line| again.contains(line)), "{again}");
     host.run("find ./photos/a[b").ok();
-    // A name alone is a pattern, and says how a bracket is written.
+    // A single name is a pattern, and the hint says how to write a bracket.
     let ran = host.run("-q snapshot moved --exclude [b-d]1").ok();
     assert!(ran.stderr.contains("write \\[ for it"), "{ran:#?}");
     for pattern in ["a[b", "[", "[!]", "2024/a[b"] {
@@ -148,13 +148,13 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
     let ran = host.run("-q snapshot photos --exclude *.tpm --exclude *.tmp").ok();
     assert!(ran.stderr.contains("*.tpm: this pattern matched nothing"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("*.tmp"), "{}", ran.stderr);
-    // A profile names what need not be there: no mail of that.
+    // Patterns of a profile need not match, so there is no message for the mail.
     write(&host.path("config/night.toml"), "exclude = [\"*.tpm\"]\n");
     let ran = host.run("-P night -q snapshot photos").ok();
     assert_eq!(ran.stderr, "");
     let ran = host.run("-P night snapshot photos").ok();
     assert!(ran.stderr.contains("*.tpm: this pattern matched nothing"), "{}", ran.stderr);
-    // The summary stays the last line of JSON.
+    // The summary is still the last line of JSON.
     let ran = host.run("--json snapshot photos --exclude *.tpm").ok();
     assert!(ran.stdout.contains("\"message_type\":\"problem\""), "{}", ran.stdout);
     assert_eq!(last(&ran.stdout)["message_type"], "summary");
@@ -169,7 +169,7 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
 fn either_case_and_either_spelling_of_an_accent_are_found() {
     let mut host = Host::new();
     write(&host.path("photos/IMG_1.CR3"), "a");
-    // As a Mac writes it, in two characters.
+    // A Mac stores the accent as a separate character.
     write(&host.path("photos/Ko\u{308}ln.jpg"), "b");
     host.run("init").ok();
     host.export_identity();
@@ -212,10 +212,10 @@ fn litter_is_left_out_counted_and_taken_if_asked_for() {
         assert!(!all.contains(gone), "{gone}: {all}");
     }
     assert!(all.contains("lr Smart Previews.lrdata/a.dng"), "{all}");
-    // Cards and folders are compared with what a snapshot takes.
+    // An audit ignores the same files as a snapshot.
     let ran = host.run("--json audit photos").ok();
     assert_eq!(last(&ran.stdout)["litter_left_out"], 6);
-    // A mirror does not remove it.
+    // `--delete` does not remove it.
     host.run("restore latest:photos --target photos --overwrite if-changed --delete").ok();
     assert!(host.path("photos/#recycle/old.jpg").exists());
     let ran = host.run("--json snapshot photos --no-exclude-litter").ok();

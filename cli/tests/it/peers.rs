@@ -1,5 +1,4 @@
-//! Bugs of other programs that are about what the program says and returns; the rest is with the
-//! tests of the engine.
+//! Bugs of other programs about messages and exit codes; the other ones are in the tests of the engine.
 
 use std::fs;
 
@@ -7,8 +6,8 @@ use icecore_testkit::{Fault, S3Server};
 
 use crate::support::{Host, objects, shoot};
 
-/// Borg #1138: an I/O error of the disk with the archive was taken for one of a source file, and the
-/// run ended with a warning.
+/// Borg #1138: an I/O error of the archive's disk was mistaken for one of a source file, and the run ended with a
+/// warning.
 #[test]
 fn borg_1138_an_archive_that_cannot_be_written_is_no_warning() {
     let server = S3Server::start();
@@ -37,7 +36,7 @@ fn borg_1138_an_archive_that_cannot_be_written_is_no_warning() {
     }
 }
 
-/// A store that goes back is damage to a host that has seen newer, whatever is asked.
+/// For a host that has seen a newer state, a store that goes back is damaged, whatever the command.
 #[test]
 fn a_store_that_goes_back() {
     let mut host = Host::new();

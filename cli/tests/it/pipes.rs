@@ -1,6 +1,6 @@
-//! Standard output and error: results on one, everything else on the other; no bars and no colours
-//! where nobody watches; and a reader who goes away ends a listing without noise, but not a
-//! snapshot.
+//! Standard output gets results, and standard error everything else; there are no bars or colours
+//! without a terminal; and if the reader goes away, a listing ends quietly, but a snapshot
+//! continues.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -17,7 +17,7 @@ fn host_with_snapshots() -> Host {
     host
 }
 
-/// Runs a command whose reader is gone before its first byte.
+/// Runs a command whose reader has gone before the first byte.
 fn unread(host: &Host, line: &str) -> Ran {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -56,14 +56,14 @@ fn a_closed_pipe_is_no_error() {
 fn a_reader_who_leaves_does_not_end_a_snapshot_or_a_restore() {
     let host = host_with_snapshots();
     shoot(&host.path("photos/more"), 3, 1);
-    // A file for which a line is printed while the snapshot is under way.
+    // A file about which a line is printed during the snapshot.
     std::os::unix::net::UnixListener::bind(host.path("photos/socket")).expect("a socket");
     unread(&host, "snapshot --json photos").ok();
     let ran = host.run("ls -R latest:photos/more").ok();
     assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
     unread(&host, "restore latest:photos --special --target restored").ok();
     icecore_testkit::tree::assert_same(host.path("photos"), host.path("restored"));
-    // The exit code is that of the work, not of the printing.
+    // The exit code is that of the work, not of the output.
     unread(&host, "restore nothing --target elsewhere").fails(4, &["no snapshot"]);
     let pack = &crate::support::objects(&host.path("repo"), "packs")[0];
     std::fs::remove_file(pack).expect("a pack");

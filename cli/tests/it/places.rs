@@ -1,5 +1,5 @@
-//! Where the photos go: a URL of another tool is no folder, a disk that is not mounted is no place for
-//! a second repository, and a dry run makes nothing.
+//! Where the photos go: a URL of another tool is not a folder, an unmounted disk is not a place for a second
+//! repository, and a dry run creates nothing.
 
 use std::fs;
 
@@ -51,7 +51,7 @@ fn an_old_copy_of_an_archive_that_was_moved_names_the_new_place() {
     host.set("ICECORE_REPOSITORY", "new nas");
     shoot(&host.path("photos/later"), 3, 1);
     host.run("snapshot photos").ok();
-    // The old disk is plugged in, and an old script runs.
+    // The old disk is plugged in again, and an old script runs.
     let new = host.path("new nas").canonicalize().expect("a folder");
     let before = host.state("repo");
     for line in ["snapshot photos", "snapshots", "restore latest --target out", "check"] {
@@ -107,7 +107,7 @@ fn urls_of_other_tools_make_no_folder() {
     ] {
         host.set("ICECORE_REPOSITORY", url);
         for line in ["snapshot --init photos", "init", "snapshots"] {
-            // Some are told apart before, and all are mistakes in the usage.
+            // Some of these are recognised earlier, but all are usage errors.
             host.run(line).fails(2, &[words]);
         }
     }
@@ -159,7 +159,8 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
     host.run("snapshot --init photos").ok();
     std::os::unix::fs::symlink("disk/archive", host.path("link")).expect("a link");
     let all = |host: &Host| host.state("disk");
-    // The disk is gone with all that is on it; then the mount point itself; then the mount point is the repository.
+    // First the disk is gone with everything on it, then the mount point itself; then the mount point is the
+    // repository.
     for gone in ["disk/archive", "disk"] {
         fs::rename(host.path(gone), host.path("parked")).expect("it moves");
         for cache in ["cache", "no-cache"] {
@@ -191,14 +192,14 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
     fs::create_dir(host.path("disk/archive")).expect("the mount point is the archive");
     host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     assert!(all(&host).len() <= 2, "nothing is in it");
-    // A host that knows it by the catalog alone: one that used an earlier version.
+    // A host that used an earlier version knows the place only from its catalog.
     host.remove("config/places");
     host.run("snapshot --init photos").fails(10, &["no longer exists"]);
-    // Another place is another matter, and one that is not missed may be made.
+    // At another place, a new archive may be created.
     host.run("--repo elsewhere snapshot --init photos").ok();
     host.run("init --new").ok();
     host.run("snapshot photos").ok();
-    // Disks that take turns: said once.
+    // If disks are swapped, this is reported once.
     fs::rename(host.path("disk/archive"), host.path("other")).expect("it moves");
     fs::rename(host.path("parked"), host.path("disk/archive")).expect("it moves back");
     let first = host.run("snapshot photos").ok();
@@ -237,7 +238,7 @@ fn a_bucket_that_is_empty_gets_no_second_repository() {
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}//photos/"));
     host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     assert!(server.objects(BUCKET).is_empty());
-    // The same name on another server is another place.
+    // The same bucket name on another server is another place.
     let other = S3Server::start();
     other.create_bucket(BUCKET);
     host.set("AWS_ENDPOINT_URL", &other.endpoint());
@@ -258,7 +259,7 @@ fn a_dry_run_makes_nothing() {
     host.run("--repo photos snapshot --init -n photos").fails(1, &["not empty"]);
     assert_unchanged(&before, &host.state(""), "a dry run");
 
-    // A host that is not enrolled stays so.
+    // A host that is not enrolled stays not enrolled.
     host.run("snapshot --init photos").ok();
     host.set("ICECORE_CONFIG_DIR", "other");
     let repo = host.state("repo");
@@ -285,7 +286,7 @@ fn a_refused_init_leaves_nothing_behind() {
     let before = host.state("");
     let all = |host: &Host| {
         let mut state = host.state("");
-        // The folder of credentials may stay, empty.
+        // The empty folder of credentials may stay.
         state.retain(|path, _| !path.starts_with(b"config"));
         state
     };
@@ -328,7 +329,7 @@ fn a_lost_catalog_is_read_again_and_that_is_said() {
     assert!(rows.iter().any(|row| row == SAID), "the terminal shows it: {rows:#?}");
     host.remove("cache");
     assert!(!host.run("-v rebuild-index").ok().stderr.contains(SAID), "that was asked for");
-    // A snapshot knows of no file that it is new.
+    // Without a cache, no file counts as new.
     host.remove("cache");
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.contains("files: 1 read again\n"), "{ran:#?}");

@@ -1,16 +1,16 @@
-//! `policy`: each role can do its commands, and everything else that would read, overwrite or
-//! destroy is refused. Two judges share the proof, with one table of requests between them:
+//! `policy`: each role can run its commands, and every other request that would read, overwrite or
+//! destroy is refused. Two evaluators share the work, with one table of requests:
 //!
 //! - moto, a server written by others, over HTTP with IAM enforced: the program runs as a user with
-//!   the printed policy, and every other request is signed and sent by boto's signer. moto judges
-//!   actions and resources, and ignores conditions. Some subresources it takes for something
-//!   else (see [`table::moto_mistakes`]). Only with `ICECORE_MOTO`.
-//! - `testkit::iam`, a judge of policies that is ours: conditions too, which are create-only puts,
-//!   storage classes and prefixes of listings, and the bucket policy, which moto would take
-//!   for an unconditional denial. The requests of the program's own runs, as the server of the test
-//!   kit saw them, must be allowed; of the table, exactly what the role is for.
+//!   the printed policy, and boto's signer signs every other request. moto evaluates actions and
+//!   resources, but ignores conditions and mistakes some subresources (see
+//!   [`table::moto_mistakes`]). Only with `ICECORE_MOTO`.
+//! - `testkit::iam`, our own evaluator. It also evaluates conditions (create-only puts, storage
+//!   classes and prefixes of listings) and the bucket policy, which for moto would be an
+//!   unconditional denial. It must allow all requests of the program's own runs, as the server of
+//!   the test kit saw them, and from the table exactly the requests of the role.
 //!
-//! What neither proves is AWS itself.
+//! Neither proves what AWS itself does.
 
 mod table;
 
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use self::table::{Case, KEYS_OF_OTHERS, KINDS, ROLES, Role, moto_mistakes, table};
 use crate::support::{BUCKET, Host, left_out, shoot, write};
 
-/// The printed document.
+/// Returns the printed document.
 #[track_caller]
 fn printed(host: &Host, what: &str) -> String {
     let ran = host.run(&format!("policy {what}")).ok();
@@ -31,7 +31,7 @@ fn printed(host: &Host, what: &str) -> String {
     ran.stdout
 }
 
-/// What every role is to do with a repository of [`shoot`]s in `photos`.
+/// Returns the commands of a role on a repository of [`shoot`]s in `photos`.
 fn commands(role: &str) -> &'static [&'static str] {
     match role {
         "backup" => &["snapshot photos", "snapshots", "prune -n", "check --json"],
@@ -49,7 +49,7 @@ fn commands(role: &str) -> &'static [&'static str] {
     }
 }
 
-/// Runs the commands of a role: a backup host has its credential, the others read with a password.
+/// Runs the commands of a role. A backup host has its credential; the others read with a password.
 fn run_as(host: &mut Host, role: &str) {
     write(&host.path(&format!("photos/of-{role}.txt")), role);
     if role == "backup" {
@@ -61,7 +61,7 @@ fn run_as(host: &mut Host, role: &str) {
     for line in commands(role) {
         let ran = host.run(line);
         if *line == "check --json" {
-            // It may not read key slots, and says so; it proves the rest.
+            // The role may not read key slots and reports that, but checks the rest.
             assert!([0, 22].contains(&ran.code), "{ran:#?}");
             let summary = ran.json().into_iter().find(|line| line["errors"].is_array());
             let errors = summary.expect("a summary")["errors"].clone();
@@ -103,14 +103,14 @@ fn requests_of_real_runs_are_allowed() {
     })));
     let take = || std::mem::take(&mut *seen.lock().expect("no test panics here"));
     shoot(&host.path("photos"), 1, 2);
-    // A class that can be read at once; with two snapshots there is something to compare.
+    // Use a class that is readable at once, and two snapshots to compare.
     host.run("snapshot --init --pack-class GLACIER_IR photos").ok();
     write(&host.path("photos/notes.txt"), "Iceland");
     host.run("snapshot photos").ok();
     let bucket = Policy::parse(&printed(&host, "bucket"));
     let mut everything = take();
-    // `init` deletes what it has tried the bucket with; which objects these are is in the body, and
-    // the policy of the bucket says nothing of deletions.
+    // `init` deletes its test objects. Their names are in the body, and the bucket policy has no
+    // rule about deletions.
     everything.retain(|request| request.method != "POST");
     for role in &ROLES {
         let policy = Policy::parse(&printed(&host, role.name));
@@ -120,7 +120,7 @@ fn requests_of_real_runs_are_allowed() {
         let puts = requests.iter().filter(|request| request.method == "PUT").count();
         assert_eq!(puts > 0, role.name != "restore", "{}: {puts}", role.name);
         for request in &requests {
-            // The slots that `check` asks for, see `run_as`.
+            // `check` requests the key slots, see `run_as`.
             if role.name == "backup" && request.path.starts_with("/archive/photos/keys/") {
                 continue;
             }
@@ -140,7 +140,7 @@ fn requests_of_real_runs_are_allowed() {
 fn a_prefix_with_an_umlaut_has_policies() {
     let server = S3Server::start();
     let mut host = Host::with_bucket(&server);
-    // Composed, as it is typed.
+    // The accent is one character, as it is typed.
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/S\u{fc}d-\u{5199}"));
     shoot(&host.path("photos"), 1, 1);
     host.run("init --pack-class GLACIER_IR").ok();
@@ -164,7 +164,7 @@ fn a_prefix_with_an_umlaut_has_policies() {
     }
     printed(&host, "bucket");
     printed(&host, "lifecycle");
-    // What is not below the prefix stays out of reach.
+    // Objects outside the prefix stay inaccessible.
     let policy = Policy::parse(&printed(&host, "restore"));
     assert!(!policy.allows(&request("GET", "/archive/Sud/config", "", &[])));
 }
@@ -179,7 +179,7 @@ fn a_restore_may_thaw_and_keep_its_journal() {
     let policy = Policy::parse(&printed(&host, "restore"));
     let seen: Arc<Mutex<Vec<RequestHead>>> = Arc::default();
     let log = Arc::clone(&seen);
-    // What the policy does not allow is refused, as the server of Amazon would.
+    // Refuse requests that the policy does not allow, like Amazon's server.
     server.set_fault(Some(Box::new(move |head| {
         log.lock().expect("no test panics here").push(head.clone());
         if policy.allows(head) { Fault::None } else { Fault::Status(403, "AccessDenied") }
@@ -217,7 +217,7 @@ fn a_backup_host_goes_on_after_a_kill_without_reading() {
         }
         let pack = head.method == "PUT" && head.path.contains("/packs/");
         match pack.then(|| puts.fetch_add(1, std::sync::atomic::Ordering::SeqCst)) {
-            // A pack arrives, and nobody hears of it; nor of anything for a while.
+            // A pack arrives without an acknowledgement, like some of the next requests.
             Some(1..=6) => Fault::DropConnectionAfter,
             _ => Fault::None,
         }
@@ -245,7 +245,7 @@ fn the_bucket_refuses_overwriting_and_plain_http() {
         if request.path == "/archive" || request.path.starts_with("/archive/") {
             assert_eq!(first(false), Decision::Denied, "{what}");
         }
-        // Who puts without the header, and is no part of a multipart upload.
+        // Find puts without the header that are not part of a multipart upload.
         let creates = match (request.method.as_str(), request.query.as_str()) {
             ("PUT", "") | ("POST", "uploadId=u") => request.path.matches('/').count() > 1,
             _ => false,
@@ -280,7 +280,7 @@ fn classes_are_given_found_or_assumed() {
     assert!(ran.stderr.contains("assuming"), "{ran:#?}");
     host.run("init --pack-class GLACIER --hot-class STANDARD").ok();
     assert_eq!(classes("backup"), ["StringEquals GLACIER", "StringEqualsIfExists STANDARD"]);
-    // Without the writer credential it is the config that tells.
+    // Without the writer credential, `config` shows the mistake.
     host.remove("config");
     let found = host.run("policy prune --json").ok();
     assert_eq!(found.stderr, "");
@@ -345,17 +345,17 @@ fn moto_lets_roles_do_their_commands_and_refuses_the_rest() {
         judge(&server, role, user, &Policy::parse(policy));
         server.send_as(owner, &all("DELETE"), "");
     }
-    // Nothing of the repository was touched by any of it.
+    // None of these requests changed the repository.
     set_all(&mut host, &owner.env());
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
 }
 
-/// Sends what moto can judge of the table, and compares.
+/// Sends the requests of the table that moto can evaluate, and compares the answers.
 fn judge(server: &MotoServer, role: &Role, user: &IamUser, policy: &Policy) {
     let blind = policy.without_conditions();
     let mut cases = table();
-    // What only a condition refuses is not sent: moto would carry it out.
+    // Do not send requests that only a condition refuses, because moto would execute them.
     cases.retain(|case| !moto_mistakes(&case.request));
     cases.retain(|case| policy.allows(&case.request) || !blind.allows(&case.request));
     let requests: Vec<RequestHead> = cases.iter().map(|case| case.request.clone()).collect();
@@ -364,7 +364,7 @@ fn judge(server: &MotoServer, role: &Role, user: &IamUser, policy: &Policy) {
     let answers = server.send_as(user, &requests, body);
     let mut refused = 0;
     for (case, answer) in cases.iter().zip(&answers) {
-        // The class of photos is another one here than in the table.
+        // The storage class of photos differs from that in the table.
         let put = case.request.method == "PUT";
         let may = if put { policy.allows(&case.request) } else { (case.may)(role) };
         refused += usize::from(!may);
@@ -378,7 +378,7 @@ fn judge(server: &MotoServer, role: &Role, user: &IamUser, policy: &Policy) {
         );
     }
     assert!(refused > 200, "{}: {refused} of {}", role.name, cases.len());
-    // Many deletions in one request: moto looks at the bucket for all of them.
+    // For many deletions in one request, moto evaluates only the bucket.
     let bulk = request("POST", &format!("/{BUCKET}"), "delete", &[]);
     let body = "<Delete><Object><Key>photos/config</Key></Object></Delete>";
     let answer = server.send_as(user, &[bulk], body);
@@ -408,7 +408,7 @@ fn the_docs_make_every_role() {
     for role in &ROLES {
         assert!(line.split([' ', ';']).any(|word| word == role.name), "{}: {line}", role.name);
     }
-    // Inline policies are too small for a role with a long prefix.
+    // Inline policies have a size limit that is too small for a role with a long prefix.
     assert!(!block.contains("put-user-policy") && block.contains("attach-user-policy"), "{block}");
 }
 

@@ -1,4 +1,5 @@
-//! `check --posture`: who may destroy the archive, found out by trying and without touching it.
+//! Tests of `check --posture`, which finds out who may destroy the archive. It tries harmless requests and leaves the
+//! archive unchanged.
 
 use icecore_testkit::iam::{Decision, Policy, accesses};
 use icecore_testkit::{Fault, S3Server};
@@ -21,7 +22,7 @@ fn keys(server: &S3Server) -> Vec<(String, u64)> {
     server.objects(BUCKET).into_iter().map(|object| (object.key, object.size)).collect()
 }
 
-/// Makes the server refuse what a policy does not allow, but for the one request that names its keys in the body.
+/// Makes the server refuse requests that a policy does not allow, except the one that names its keys in the body.
 fn enforce(server: &S3Server, policy: Policy) {
     server.set_fault(Some(Box::new(move |head| {
         let is_bulk = head.method == "POST" && head.query.contains("delete");
@@ -105,7 +106,7 @@ fn what_may_be_put_and_not_deleted_is_named() {
     })));
     let ran = host.run("check --posture").exits(22);
     assert!(ran.stdout.contains("may overwrite") && ran.stderr.contains("probe/"), "{ran:#?}");
-    // Without an answer nothing is claimed.
+    // Without an answer, the check claims nothing.
     server.set_fault(Some(Box::new(|_| Fault::DropConnectionBefore)));
     assert_eq!(host.run("check --posture").code, 1);
 }

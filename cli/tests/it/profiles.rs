@@ -1,4 +1,4 @@
-//! Profiles that describe the whole job: sources, settings of the store, and what is wrong with them.
+//! Profiles that describe the whole job: sources, settings of the store, and mistakes in them.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use icecore_testkit::S3Server;
 
 use crate::support::{BUCKET, Host, write};
 
-/// A host with a profile, whose text may name the folder of the host as HERE.
+/// Writes a profile, in which HERE means the folder of the host.
 fn with_profile(host: &Host, text: &str) {
     let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
     write(&host.path("config/home.toml"), text.replace("HERE", &here));
@@ -40,7 +40,7 @@ fn a_snapshot_takes_the_sources_of_the_profile() {
     assert!(!listed.contains("b.tmp") && !listed.contains("c.cr3"), "{listed}");
     let settings = host.run("-P home --json settings").ok().summary();
     assert_eq!(settings["pack_bytes"], 16 << 20);
-    // The file itself, from a folder that is not the config directory: the same history.
+    // Name the file itself, in a folder other than the config directory: the history is the same.
     std::fs::rename(host.path("config/home.toml"), host.path("home.toml")).expect("it moves");
     host.run("-P ./home.toml snapshot").ok();
     let snapshots = host.run("-P home.toml --json snapshots").ok().json();
@@ -99,7 +99,7 @@ fn a_profile_is_shown_and_checked() {
         shown.contains("\nkeep-daily = 7\n") && shown.contains("\n# keep-weekly = 5  # "),
         "{shown}"
     );
-    // What is shown is a profile.
+    // The output is a valid profile.
     write(&host.path("config/again.toml"), &shown);
     assert_eq!(
         host.run("-P again profile show").ok().stdout.lines().skip(1).collect::<Vec<_>>(),
@@ -119,7 +119,7 @@ fn a_profile_is_shown_and_checked() {
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);
     with_profile(&host, "sources = ['photos']\n");
     host.run("-P home snapshot").fails(2, &["not a whole path"]);
-    // What others may have written names no commands for us.
+    // icecore does not run commands from a profile that others may have written.
     with_profile(&host, "repo = 'HERE/repo'\n");
     let mode = Permissions::from_mode(0o666);
     std::fs::set_permissions(host.path("config/home.toml"), mode).expect("rights");

@@ -1,4 +1,4 @@
-//! What a person sees while the program works, at 100, 80, 60 and 40 columns; what a log and a script get instead.
+//! The progress that a person sees at 100, 80, 60 and 40 columns, and the output for a log and a script.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::thaw::{HOURS, archive};
 
 const WIDTHS: [u16; 4] = [100, 80, 60, 40];
 
-/// Runs a command while the terminal becomes narrower: each time when what was `wanted` is seen. Returns its frames.
+/// Runs a command while the terminal becomes narrower, each time after `wanted` has appeared. Returns its frames.
 fn narrowing(command: Command, wanted: &str) -> Vec<Frame> {
     let mut terminal = Terminal::start(command, WIDTHS[0]);
     terminal.see(|row| row.contains(wanted));
@@ -25,7 +25,7 @@ fn narrowing(command: Command, wanted: &str) -> Vec<Frame> {
     frames
 }
 
-/// Returns a row with its numbers and units taken out: `snapshot [#] N% N/N files N MiB/s`.
+/// Returns a row without its numbers and units: `snapshot [#] N% N/N files N MiB/s`.
 fn form(row: &str) -> String {
     let mut form = String::new();
     for c in row.chars() {
@@ -41,8 +41,9 @@ fn form(row: &str) -> String {
     form.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// No frame has debris, a total of nothing, or an end that is now. At each width, each frame has one of the golden forms,
-/// and the first of them was seen. A bar is there if there is room, which there is at 100 columns.
+/// Asserts that no frame has remains of another line, a total of zero, or zero time left. At each width, each frame has
+/// one of the golden forms, and the first of these was seen. There is a bar if it fits, which is always so at 100
+/// columns.
 #[track_caller]
 fn assert_frames(frames: &[Frame], golden: &[(u16, &[&str])]) {
     for (width, rows) in frames {
@@ -68,7 +69,7 @@ fn assert_frames(frames: &[Frame], golden: &[(u16, &[&str])]) {
     assert_eq!(frames.last().map(|(_, rows)| rows.len()), Some(0), "the line is gone at the end");
 }
 
-/// A bucket behind a link, and photos.
+/// Returns a host with photos and a bucket behind a link.
 fn host(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     shoot(&host.path("photos"), 1, 3);
@@ -93,14 +94,14 @@ fn a_snapshot_a_check_and_a_restore() {
         "snapshot N% N/N MiB N/N files",
         "snapshot N/N MiB N/N files still counting",
         "snapshot still counting",
-        // On a slow machine: before anything is known.
+        // On a slow machine, this is shown before any counts are known.
         "snapshot",
     ];
     let narrow: &[&str] = &["snapshot N% N/N MiB N s left", "snapshot N% N/N MiB finishing"];
     assert_frames(&frames, &[(100, wide), (80, wide), (60, wide), (40, narrow)]);
 
     let frames = narrowing(host.command("check --read-data"), " left");
-    // Other steps are over in no time, or nearly.
+    // Other steps end almost immediately.
     let is_read = |row: &String| row.starts_with("reading data");
     let frames = frames.into_iter().filter(|(_, rows)| rows.is_empty() || rows.iter().any(is_read));
     let wide: &[&str] = &[
@@ -112,7 +113,7 @@ fn a_snapshot_a_check_and_a_restore() {
     let middle: &[&str] =
         &["reading data N% N/N MiB N MiB/s N s left", "reading data N% N/N MiB N MiB/s finishing"];
     let narrow: &[&str] =
-        // The bytes go if they have too many digits.
+        // The bytes are left out if they have too many digits.
         &[
             "reading data N% N/N MiB N s left",
             "reading data N% N/N MiB finishing",
@@ -123,7 +124,7 @@ fn a_snapshot_a_check_and_a_restore() {
     assert_frames(&frames.collect::<Vec<_>>(), &golden);
 
     let frames = narrowing(host.command("restore latest:photos -t out"), " left");
-    // On a slow machine the planning before it is seen too.
+    // On a slow machine, the planning is visible as well.
     let is_restore = |row: &String| row.starts_with("restore");
     let frames =
         frames.into_iter().filter(|(_, rows)| rows.is_empty() || rows.iter().any(is_restore));
@@ -164,7 +165,7 @@ fn an_outage_is_said_and_then_the_step_again() {
         (40, "network is away since N:N N%"),
         (80, "snapshot N% N/N MiB N/N files N MiB/s N s left"),
     ] {
-        // Whether there is room for a bar depends on the digits.
+        // Whether a bar fits depends on the number of digits.
         let is_seen =
             seen.iter().any(|(w, form)| *w == width && form.replace("[#] ", "") == wanted);
         assert!(is_seen, "{wanted} at {width}: {seen:#?}");
@@ -188,7 +189,7 @@ fn a_wait_for_a_thaw() {
     server.advance(48 * HOURS);
     let (code, frames) = terminal.end();
     assert_eq!(code, 0, "{frames:#?}");
-    // What comes before and after the wait is what other restores show.
+    // Other tests cover the frames before and after the wait.
     let waits = frames
         .into_iter()
         .filter(|(_, rows)| rows.is_empty() || rows.len() > 1 || rows[0].contains("ready"));
@@ -212,12 +213,12 @@ fn a_wait_for_a_thaw() {
     );
 }
 
-/// The status objects of a run.
+/// Returns the status objects of a run.
 fn statuses(ran: &Ran) -> Vec<Value> {
     ran.json().into_iter().filter(|object| object["message_type"] == "status").collect()
 }
 
-/// The last status of a stage.
+/// Returns the last status of a stage.
 #[track_caller]
 fn last_of(ran: &Ran, stage: &str) -> Value {
     let of_stage = statuses(ran).into_iter().rfind(|status| status["stage"] == stage);
@@ -250,10 +251,10 @@ fn a_script_gets_objects_that_add_up() {
         assert_eq!(last[field], wanted, "{field} of {last}");
     }
     assert!(last["seconds_elapsed"].is_u64() && last["seconds_remaining"].is_null(), "{last}");
-    // Another time, nothing is sent and all of it is done.
+    // The second time, nothing is sent, but everything counts as done.
     let last = last_of(&host.run("--json --json-progress snapshot photos").ok(), "snapshot");
     assert_eq!((&last["files_done"], &last["percent_done"]), (&json!(12), &json!(1.0)), "{last}");
-    // What is there already is no work.
+    // Existing files do not count as work.
     host.run("restore latest:photos -t out").ok();
     host.remove("out/IMG_01000.CR3");
     host.remove("out/IMG_01001.JPG");
@@ -261,7 +262,7 @@ fn a_script_gets_objects_that_add_up() {
     let last = last_of(&host.run(line).ok(), "restore");
     assert_eq!((&last["total_files"], &last["files_done"]), (&json!(2), &json!(2)), "{last}");
     assert_eq!(last["total_bytes"], json!(3_900_000), "{last}");
-    // What a check counts are no files.
+    // A check does not count files.
     let ran = host.run("--json --json-progress check --read-data").ok();
     for status in statuses(&ran) {
         assert!(status["total_files"].is_null() && status["files_done"].is_null(), "{status}");

@@ -1,4 +1,5 @@
-//! A store that takes one place of the log from two writers: what it had acknowledged comes back, and it is named.
+//! A store accepts puts of two writers to one slot of the log: acknowledged entries are written again, and the loss is
+//! reported.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::support::{BUCKET, Host, Ran, write};
 
 const WARNING: &str = "s3://archive/photos: this store broke its promise";
 
-/// So many hosts that write side by side, each with a photo of its own, which know the archive already.
+/// Returns hosts that write concurrently, each with its own photo, and that already know the archive.
 fn hosts(server: &S3Server, count: u64) -> Vec<Host> {
     let mut first = Host::with_bucket(server);
     write(&first.path("photos/shared.CR3"), photos::bytes(1, 300_000));
@@ -35,7 +36,7 @@ fn listed(host: &Host) -> BTreeSet<String> {
     all.iter().filter_map(|line| Some(line["id"].as_str()?.to_owned())).collect()
 }
 
-/// The newest entry of the log: its key and its bytes.
+/// Returns the key and the bytes of the newest log entry.
 fn newest(server: &S3Server) -> (String, Vec<u8>) {
     let all = server.objects(BUCKET);
     let keys = all.into_iter().map(|object| object.key).filter(|key| key.contains("/log/"));
@@ -51,7 +52,7 @@ fn what_was_acknowledged_and_lost_comes_back_at_the_next_start() {
     let first = id(&one.run("--json snapshot photos").ok());
     reader.run("snapshots").ok();
     let (key, _) = newest(&server);
-    // Another writer had looked before it was there, and takes the place after that.
+    // Another writer checked the slot before the entry was there, and writes to it afterwards.
     server.delete(BUCKET, &key);
     let second = id(&two.run("--json snapshot photos").ok());
     assert_eq!(newest(&server).0, key, "both were told that the place is theirs");
@@ -83,7 +84,7 @@ fn what_was_acknowledged_and_lost_comes_back_at_the_next_start() {
         restored(reader);
     }
     one.run("--identity identity check --read-data --max-cost 1").ok();
-    // Nothing is stored twice, and the next snapshots go on.
+    // Nothing is stored twice, and the next snapshots succeed.
     for host in [one, two, reader] {
         host.run("snapshot photos").ok();
     }
@@ -130,7 +131,7 @@ fn an_entry_that_is_lost_at_once_is_said_again_at_once() {
 fn six_hosts_side_by_side_lose_nothing_that_was_acknowledged() {
     let server = S3Server::start();
     let hosts = hosts(&server, 6);
-    // It looks, and takes the place only then.
+    // This server checks the name first, and writes later.
     server.set_create_only(CreateOnly::Checked);
     let mut acknowledged: BTreeSet<String> = BTreeSet::new();
     let mut warned = 0;
@@ -154,7 +155,7 @@ fn six_hosts_side_by_side_lose_nothing_that_was_acknowledged() {
             }
         }
     }
-    // Each looks once more, one after the other.
+    // Each host reads the log once more, one after the other.
     for host in &hosts {
         let ran = host.run("snapshots").ok();
         warned += usize::from(ran.stderr.contains(WARNING));
@@ -166,7 +167,7 @@ fn six_hosts_side_by_side_lose_nothing_that_was_acknowledged() {
     }
     assert!(acknowledged.len() >= 6, "{}", acknowledged.len());
     assert!(warned > 0, "the store kept its promise: this shows nothing");
-    // An entry that followed one that is gone names another one as the one before it, and counts all the same.
+    // An entry that followed a lost one names a different predecessor, but still counts.
     let checked = hosts[0].run("--identity identity check --read-data --max-cost 1");
     let odd = |line: &&str| !line.contains("names a different entry as the one before it");
     let odd: Vec<&str> =

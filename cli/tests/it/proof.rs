@@ -1,5 +1,5 @@
-//! Proving an archive from the command line: reading cold packs back is planned and agreed to, heads
-//! are carried to other hosts, cards are audited, damage is repaired.
+//! Proves an archive from the command line: reading cold packs back is planned and agreed to, log heads are compared on
+//! other hosts, cards are audited, damage is repaired.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn cold_packs_are_read_back_when_that_is_agreed_to() {
     let asked = thawed_once(&server);
     assert!(asked >= 4, "{asked} packs");
     assert_eq!(number(&waiting, "packs_waiting") as usize, asked);
-    // Too early: nothing is asked for again.
+    // It is too early, and no thaw is requested again.
     host.run("check --read-data").exits(20);
     server.advance(49 * HOURS);
     let read = host.run("--json check --read-data").ok().summary();
@@ -32,7 +32,7 @@ fn cold_packs_are_read_back_when_that_is_agreed_to() {
     let back = &read["read_back"];
     assert_eq!(back["bytes"], back["bytes_total"], "{read}");
     assert!(back["newest"].is_string(), "{read}");
-    // What a thaw of another kind reads is counted too, on the host that read it.
+    // Packs that were thawed for another purpose count as read as well, on the host that read them.
     let told = host.run("check").ok();
     assert!(told.stdout.contains("(100 %)"), "{told:#?}");
 }
@@ -45,7 +45,7 @@ fn waiting_reads_everything_in_one_run() {
         host.command("check --read-data --wait --max-cost 1").spawn().expect("it starts");
     let cold = server.objects(BUCKET).into_iter().filter(|o| o.key.contains("/packs/")).count();
     assert!(cold > 0, "something waits");
-    // All are asked for before the clock goes on.
+    // Wait until all thaws are requested before the clock is advanced.
     while server.restores().len() < cold {
         assert!(child.try_wait().expect("a state").is_none(), "it ended before it asked");
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -70,7 +70,7 @@ fn a_head_is_carried_to_a_fresh_host() {
     host.export_identity();
     host.set("ICECORE_CACHE_DIR", "fresh");
     host.run(&format!("--expect-head {head} snapshots")).ok();
-    // So much is printed, and pages of older programs have less.
+    // This many digits are printed; pages of older versions have fewer.
     let (_, digits) = head.split_once(':').expect("a number and digits");
     assert_eq!(digits.len(), 40, "{head}");
     let shorter = |by: usize| format!("--expect-head {} snapshots", &head[..head.len() - by]);

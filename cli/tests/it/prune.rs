@@ -1,4 +1,4 @@
-//! Dropping snapshots from the command line.
+//! Drops snapshots from the command line.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use icecore_testkit::{S3Server, photos};
 use crate::support::{Host, objects, word, write};
 use crate::thaw::{archive, number};
 
-/// A local archive of three snapshots: one shoot was culled after the first.
+/// Returns a host with a local archive of three snapshots; one shoot was deleted after the first.
 fn three() -> Host {
     let host = Host::new();
     for number in 0..4 {
@@ -34,19 +34,19 @@ fn snapshots(host: &Host) -> usize {
 fn only_what_a_policy_drops_goes() {
     let host = three();
     let photos = host.state("photos");
-    // Without a policy nothing is dropped; a dry run changes nothing.
+    // Without a policy, nothing is dropped; a dry run changes nothing.
     for line in ["prune", "prune -n --keep-last 1", "prune -n --forget latest"] {
         host.run(line).ok();
         assert_eq!(snapshots(&host), 3, "{line}");
     }
-    // The newest of a history stays whatever the policy says.
+    // The newest snapshot of a history is kept, whatever the policy says.
     let shown = host.run("--json prune -n --keep-tag nobody-has-it").ok();
     let kept: Vec<_> = shown.json().into_iter().filter(|line| line["dropped"] == false).collect();
     assert_eq!((kept.len(), &kept[0]["kept_for"][0]), (1, &"newest of its history".into()));
     host.run("prune --keep-last many").exits(2);
     host.run("prune --forget ffffffff").fails(4, &["ffffffff"]);
     host.run("prune --undelete ffffffff").fails(4, &["ffffffff"]);
-    // A tag that nobody has, beside a snapshot that is named.
+    // Combine an unused tag with a named snapshot.
     host.run("prune --forget latest --keep-tag nobody")
         .fails(2, &["every snapshot", "--allow-empty"]);
     host.run("prune --horizon=-3").exits(2);
@@ -74,7 +74,7 @@ fn a_policy_may_stand_in_the_profile() {
     let kept = shown.json().into_iter().filter(|object| object["message_type"] == "snapshot");
     let dropped: Vec<bool> = kept.map(|object| object["dropped"] == true).collect();
     assert_eq!(dropped.iter().filter(|dropped| **dropped).count(), 1, "{dropped:?}");
-    // A tag that it keeps is kept whatever the command line says; the rest is replaced.
+    // Tags that the profile keeps are kept, whatever the command line says; its other rules are replaced.
     host.run("tag add latest~1 best").ok();
     let shown = host.run("-P home --json prune -n --keep-last 1").ok();
     let is_best = |line: &&serde_json::Value| line["tags"] == serde_json::json!(["best"]);
@@ -144,7 +144,7 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     let identity = word(&path);
     host.run("key export --prune-host --output pruner").ok();
     host.unset("ICECORE_IDENTITY");
-    // The credential of a host that takes snapshots drops none, and that of one that prunes takes none.
+    // The credential of a backup host drops no snapshots, and that of a pruning host takes none.
     host.run("prune --now --keep-last 1").fails(12, &["does not permit", "--identity"]);
     let credential = objects(&host.path("config"), "credentials")[0].clone();
     fs::copy(host.path("pruner"), credential).expect("a copy");
@@ -166,7 +166,7 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     icecore_testkit::tree::assert_same_as(&photos, host.path("out"));
 }
 
-/// A bucket whose packs are past their minimum days, with most of a shoot culled.
+/// Returns a host with a bucket whose packs are past their minimum days, and most of a shoot deleted.
 fn old_bucket(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     host.set("ICECORE_HOST", "old");
@@ -177,7 +177,7 @@ fn old_bucket(server: &S3Server) -> Host {
     for number in 0..12 {
         write(&host.path(&format!("photos/shoot/{number}.CR3")), photos::bytes(number, 700_000));
     }
-    // In 1980: packs as small as these are worth the price of a request only after decades.
+    // A time in 1980, because packs as small as these are worth the price of a request only after decades.
     const SECONDS: i64 = 315_532_800;
     let mut options = icecore_engine::ops::snapshot::SnapshotOptions {
         paths: vec![host.path("photos")],
@@ -207,7 +207,7 @@ fn old_bucket(server: &S3Server) -> Host {
     host
 }
 
-/// Drops the snapshot of 1980; a long horizon makes packs as small as these worth it.
+/// Drops the snapshot of 1980. With a long horizon, repacking packs as small as these pays.
 const PRUNE: &str = "--json prune --now --keep-last 1 --horizon 12000";
 
 #[test]

@@ -1,4 +1,4 @@
-//! `docs/reference.md` and what the program prints as JSON have the same fields.
+//! `docs/reference.md` and the JSON of the program have the same fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::{Host, shoot, write};
 /// Fields by command and message type.
 type Fields = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// Reads the table of JSON messages. A field with a `?` is not in every message.
+/// Parses the table of JSON messages. A field with a `?` is not in every message.
 fn documented() -> (Fields, Fields) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
     let page = std::fs::read_to_string(page).expect("the page");
@@ -33,7 +33,7 @@ fn documented() -> (Fields, Fields) {
     (always, at_times)
 }
 
-/// Compares what a command printed with the page. Returns the messages that it has met.
+/// Compares the output of a command with the page. Returns the messages in it.
 fn compare(
     line: &str,
     stdout: &str,
@@ -177,7 +177,7 @@ fn json_messages_have_the_fields_of_the_page() {
     let never: Vec<_> = described
         .difference(&met)
         .filter(|(command, kind)| {
-            // They have what others of their row have, or need what other tests make.
+            // These have the same fields as others in their row, or need what other tests create.
             !["any", "key passwd", "key remove", "key dismiss"].contains(&&**command)
                 && (&**command, &**kind) != ("accept-file", "file")
         })

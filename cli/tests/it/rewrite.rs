@@ -1,4 +1,4 @@
-//! Taking a person's photos out of every snapshot, and erasing them.
+//! Removes a person's photos from every snapshot, and erases them.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::support::{Host, objects, word, write};
 
-/// Bytes that stand in one file of the client only.
+/// Text that is only in one file of the client.
 const NOTE: &str = "Miller, 12 Harbour Street";
 
-/// A host with four snapshots of two clients' photos; the second client's came with the second snapshot, and
-/// something else with each.
+/// Takes four snapshots of two clients' photos. The second client's photos come with the second snapshot, and other
+/// files with each.
 fn clients(host: &Host) {
     let client = |name: &str, seed: u64| {
         for number in 0..4 {
@@ -39,7 +39,7 @@ fn local() -> Host {
     host
 }
 
-/// Time, tags, files and paths of each snapshot, in the order of the log.
+/// Returns time, tags, files and paths of each snapshot, in the order of the log.
 fn snapshots(host: &Host) -> Vec<Value> {
     let mut lines = host.run("--json snapshots").ok().json();
     lines.pop();
@@ -87,10 +87,10 @@ fn each_snapshot_keeps_its_place_and_its_time() {
         let listed = files(&host, new).lines().filter(|line| !line.ends_with('/')).count();
         assert_eq!(count(new), listed as u64);
     }
-    // On a computer that reads the log for the first time as well.
+    // The same is true on a computer that reads the log for the first time.
     host.remove("cache");
     assert_eq!(snapshots(&host), after);
-    // The rest is whole, and the old ones can be undeleted.
+    // The rest is intact, and the old snapshots can be undeleted.
     host.run("check --read-data").ok();
     host.run("find note.txt").fails(4, &["nothing found"]);
     let old = before[1]["id"].as_str().expect("an id");
@@ -101,10 +101,10 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     let mut sorted = order.clone();
     sorted.sort_by_key(ToString::to_string);
     assert_eq!(order, sorted, "it is where it was");
-    // The next run takes that one too.
+    // The next run rewrites the undeleted snapshot, too.
     let done = host.run("--json rewrite --exclude photos/miller").ok().summary();
     assert_eq!(done["snapshots_rewritten"], 1, "{done}");
-    // Only the dropped ones have it now: there is nothing to do.
+    // Only dropped snapshots contain the photos now, so there is nothing to do.
     for line in ["rewrite --exclude photos/miller", "rewrite -n --exclude photos/miller"] {
         let ran = host.run(line).fails(
             4,
@@ -133,7 +133,7 @@ fn what_it_had_is_erased_at_once() {
     for id in &ids[1..] {
         host.run(&format!("prune --undelete {id}")).exits(1);
     }
-    // No pack that is left has a chunk of it: a photo of it is stored again as new.
+    // No remaining pack has a chunk of it, so its photos are stored again as new.
     let added = |name: &str, bytes: Vec<u8>| {
         write(&host.path(&format!("more/{name}")), bytes);
         let done =
@@ -142,7 +142,7 @@ fn what_it_had_is_erased_at_once() {
     };
     assert!(added("again.CR3", photos::bytes(50, 300_000)) >= 300_000);
     assert_eq!(added("known.CR3", photos::bytes(1, 300_000)) / 100_000, 0);
-    // Again: nothing is left to do.
+    // A second run has nothing to do.
     host.run("rewrite --now --yes --exclude photos/miller").fails(4, &["no snapshot contains"]);
     host.run("restore latest:photos --target out --history none").exits(4);
 }
@@ -184,7 +184,7 @@ fn a_snapshot_with_nothing_else_is_dropped() {
     host.run("check --read-data").ok();
 }
 
-/// A host whose two clients' photos are in one pack, and that pack: one of Jones's photos is damaged in it.
+/// Returns a host with two clients' photos in one pack, and that pack, in which one of Jones's photos is damaged.
 fn damaged() -> (Host, std::path::PathBuf) {
     let mut host = Host::new();
     host.run("init").ok();
@@ -198,7 +198,7 @@ fn damaged() -> (Host, std::path::PathBuf) {
     host.run("snapshot photos").ok();
     let packs = objects(&host.path("repo"), "packs");
     assert_eq!(packs.len(), 1, "{packs:?}");
-    // Jones's come first.
+    // Jones's photos come first in the pack.
     let mut bytes = std::fs::read(&packs[0]).expect("the pack");
     bytes[100_000..100_016].fill(0x58);
     std::fs::write(&packs[0], bytes).expect("the pack");
@@ -209,7 +209,7 @@ fn damaged() -> (Host, std::path::PathBuf) {
 fn a_damaged_pack_that_was_repaired_is_erased_too() {
     let (host, pack) = damaged();
     host.run("check --read-data --repair --seed photos").ok();
-    // What is known to be lost is not waited for.
+    // Chunks that are known to be lost do not delay the erasure.
     let checked = host.run("check --read-data").ok();
     assert!(checked.stdout.contains("(100 %)"), "{checked:#?}");
     let ran = host.run("rewrite --now --yes --exclude photos/miller").ok();
@@ -229,14 +229,14 @@ fn a_pack_that_cannot_be_copied_is_named_and_the_others_go() {
     let later = packs.into_iter().find(|name| *name != pack).expect("a second pack");
     let line = "rewrite --now --yes --exclude photos/miller";
     let name = pack.file_name().expect("a name").to_string_lossy().into_owned();
-    // As often as it is run: it never says that nothing is left.
+    // However often it is run, it never says that nothing is left.
     for _ in 0..2 {
         let ran =
             host.run(line).fails(22, &["1 object still contains data", "exclude them as well"]);
         assert!(ran.stderr.contains(&format!("packs/{name}: it could not be erased")), "{ran:#?}");
         assert!(pack.exists() && !later.exists());
     }
-    // Its owner follows the hint.
+    // The owner follows the hint.
     host.run("check --read-data --repair --seed photos").ok();
     host.run(line).ok();
     assert!(!pack.exists());
@@ -247,7 +247,7 @@ fn a_pack_that_cannot_be_copied_is_named_and_the_others_go() {
 fn killed_at_any_moment_no_snapshot_is_lost_and_the_next_run_finishes() {
     let start = local();
     let before = snapshots(&start);
-    // The copies are in other folders; the snapshots know this one.
+    // The snapshots contain this path, although the copies are in other folders.
     let line = format!("rewrite --now --yes --exclude {}", word(&start.path("photos/miller")));
     for millis in [2, 8, 15, 25, 40, 60, 90, 130, 200] {
         let host = start.copy();
@@ -271,7 +271,7 @@ fn killed_at_any_moment_no_snapshot_is_lost_and_the_next_run_finishes() {
         assert!(snapshots(&host).iter().all(|line| !files(&host, line).contains("miller")));
         host.run(&line).exits(4);
         host.run("check --read-data").ok();
-        // Nothing of it is left: it is stored again as new.
+        // Nothing of it is left, so it is stored again as new.
         let done = host.run("--json snapshot --history again photos/miller/1.CR3").ok().summary();
         let added = done["bytes_added"].as_u64().expect("a number");
         assert!(added >= 300_000, "killed after {millis} ms: {done}");
@@ -296,7 +296,7 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     let line = "rewrite --now --yes --exclude photos/miller";
     let shown = host.run("rewrite -n --exclude photos/miller").ok();
     assert!(shown.stdout.contains("--now erases all of this at once"), "{shown:#?}");
-    // The price was not agreed to.
+    // The user has not agreed to the price.
     host.run(line).fails(21, &["nothing was changed", "--max-cost"]);
     assert!(files(&host, &snapshots(&host)[0]).contains("miller"));
     host.run(&format!("{line} --max-cost 0.0000001")).fails(21, &["nothing was changed"]);
@@ -328,14 +328,14 @@ fn tags_change_after_the_fact() {
     assert_eq!(Value::from(tags), expected);
     let after = snapshots(&host);
     assert!(before.iter().zip(&after).all(|(old, new)| old["id"] == new["id"]), "ids stay");
-    // Policies and choices go by them, on a computer that reads the log for the first time too.
+    // Policies and selections use these tags, even on a computer that reads the log for the first time.
     host.remove("cache");
     let found = host.run("--json snapshots --tag rome,raw").ok().json();
     assert_eq!(found.len(), 1 + 1, "{found:?}");
     let shown = host.run("--json prune -n --keep-tag keep --keep-last 1").ok().json();
     let kept = shown.iter().filter(|line| line["dropped"] == false).count();
     assert_eq!(kept, 3, "{shown:?}");
-    // What changes nothing writes nothing.
+    // A command that changes nothing writes no entry.
     let entries = objects(&host.path("repo"), "log").len();
     host.run("tag add latest~3 first").ok();
     assert_eq!(objects(&host.path("repo"), "log").len(), entries);

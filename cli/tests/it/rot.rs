@@ -1,11 +1,11 @@
-//! The log and `config` rot: what each command says, and what `check --repair` puts back.
+//! The log and `config` rot: the messages of each command, and what `check --repair` restores.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::{Host, objects, write};
 
-/// A host with three snapshots of a small library.
+/// Returns a host with three snapshots of a small library.
 fn host() -> Host {
     let mut host = Host::new();
     for text in ["one", "two", "three"] {
@@ -39,7 +39,7 @@ fn a_rotten_newest_entry_is_reported_and_put_back() {
         assert!(!ran.stderr.contains("history"), "{ran:#?}");
         assert_eq!(ran.stderr.matches("damaged").count(), 1, "{ran:#?}");
     }
-    // What this host knows is enough to restore.
+    // The catalog of this host is enough for a restore.
     let ran = host.run("restore latest:photos -t out").ok();
     assert!(ran.stderr.contains("warning: the log") && ran.stderr.contains("000003"), "{ran:#?}");
     assert_eq!(fs::read(host.path("out/a.txt")).expect("a file"), b"three");
@@ -85,7 +85,7 @@ fn config_is_put_back() {
         host.run("check --repair").ok();
         assert_eq!(fs::read(&config).expect("config"), whole);
     }
-    // A place that this host has never seen under that name.
+    // Use a place that this host has never seen under that name.
     fs::remove_file(&config).expect("it goes");
     fs::rename(host.path("repo"), host.path("moved")).expect("it moves");
     host.run("--repo moved check --repair").fails(10, &["no archive"]);

@@ -1,8 +1,8 @@
-//! One command after the other, each killed at a random moment; after each, the archive opens and
-//! checks, and what was acknowledged restores.
+//! Runs one command after the other, each killed at a random moment. After each, the archive opens, a check passes, and
+//! acknowledged snapshots can be restored.
 //!
-//! `ICECORE_ROUNDS=1000` is the campaign, `ICECORE_SEED` another one. How far a process has come at
-//! its moment is not drawn from the seed.
+//! `ICECORE_ROUNDS=1000` runs the campaign, `ICECORE_SEED` another one. The seed does not determine how far a process
+//! has come when it is killed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,16 +13,16 @@ use icecore_testkit::{S3Server, photos};
 
 use crate::support::{Host, Ran, State, write};
 
-/// Snapshots that prunes keep, and that must therefore be there.
+/// Number of snapshots that prunes keep, and that must therefore exist.
 const KEEP: usize = 6;
-/// Rounds after which everything is restored, and what killed runs have left must go.
+/// Number of rounds after which everything is restored, and leftovers of killed runs must be deleted.
 const THOROUGH: u64 = 50;
-/// A table of prices by which everything is free: packs that are needed in part are emptied.
+/// A price table in which everything is free, so that partially live packs are repacked.
 const FREE: &str = "date = \"2026-11-01\"\nsource = \"-\"\n[region.free]\negress_free_gb = 0\n\
     egress = [{ per_gb = 0.0 }]\n[region.free.class.STANDARD]\n\
     storage_per_gb_month = 0.0\nput_per_1000 = 0.0\nget_per_1000 = 0.0\n";
 
-/// What happened to the runs of one command.
+/// Counts of the runs of one command.
 #[derive(Debug, Default)]
 struct Counts {
     runs: u64,
@@ -35,12 +35,12 @@ struct Campaign {
     host: Host,
     random: u64,
     counts: BTreeMap<&'static str, Counts>,
-    /// Snapshots that somebody was told are taken, by their rounds.
+    /// Acknowledged snapshots, by round.
     acknowledged: BTreeMap<u64, (String, State)>,
     restored: u64,
     killed_after_acknowledging: u64,
     repacked: u64,
-    /// Most objects that no entry of the log names, at any time.
+    /// Maximum number of objects at any time that are not in the log.
     left_most: u64,
 }
 
@@ -66,7 +66,7 @@ impl Campaign {
         }
     }
 
-    /// SplitMix64.
+    /// Returns a SplitMix64 number below `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -74,7 +74,7 @@ impl Campaign {
         (z ^ (z >> 31)) % end
     }
 
-    /// Adds and removes a few photos; some come back.
+    /// Adds and removes a few photos; some return.
     fn edit(&mut self, round: u64) {
         for _ in 0..=self.below(2) {
             let number = self.below(16);
@@ -85,7 +85,7 @@ impl Campaign {
                 write(&path, photos::bytes(number, 250_000));
             }
         }
-        // Something that no other round has, nor a size of it.
+        // A file whose content and size no other round has.
         write(
             &self.host.path("photos/notes.xmp"),
             photos::bytes(1000 + round, 3000 + round as usize),
@@ -111,7 +111,7 @@ impl Campaign {
         let photos = self.host.state("photos");
         let line = format!("--json snapshot --tag {round} photos");
         let (ran, hit) = self.killed("snapshot", self.host.command(&line));
-        // What was printed was acknowledged, however the process ended after that.
+        // A printed snapshot is acknowledged, however the process ends afterwards.
         match summary(&ran).and_then(|summary| Some(summary["snapshot_id"].as_str()?.to_owned())) {
             Some(id) => {
                 self.killed_after_acknowledging += u64::from(hit);
@@ -125,7 +125,7 @@ impl Campaign {
         let line = format!("--json prune --now --keep-last {KEEP}");
         let mut command = self.host.command(&line);
         if self.below(2) == 0 {
-            // Without it, no pack is emptied.
+            // Without the identity, no pack is repacked.
             command.env_remove("ICECORE_IDENTITY");
         } else if !self.host.path("repo").exists() {
             command.args(["--prices", "prices"]);
@@ -136,7 +136,7 @@ impl Campaign {
         self.repacked += repacked.unwrap_or(0);
     }
 
-    /// Restores into a target that earlier kills may have left half done.
+    /// Restores into a target that killed restores may have left incomplete.
     fn restore(&mut self) {
         let Some((id, photos)) = self.acknowledged.values().last().cloned() else { return };
         let line = format!("restore {id}:photos --target half --overwrite if-changed --delete");
@@ -148,7 +148,7 @@ impl Campaign {
         icecore_testkit::tree::assert_same_as(&photos, self.host.path("half"));
     }
 
-    /// Makes another repository. Killed, it is there or it is not, and can be made.
+    /// Creates another repository. After a kill, it either exists, or can be created.
     fn init(&mut self, repository: &str) {
         let line = format!("--repo {repository} init --password-file password");
         let (ran, hit) = self.killed("init", self.host.command(&line));
@@ -161,14 +161,14 @@ impl Campaign {
         Ran::new(&line, &opened.expect("it starts")).ok();
     }
 
-    /// Runs a command and kills it in three of four rounds, at any moment of its usual length or
-    /// just after. Returns whether that hit it.
+    /// Runs a command and kills it in three of four rounds, at any moment of its usual duration or just after. Returns
+    /// whether the kill hit it.
     fn killed(&mut self, name: &'static str, mut command: Command) -> (Ran, bool) {
         let moment = self.below(1100);
         let spared = self.below(4) == 0;
         let counts = self.counts.entry(name).or_default();
         let after = counts.usual.mul_f64(moment as f64 / 1000.0);
-        // The first run tells how long they take.
+        // The first run shows how long they take.
         let kill = counts.runs > 0 && !spared;
         let begun = Instant::now();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -187,14 +187,14 @@ impl Campaign {
         counts.runs += 1;
         counts.killed += u64::from(hit);
         if !hit {
-            // Not a mean: on a machine that was busy at first, many kills would come too late.
+            // Do not use the mean: if the machine was busy at first, many kills would come too late.
             counts.usual = begun.elapsed();
         }
         (Ran::new(name, &output), hit)
     }
 
-    /// What was acknowledged is listed, unless enough that is newer is, and restores: the newest, or
-    /// everything.
+    /// Asserts that acknowledged snapshots are listed, unless there are enough newer ones, and can be restored: the
+    /// newest one, or all.
     fn all_are_there(&mut self, all: bool) {
         let listed = self.host.run("--json snapshots").ok().json();
         let listed: BTreeMap<u64, String> = listed
@@ -211,7 +211,7 @@ impl Campaign {
                 assert_eq!(id, other, "round {round} is another snapshot");
                 true
             }
-            // It was dropped by the policy.
+            // The policy has dropped it.
             None => {
                 assert!(newest > Some(*round), "round {round} is gone: {listed:?}");
                 false
@@ -224,7 +224,7 @@ impl Campaign {
         }
     }
 
-    /// What killed runs have left goes, when it is old enough, and nothing else.
+    /// Asserts that a prune deletes what killed runs have left once it is old enough, and nothing else.
     fn clean_up(&mut self) {
         let repo = self.host.path("repo");
         if repo.is_dir() {
@@ -233,7 +233,7 @@ impl Campaign {
                 .args(["-type", "f", "-exec", "touch", "-d", "3 days ago", "{}", "+"])
                 .status();
             assert!(aged.is_ok_and(|status| status.success()), "files can be aged");
-            // The first also finds out what became of an upload that was killed, the second takes it.
+            // The first prune finds out what became of a killed upload, and the second deletes it.
             for _ in 0..2 {
                 self.host.run(&format!("prune --now --keep-last {KEEP}")).ok();
             }
@@ -267,7 +267,7 @@ impl Campaign {
         );
         let killed: u64 = self.counts.values().map(|counts| counts.killed).sum();
         assert!(killed > rounds / 4, "only {killed} kills met a running process");
-        // Each leaves no more than the packs that it was about to upload, and an entry.
+        // Each killed run leaves at most the packs that it was uploading, and an entry.
         assert!(self.left_most <= 6 * killed, "{} objects were left", self.left_most);
     }
 }

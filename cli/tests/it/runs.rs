@@ -1,5 +1,5 @@
-//! `run` and `log`: nights of a profile with the real program: what was due, hooks, faults, and what is remembered.
-//! The clock is the machine's; a night passes as the records of the runs before become a day older.
+//! Tests of `run` and `log`: nights of a profile with the real program, with due steps, hooks, faults and records. The
+//! clock is the machine's; a night passes when the records of earlier runs become a day older.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::support::{Host, write};
 
 const RUNS: &str = "home/.local/state/icecore/home/runs.jsonl";
 
-/// A host with an archive, a photo and a profile.
+/// Returns a host with an archive, a photo and a profile.
 pub fn host(more: &str) -> Host {
     let mut host = Host::new();
     host.unset("ICECORE_REPOSITORY");
@@ -25,14 +25,14 @@ pub fn host(more: &str) -> Host {
     host
 }
 
-/// Writes the profile; HERE is the folder of the host.
+/// Writes the profile, in which HERE means the folder of the host.
 pub fn profile(host: &Host, more: &str) {
     let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
     let text = format!("repo = 'HERE/repo'\nsources = ['HERE/photos']\n{more}\n");
     write(&host.path("config/home.toml"), text.replace("HERE", &here));
 }
 
-/// The runs that are remembered.
+/// Returns the records of runs.
 pub fn records(host: &Host) -> Vec<Value> {
     let text = fs::read_to_string(host.path(RUNS)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -43,7 +43,7 @@ pub fn outcomes(host: &Host) -> Vec<String> {
     records(host).iter().map(outcome).collect()
 }
 
-/// Lets time pass: every run becomes older.
+/// Lets time pass by making every record older.
 pub fn pass(host: &Host, hours: i64) {
     let mut text = String::new();
     for mut run in records(host) {
@@ -78,7 +78,7 @@ fn a_week_of_nights() {
         write(&host.path(&format!("photos/{night}.cr3")), format!("photo {night}"));
         host.run("run --if-due").ok();
         assert_eq!(outcomes(&host).len(), night);
-        // The scheduler calls every hour, and nothing is due: neither the archive nor a key is touched.
+        // The scheduler calls every hour. If nothing is due, neither the archive nor a key is touched.
         fs::rename(host.path("repo"), host.path("away")).expect("the archive can be moved");
         let ran = host.run("run --if-due").ok();
         assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""));
@@ -89,12 +89,12 @@ fn a_week_of_nights() {
     assert_eq!(snapshots(&host), 7);
     let last = &records(&host)[6];
     assert_eq!(last["steps"][0]["summary"]["files_new"], 1, "{last}");
-    // The computer was off for three days: one snapshot catches up, and the next call has nothing to do.
+    // After three days without the computer, one snapshot catches up, and the next call has nothing to do.
     pass(&host, 72);
     host.run("run --if-due").ok();
     host.run("run --if-due").ok();
     assert_eq!(snapshots(&host), 8);
-    // Without --if-due a run is a run.
+    // Without --if-due, a run always does its steps.
     host.run("-q run").ok();
     assert_eq!(snapshots(&host), 9);
     let listed = host.run("log 2").ok().stdout;
@@ -124,7 +124,7 @@ fn hooks_come_before_and_after() {
         after.starts_with("before\nfailed 10 the archive") && after.ends_with("finally\n"),
         "{after}"
     );
-    // A hook that does not want a run skips it; the scheduler tries again.
+    // If a hook skips a run, the scheduler tries again later.
     profile(
         &host,
         "[hooks]\nbefore = ['echo no network; false', 'touch HERE/never']\nfinally = 'echo finally >> HERE/said'",
@@ -137,13 +137,13 @@ fn hooks_come_before_and_after() {
     let last = records(&host).pop().expect("a run");
     assert_eq!((&last["outcome"], &last["tries"]), (&"skipped".into(), &3.into()), "{last}");
     assert!(host.run("log --text").ok().stdout.contains("no network"));
-    // One that fails afterwards changes nothing but the word.
+    // A hook that fails after the run only changes the result.
     fs::rename(host.path("away"), host.path("repo")).expect("the archive can be moved");
     profile(&host, "[hooks]\nafter = 'exit 7'");
     let ran = host.run("run").exits(3);
     assert!(ran.stderr.contains("the hook after failed"), "{ran:#?}");
     assert_eq!(outcomes(&host), ["done", "failed", "skipped", "warned"]);
-    // Others may not have written what we run.
+    // icecore does not run commands from a file that others may have written.
     let path = host.path("config/home.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("rights");
     host.run("-P home run").fails(2, &["other users can write to"]);
@@ -156,7 +156,7 @@ fn a_run_that_hangs_or_is_killed_is_noticed() {
     let mut first =
         host.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
     await_file(&host, "hung");
-    // A second run waits for nothing.
+    // A second run does not wait for the first.
     let second = host.run("run").ok();
     assert!(second.stderr.contains("already running since"), "{second:#?}");
     first.kill().expect("it is killed");
@@ -204,17 +204,17 @@ fn a_run_checks_and_prunes_when_it_is_time() {
     assert_eq!(snapshots(&host), 2);
     let check = records(&host)[0]["steps"][1].clone();
     assert!(check["summary"]["packs_selected"].as_u64() > Some(0), "{check}");
-    // The owner has changed the password and forgotten the file: the snapshot is made, the check is not.
+    // The owner has changed the password but not the password file: the snapshot works, the check does not.
     pass(&host, 7 * 24);
     write(&host.path("new"), "another one\n");
     host.run("-P home key passwd --new-password-file new").ok();
     host.run("run --if-due").fails(12, &["wrong password"]);
     assert_eq!(steps(&host), ["snapshot", "check"]);
-    // The snapshot is made, so nothing is due before the next night; that one fails again.
+    // The snapshot exists, so nothing is due before the next night, which fails again.
     host.run("run --if-due").ok();
     pass(&host, 24);
     host.run("run --if-due").exits(12);
-    // Without a key the check compares what it can.
+    // Without a key, the check compares as much as it can.
     host.unset("ICECORE_PASSWORD_FILE");
     profile(&host, "[check]");
     pass(&host, 24);
@@ -224,7 +224,7 @@ fn a_run_checks_and_prunes_when_it_is_time() {
     assert_eq!((&check["name"], read), (&"check".into(), &0.into()), "{check}");
 }
 
-/// Writes a profile of an archive in the bucket.
+/// Writes a profile for an archive in the bucket.
 fn bucket(host: &Host, more: &str) {
     let photos = host.path("photos").display().to_string();
     let run = "[run]\nretries = 1\nretry-after = '1s'";
@@ -243,7 +243,7 @@ fn what_passes_is_tried_again() {
     host.run("run").ok();
     let cost = records(&host)[0]["steps"][0]["cost_usd"].as_f64();
     assert!(cost > Some(0.0), "a bucket has a bill: {cost:?}");
-    // Nothing listens there.
+    // No server listens there.
     host.set("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
     host.set("ICECORE_RETRY_SECONDS", "0");
     let ran = host.run("run").exits(1);
@@ -276,11 +276,11 @@ fn status_says_what_is_wrong() {
     assert_eq!((&good["source"], &good["result"]), (&photos.into(), &"done".into()), "{good}");
     assert!(good["newest_snapshot"].is_string() && good["next_due"].is_string(), "{good}");
     assert_eq!((&good["jobs_waiting"], &good["read_back_share"]), (&0.into(), &0.0.into()));
-    // The archive counts, not what this computer remembers.
+    // The state in the archive counts, not the records of this computer.
     pass(&host, 100);
     assert_eq!(profile(&host, 0)["overdue"], false);
     host.run("status --max-age 0s").exits(30);
-    // Nothing of it is known any more: the archive is asked.
+    // The records are gone, so the state is read from the archive.
     fs::rename(host.path("home"), host.path("home-away")).expect("it moves");
     assert_eq!(profile(&host, 0)["last_success"], Value::Null);
     host.remove("home");
@@ -300,7 +300,7 @@ fn status_says_what_is_wrong() {
     assert!(ran.stdout.contains("2 runs in a row"), "{ran:#?}");
     let metrics = fs::read_to_string(host.path("metrics.prom")).expect("the file");
     assert!(metrics.contains("icecore_failures_in_a_row{profile=\"home\"} 2\n"), "{metrics}");
-    // Away and too old by what is remembered: overdue.
+    // The archive is away, and the last recorded run is too old: overdue.
     pass(&host, 100);
     profile(&host, 30);
 }

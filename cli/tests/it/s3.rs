@@ -1,4 +1,4 @@
-//! The first hour with a bucket: on the server of the test kit, and on moto, which others wrote.
+//! The first hour with a bucket, on the server of the test kit and on moto, which others wrote.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn kinds_of_objects_lie_in_their_classes() {
     let documented = documented.map(|(kind, class)| (kind.to_owned(), class.to_owned()));
     assert_eq!(classes, BTreeMap::from(documented));
 
-    // Cold photo data stops nobody from looking, proving and going on.
+    // Cold photo data does not prevent listing, checking and further snapshots.
     host.export_identity();
     host.remove("cache");
     for line in
@@ -46,10 +46,10 @@ fn kinds_of_objects_lie_in_their_classes() {
     assert!(ran.stdout.contains("restored 2 files"), "{ran:#?}");
     shoot(&host.path("photos/later"), 2, 1);
     let summary = host.run("snapshot --json photos").ok().summary();
-    // Without the cache every file was read again, and only the new ones were stored.
+    // Without the cache, every file was read again, but only the new ones were stored.
     assert_eq!((&summary["files_new"], &summary["files_moved"]), (&3.into(), &6.into()));
     let stored = summary["bytes_stored"].as_u64().expect("a number");
-    // One pack of each kind, padded to powers of two.
+    // There is one pack of each kind, padded to a power of two.
     assert_eq!(stored, (4 << 20) + 2 * (16 << 10), "{summary}");
 }
 
@@ -102,7 +102,7 @@ fn first_hour_on_moto() {
     first_hour_of(&mut host);
 }
 
-/// Everything that a user of a bucket does at first, with a class that can be read at once.
+/// Runs everything that a new user of a bucket does first, with a class that is readable at once.
 fn first_hour_of(host: &mut Host) {
     shoot(&host.path("photos"), 1, 2);
     odd_entries(&host.path("photos/odd"));

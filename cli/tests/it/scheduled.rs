@@ -1,5 +1,5 @@
-//! `schedule`: what it writes for each scheduler, that it works when that calls it, and that nothing of others changes.
-//! The programs of the system are stood in for by scripts; systemd's own verifier looks at the units where it is
+//! Tests of `schedule`: what it writes for each scheduler, that the scheduler's call works, and that foreign settings
+//! stay unchanged. Scripts replace the programs of the system; systemd's own verifier checks the units if it is
 //! installed (`nightly/timers.rs`).
 
 use std::fs;
@@ -42,7 +42,7 @@ fn a_line_of_a_crontab_comes_works_and_goes() {
     host.run("schedule show --with cron").fails(4, &["icecore schedule install"]);
     let shown = host.run("schedule install --with cron --print").ok().stdout;
     assert!(shown.contains("    30 * * * * ") && shown.contains("run --if-due"), "{shown}");
-    // There is no terminal to ask.
+    // There is no terminal to ask on.
     host.run("schedule install --with cron").fails(2, &["nothing was changed", "--yes"]);
     assert!(!host.path("tab").exists());
     let others: &[u8] = b"MAILTO=maria\n# my jobs\n5 4 * * * backup \xff\n";
@@ -51,7 +51,7 @@ fn a_line_of_a_crontab_comes_works_and_goes() {
     let line = tab().strip_prefix(others).expect("the lines of others come first").to_vec();
     let line = String::from_utf8(line).expect("text");
     assert!(host.run("schedule show --with cron").ok().stdout.contains(line.trim_end()));
-    // As cron runs it: with next to no environment, in another folder.
+    // Run it like cron: with almost no environment, in another folder.
     let command = line.trim_end().strip_prefix("30 * * * * ").expect("the minute of the profile");
     let by_cron = || {
         let mut shell = Command::new("/bin/sh");
@@ -61,12 +61,12 @@ fn a_line_of_a_crontab_comes_works_and_goes() {
     let ran = by_cron();
     assert!(ran.status.success() && ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:?}");
     assert_eq!(outcomes(&host), ["done"]);
-    // An hour later nothing is due.
+    // One hour later, nothing is due.
     assert!(by_cron().status.success());
     assert_eq!(outcomes(&host), ["done"]);
     let again = host.run("schedule install --with cron --yes").ok().stdout;
     assert!(again.contains("already; nothing was changed"), "{again}");
-    // Another job, for one profile.
+    // Install another job for one profile.
     host.run("-P home schedule install --with cron --yes").ok();
     let both = String::from_utf8_lossy(&tab()).into_owned();
     let last = both.lines().last().expect("a line");
@@ -108,7 +108,7 @@ fn units_of_systemd_come_and_go() {
     host.run("schedule remove --with systemd --user --yes").ok();
     assert_eq!(asked(), "--user disable --now icecore.timer\n--user daemon-reload\n");
     assert_eq!(fs::read_dir(&units).expect("the folder stays").count(), 0);
-    // A unit of somebody else stays as it is.
+    // A foreign unit stays unchanged.
     write(&units.join("icecore.timer"), "[Timer]\nOnCalendar=daily\n");
     host.run(install).fails(2, &["was not written by icecore"]);
     host.run("schedule remove --with systemd --user --yes")
@@ -130,7 +130,7 @@ fn where_no_program_can_a_person_is_told() {
         assert!(shown.contains(words) && shown.contains("--if-due"), "{name}: {shown}");
     }
     assert!(!Path::new(&host.path("home/Library")).exists());
-    // What hooks may need is open to them.
+    // Folders that hooks may need are accessible.
     let shown = host.run("schedule install --with systemd --user --print").ok().stdout;
     assert!(!shown.contains("NoNewPrivileges"), "{shown}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Host, assert_unchanged, objects, shoot, word};
 
-/// An archive of two computers, and the id of the last snapshot of the one that was locked out.
+/// Returns a host with an archive of two computers, and the id of the last snapshot of the locked-out one.
 fn locked_out() -> (Host, String) {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 2);
@@ -43,7 +43,7 @@ fn the_last_photos_of_a_computer_that_is_locked_out_come_back() {
     assert!(!latest.stdout.contains("bilder"), "{latest:#?}");
     comes_back("back-1");
 
-    // It is no damage that nothing relies on them, and no repair ends that.
+    // That nothing relies on them is not damage, and a repair does not change it.
     let checked = host.run("check --read-data").ok();
     assert!(!checked.stdout.contains("lost"), "{checked:#?}");
     let repaired = host.run("check --read-data --repair").ok();
@@ -51,7 +51,7 @@ fn the_last_photos_of_a_computer_that_is_locked_out_come_back() {
     shoot(&host.path("photos"), 7, 2);
     let done = host.run("--json snapshot photos").ok().summary();
     assert!(done["bytes_added"].as_u64() > Some(1_000_000), "{done}");
-    // Their data stays where it is.
+    // Their data stays unchanged.
     let before = all_objects(&host);
     let pruned = host.run("prune --keep-last 1 --now").ok();
     assert!(!pruned.stderr.contains("marked for deletion"), "{pruned:#?}");
@@ -71,7 +71,7 @@ fn what_is_set_apart_is_not_called_erased() {
     assert!(!objects(&host.path("repo"), "packs").is_empty());
     let pruned = host.run(&format!("prune --forget {}", &id[..8])).ok();
     assert!(pruned.stderr.contains("which is set apart, is dropped"), "{pruned:#?}");
-    // It can be undeleted for two weeks, so that its data is there.
+    // It can be undeleted for two weeks, so its data still exists.
     host.run(&format!("rewrite --exclude {path}")).fails(4, &["except 1 dropped snapshot"]);
     let before = all_objects(&host);
     let ran = host.run(&line).ok();
@@ -100,7 +100,7 @@ fn dropped_by_mistake_it_can_be_undeleted_like_any_other() {
     assert!(listed[0]["until"].is_string(), "{listed:?}");
     let listed = host.run("snapshots --dropped").ok();
     assert!(listed.stderr.contains("1 of them was set apart"), "{listed:#?}");
-    // On a computer that reads the log for the first time too.
+    // The same is true on a computer that reads the log for the first time.
     host.remove("cache");
     host.run(&format!("ls {short}")).fails(4, &["was dropped", "--undelete"]);
     host.run(&format!("prune --undelete {short}")).ok();
@@ -109,7 +109,7 @@ fn dropped_by_mistake_it_can_be_undeleted_like_any_other() {
     assert!(!host.run("snapshots").ok().stdout.contains(short));
     host.run(&format!("restore {id}:bilder --target back")).ok();
     assert_unchanged(&photos, &host.state("back"), "what was set apart, dropped and undeleted");
-    // --now ends it, as for any other.
+    // --now deletes it at once, like any other snapshot.
     host.run(&format!("prune --now --yes --forget {short}")).ok();
     assert!(all_objects(&host) < before);
     host.run(&format!("prune --undelete {short}")).fails(1, &["was erased"]);

@@ -1,4 +1,4 @@
-//! Sources that are hard to read: whatever can be read of a photo is archived, and the rest is named.
+//! Sources that are hard to read: every readable part is archived, and the rest is reported.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use crate::support::{Host, Ran, left_out, write};
 
 const LINE: &str = "snapshot photos";
 
-/// A host with two photos in a snapshot.
+/// Returns a host with two photos in a snapshot.
 fn two_photos() -> Host {
     let mut host = Host::new();
     write(&host.path("photos/a/1.CR3"), photos::bytes(1, 30_000));
@@ -35,7 +35,7 @@ fn has_both(host: &Host) -> bool {
 fn attributes_that_cannot_be_listed_cost_no_photo() {
     for error in [Errno::EACCES, Errno::EPERM, Errno::E2BIG, Errno::EIO, Errno::ERANGE] {
         let host = two_photos();
-        // The second night is as the first: it does not pass for a good one, though nothing has changed.
+        // The second night is like the first: it must not look successful although nothing has changed.
         for (unmodified, photo) in [(0, "photos/a/1.CR3"), (2, "photos/a/1.CR3"), (2, "photos/a")] {
             let photo = host.path(photo);
             let line = format!("--json {LINE}");
@@ -73,7 +73,7 @@ fn an_attribute_that_cannot_be_read_costs_no_other() {
     );
     let told = ran.exits(3);
     assert!(told.stderr.contains("cannot read 5 extended attributes (\"user.0\""), "{told:#?}");
-    // A file system without attributes, or without this kind, has none to lose.
+    // A file system that does not support attributes, or this kind of them, cannot lose any.
     for calls in [Calls::AttributeNames, Calls::AttributeValues] {
         refused(&host, "snapshot --force photos", &photo, calls, Errno::EOPNOTSUPP).ok();
     }
@@ -84,7 +84,7 @@ fn an_attribute_that_cannot_be_read_costs_no_other() {
     assert_eq!(value.as_deref(), Some(&b"5"[..]));
 }
 
-/// What Samba's oplocks do: the first open asks for the lease back, a later one finds it given up.
+/// Like Samba's oplocks: the first open requests the release of the lease, and a later one finds it released.
 #[test]
 fn a_lease_is_waited_for() {
     let host = two_photos();
@@ -93,12 +93,12 @@ fn a_lease_is_waited_for() {
     let ran = crate::denied::refused_for(&host, LINE, &photo, Calls::Opens, Errno::EAGAIN, once);
     ran.ok();
     assert!(has_both(&host));
-    // The disk that has the photos still may be a share as well.
+    // The disk that still has the photos may be a network share as well.
     let line = "audit photos";
     crate::denied::refused_for(&host, line, &photo, Calls::Opens, Errno::EAGAIN, once).ok();
 }
 
-/// Makes folders in one another below `top`, with a photo and a link in the last one.
+/// Creates nested folders below `top`, with a photo and a link in the last one.
 fn nest(top: &Path, name: &str, levels: usize) {
     let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).expect("a folder");
     for _ in 0..levels {
@@ -111,7 +111,7 @@ fn nest(top: &Path, name: &str, levels: usize) {
     rustix::fs::symlinkat("photo", &folder, "link").expect("a link");
 }
 
-/// Reads the photo that `nest` made.
+/// Reads the photo that `nest` created.
 fn nested(top: &Path, name: &str, levels: usize) -> Vec<u8> {
     let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).expect("a folder");
     for _ in 0..levels {
@@ -140,7 +140,7 @@ fn a_path_may_be_longer_than_the_system_takes() {
         assert_eq!(again["files_unmodified"], 3, "{again}");
         host.run("restore latest:photos --target out").ok();
         assert_eq!(nested(&host.path("out/deep"), &name, levels), b"deep");
-        // All that reads local folders, and all that shows what is archived.
+        // Run all commands that read local folders or show archived paths.
         host.run("audit photos").ok();
         let seeded = host.run("--json restore latest:photos --target again --seed photos").ok();
         assert_eq!(seeded.summary()["files"], 3, "{seeded:#?}");
@@ -150,7 +150,7 @@ fn a_path_may_be_longer_than_the_system_takes() {
     }
 }
 
-/// A reader goes 2,048 folders deep: what is deeper would make the archive look damaged.
+/// A reader accepts 2,048 nested folders. Deeper ones would make the archive look damaged.
 #[test]
 fn what_no_reader_reaches_is_named_and_not_archived() {
     let host = two_photos();
@@ -163,12 +163,12 @@ fn what_no_reader_reaches_is_named_and_not_archived() {
     }
     host.run("check --read-data").ok();
     host.run("restore latest:photos/a --target out").ok();
-    // Deeper than the standard library goes with few descriptors.
+    // The standard library cannot remove such deep folders with few descriptors.
     let removed = Command::new("rm").arg("-rf").arg(host.path("photos")).status();
     assert!(removed.is_ok_and(|status| status.success()));
 }
 
-/// Runs the program after some mounts that are gone with it; `None` where that is not permitted.
+/// Runs the program in a namespace with some mounts; returns `None` if that is not permitted.
 fn with_mounts(host: &Host, mounts: &str, line: &str) -> Option<Ran> {
     let command = host.command(line);
     let mut inside = Command::new("unshare");
@@ -201,7 +201,7 @@ fn what_one_file_system_leaves_out_is_listed() {
     );
     host.run("restore latest:photos --target out").ok();
     assert_eq!(fs::read_dir(host.path("out/vol/share")).expect("a folder").count(), 0);
-    // A file can be mounted on as well: it is not the one of the library.
+    // A file can be a mount point as well; then it is not the file of the library.
     let onto_file =
         format!("{mounts} && mount --bind photos/vol/share/of-another-disk photos/vol/shared.CR3");
     let ran =
@@ -211,12 +211,12 @@ fn what_one_file_system_leaves_out_is_listed() {
         left_out,
         &serde_json::json!([format!("{real}/share"), format!("{real}/shared.CR3")])
     );
-    // Without -x, and where a pattern leaves it out anyway, there is nothing to list.
+    // Without -x, or if a pattern leaves the mount out anyway, nothing is reported.
     for line in ["snapshot photos", "snapshot -x -e share* photos"] {
         let ran = with_mounts(&host, mounts, line).expect("it can be mounted").ok();
         assert!(!ran.stdout.contains("left out"), "{ran:#?}");
     }
-    // Mounted no more, the folder is taken with what it has itself.
+    // When nothing is mounted any more, the folder is archived with its own content.
     write(&host.path("photos/vol/share/own.CR3"), "under the mount");
     host.run("snapshot -x photos").ok();
     host.restores("latest", &host.state("photos"));
@@ -274,18 +274,18 @@ fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
     missed("-q snapshot photos");
     missed("-q snapshot photos photos/vol/disk");
     missed("-q snapshot --force photos");
-    // It is missed in other sets of sources as well.
+    // The disk counts as missing in other sets of sources as well.
     missed("-q snapshot photos identity");
     let ran = host.run("-q snapshot photos/vol").exits(3);
     assert!(ran.stderr.contains("vol/disk: it had 3 files and has none now"), "{ran:#?}");
     host.run("prune --keep-last 1").ok();
     let found = host.run("find 2.CR3").ok().stdout;
     assert!(found.contains("photos/vol/disk/new/2.CR3"), "{found}");
-    // What one file system leaves out anyway is not missed.
+    // A disk that -x leaves out anyway does not count as missing.
     let ran = host.run("snapshot -x photos").ok();
     assert!(ran.stderr.is_empty(), "{ran:#?}");
     missed("-q snapshot photos");
-    // A file that lies under the mount does not hide it.
+    // A file under the mount point does not hide that the disk is missing.
     write(&host.path("photos/vol/disk/.nomedia"), "");
     let ran = host.run("-q snapshot photos").exits(3);
     assert!(ran.stderr.contains("it had 3 files and has only 1 now"), "{ran:#?}");
@@ -296,7 +296,7 @@ fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
     missed("-q snapshot photos");
     host.run("accept latest").ok();
     assert!(host.run("-q snapshot photos").ok().stderr.is_empty());
-    // Its owner has emptied the disk, and then a folder.
+    // The owner empties the disk, and then a folder.
     again(mounts).ok();
     again("mount -t tmpfs none photos/vol/disk").ok();
     host.run("-q snapshot photos").ok();
@@ -306,7 +306,7 @@ fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
     host.run("-q snapshot photos").ok();
 }
 
-/// A night in which most files of a folder were away costs no reading when they are back.
+/// If most files of a folder were missing for a night, they are not read again when they are back.
 #[test]
 fn files_that_were_away_for_a_night_are_not_read_again() {
     let host = Host::new();
@@ -327,7 +327,7 @@ fn files_that_were_away_for_a_night_are_not_read_again() {
     fs::remove_dir(host.path("disk")).expect("removed");
     fs::rename(host.path("away"), host.path("disk")).expect("mounted");
     assert_eq!(back(), [0, 0, 0, 6]);
-    // First most of its files are away, then the others; meanwhile one has been edited.
+    // First most of its files are missing, then the others; meanwhile one of them is edited.
     fs::create_dir(host.path("away")).expect("a folder");
     let carry = |numbers: std::ops::RangeInclusive<u64>, from: &str, to: &str| {
         for number in numbers {

@@ -1,4 +1,5 @@
-//! What is said of an archive is so: counts, plans, and what an erasure, a repair or a revocation has left.
+//! Statements of the program about an archive are true: counts, plans, and what is left after an erasure, a repair or a
+//! revocation.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,7 @@ fn host() -> Host {
     host
 }
 
-/// So many raw files of 60 kB in a folder.
+/// Writes some raw files of 60 kB in a folder.
 fn files(host: &Host, folder: &str, seed: u64, number: u64) {
     for at in 0..number {
         let path = host.path(&format!("{folder}/IMG_{at}.CR3"));
@@ -50,7 +51,7 @@ fn a_renamed_or_moved_photo_is_not_new() {
     let done = host.run("--json snapshot photos").ok().summary();
     let counts = ["files_new", "files_moved", "files_unmodified"].map(|n| done[n].as_u64());
     assert_eq!(counts, [1, 2, 2].map(Some), "{done}");
-    // What a host has forgotten it cannot call changed or unchanged.
+    // A host that lost its cache cannot know whether files have changed.
     host.remove("cache");
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.starts_with("files: 5 read again\n"), "{ran:#?}");
@@ -74,7 +75,7 @@ fn the_last_full_snapshot_is_one_before_the_marked_one() {
             "{note}"
         );
     }
-    // A command that is printed works when it is copied: it says where the archive is, if this command line did.
+    // A printed command works when it is copied: it names the archive if this command line did.
     let plan = host.run("--repo repo prune -n --keep-last 1").ok().stderr;
     assert!(plan.contains(&format!("`icecore --repo repo accept {}`", ids[1])), "{plan}");
     let plan = host.run("prune -n --keep-last 1").ok().stderr;
@@ -97,7 +98,7 @@ fn a_snapshot_is_not_suspected_of_what_its_owner_has_taken_out() {
     }
     let path = word(&host.path("photos/old/new"));
     let ran = host.run(&format!("rewrite --exclude {path}")).ok();
-    // The same content stays in the other snapshots under other names.
+    // The same content remains in the other snapshots under other names.
     assert!(ran.stdout.contains("no snapshot contains these paths any more"), "{ran:#?}");
     assert!(ran.stderr.contains("the content of 6 of these files stays"), "{ran:#?}");
     assert!(ran.stderr.contains("photos/kept/IMG_0.CR3"), "{ran:#?}");

@@ -1,5 +1,5 @@
-//! The steps of a run and the run itself: one ends with the other, one of them answers, and what a step shows and costs
-//! is the run's.
+//! A run and its steps: a step ends with its run, only one of them reacts to signals, and the run includes the progress
+//! and costs of its steps.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ use crate::runs::{host, pass, profile, records};
 use crate::support::{Host, left_out, shoot, write};
 use crate::terminal::{self, Terminal, slow_link};
 
-/// Writes a profile of an archive in the bucket of a server.
+/// Writes a profile for an archive in the bucket of a server.
 fn in_bucket(host: &Host, more: &str) {
     let photos = host.path("photos").display().to_string();
     let text = format!("repo = 's3://archive/photos'\nsources = ['{photos}']\n{more}\n");
@@ -30,7 +30,7 @@ fn a_step_ends_with_a_run_that_is_killed() {
     host.unset("ICECORE_REPOSITORY");
     write(&host.path("photos/a.cr3"), "a photo");
     in_bucket(&host, "");
-    // A server that takes a request, and never answers: the step would wait for ten minutes.
+    // This server accepts a request but never answers, so the step would wait for ten minutes.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     host.set("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}"));
@@ -40,7 +40,7 @@ fn a_step_ends_with_a_run_that_is_killed() {
     let (mut asked, _) = listener.accept().expect("the step asks");
     run.kill().expect("it is killed");
     run.wait().expect("it has ended");
-    // The connection ends with the step that has it.
+    // The connection ends when its step does.
     asked.set_read_timeout(Some(Duration::from_secs(60))).expect("a bound of the test");
     let ended = asked.read_to_end(&mut Vec::new());
     let is_open = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
@@ -64,7 +64,7 @@ fn ctrl_c_has_one_answer() {
     while !said.contains("waiting for") {
         assert!(stdout.read_line(&mut said).expect("text") > 0, "it never waits: {said}");
     }
-    // As a terminal does: to the run and its step.
+    // Signal both the run and its step, like a terminal.
     let group = Pid::from_raw(i32::try_from(run.id()).expect("a process")).expect("a process");
     kill_process_group(group, Signal::INT).expect("a signal");
     stdout.read_to_string(&mut said).expect("text");
@@ -74,7 +74,7 @@ fn ctrl_c_has_one_answer() {
     let answers = (said.clone() + &stderr).matches("Stopping.").count();
     assert_eq!(answers, 1, "{said}\n{stderr}");
     assert!(stderr.contains("the next run continues"), "{stderr}");
-    // It ended in an orderly way: the second signal of a terminal would have ended it at once, without a word.
+    // It ended in an orderly way. A second signal of a terminal would have ended it at once, without a message.
     let last = records(&host).pop().expect("a run");
     assert_eq!((&last["outcome"], &last["steps"][0]["code"]), (&"interrupted".into(), &143.into()));
 }
@@ -92,7 +92,7 @@ fn the_output_of_several_profiles_has_headings() {
     let ran = host.run("log").ok();
     let at = |text: &str| ran.stdout.lines().position(|line| line == text).expect(text);
     assert!(at("cards:") < at("home:"), "{ran:#?}");
-    // One that prints nothing has none, and one profile needs none.
+    // A step that prints nothing has no heading, and neither does a single profile.
     host.remove("config/cards.toml");
     let ran = host.run("run").ok();
     assert!(!ran.stdout.contains("home:"), "{ran:#?}");
@@ -126,7 +126,7 @@ fn what_a_step_has_cost_counts_when_it_fails() {
     write(&host.path("photos/a.cr3"), "a photo");
     in_bucket(&host, "[check]");
     host.run("-P home init").ok();
-    // Without a password nothing is read back, so there is no price to agree to.
+    // Without a password, nothing is read back, so there is no price to agree to.
     let password = "ICECORE_PASSWORD_FILE";
     host.unset(password);
     let ran = host.run("run").ok();
@@ -157,7 +157,7 @@ fn status_is_about_the_archive_that_the_profile_names() {
     host.run("run").ok();
     let cost = host.run("--json log").ok().json()[0]["cost_usd"].as_f64().expect("a sum");
     assert!(cost.is_sign_positive(), "{cost}");
-    // Another archive, with a snapshot of somebody else.
+    // Use another archive, with a snapshot of another computer.
     let text = fs::read_to_string(host.path("config/home.toml")).expect("the profile");
     let moved = text.replace("/repo'", "/new'");
     write(&host.path("config/home.toml"), moved);
@@ -165,7 +165,7 @@ fn status_is_about_the_archive_that_the_profile_names() {
     let (json, shown) = status(30);
     assert_eq!((&json["last_try"], &json["last_success"]), (&Value::Null, &Value::Null), "{json}");
     assert!(shown.contains("newest snapshot  none of this profile in the archive"), "{shown}");
-    // It is due at once, and then well.
+    // A snapshot is due at once, and then the state is good.
     host.run("run --if-due").ok();
     assert_eq!(status(0).0["result"], "done");
     write(&host.path("config/home.toml"), text);
@@ -191,7 +191,7 @@ fn a_night_without_most_photos_says_what_is_gone() {
     assert!(accept.starts_with("icecore -P home accept "), "{shown}");
     host.run(accept.trim_start_matches("icecore ")).ok();
     assert!(!host.run("status").ok().stdout.contains("  marked "));
-    // A photo that is renamed is none of the new ones.
+    // A renamed photo does not count as new.
     fs::rename(host.path("photos/a.cr3"), host.path("photos/b.cr3")).expect("it moves");
     profile(&host, "");
     let ran = host.run("run").ok();
@@ -214,7 +214,7 @@ fn each_profile_has_its_own_archive_whatever_the_shell_says() {
         let listed = host.run(&format!("-P {name} --json snapshots")).ok().summary();
         assert_eq!(listed["snapshots"], 1, "{name}: {listed}");
     }
-    // After a lost cache nothing is called new.
+    // After the cache was lost, no file is called new.
     host.remove("cache");
     let ran = host.run("-P two run").ok();
     assert!(ran.stdout.contains("files: 1 read again, 0 unmodified"), "{ran:#?}");
@@ -246,7 +246,7 @@ fn a_check_does_without_a_password_that_the_keys_may_not_use() {
     host.run("run").fails(2, &["unknown field `limit`"]);
     in_bucket(&host, "limit-upload = ['00:00-12:00 100 MiB/s', '800 Mbit/s']\n[check]");
     host.run("-P home init").ok();
-    // As the keys of the role `backup` are: they may not read the slots of passwords.
+    // Like the keys of the role `backup`, which may not read key slots.
     server.set_fault(Some(Box::new(|head| match head.path.contains("/keys/") {
         true => Fault::Status(403, "AccessDenied"),
         false => Fault::None,
@@ -254,7 +254,7 @@ fn a_check_does_without_a_password_that_the_keys_may_not_use() {
     let ran = host.run("run").ok();
     assert!(ran.stdout.contains("checking without the password"), "{ran:#?}");
     assert!(ran.stdout.contains("no damage found"), "{ran:#?}");
-    // A person hears that the password is of no use.
+    // A person is told that the password is useless here.
     host.run("-P home check --read-data").fails(1, &["omit the password"]);
 }
 

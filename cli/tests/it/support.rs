@@ -1,6 +1,6 @@
-//! What the tests stand on: a host with directories of its own, photo libraries, and the program
-//! run on them. A host's folder is the current folder of the program, so that commands read as
-//! they would be typed: `snapshot photos` into `repo`.
+//! Common helpers of the tests: a host with its own directories, photo libraries, and runs of the program. A host's
+//! folder is the current folder of the program, so that commands read as they would be typed: `snapshot photos` into
+//! `repo`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,14 +18,14 @@ pub const PASSWORD: &str = "correct horse";
 /// The bucket of every test with a server.
 pub const BUCKET: &str = "archive";
 
-/// A computer with a config directory, a cache and a password file, in a folder of its own.
+/// A computer with a config directory, a cache and a password file, in its own folder.
 pub struct Host {
     dir: TempDir,
     env: BTreeMap<String, String>,
 }
 
 impl Host {
-    /// A host whose repository will be the folder `repo`, with the password in `password`.
+    /// Returns a host whose repository will be the folder `repo`, with the password in `password`.
     pub fn new() -> Host {
         default_signals();
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -33,7 +33,7 @@ impl Host {
         let env = [
             ("ICECORE_REPOSITORY", "repo"),
             ("ICECORE_PASSWORD_FILE", "password"),
-            // Guessing a password is slow on purpose.
+            // The password hash is slow on purpose.
             ("ICECORE_PASSWORD_MEMORY", "8MiB"),
             ("ICECORE_CONFIG_DIR", "config"),
             ("ICECORE_CACHE_DIR", "cache"),
@@ -45,7 +45,7 @@ impl Host {
         Host { dir, env: env.into() }
     }
 
-    /// A host whose repository will be in a bucket of the server.
+    /// Returns a host whose repository will be in a bucket of the server.
     pub fn with_bucket(server: &S3Server) -> Host {
         server.create_bucket(BUCKET);
         let mut host = Host::new();
@@ -54,7 +54,7 @@ impl Host {
         host
     }
 
-    /// Another host with the same files and settings.
+    /// Returns another host with the same files and settings.
     pub fn copy(&self) -> Host {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let all = self.dir.path().join(".");
@@ -75,8 +75,8 @@ impl Host {
         self.dir.path().join(name)
     }
 
-    /// The program with the words of a line as arguments, and with nothing of the tester's own environment. A
-    /// [`word`] may contain spaces.
+    /// Returns a command that runs the program with the words of a line as arguments, and without the tester's own
+    /// environment. A [`word`] may contain spaces.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
         command
@@ -94,7 +94,7 @@ impl Host {
         Ran::new(line, &output)
     }
 
-    /// Removes something of this host, if it is there.
+    /// Removes a file or folder of this host, if it exists.
     pub fn remove(&self, name: &str) {
         let path = self.path(name);
         let removed =
@@ -102,20 +102,19 @@ impl Host {
         assert!(removed.is_ok() || !path.exists(), "{path:?} can be removed: {removed:?}");
     }
 
-    /// Writes the exported identity to the file `identity`, which opens without the delay that a
-    /// password costs.
+    /// Writes the exported identity to the file `identity`, which opens the archive without a slow password hash.
     pub fn export_identity(&mut self) {
         self.run("key export --output identity").ok();
         self.unset("ICECORE_PASSWORD_FILE");
         self.set("ICECORE_IDENTITY", "identity");
     }
 
-    /// Everything below a folder, to compare later.
+    /// Records everything below a folder, to compare it later.
     pub fn state(&self, name: &str) -> State {
         tree::snapshot_of(self.path(name))
     }
 
-    /// Restores a snapshot and compares it with what was taken.
+    /// Restores a snapshot and compares it with the original photos.
     #[track_caller]
     pub fn restores(&self, snapshot: &str, photos: &State) {
         self.remove("restored");
@@ -127,14 +126,14 @@ impl Host {
 
 pub type State = BTreeMap<Vec<u8>, Node>;
 
-/// Fails with the differences if a folder is not what it was.
+/// Fails with the differences if a folder has changed.
 #[track_caller]
 pub fn assert_unchanged(before: &State, after: &State, what: &str) {
     let lines = tree::differences(before, after);
     assert!(lines.is_empty(), "{what} changed the folder:\n{}", lines.join("\n"));
 }
 
-/// A run of the program that has ended.
+/// A finished run of the program.
 #[derive(Debug)]
 pub struct Ran {
     #[expect(dead_code, reason = "shown when an assertion fails")]
@@ -168,7 +167,7 @@ impl Ran {
         self.exits(0)
     }
 
-    /// A clear failure: this exit code, an error and a hint on stderr with these words in them.
+    /// Asserts a clear failure: this exit code, and an error and a hint on stderr that contain these words.
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) -> Ran {
         let ran = self.exits(code);
@@ -180,7 +179,7 @@ impl Ran {
         ran
     }
 
-    /// The JSON objects of stdout, the last of which says how it ended.
+    /// Returns the JSON objects of stdout; the last one reports how the run ended.
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
         let parse = |line: &str| -> Value {
@@ -198,17 +197,16 @@ impl Ran {
         lines
     }
 
-    /// The last JSON object.
+    /// Returns the last JSON object.
     #[track_caller]
     pub fn summary(&self) -> Value {
         self.json().pop().expect("json() checks that there is one")
     }
 }
 
-/// Stands for a space in a word.
 /// Makes the tests independent of ignored signals. Under `nohup`, or in the background of a script, the tests inherit
-/// signals that are ignored, and so would the programs that they start. A signal that the tests catch has its
-/// default action in those programs.
+/// signals that are ignored, and so would the programs that they start. A signal that the tests catch has its default
+/// action in those programs.
 fn default_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -220,6 +218,7 @@ fn default_signals() {
     });
 }
 
+/// Stands for a space in a word of a command line.
 const SPACE: &str = "\u{e000}";
 
 /// Returns a path as one word of a command line: temporary folders may have spaces in their names.
@@ -227,7 +226,7 @@ pub fn word(path: &Path) -> String {
     path.to_str().expect("a plain path").replace(' ', SPACE)
 }
 
-/// Writes a file that was last changed a while ago.
+/// Writes a file with a modification time in the past.
 pub fn write(path: &Path, content: impl AsRef<[u8]>) {
     let folder = path.parent().expect("a file has a folder");
     fs::create_dir_all(folder).expect("a folder");
@@ -240,7 +239,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) {
         .expect("a time can be set");
 }
 
-/// A shoot: a folder of raw files of 3 MB, camera JPEGs of 900 KB and sidecars.
+/// Writes a shoot: a folder of raw files of 3 MB, camera JPEGs of 900 KB and sidecars.
 pub fn shoot(folder: &Path, seed: u64, photos: u64) {
     for number in 0..photos {
         let seed = seed * 1000 + number;
@@ -251,7 +250,7 @@ pub fn shoot(folder: &Path, seed: u64, photos: u64) {
     }
 }
 
-/// The names and kinds of entries that programs get wrong.
+/// Creates entries with names and kinds that programs often handle wrongly.
 pub fn odd_entries(folder: &Path) {
     let name = |bytes: &[u8]| folder.join(std::ffi::OsStr::from_bytes(bytes));
     write(&name("Köln am Rhein.jpg".as_bytes()), "umlaut and spaces");
@@ -267,7 +266,7 @@ pub fn odd_entries(folder: &Path) {
     fs::create_dir_all(name(b"empty folder")).expect("a folder");
 }
 
-/// The objects of a repository folder under a prefix, by name.
+/// Returns the objects of a repository folder under a prefix, sorted by name.
 pub fn objects(repo: &Path, prefix: &str) -> Vec<PathBuf> {
     let path = repo.join(prefix);
     if path.is_file() {
@@ -275,7 +274,7 @@ pub fn objects(repo: &Path, prefix: &str) -> Vec<PathBuf> {
     }
     let Ok(entries) = fs::read_dir(&path) else { return Vec::new() };
     let entries = entries.map(|entry| entry.expect("an entry of a folder").path());
-    // Uploads under way have a `#` in their names.
+    // Files that are being written have a `#` in their names.
     let whole = entries.filter(|path| !path.as_os_str().as_bytes().contains(&b'#'));
     let mut found: Vec<PathBuf> = whole.collect();
     found.sort();
@@ -286,7 +285,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says on the test's output that a part was left out: a silent pass would be a lie.
+/// Prints on the test's output that a part was left out, because a silent pass would be misleading.
 pub fn left_out(what: &str, why: &str) {
     eprintln!("LEFT OUT: {what}: {why}");
 }

@@ -1,5 +1,5 @@
-//! A terminal for the program, which reads what it draws: a pseudo-terminal, an emulator behind it, and a user who makes
-//! it narrower. And a link that is slow, so that there is something to see.
+//! A terminal that reads what the program draws: a pseudo-terminal, an emulator, and a user who makes it narrower. Also
+//! a slow link, so that there is progress to see.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,10 +18,10 @@ use crate::support::{Host, left_out};
 
 const ROWS: u16 = 24;
 
-/// What was on the screen at some time: the width of it, and its rows that are not empty.
+/// The screen at one time: its width, and its rows that are not empty.
 pub type Frame = (u16, Vec<String>);
 
-/// A program at a terminal.
+/// A program that runs at a terminal.
 pub struct Terminal {
     child: Child,
     user: File,
@@ -32,14 +32,14 @@ pub struct Terminal {
 struct Screen {
     parser: Parser,
     columns: u16,
-    /// A resize that the program has not drawn after yet.
+    /// Whether the terminal was resized since the program last drew.
     resized: bool,
     frames: Vec<Frame>,
 }
 
 impl Screen {
     fn see(&mut self, bytes: &[u8]) {
-        // A line is drawn when the cursor goes back to its beginning: what is between two draws is not looked at.
+        // A line is complete when the cursor returns to its beginning, so ignore the states in between.
         for part in bytes.split_inclusive(|byte| *byte == b'\r') {
             self.parser.process(part);
             if part == b"\r" || part.ends_with(b"\x1b[J\r") {
@@ -59,7 +59,7 @@ impl Screen {
         }
     }
 
-    /// Wraps every line again, as most terminals do; the cursor stays at the character where it is.
+    /// Wraps every line again, like most terminals. The cursor stays at its character.
     fn resize(&mut self, columns: u16) {
         let (row, _) = self.parser.screen().cursor_position();
         let lines: Vec<String> = self.parser.screen().rows(0, self.columns).collect();
@@ -169,14 +169,14 @@ pub fn typing_slowly(
     Some((code, said))
 }
 
-/// Says why there are no terminals here, if there are none.
+/// Returns why there are no terminals here, if there are none.
 pub fn missing() -> Option<String> {
     let opened = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
     opened.err().map(|error| error.to_string())
 }
 
 impl Terminal {
-    /// Starts a program with a terminal for its standard error.
+    /// Starts a program with a terminal as its standard error.
     pub fn start(mut command: Command, columns: u16) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let user = openpt(flags).expect("a pseudo-terminal");
@@ -185,7 +185,7 @@ impl Terminal {
         set_size(&user, columns);
         command.env("TERM", "xterm").stdout(Stdio::piped()).stderr(program);
         let child = command.spawn().expect("the program starts");
-        // Its end of the terminal is open in the command.
+        // The command keeps the program's end of the terminal open.
         drop(command);
         let user = File::from(user);
         let screen = Screen {
@@ -199,7 +199,7 @@ impl Terminal {
             let (screen, mut user) = (screen.clone(), user.try_clone().expect("a descriptor"));
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
-                // The last one to close it makes reading fail.
+                // Reading fails after the last process has closed the other end.
                 while let Ok(count @ 1..) = user.read(&mut bytes) {
                     screen.lock().expect("no panic").see(&bytes[..count]);
                 }
@@ -214,7 +214,7 @@ impl Terminal {
         set_size(&self.user, columns);
     }
 
-    /// Waits until something is seen at this width, or the program has ended.
+    /// Waits until something appears at this width, or the program has ended.
     pub fn see(&mut self, is_wanted: impl Fn(&str) -> bool) {
         loop {
             {
@@ -248,7 +248,7 @@ fn set_size(terminal: &impl std::os::fd::AsFd, columns: u16) {
     tcsetwinsize(terminal, size).expect("a size");
 }
 
-/// Opens a terminal. Returns the end of the user, and that of a program.
+/// Opens a terminal. Returns the user's end and the program's end.
 pub fn pair(columns: u16) -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let user = openpt(flags).expect("a pseudo-terminal");
@@ -258,7 +258,7 @@ pub fn pair(columns: u16) -> (File, OwnedFd) {
     (File::from(user), program)
 }
 
-/// Runs a program whose output all goes to a terminal. Returns the rows of the screen at the end.
+/// Runs a program with all its output on a terminal. Returns the rows of the screen at the end.
 pub fn rows(mut command: Command, columns: u16) -> Vec<String> {
     let (mut user, program) = pair(columns);
     let also = program.try_clone().expect("a descriptor");
@@ -277,7 +277,7 @@ pub fn rows(mut command: Command, columns: u16) -> Vec<String> {
     rows.into_iter().filter(|row| !row.is_empty()).collect()
 }
 
-/// Opens a link to a server that carries so many bytes a second each way. Returns its address. It ends with the test.
+/// Opens a link to a server with this rate in each direction. Returns its address. The link ends with the test.
 pub fn slow_link(server: &str, bytes_per_second: f64) -> String {
     let server = server.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

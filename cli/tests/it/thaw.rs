@@ -1,5 +1,5 @@
-//! Restores from DEEP_ARCHIVE: planned, priced, thawed, killed at every step, taken over by another
-//! machine. The server's clock is moved; a thaw that takes 48 hours takes none here.
+//! Restores from DEEP_ARCHIVE: planned, priced, thawed, killed at every step, and continued on another machine. The
+//! test advances the server's clock, so a thaw of 48 hours takes no time here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use crate::support::{BUCKET, Host, State, write};
 const PHOTO_BYTES: usize = 1_500_000;
 pub const HOURS: Duration = Duration::from_secs(3600);
 
-/// Photos, and a sidecar for each.
+/// Writes photos, and a sidecar for each.
 pub fn shoot(host: &Host, name: &str, seed: u64, count: u64) {
     for number in 0..count {
         let seed = seed * 1000 + number;
@@ -27,7 +27,7 @@ pub fn shoot(host: &Host, name: &str, seed: u64, count: u64) {
     }
 }
 
-/// A bucket with some shoots in DEEP_ARCHIVE.
+/// Returns a host with a bucket with some shoots in DEEP_ARCHIVE.
 pub fn archive(server: &S3Server, shoots: &[(&str, u64)]) -> Host {
     let mut host = Host::with_bucket(server);
     for (seed, (name, count)) in shoots.iter().enumerate() {
@@ -43,7 +43,7 @@ pub fn number(value: &Value, field: &str) -> f64 {
     value[field].as_f64().unwrap_or_else(|| panic!("no {field} in {value}"))
 }
 
-/// The requests that read or thaw something under `packs/`.
+/// Returns the requests that read or thaw objects under `packs/`.
 fn touches(server: &S3Server) -> Vec<Request> {
     let prefix = format!("/{BUCKET}/photos/packs/");
     let touches =
@@ -51,7 +51,7 @@ fn touches(server: &S3Server) -> Vec<Request> {
     server.requests().into_iter().filter(touches).collect()
 }
 
-/// Fails if any object was thawed twice; returns how many were.
+/// Fails if any object was thawed twice; returns the number of thawed objects.
 #[track_caller]
 pub fn thawed_once(server: &S3Server) -> usize {
     let asked: Vec<String> = server.restores().into_iter().map(|asked| asked.key).collect();
@@ -73,7 +73,7 @@ fn three_shoots() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 40), ("oslo", 40), ("bern", 40)]);
 
-    // Looking and planning touch nothing that is cold.
+    // Listing and planning touch no cold object.
     server.clear_requests();
     fs::rename(host.path("photos/bern"), host.path("photos/berne")).expect("a move");
     host.run("snapshot photos").ok();
@@ -95,7 +95,7 @@ fn three_shoots() {
     }
     assert_eq!(touches(&server), []);
 
-    // One photo: one pack, and little more of it than the photo.
+    // One photo needs one pack, and little more of it than the photo.
     let photo = "photos/oslo/IMG_02017.CR3";
     let plan = host.run(&format!("--json restore latest:{photo} --plan")).ok();
     let plan: Value = serde_json::from_str(plan.stdout.trim()).expect("one object");
@@ -126,13 +126,13 @@ fn three_shoots() {
     assert_eq!(fs::read(host.path("one/IMG_02017.CR3")).expect("it is back"), original);
     assert!(host.run("jobs").ok().stderr.contains("no restore is waiting"));
 
-    // One shoot: only packs that hold it, and little beside it.
+    // One shoot needs only the packs that contain it, and little else of them.
     let restored =
         host.run("--json restore latest:photos/oslo -t oslo --detach --max-cost 1").exits(20);
     let asked: Vec<_> = server.restores().split_off(1);
     let bytes: u64 = asked.iter().map(|asked| asked.size).sum();
     let shoot_bytes = 40 * PHOTO_BYTES as u64;
-    // Two photos of three fit into so small a pack, which is padded to its 4 MiB.
+    // Only two of three photos fit into such a small pack, which is padded to 4 MiB.
     assert!(bytes <= shoot_bytes * 135 / 100 + 5_000_000, "{bytes} bytes for {shoot_bytes}");
     let plan = host.run("-v --json restore latest:photos/oslo --plan").ok();
     let plan: Value = serde_json::from_str(plan.stdout.trim()).expect("one object");
@@ -160,7 +160,7 @@ fn requests_of_a_first_snapshot() {
     server.clear_requests();
     let summary = host.run("--json snapshot photos").ok().summary();
     let packs = number(&summary, "bytes_processed") / f64::from(4 << 20);
-    // Four of these raws fill three packs: a pack grows by a sixteenth at most for a file to end in it.
+    // Four of these raws fill three packs, because a pack grows by at most a sixteenth so that a file ends in it.
     let most = packs * 1.3 + 20.0;
     let requests = server.requests().len();
     assert!(requests as f64 <= most, "{requests} requests for {packs:.1} packs");
@@ -176,10 +176,10 @@ fn nothing_is_paid_for_without_a_word() {
     host.run("restore latest -t out --wait --detach").exits(2);
     assert_eq!(server.restores(), []);
     assert!(host.run("jobs").ok().stdout.is_empty());
-    // What is not cold comes back all the same.
+    // Files that are not cold can be restored nevertheless.
     host.run("restore latest -t small --include *.xmp").ok();
     assert_eq!(server.restores(), []);
-    // A bound that suffices is a word.
+    // A sufficient --max-cost counts as consent.
     host.run("restore latest -t out --max-cost 1").exits(20);
     assert!(thawed_once(&server) > 0);
     let jobs = host.run("jobs").ok().stdout;
@@ -196,7 +196,7 @@ fn waiting_restores_packs_as_they_warm() {
     let server = Arc::new(S3Server::start());
     let host = archive(&server, &[("rome", 6), ("oslo", 6)]);
     let photos = host.state("photos");
-    // The clock runs while the program waits: one pack is made warm before the others.
+    // The clock runs while the program waits, and one pack is made warm before the others.
     let clock = {
         let server = server.clone();
         std::thread::spawn(move || {
@@ -207,7 +207,7 @@ fn waiting_restores_packs_as_they_warm() {
             let first = server.restores()[0].clone();
             server.thaw(&first.bucket, &first.key);
             std::thread::sleep(Duration::from_millis(500));
-            // No further than it takes: copies would end before a slow machine has read them.
+            // Advance the clock no further than necessary, or copies would expire before a slow machine has read them.
             for _ in 0..4 {
                 server.advance(12 * HOURS);
                 std::thread::sleep(Duration::from_millis(100));
@@ -249,8 +249,8 @@ fn a_seed_is_not_thawed() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 12), ("oslo", 12)]);
     let photos = host.state("photos");
-    // The NAS still has one shoot, under other names and in another folder, and a file of the
-    // other whose beginning was changed.
+    // The NAS still has one shoot, under other names and in another folder, and a file of the other shoot with a
+    // changed beginning.
     for number in 0..12 {
         let from = host.path(&format!("photos/oslo/IMG_{:05}.CR3", 2000 + number));
         write(&host.path(&format!("nas/old/copy {number}.raw")), fs::read(from).expect("a photo"));
@@ -274,7 +274,7 @@ fn a_seed_is_not_thawed() {
         host.run("--json restore latest:photos -t out --seed nas --detach --max-cost 1").exits(20);
     let asked = server.restores().len() as f64;
     assert_eq!(asked, number(&with, "cold_packs"));
-    // A file of the seed is gone when the rest is warm: its pack was not thawed, and costs.
+    // Packs whose chunks are all in the seed are never thawed, not even when the job is resumed.
     server.advance(48 * HOURS);
     let job = job_of(&begun.summary());
     host.run(&format!("jobs resume {job}")).ok();
@@ -282,8 +282,8 @@ fn a_seed_is_not_thawed() {
     assert_eq!(server.restores().len() as f64, asked);
 }
 
-/// Runs a restore and kills it when the `nth` request that `which` is true for arrives: before it
-/// is carried out, or after.
+/// Runs a restore and kills it when the `nth` request for which `which` is true arrives: before it is executed, or
+/// after.
 fn kill_at(
     server: &S3Server,
     host: &Host,
@@ -304,7 +304,7 @@ fn kill_at(
             while pid.load(Ordering::SeqCst) == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // Before the kill: the test goes on as soon as the process is gone.
+            // Set this before the kill, because the test continues as soon as the process has ended.
             killed.store(true, Ordering::SeqCst);
             let pid = rustix::process::Pid::from_raw(pid.load(Ordering::SeqCst));
             rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL)
@@ -324,8 +324,7 @@ fn is(method: &'static str, part: &'static str) -> impl Fn(&RequestHead) -> bool
     move |head| head.method == method && head.path.contains(part)
 }
 
-/// Goes on after a kill, on the same machine or on a fresh one with only the identity, until all
-/// is there.
+/// Continues after a kill, on the same machine or on a new one with only the identity, until everything is restored.
 pub fn go_on(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &State) {
     let at = fresh.unwrap_or(host);
     let line = |rest: &str| match fresh {
@@ -335,7 +334,7 @@ pub fn go_on(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &Stat
     let jobs = at.run("--json jobs").ok().json();
     let job = jobs.iter().find(|job| job["message_type"] == "job").map(job_of);
     let Some(job) = job else {
-        // Killed before there was a journal: nothing was asked for.
+        // It was killed before there was a journal, so nothing was requested.
         assert_eq!(server.restores(), []);
         let begun =
             at.run("--json restore latest:photos -t out --detach --max-cost 1").exits(20).summary();
@@ -378,7 +377,7 @@ fn killed_at_every_step_and_taken_over() {
     }
 }
 
-/// A machine that has nothing but the identity.
+/// Returns a machine that has only the identity.
 pub fn other_machine(server: &S3Server, host: &Host) -> Host {
     let mut other = Host::with_bucket(server);
     fs::copy(host.path("identity"), other.path("identity")).expect("the identity is carried over");
@@ -420,7 +419,7 @@ fn killed_while_fetching() {
 
 #[test]
 fn killed_between_two_files() {
-    // The packs warm one after the other: what was fetched in the first round is not fetched again.
+    // The packs thaw one after the other, and packs of the first round are not fetched again.
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 10)]);
     let photos = host.state("photos");
@@ -445,7 +444,7 @@ fn killed_between_two_files() {
     assert_eq!(read.get(&path), None, "the first pack was read again");
 }
 
-/// Counts the photos that are there under their names.
+/// Counts the photos that exist under their final names.
 fn finished(target: &Path) -> usize {
     let found = fs::read_dir(target.join("rome")).into_iter().flatten();
     let names =
@@ -474,7 +473,7 @@ fn what_it_costs() {
         .iter()
         .map(|class| number(class, "bytes"))
         .sum();
-    // All but `config`.
+    // The sum contains everything except `config`.
     assert!((stored as f64 - counted).abs() < 6000.0, "{stored} {counted}");
     let snapshots = cost["snapshots"].as_array().expect("snapshots");
     assert_eq!(snapshots.len(), 2);
@@ -484,7 +483,7 @@ fn what_it_costs() {
     let bulk = &back["tiers"][0];
     assert!(number(&bulk["waves"], "total_usd") < number(bulk, "total_usd"));
     assert_eq!(number(&bulk["waves"], "months"), 1.0);
-    // A table of one's own.
+    // Use another price table.
     let table = include_str!("../../../engine/src/ops/cost/prices.toml");
     let dear = table.replace("storage_per_gb_month = 0.00099", "storage_per_gb_month = 990.0");
     write(&host.path("prices.toml"), dear.replace("us-east-1", "moon-1"));

@@ -1,5 +1,5 @@
-//! Restores out of cold storage that meet something: folders that are not empty, tables without a
-//! price, copies that end, links.
+//! Restores from cold storage with mishaps: target folders that are not empty, missing prices,
+//! expired copies, links.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -28,7 +28,7 @@ fn a_job_takes_nothing_from_a_folder_it_was_not_begun_for() {
     write(&host.path("out/rome/put-here-since.jpg"), b"another");
     let line = format!("jobs resume {job} --target precious");
     let ran = host.run(&line).exits(20);
-    // What it says to run next goes on where this run was.
+    // The command that it prints continues this run.
     assert!(ran.stdout.contains("--target ") && ran.stdout.contains("/precious"), "{ran:?}");
     server.advance(48 * HOURS);
     assert!(host.run(&line).exits(1).stderr.contains("IMG_01000.xmp: cannot restore"));
@@ -115,7 +115,7 @@ fn copies_that_end_while_they_are_read_cost_only_what_is_agreed_to() {
     let photos = host.state("photos");
     begun(&host, "restore latest:photos -t first");
     server.advance(48 * HOURS);
-    // Everything is readable, and not any more after some requests.
+    // Everything is readable at first, but no longer after some requests.
     let (met, clock) = (AtomicUsize::new(0), server.clone());
     server.set_fault(Some(Box::new(move |head| {
         let reads = head.method == "GET" && head.path.contains("/packs/");
@@ -144,7 +144,7 @@ fn copies_of_what_is_back_already_may_end() {
     let server = Arc::new(S3Server::start());
     let host = archive(&server, &[("rome", 6)]);
     let photos = host.state("photos");
-    // One pack is thawed long before the others.
+    // One pack is thawed much earlier than the others.
     begun(&host, "restore latest:photos -t one --include IMG_01000.CR3 --days 3");
     server.advance(48 * HOURS + 71 * HOURS);
     let clock = {
@@ -213,7 +213,7 @@ fn a_job_that_is_worked_on_is_left_alone() {
     let pid = rustix::process::Pid::from_child(&waits);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("Ctrl-C");
     let ended = Ran::new("restore", &waits.wait_with_output().expect("it ends")).exits(130);
-    // The same command would leave the order open.
+    // Running the same command again would leave the job open.
     assert!(ended.stderr.contains(&format!("icecore jobs resume {}", &job[..8])), "{ended:#?}");
     host.run(&format!("jobs cancel {job}")).ok();
     assert!(host.run("jobs").ok().stdout.is_empty());
@@ -240,7 +240,7 @@ fn credentials_that_expire_half_way() {
     go_on(&server, &host, None, &photos);
     assert!(thawed_once(&server) > asked);
 
-    // A clock that is wrong is told as what it is, and nothing is acknowledged.
+    // A wrong clock is reported as such, and nothing is acknowledged.
     server.set_fault(Some(Box::new(|_| Fault::Status(403, "RequestTimeTooSkewed"))));
     host.run("snapshot photos").fails(1, &["the clock of this computer", "set-ntp"]);
     server.set_fault(None);
@@ -277,7 +277,7 @@ fn jobs_says_what_can_be_fetched() {
         shown.lines().last().expect("a job").trim_end().to_owned()
     };
     assert!(!listed(false).contains("  now  "));
-    // By the clock of this host, the thaw may take two days more.
+    // By this host's clock, the thaw may take two more days.
     server.advance(48 * HOURS);
     let line = listed(true);
     assert!(line.contains("  now  "), "{line}");

@@ -1,4 +1,4 @@
-//! What an unattended run decides and waits for, with `-vv` and `ICECORE_LOG`.
+//! `-vv` and `ICECORE_LOG` show the decisions and waits of an unattended run.
 
 use crate::support::{Host, shoot};
 use crate::terminal::rows;

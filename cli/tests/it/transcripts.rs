@@ -1,8 +1,8 @@
-//! Golden transcripts: `tests/cmd/*.trycmd` hold what a user sees, word for word, exit codes
-//! included. They run on a fixture that is made here, in its folder and with its environment
-//! alone, so that no path, no name and no time of the tester's machine is in them.
+//! Golden transcripts: `tests/cmd/*.trycmd` contain exactly what a user sees, including exit codes.
+//! They run on a fixture that is created here, in its folder and with only its environment, so that
+//! they contain no path, name or time of the tester's machine.
 //!
-//! After a change of texts `TRYCMD=overwrite cargo test -p icecore transcripts` rewrites them.
+//! After texts have changed, `TRYCMD=overwrite cargo test -p icecore transcripts` rewrites them.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn transcripts() {
     crate::support::assert_unchanged(&before, &after, "a command that failed or only looked");
 }
 
-/// Every mistake is answered with an exit code, a message and a hint.
+/// Every mistake ends with an exit code, a message and a hint.
 #[test]
 fn every_mistake_has_a_hint() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/errors.trycmd");
@@ -72,7 +72,7 @@ fn every_mistake_has_a_hint() {
     assert!(distinct.len() > 100, "{}", distinct.len());
 }
 
-/// A host with everything that the transcripts name.
+/// Returns a host with everything that the transcripts use.
 fn fixture() -> Host {
     let host = Host::new();
     write(&host.path("photos/2024/a.xmp"), "three stars");

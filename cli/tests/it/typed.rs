@@ -1,4 +1,4 @@
-//! What a person types, and what it means: however a folder is called, it is the same folder.
+//! What typed paths mean: however a folder is named, it is the same folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use icecore_testkit::tree;
 
 use crate::support::{Host, Ran, assert_unchanged, word, write};
 
-/// An accent as most people type it, and as a Mac stores it.
+/// A name with the accent as most people type it; below, as a Mac stores it.
 const ONE: &str = "M\u{fc}ller";
 const TWO: &str = "Mu\u{308}ller";
 
@@ -72,7 +72,7 @@ fn one_history_restores_to_one_layout() {
         let ran = run_in(&host, folder, &format!("dump -q latest:{typed}")).ok();
         assert_eq!(ran.stdout, "a photo", "{typed}");
     }
-    // Also where a shell leaves it as it is, because it stands in quotes.
+    // icecore expands a `~` that the shell has left because of quotes.
     let ran = host.run("history ~/Photos/2024/a.CR3").ok();
     assert!(ran.stdout.contains("a.CR3"), "{ran:#?}");
     let ran = host.run("rewrite -n --exclude ~/Photos/2024").ok();
@@ -86,7 +86,7 @@ fn an_accent_is_the_same_in_either_form() {
         let host = host();
         write(&host.path(stored).join("a.jpg"), "a");
         write(&host.path("other/b.jpg"), "b");
-        // The folder is found, whichever way it is typed.
+        // The folder is found in both forms.
         host.run(&format!("snapshot {typed}")).ok();
         host.run("snapshot other").ok();
         let (as_typed, full) = (typed.to_owned(), word(&host.path(typed)));
@@ -101,7 +101,7 @@ fn an_accent_is_the_same_in_either_form() {
         assert_eq!(listed(&host, &format!("--path {full}")), 1);
         let pruned = host.run(&format!("prune -n --keep-last 1 --path {full}")).ok();
         assert!(!pruned.stderr.contains("no snapshot matches"), "{pruned:#?}");
-        // Without the identity too.
+        // The snapshot is found without the identity, too.
         let mut sealed = host.copy();
         sealed.unset("ICECORE_IDENTITY");
         assert_eq!(listed(&sealed, &format!("--path {full}")), 1);
@@ -146,7 +146,7 @@ fn a_password_that_is_easy_to_guess_is_said() {
         let ran = host.run(&format!("--repo {} init", password.trim().replace(' ', "-"))).ok();
         assert_eq!(ran.stderr.contains("it is easy to guess"), is_weak, "{ran:#?}");
     }
-    // It opens what it has made, whatever it is.
+    // A short password still opens an archive that was created with it.
     write(&host.path("password"), "abc\n");
     write(&host.path("new"), "aaaaaaaaaa\n");
     write(&host.path("photos/a.jpg"), "a");
@@ -183,7 +183,7 @@ fn accept_names_each_snapshot() {
     assert_eq!(lines.len(), 2, "{ran:#?}");
 }
 
-/// The path of a folder that is on no disk.
+/// Uses the path of a folder that does not exist.
 #[test]
 fn a_hint_says_what_was_meant() {
     let host = host();
@@ -202,11 +202,12 @@ fn a_hint_says_what_was_meant() {
     check("My Photos,home", "by spaces, not by commas");
     check("My Photos/*.jpg", "nothing matches this pattern");
     check("file:///home", "write a path, not a URL");
-    // A quoted `~` is the home folder all the same.
+    // A quoted `~` still means the home folder.
     host.run("snapshot ~/Pictures").ok();
 }
 
-/// `latest` beside an id is the newest of the same history: what it is compared with is said, if it is not the newest of all.
+/// `latest` together with an id means the newest snapshot of the same history. The output names it if it is not the
+/// newest of all.
 #[test]
 fn diff_says_what_latest_was() {
     let host = Host::new();

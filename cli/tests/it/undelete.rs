@@ -1,4 +1,4 @@
-//! A dropped snapshot can be undeleted for a while: on every store, by the clock of the store.
+//! A dropped snapshot can be undeleted for some time, on every store, by the clock of the store.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::{BUCKET, Host, objects, write};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Two snapshots, of which only the first has a shoot.
+/// Takes two snapshots, of which only the first contains a shoot.
 fn two(host: &Host, init: &str) -> String {
     for number in 0..3 {
         write(&host.path(&format!("photos/rome/{number}.CR3")), photos::bytes(number, 700_000));
@@ -27,11 +27,11 @@ fn two(host: &Host, init: &str) -> String {
     first["snapshot_id"].as_str().expect("an id").to_owned()
 }
 
-/// The dropped snapshots that are kept to be undeleted.
+/// Returns the dropped snapshots that can be undeleted.
 fn dropped(host: &Host) -> Vec<Value> {
     let mut all = host.run("--json snapshots --dropped").ok().json();
     assert_eq!(all.pop().expect("a summary")["snapshots"], all.len());
-    // Others may be there until the next prune.
+    // Other dropped snapshots may be listed until the next prune.
     all.retain(|line| line["until"].is_string());
     all
 }
@@ -45,7 +45,7 @@ fn freed(host: &Host, line: &str) -> u64 {
     done["bytes_freed"].as_u64().expect("a number")
 }
 
-/// Makes every object of a folder so much older.
+/// Makes every object in a folder this many days older.
 fn age(repo: &Path, days: u32) {
     let aged = Command::new("find")
         .arg(repo)
@@ -70,7 +70,7 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     ] {
         assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
     }
-    // How much that is is said once.
+    // The size is shown once.
     assert!(ran.stdout.contains("\nunused: ") && ran.stdout.contains("\nall of it stays until "));
     assert_eq!(ran.stdout.matches("iB").count(), 1, "{ran:#?}");
     assert_eq!((visible(&host), objects(&host.path("repo"), "packs")), (1, packs.clone()));
@@ -79,18 +79,18 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     let shown = host.run("snapshots --dropped").ok();
     assert!(shown.stdout.contains(short) && shown.stdout.contains("until"), "{shown:#?}");
 
-    // Thirteen days later it is there, with all that is in it.
+    // Thirteen days later, it still exists with all its content.
     age(&host.path("repo"), 13);
     assert_eq!(freed(&host, "prune --keep-last 1"), 0);
     host.run(&format!("prune --undelete {short}")).ok();
     assert_eq!((visible(&host), dropped(&host).len()), (2, 0));
     host.run("check --read-data").ok();
 
-    // The time begins anew.
+    // The undelete window starts again.
     assert_eq!(freed(&host, "prune --keep-last 1"), 0);
     age(&host.path("repo"), 15);
     assert!(dropped(&host).is_empty());
-    // That the time is over is said once, and nothing else.
+    // The output says once that the window is over, and nothing else.
     let shown = host.run("snapshots --dropped").ok();
     let over = "the time to undelete 1 dropped snapshot is over: it can be undeleted only until the next prune";
     assert_eq!((&*shown.stdout, shown.stderr), ("", format!("{over}; -v lists it\n")));
@@ -116,7 +116,7 @@ fn what_is_dropped_already_is_said_and_the_rest_is_dropped() {
     host.run("-q snapshot photos").ok();
     let (first, second) = (&first[..8], &second[..8]);
     host.run(&format!("prune --forget {first}")).ok();
-    // Nothing is dropped if one is not known.
+    // Nothing is dropped if one of the names is unknown.
     host.run(&format!("prune --forget {first} {second} nonsense"))
         .fails(4, &["no snapshot matches \"nonsense\""]);
     assert_eq!((visible(&host), dropped(&host).len()), (2, 1));
@@ -136,7 +136,7 @@ fn a_catalog_that_is_made_anew_knows_when_it_was_dropped() {
     host.run("prune --keep-last 1").ok();
     let until = dropped(&host)[0]["until"].clone();
     assert!(until.is_string());
-    // What is appended later changes nothing of that, also if it drops the same again.
+    // Later entries do not change this, even if they drop the same snapshot again.
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 100_000));
     host.run("snapshot photos").ok();
     host.remove("cache");
@@ -153,7 +153,7 @@ fn the_window_is_a_setting() {
     host.run("prune --keep-last 1").ok();
     age(&host.path("repo"), 20);
     assert_eq!((freed(&host, "prune"), dropped(&host).len()), (0, 1));
-    // On a host that reads the log for the first time too.
+    // The same is true on a host that reads the log for the first time.
     host.run("settings --undelete-days 10").ok();
     host.remove("cache");
     assert_eq!(days(&host), 10);
@@ -168,7 +168,7 @@ fn the_window_is_a_setting() {
     host.run("settings --undelete-days many").exits(2);
     let ran = host.run("snapshot --init --undelete-days 5 photos").exits(2);
     assert!(ran.stderr.contains("icecore settings --undelete-days"), "{ran:#?}");
-    // None at all: what is dropped goes.
+    // Without an undelete window, dropped data is deleted at once.
     host.run("settings --undelete-days 0").ok();
     assert!(host.run("settings").ok().stdout.contains("no time"));
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 900_000));
@@ -212,7 +212,7 @@ fn a_bucket_goes_by_its_own_clock() {
     };
     let before = packs();
     assert_eq!(freed(&host, "prune --keep-last 1"), 0);
-    // The clock of this machine stands still meanwhile.
+    // Meanwhile, the clock of this machine does not advance.
     server.advance(13 * DAY);
     assert_eq!((freed(&host, "prune --keep-last 1"), packs()), (0, before));
     assert_eq!(dropped(&host)[0]["id"], first.as_str());
@@ -221,7 +221,7 @@ fn a_bucket_goes_by_its_own_clock() {
     assert!(freed(&host, "prune --keep-last 1") > 2_000_000);
     assert!(packs() < before);
     host.run("check --read-data --max-cost 1").ok();
-    // A year without a snapshot is nothing to doubt there.
+    // With the clock of a store, a year without a snapshot is not suspicious.
     server.advance(365 * DAY);
     host.run("prune --keep-last 1").ok();
 }
@@ -235,11 +235,11 @@ fn minimum_days_make_it_longer() {
     server.advance(60 * DAY);
     let listed = dropped(&host);
     assert_eq!((listed.len(), &listed[0]["id"]), (1, &first.clone().into()));
-    // Packs that wait for their free day do so after --now as well.
+    // Packs that wait until deleting them is free still wait after --now.
     assert_eq!(freed(&host, "prune --now"), 0);
     host.run(&format!("prune --undelete {}", &first[..8])).ok();
     assert_eq!(freed(&host, "prune --keep-last 1"), 0);
-    // Past the free day the window counts, which has just begun.
+    // After that day, the undelete window counts, which has just begun.
     server.advance(31 * DAY);
     assert!(freed(&host, "prune --keep-last 1") > 2_000_000);
     host.run("check").ok();
@@ -263,7 +263,7 @@ fn a_clock_that_runs_ahead_deletes_nothing() {
     }
     crate::support::assert_unchanged(&before, &host.state("repo"), "a prune by a wrong clock");
     assert!(freed(&host, "prune --trust-clock") > 2_000_000);
-    // That has put something new there.
+    // That prune has put new objects there, so the clock is no longer in doubt.
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 100_000));
     host.run("snapshot photos").ok();
     host.run("prune --keep-last 1").ok();

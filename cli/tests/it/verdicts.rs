@@ -1,5 +1,5 @@
-//! What `check` and `audit` say when something is in their way: they name it, say what was not
-//! proven, and never end well because they saw nothing.
+//! The results of `check` and `audit` with obstacles: they name the obstacle, report what was not
+//! proven, and never succeed because they saw nothing.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use icecore_testkit::S3Server;
 use crate::support::{BUCKET, Host, Ran, objects, shoot, write};
 use crate::thaw::{HOURS, archive, number};
 
-/// A library in a folder, which the identity opens.
+/// Returns a host with an archived library in a folder, which is opened with the identity.
 pub fn archived() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos/a"), 1, 2);
@@ -138,7 +138,7 @@ fn settings_that_a_repository_cannot_get_any_more_are_refused() {
             .fails(2, &[option, has, &format!("omit {option}")]);
         host.run(&format!("snapshot {options} photos")).fails(2, &[option, "add --init"]);
     }
-    // What it has may be said as often as a script likes.
+    // Repeating an existing setting is allowed.
     host.run("snapshot --init --pack-size 1MiB photos").ok();
     for _ in 0..2 {
         host.run("--repo other snapshot --init --parity 10 photos").ok();
@@ -164,7 +164,7 @@ fn options_without_effect_are_refused() {
     ] {
         host.run(line).exits(2);
     }
-    // A policy of the profile is one.
+    // A policy in the profile counts.
     write(&host.path("config/studio.toml"), "[keep]\nkeep-last = 3\n");
     host.run("-P studio prune -n --group-by host").ok();
     assert!(!host.path("new").exists());
@@ -207,7 +207,7 @@ fn a_copy_that_ends_early_ends_no_wait_for_the_others() {
     }
     let asked: Vec<String> = server.restores().into_iter().map(|asked| asked.key).collect();
     assert!(server.freeze(BUCKET, &asked[0]));
-    // It looks, and looks again.
+    // Wait until the check has asked for the state of the object several times.
     server.clear_requests();
     let looks = || {
         let heads = server.requests().into_iter().filter(|r| r.method == "HEAD");

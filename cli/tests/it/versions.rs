@@ -1,11 +1,11 @@
-//! A bucket that keeps old versions: what was deleted there is still there, and billed.
+//! A bucket that keeps old versions: deleted objects still exist and are billed.
 
 use icecore_testkit::{MotoServer, S3Server, photos};
 use serde_json::Value;
 
 use crate::support::{BUCKET, Host, left_out, write};
 
-/// The photos of two clients.
+/// Writes the photos of two clients.
 fn clients(host: &Host) {
     for (name, seed) in [("jones", 1), ("miller", 50)] {
         write(&host.path(&format!("photos/{name}/1.CR3")), photos::bytes(seed, 1_500_000));
@@ -40,7 +40,7 @@ fn what_is_deleted_in_a_bucket_with_versions_is_not_gone_for_good() {
     for words in ["this bucket keeps old versions", "icecore policy lifecycle", "Object Lock"] {
         assert!(ran.stderr.contains(words), "{words}: {ran:#?}");
     }
-    // They are billed, and counted.
+    // Old versions are billed and counted.
     let after = host.run("--json cost").ok().summary();
     let old = |cost: &Value| sum(&cost["old_versions"], "bytes");
     assert!(old(&after) > old(&before) + 1_500_000, "{after}");
@@ -49,7 +49,7 @@ fn what_is_deleted_in_a_bucket_with_versions_is_not_gone_for_good() {
     assert!(total(&after) > total(&before), "{before} {after}");
     let shown = host.run("cost").ok();
     assert!(shown.stdout.contains("old versions, STANDARD"), "{shown:#?}");
-    // So does what a prune deletes.
+    // The same is true for objects that a prune deletes.
     host.run("snapshot photos/jones").ok();
     let ran = host.run("prune --now --yes --forget latest~0 --allow-empty").ok();
     assert!(ran.stderr.contains("this bucket keeps old versions"), "{ran:#?}");
@@ -61,7 +61,7 @@ fn without_versions_it_is_gone_and_everything_is_counted() {
     let mut host = Host::with_bucket(&server);
     clients(&host);
     made(&mut host);
-    // Each object of the bucket is on the bill: also `config`, and the order of a restore.
+    // Each object of the bucket is on the bill, including `config` and the job of a restore.
     let begun = "restore latest:photos --target out --detach --max-cost 1";
     server.move_to_class(BUCKET, "photos/packs/", "DEEP_ARCHIVE");
     host.run(begun).exits(20);

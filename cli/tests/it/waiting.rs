@@ -1,5 +1,5 @@
-//! Waiting for another run, and stopping: a wait is said, bounded and can be ended; each signal has its exit code, and
-//! one that was ignored when the program started stays ignored.
+//! Waiting for another run, and stopping: a wait is reported, limited and can be interrupted; each signal has its exit
+//! code, and a signal that was ignored when the program started stays ignored.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -36,7 +36,7 @@ fn send(child: &Child, signal: Signal) {
     kill_process(pid, signal).expect("it runs");
 }
 
-/// Starts a command and reads what it says until it waits.
+/// Starts a command and reads its messages until it waits.
 fn start_waiting(mut command: Command) -> (Child, BufReader<ChildStderr>, String) {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
@@ -76,7 +76,7 @@ fn a_wait_ends_at_the_first_signal() {
                     == (signal == Signal::INT),
                 "{said}"
             );
-            // Who has typed Ctrl-C is told what to type; a run that the system has ended is begun again by it.
+            // After Ctrl-C, the hint says what to type; a run that the system has ended will be started again by it.
             let hint = match signal {
                 Signal::INT => "hint: run the same command again to continue",
                 _ => "hint: the next run of the same command continues",
@@ -84,7 +84,7 @@ fn a_wait_ends_at_the_first_signal() {
             assert!(said.contains(hint) || line.starts_with("--json"), "{said}");
         }
     }
-    // It began waiting for it, and the other one ends.
+    // It waits, and then the other run ends.
     let (child, stderr, _) = start_waiting(host.command("snapshot photos"));
     drop(held);
     let (ended, said) = end(child, stderr);
@@ -103,7 +103,7 @@ fn a_wait_has_a_limit() {
     }
     drop(held);
     host.run("snapshot --lock-wait 0 photos").ok();
-    // Another process that reads the catalog keeps it from being replaced.
+    // A catalog that another process is reading cannot be replaced.
     let held = lock(&host, "catalog.lock");
     host.run("rebuild-index --lock-wait 0").fails(1, &["which uses the catalog", "--lock-wait"]);
     drop(held);
@@ -123,7 +123,7 @@ fn a_run_says_for_which_process_it_waits() {
         return crate::support::left_out("the process", "the system does not say who has a lock");
     }
     let ran = host.run("snapshot --lock-wait 0 photos").exits(1);
-    // On some file systems the list names another disk.
+    // On some file systems, the kernel's list of locks names another disk.
     if ran.stderr.contains("process") {
         assert!(ran.stderr.contains(&format!("(process {})", std::process::id())), "{ran:#?}");
     }
@@ -158,7 +158,7 @@ fn a_question_ends_at_the_first_signal() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut command = host.command("ls latest");
         command.env_remove("ICECORE_PASSWORD_FILE");
-        // It reads the pipe that nobody writes to, and ends with it.
+        // The command reads a pipe without a writer, and ends with the program.
         command.env("ICECORE_PASSWORD_COMMAND", "echo >asked; exec cat");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");

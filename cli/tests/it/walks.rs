@@ -1,5 +1,5 @@
-//! A walk through a bucket: what is paid for was agreed to, and what is said of prices, dates, counts and places is
-//! true.
+//! Walks through a bucket: the user has agreed to every cost, and all statements about prices, dates, counts and places
+//! are true.
 
 use icecore_testkit::{Fault, RequestHead, S3Server};
 
@@ -7,14 +7,14 @@ use crate::support::{BUCKET, Host, shoot, write};
 use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, thawed_once};
 
-/// Prices by which a few photos cost more than a cent to download.
+/// Prices with which downloading a few photos costs more than a cent.
 const DEAR: &str = "date = \"2026-01-01\"\nsource = \"-\"\n[region.us-east-1]\negress_free_gb = 0\n\
     egress = [{ per_gb = 100 }]\n[region.us-east-1.class.STANDARD]\n\
     storage_per_gb_month = 0.023\nput_per_1000 = 0.005\nget_per_1000 = 0.0004\n\
     [region.us-east-1.class.GLACIER_IR]\n\
     storage_per_gb_month = 0.004\nput_per_1000 = 0.02\nget_per_1000 = 0.01\n";
 
-/// A bucket whose photos can be read at any time, and nine files in a snapshot.
+/// Returns a host with a bucket whose photos are always readable, and nine files in a snapshot.
 fn warm(server: &S3Server) -> Host {
     let mut host = Host::with_bucket(server);
     shoot(&host.path("photos"), 1, 3);
@@ -33,7 +33,7 @@ fn refuse(head: &RequestHead, method: &str, part: &str) -> Fault {
 #[test]
 fn photos_are_not_paid_for_with_the_listings() {
     let server = S3Server::start();
-    // So few that they cost less than what a price may differ by.
+    // There are so few photos that they cost less than the tolerance of a price.
     let host = archive(&server, &[("rome", 1)]);
     server.move_to_class(BUCKET, "photos/meta/", "GLACIER");
     let question = [("It costs less than 1 cent", "y")];
@@ -50,7 +50,7 @@ fn photos_are_not_paid_for_with_the_listings() {
         host.run(&line).fails(21, &words);
         assert_eq!(thawed_once(&server), listings, "{line} asks first");
     }
-    // What it hints at are options that it has.
+    // The hint names only options that the command has.
     let line = format!("jobs resume {job} --max-cost 0.0000001");
     let refused = host.run(&line).fails(21, &["it would cost about", "`icecore jobs "]);
     assert!(
@@ -118,7 +118,7 @@ fn a_catalog_that_another_command_has_rebuilt_was_lost_all_the_same() {
     }
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.contains("files: 0 new, 0 changed, 1 unmodified"), "{ran:#?}");
-    // Of what no snapshot has, nothing was forgotten.
+    // Files that are in no snapshot were not forgotten.
     host.remove("cache");
     let ran = host.run("snapshot other").ok();
     assert!(ran.stdout.contains("files: 1 new, 0 changed"), "{ran:#?}");
@@ -153,7 +153,7 @@ fn a_pack_that_was_replaced_is_no_damage_any_more() {
         assert!(found.stdout.contains("it is missing"), "{found:#?}");
         let line = match class {
             "STANDARD" => {
-                // What a restore has met of the pack is not all that is lost.
+                // The damage that a restore finds in the pack is only a part of what is lost.
                 host.run("restore latest -t torn").exits(22);
                 "check --read-data --repair --seed photos --max-cost 1"
             }

@@ -1,11 +1,12 @@
-//! What a person sees of writers: in listings, of packs, before one is revoked, and what their passwords are worth.
+//! What the program shows about writers: in listings, for packs, and before one is revoked. Also tests the warning
+//! about a host that has a password.
 
 use serde_json::Value;
 
 use crate::support::{Host, write};
 use crate::terminal;
 
-/// An archive that two hosts have written to; it is opened with the identity.
+/// Returns a host with an archive that two hosts have written to, opened with the identity.
 fn of_two_writers() -> Host {
     let mut host = Host::new();
     host.set("ICECORE_HOST", "studio");
@@ -40,7 +41,7 @@ fn snapshots_name_their_writers_where_there_are_several() {
     write(&one.path("photos/first.txt"), "of the first host");
     one.run("snapshot --init photos").ok();
     one.export_identity();
-    // A plan of one history needs no column for it, and one of two has it.
+    // A plan shows the column of histories only if there are several.
     let plan = one.run("prune -n --keep-last 1").ok().stdout;
     assert!(!header(&plan).contains(&"history"), "{plan}");
     one.run("snapshot --history best photos").ok();
@@ -73,7 +74,7 @@ fn snapshots_name_their_writers_where_there_are_several() {
     }
 }
 
-/// Another computer with the same name and the same folder has lost no cache: its files are new to it.
+/// Another computer with the same name and folder has not lost a cache: its files are new to it.
 #[test]
 fn files_of_a_second_computer_are_new() {
     let mut host = Host::new();
@@ -104,7 +105,7 @@ fn check_says_of_each_writer_what_was_read_back() {
     let of = |label: &str| packs.iter().filter(|pack| pack["writer_label"] == label).count();
     assert!(of("first host") > 0 && of("laptop") > 0, "{packs:#?}");
     assert_eq!(of("first host") + of("laptop"), packs.len());
-    // Listings were read by this very check, contents were not.
+    // This check has read listings, but no contents.
     assert!(packs.iter().any(|pack| pack["read"] == false), "{packs:#?}");
     let sums = lines.last().expect("a summary")["writers"].clone();
     let sums = sums.as_array().expect("a list").clone();
@@ -149,7 +150,7 @@ fn a_writer_is_called_as_its_snapshots_call_the_host() {
         let ran = host.run(line).ok();
         assert!(ran.stderr.contains(&format!("({name})")), "{ran:#?}");
     }
-    // Both of the first two writers took snapshots that record the host studio.
+    // The first two writers both took snapshots that record the host studio.
     let words = ["no writer", "(first host, snapshots of studio)", "(laptop, snapshots of studio)"];
     host.run("key revoke studio").fails(4, &words);
     host.run("key revoke nobody")
@@ -195,7 +196,7 @@ fn the_owner_is_listed_and_explained() {
     let owner = listed.last().expect("a line");
     assert_eq!((&owner["label"], &owner["rights"]), (&"owner".into(), &"everything".into()));
     assert_eq!((&owner["snapshots"], &owner["enrolled_by_entry"]), (&0.into(), &Value::Null));
-    // A rewrite is the word of the owner.
+    // Only the owner can rewrite snapshots.
     host.run("rewrite --exclude photos/second.txt").ok();
     let listed = of_type(&host.run("--json key writers").ok().json(), "writer");
     assert_eq!(listed.last().expect("a line")["snapshots"], 1, "{listed:?}");
@@ -234,7 +235,7 @@ fn a_host_that_was_enrolled_again_keeps_its_name() {
     let planned = host.run(&format!("key revoke {id} -n")).ok();
     assert!(planned.stderr.contains("this would revoke studio"), "{planned:#?}");
     host.run(&format!("key revoke {id} --yes")).ok();
-    // The name is that of the one which is left.
+    // The name belongs to the remaining writer.
     host.run("snapshot photos --host shed").ok();
     let ran = host.run("key revoke studio --from 1 --yes").ok();
     assert!(ran.stderr.contains("1 snapshot set apart"), "{ran:#?}");

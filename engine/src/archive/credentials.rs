@@ -13,13 +13,13 @@ pub fn path(folder: &Path, archive: RepositoryId) -> PathBuf {
     folder.join(format!("{archive}.credential"))
 }
 
-/// Returns the file that contains the credential with which this computer prunes an archive by itself. It does not take the
-/// place of the other one, which adds snapshots.
+/// Returns the file that contains the credential with which this computer prunes an archive unattended. The credential
+/// that adds snapshots has a file of its own ([`path`]).
 pub fn prune_path(folder: &Path, archive: RepositoryId) -> PathBuf {
     folder.join(format!("{archive}.prune.credential"))
 }
 
-/// Loads a credential from a file in the folder of the credentials; `None` if there is no such file.
+/// Loads a credential from a file in the credentials folder; returns `None` if there is no such file.
 ///
 /// # Errors
 /// [`Error::Exposed`] if another user could have written it, [`Error::Damaged`] if it is not a credential, and

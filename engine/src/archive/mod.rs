@@ -1,7 +1,7 @@
-//! The front door of the engine: an [`Archive`] that another program can make, fill, price and restore from.
+//! The front door of the engine: another program creates an [`Archive`], takes snapshots, and prices and runs restores.
 //!
-//! Everything here is a thin layer above the verbs of `ops`. It does not print, ask, sleep or read the environment:
-//! the program that uses it does.
+//! This is a thin layer above the verbs of `ops`. It never prints, prompts, sleeps or reads the environment; the
+//! calling program does.
 
 pub mod credentials;
 mod restore;
@@ -29,7 +29,7 @@ use crate::repo::keys::PasswordTry;
 use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys, settings_at};
 use crate::store::Store;
 
-/// Where an archive is, and where this computer keeps what it needs to use it.
+/// The location of an archive, and the folders in which this computer keeps its catalog and credentials.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// A folder or a bucket.
@@ -43,8 +43,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the place at `url` (a folder, or `s3://bucket/prefix`); this computer keeps catalogs and credentials
-    /// in `state`.
+    /// Returns the place at `url` (a folder, or `s3://bucket/prefix`), with catalogs and credentials in the folder
+    /// `state`.
     ///
     /// # Errors
     /// [`Error::Input`] if `url` is not a location.
@@ -56,16 +56,16 @@ impl Place {
     }
 }
 
-/// What opens an archive to read names and contents.
+/// A key that opens an archive for reading names and contents.
 pub enum Key {
-    /// A password of one of its key slots.
+    /// The password of one of the archive's key slots.
     Password(Zeroizing<Vec<u8>>),
     /// The identity, from the page that `key export` prints.
     Identity(Identity),
 }
 
 impl Key {
-    /// Returns the key that a password is.
+    /// Returns the key for a password.
     pub fn password(password: &str) -> Key {
         Key::Password(Zeroizing::new(password.as_bytes().to_vec()))
     }
@@ -79,9 +79,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Makes an archive in an empty place, saves the writer credential of this computer, and opens the archive to
-    /// read. Returns the identity as well. It reads everything; print it, because the archive cannot be read without
-    /// the identity or the password.
+    /// Creates an archive in an empty place, saves the writer credential of this computer, and opens the archive for
+    /// reading. Also returns the identity. Print it: without the identity or the password, the archive cannot be read.
     ///
     /// # Errors
     /// [`Error::RepositoryExists`] or [`Error::NotEmpty`] if the place is taken, [`Error::NoConditionalPut`] or
@@ -94,11 +93,11 @@ impl Archive {
         Ok((archive, created.identity))
     }
 
-    /// Opens an archive to take snapshots, with the writer credential of this computer.
+    /// Opens an archive for taking snapshots, with the writer credential of this computer.
     ///
     /// # Errors
-    /// [`Error::NotEnrolled`] if this computer has no credential (see [`Archive::enrol`]), [`Error::Revoked`] when it
-    /// writes after the owner has revoked it, [`Error::NoRepository`] if there is no archive.
+    /// [`Error::NotEnrolled`] if this computer has no credential (see [`Archive::enrol`]), [`Error::Revoked`] if this
+    /// computer writes after the owner has revoked it, [`Error::NoRepository`] if there is no archive.
     pub fn open_writer(place: &Place, progress: &dyn Progress) -> Result<Archive, Error> {
         let (store, config) = read_config(place)?;
         let file = credentials::path(&place.credentials, config.config.repository);
@@ -107,11 +106,11 @@ impl Archive {
         open(place, store, config, Keys::Writer(Box::new(credential)), progress)
     }
 
-    /// Opens an archive to read everything.
+    /// Opens an archive for reading names and contents.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`] or [`Error::WrongIdentity`] if the key is another one's, [`Error::KeyRemoved`] if the
-    /// owner has removed the password, [`Error::NoRepository`] if there is no archive.
+    /// [`Error::WrongPassword`] or [`Error::WrongIdentity`] if the key does not open this archive,
+    /// [`Error::KeyRemoved`] if the owner has removed the password, [`Error::NoRepository`] if there is no archive.
     pub fn open_reader(
         place: &Place,
         key: &Key,
@@ -143,11 +142,11 @@ impl Archive {
         open(place, store, config, keys, progress)
     }
 
-    /// Enrols this computer: writes a statement of the owner to the log, and saves the writer credential. Needs an
-    /// archive that is open to read.
+    /// Enrols this computer: adds the owner's statement to the log, and saves the writer credential. The archive must
+    /// be open for reading.
     ///
     /// # Errors
-    /// [`Error::NeedsIdentity`] if the archive is open to write only, [`Error::Input`] if the label is too long.
+    /// [`Error::NeedsIdentity`] if the archive is not open for reading, [`Error::Input`] if the label is too long.
     pub fn enrol(&self, place: &Place, label: &str, time: Time) -> Result<(), Error> {
         let credential = ops::writers::enrol(&self.repository, label, Rights::ADD, time)?;
         credentials::save(&place.credentials, &credential).map(|_| ())
@@ -157,8 +156,8 @@ impl Archive {
     /// reported to `progress`.
     ///
     /// # Errors
-    /// [`Error::Input`] if an option is not valid, [`Error::Interrupted`] if `progress` says so, [`Error::Store`] if
-    /// the store stays away for longer than `StoreOptions::retry_for`.
+    /// [`Error::Input`] if an option is not valid, [`Error::Interrupted`] if `progress` requests it, [`Error::Store`]
+    /// if the store is unavailable for longer than `StoreOptions::retry_for`.
     pub fn snapshot(
         &self,
         options: &SnapshotOptions,
@@ -177,7 +176,7 @@ impl Archive {
     }
 }
 
-/// What a list of snapshots shows of one.
+/// One snapshot in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotInfo {
     /// Its id.
@@ -190,7 +189,7 @@ pub struct SnapshotInfo {
     pub tags: Vec<String>,
     /// Number of files in it.
     pub files: u64,
-    /// The bytes of these files.
+    /// Total size of these files, in bytes.
     pub bytes: u64,
 }
 

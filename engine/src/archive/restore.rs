@@ -1,4 +1,4 @@
-//! Restoring from an archive: plan, price, thaw, write.
+//! Restores from an archive: plans, prices, thaws and writes files.
 
 use super::Archive;
 use crate::error::Error;
@@ -15,11 +15,11 @@ use crate::store::Tier;
 /// Which part of which snapshot is restored, and how.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreRequest {
-    /// A snapshot as people name it: the first digits of its id, `latest`, `latest~3`, `latest@2026-01-28`.
+    /// The name of a snapshot: the first digits of its id, `latest`, `latest~3`, `latest@2026-01-28`.
     pub snapshot: String,
     /// A file or folder in the snapshot, by its real path; empty for everything.
     pub path: String,
-    /// Where to, and what happens to files that are there already.
+    /// Where to restore to, and what to do with files that already exist there.
     pub options: RestoreOptions,
 }
 
@@ -27,8 +27,9 @@ impl Archive {
     /// Plans a restore: which files, which packs, and whether these can be read now. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`] or [`Error::AmbiguousSnapshot`] if the name does not mean one snapshot,
-    /// [`Error::NotInSnapshot`] if the path is not in it, [`Error::NeedsIdentity`] if the archive is open to write only.
+    /// [`Error::NoSnapshot`] or [`Error::AmbiguousSnapshot`] if the name matches none or several,
+    /// [`Error::NotInSnapshot`] if the path is not in it, [`Error::NeedsIdentity`] if the archive is not open for
+    /// reading.
     pub fn plan_restore(
         &self,
         request: &RestoreRequest,
@@ -37,7 +38,7 @@ impl Archive {
         self.select(request, |selection| ops::restore::plan(selection, &request.options, progress))
     }
 
-    /// Prices a plan: the requests of the restore and of the thaws that it needs, by `tier`.
+    /// Prices a plan: the requests of the restore, and of the thaws that it needs in retrieval tier `tier`.
     pub fn quote(&self, plan: &RestorePlan, tier: Tier, prices: &Prices) -> Quote {
         Quote {
             bill: prices.bill(&plan.predict(tier, plan.days())),
@@ -46,7 +47,7 @@ impl Archive {
         }
     }
 
-    /// Requests a thaw of every frozen pack of a plan. From here on it costs what [`Archive::quote`] said.
+    /// Requests a thaw of every frozen pack of a plan. This call incurs the cost that [`Archive::quote`] returned.
     ///
     /// # Errors
     /// [`Error::Store`] if the store refuses a thaw; the plan says which packs are thawing.

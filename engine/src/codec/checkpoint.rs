@@ -35,8 +35,8 @@ pub struct OpenedCheckpoint {
 }
 
 impl Secrets {
-    /// Encodes and seals a checkpoint; `None` if it would be over the limit. The same checkpoint
-    /// always has the same bytes.
+    /// Encodes and seals a checkpoint; returns `None` if it would exceed the size limit. The same
+    /// checkpoint always has the same bytes.
     pub fn seal_checkpoint(&self, checkpoint: &OpenedCheckpoint) -> Option<Vec<u8>> {
         let slots = encode_slots(&checkpoint.slots);
         let raw_bytes = u32::try_from(slots.len()).ok()?;
@@ -78,7 +78,7 @@ impl Secrets {
         count: u64,
         object: &[u8],
     ) -> Result<OpenedCheckpoint, CodecError> {
-        // The header says how long the second part is. It is decoded first: the count has a limit.
+        // The header states the length of the second part. Decode it first: its count is limited.
         let (header, _) = CheckpointHeader::decode(object)?;
         let front_bytes = (object.len() as u64).checked_sub(proofs_bytes(header.count));
         let front_bytes = front_bytes.filter(|bytes| *bytes >= CHECKPOINT_HEADER_BYTES as u64);

@@ -1,5 +1,5 @@
-//! Decides where files are cut (spec section 5). Readers do not need this: to them, chunks are just
-//! ranges.
+//! Decides where files are cut (spec section 5). Readers do not need it, because they see chunks
+//! only as ranges.
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 
@@ -7,18 +7,18 @@ use super::Secrets;
 use crate::format::Chunking;
 use crate::format::tree::ENTRY_CHUNKS_MAX;
 
-/// A marker of a JPEG, and the length of its segment.
+/// A JPEG marker and the length field of its segment.
 const MARKER_BYTES: usize = 4;
 
-/// How one file is cut.
+/// How a file is cut into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cutting {
-    /// One chunk: small files.
+    /// Into one chunk: small files.
     Whole,
-    /// Fixed blocks: SQLite files, whose pages change in place.
+    /// Into fixed blocks: SQLite files, whose pages change in place.
     Blocks,
-    /// By content; `first` is the length of a first chunk that is cut by the structure of the
-    /// file, 0 for none.
+    /// By content; `first` is the length of a first chunk that follows the structure of the file; 0
+    /// if there is none.
     Content { first: usize },
 }
 
@@ -48,12 +48,12 @@ impl Cutter {
         }
     }
 
-    /// Returns how many bytes a cutting decision may look at.
+    /// Returns the largest number of bytes that a cutting decision examines.
     pub fn window_bytes(&self) -> usize {
         self.chunking.bytes_max as usize
     }
 
-    /// Returns how many bytes most cutting decisions look at.
+    /// Returns the number of bytes that suffices for most cutting decisions.
     pub fn likely_bytes(&self) -> usize {
         let Chunking { bytes_avg, bytes_max, .. } = self.chunking;
         (bytes_avg + bytes_avg / 2).min(bytes_max) as usize
@@ -82,7 +82,7 @@ impl Cutter {
     }
 
     /// Returns the length of the next chunk. `window` begins where the last chunk ended and has
-    /// [`Self::window_bytes`] bytes, or all that are left; `offset` is its place in the file.
+    /// [`Self::window_bytes`] bytes, or all that are left; `offset` is its position in the file.
     pub fn next(&self, cutting: Cutting, offset: u64, window: &[u8]) -> usize {
         match cutting {
             Cutting::Whole => window.len(),

@@ -18,7 +18,7 @@ use crate::format::{
     SignedRecord,
 };
 
-/// What a nonce is for: the last four bytes of it.
+/// What a nonce is used for. Its last four bytes contain this number.
 #[derive(Clone, Copy)]
 enum Domain {
     Frame = 0,
@@ -37,12 +37,12 @@ fn nonce(counter: u64, domain: Domain) -> Nonce {
 pub struct PackKey {
     cipher: Aes256GcmSiv,
     padding_key: Zeroizing<[u8; 32]>,
-    /// The front of the header: the front of all associated data too.
+    /// The front of the header, with which all associated data begins.
     context: [u8; CONTEXT_BYTES],
 }
 
 impl PackKey {
-    /// Makes a fresh key for a pack, and the header that seals it to the public key.
+    /// Creates a new key for a pack, and the header that seals it to the public key.
     pub fn create(
         public_key: &[u8; PUBLIC_KEY_BYTES],
         repository: RepositoryId,
@@ -91,13 +91,13 @@ impl PackKey {
         data
     }
 
-    /// Seals the content of a frame into `out`, which is longer than it by the 16 bytes of the tag.
+    /// Seals the content of a frame into `out`, which is 16 bytes longer, for the tag.
     pub fn seal_frame(&self, out: &mut [u8], slot: u32, frame: &Frame, content: &[u8]) {
         let nonce = nonce(u64::from(slot), Domain::Frame);
         self.seal(out, &nonce, &self.frame_data(slot, frame), content);
     }
 
-    /// Opens a frame where it is, and returns its content.
+    /// Opens a frame in place, and returns its content.
     pub fn open_frame<'a>(
         &self,
         slot: u32,
@@ -129,7 +129,7 @@ impl PackKey {
         blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
     }
 
-    /// Reads the content once and writes it once: it is never copied to be sealed.
+    /// Encrypts from `content` to `out` in one pass, without another copy.
     fn seal(&self, out: &mut [u8], nonce: &Nonce, data: &[u8], content: &[u8]) {
         let (sealed, tag) = out.split_at_mut(content.len());
         let sealed = InOutBuf::new(content, sealed).expect("both are of one length");
@@ -139,7 +139,7 @@ impl PackKey {
 }
 
 impl Identity {
-    /// Encodes and seals a job: only the identity reads it.
+    /// Encodes and seals a job, so that only the identity can read it.
     pub fn seal_job(&self, header: &JobHeader, record: &JobRecord) -> Vec<u8> {
         let mut object = header.encode();
         let sealed = seal_once(&self.job_key(&object), &object, &record.encode_padded());
@@ -179,13 +179,13 @@ impl Secrets {
         Ok(self.seal_signed(&header.encode(), &signed))
     }
 
-    /// Seals a record that is signed already: the same one has the same bytes.
+    /// Seals a signed record. The same record always gives the same bytes.
     pub fn seal_signed(&self, header: &[u8], signed: &SignedRecord<'_>) -> Vec<u8> {
         let sealed = seal_once(&self.log_key(header), header, &signed.encode_padded());
         [header, &sealed].concat()
     }
 
-    /// Opens the object at `log/<number>`. Who has signed it is not known yet.
+    /// Opens the object at `log/<number>`, without verifying its signature.
     pub fn open_log(&self, number: u64, object: &[u8]) -> Result<OpenedEntry, CodecError> {
         let (header, sealed) = LogHeader::decode(object)?;
         if header.repository != self.repository() || header.number != number {
@@ -200,13 +200,13 @@ impl Secrets {
         Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
     }
 
-    /// Returns what the object at `log/<number>` says, whichever author has signed it.
+    /// Returns the entry at `log/<number>`, without verifying its signature.
     pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
         Ok(self.open_log(number, object)?.entry()?)
     }
 }
 
-/// A log entry, who claims to have said it, and the proof.
+/// A log entry, the author it names, and the proof for that author.
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
     pub said: Said,
@@ -215,12 +215,13 @@ pub struct OpenedEntry {
 }
 
 impl OpenedEntry {
-    /// Returns what it says; or why this program does not understand it, which it may learn from anybody.
+    /// Decodes the entry. The signature need not be verified: the reason why an entry is not understood may come from
+    /// anyone.
     pub fn entry(&self) -> Result<LogEntry, FormatError> {
         LogEntry::read(&self.said)
     }
 
-    /// Returns whether the holder of this key has said it.
+    /// Returns whether the holder of this key signed the entry.
     pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
         let Said { author, record, .. } = &self.said;
         key.verify(&signed_bytes(&self.head, *author, record), &self.proof.signature)

@@ -1,20 +1,20 @@
-//! Compression where it pays. Most photo bytes do not compress: a cheap probe finds that out.
+//! Compresses chunks where that saves space. Most photo data does not compress, which a cheap probe detects.
 
 use super::CodecError;
 use crate::format::Codec;
 
-/// On raw images, level 3 would save five percent more and take three times as long.
+/// Zstandard level. On raw images, level 3 would save five percent more and take three times as long.
 const LEVEL: i32 = 1;
-/// Chunks below this are compressed without asking; above, the probe costs less than the try.
+/// Smaller chunks are compressed without a probe; for larger ones, the probe costs less than trying.
 const PROBE_BYTES_MIN: usize = 64 << 10;
 const SAMPLES: usize = 16;
 const SAMPLE_BYTES: usize = 1 << 10;
-/// Pairs of equal bytes, for each that noise has, from which on all samples together, …
+/// Compression pays if all samples together have this many times the pairs of equal bytes that noise has, …
 const PAIRS_PAY: f64 = 1.5;
-/// … or one alone, show that compression pays.
+/// … or if one sample alone has this many times.
 const PAIRS_PAY_ALONE: f64 = 2.0;
 
-/// A compressor with buffers of its own, one for each thread.
+/// A compressor with its own buffers; each thread has one.
 pub struct Compressor {
     zstd: zstd::bulk::Compressor<'static>,
     out: Vec<u8>,
@@ -43,25 +43,25 @@ impl Compressor {
         }
     }
 
-    /// Compresses `raw` into `out`, which is as long, if that pays; returns the bytes that it takes.
+    /// Compresses `raw` into `out`, which has the same length, if that saves space. Returns the compressed length.
     pub fn compress_into(&mut self, raw: &[u8], out: &mut [u8]) -> Option<usize> {
         if !may_pay(raw) {
             return None;
         }
-        // A saving below 2 % is not worth decompressing for: there is no room for more.
+        // Saving less than 2 % is not worth the decompression, so the compressor gets no more room than that.
         let most = (raw.len() - raw.len() / 50).saturating_sub(1);
         self.zstd.compress_to_buffer(raw, &mut out[..most]).ok()
     }
 }
 
-/// Compresses whatever it is, also what does not get smaller.
+/// Compresses `raw` even if the result is larger.
 pub(super) fn compress_all(raw: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(raw, LEVEL).expect("zstd has room for what does not compress")
 }
 
-/// Looks at samples spread over the chunk. Photo data that does not compress looks like noise
-/// everywhere: each byte is as frequent as any other. The measure is how often two bytes of a sample are
-/// equal (the Rényi entropy of order 2), which is counted faster than anything is compressed.
+/// Estimates from samples spread over the chunk whether compression pays. Photo data that does not compress looks like
+/// noise: every byte value is equally frequent. The measure is how often two bytes of a sample are equal (the Rényi
+/// entropy of order 2), because counting them is faster than compressing.
 pub fn may_pay(raw: &[u8]) -> bool {
     if raw.len() < PROBE_BYTES_MIN {
         return true;
@@ -78,19 +78,19 @@ pub fn may_pay(raw: &[u8]) -> bool {
     }) || pairs(&all, SAMPLES * SAMPLE_BYTES) > PAIRS_PAY
 }
 
-/// Returns how many pairs of equal bytes there are for each that noise of so many bytes has.
+/// Returns the number of pairs of equal bytes, divided by the number that noise of the same length would have.
 fn pairs(counts: &[u32; 256], bytes: usize) -> f64 {
     let pairs: u64 = counts.iter().map(|count| u64::from(count * count.saturating_sub(1))).sum();
     let noise = (bytes * (bytes - 1)) as f64 / 256.0;
     pairs as f64 / noise
 }
 
-/// A decompressor, one for each thread. It takes its memory when something is compressed.
+/// A decompressor; each thread has one. It allocates its memory when the first compressed frame arrives.
 #[derive(Default)]
 pub struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Decompressor {
-    /// Decompresses what is compressed to exactly the bytes of `out`, never more.
+    /// Decompresses content to exactly the length of `out`, never more.
     pub fn decompress(&mut self, content: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
         let zstd = self.0.get_or_insert_with(|| {
             let zstd = zstd::bulk::Decompressor::new();
@@ -129,7 +129,7 @@ mod tests {
             raw[at..at + SAMPLE_BYTES].fill(7);
             assert!(may_pay(&raw), "only what begins at {at} compresses");
         }
-        // Some bytes are twice as frequent: too little for one sample, enough for all together.
+        // Some bytes are twice as frequent: one sample does not show that, but all samples together do.
         let folded = |at: u8| noise.iter().map(|byte| byte % at).collect::<Vec<u8>>();
         assert!(may_pay(&folded(160)) && !may_pay(&folded(240)));
     }

@@ -9,7 +9,7 @@ use super::CodecError;
 const HRP: &str = "icecore-identity-";
 /// The beginning of every identity, without separators.
 const FRONT: &str = "icecoreidentity1";
-/// Letters of the data and its checksum.
+/// Number of letters that encode the data and its checksum.
 const DATA_CHARS: usize = 58;
 const GROUP_CHARS: usize = 5;
 const GROUPS_OF_LINE: usize = 6;
@@ -33,9 +33,9 @@ pub(super) fn groups(line: &str) -> Vec<Zeroizing<String>> {
     lines
 }
 
-/// Finds the identity in a text: the first place where a valid identity begins. White space, line
-/// breaks, hyphens and tags of HTML do not matter, nor does case, nor letters that look alike and
-/// are not used: O is 0, B is 8, and I and 1 are L.
+/// Finds the identity in a text: the first place where a valid identity begins. Ignores white
+/// space, line breaks, hyphens, HTML tags and case. Reads letters that the encoding does not use as
+/// the ones they look like: O as 0, B as 8, I and 1 as L.
 pub(super) fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, CodecError> {
     let fail = |reason| CodecError::IdentityText { reason };
     let letters = letters(text);

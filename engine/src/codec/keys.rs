@@ -1,4 +1,5 @@
-//! The key hierarchy (spec section 3): identity, dedup secret, and what is derived from them.
+//! The key hierarchy (spec section 3): the identity, the dedup secret, and the keys derived from
+//! them.
 
 use std::sync::{Arc, Mutex};
 
@@ -70,7 +71,7 @@ impl Identity {
         &*self.seed
     }
 
-    /// Returns what the first backup host of `repository` needs.
+    /// Returns the credential of the first backup host of `repository`.
     pub fn credential(&self, repository: RepositoryId) -> Credential {
         let mut derived = self.derived.lock().expect("nothing panics here");
         if let Some(credential) = derived.as_ref().filter(|one| one.repository == repository) {
@@ -89,7 +90,7 @@ impl Identity {
         Zeroizing::new(derive("icecore v1 job", &[&*self.seed, header]))
     }
 
-    /// Recovers the shared secret of a pack. Any ciphertext gives some secret; the commitment in
+    /// Recovers the shared secret of a pack. Every ciphertext yields a secret; the commitment in
     /// the header shows whether it is the right one.
     pub(super) fn decapsulate(&self, sealed: &[u8; SEALED_KEY_BYTES]) -> Zeroizing<[u8; 32]> {
         let ciphertext = x_wing::Ciphertext::from(*sealed);
@@ -127,7 +128,7 @@ impl Identity {
     pub fn open_slot(slot: &KeySlot, password: &[u8]) -> Result<Self, CodecError> {
         let kek = slot_key(password, &slot.salt, slot.cost)?;
         let commitment = blake3::Hash::from(derive("icecore v1 slot commitment", &[&*kek]));
-        // The comparison of blake3::Hash takes constant time.
+        // blake3::Hash compares in constant time.
         if commitment != blake3::Hash::from(slot.commitment) {
             return Err(CodecError::WrongKey);
         }
@@ -213,7 +214,8 @@ impl Secrets {
         &self.credential
     }
 
-    /// Computes the id of a chunk. Metadata has its own key, so that no photo can pass for a tree.
+    /// Computes the id of a chunk. Metadata has its own key, so that a photo can never have the id
+    /// of a tree.
     pub fn chunk_id(&self, kind: PackKind, plaintext: &[u8]) -> ChunkId {
         let key = match kind {
             PackKind::Meta => &self.meta_id_key,
@@ -227,7 +229,8 @@ impl Secrets {
         blake3::Hasher::new_keyed(&self.local_key)
     }
 
-    /// Returns the key that stands for a set of paths in the log. The paths must ascend, each once.
+    /// Returns the key that represents a set of paths in the log. The paths must be sorted and
+    /// unique.
     pub fn paths_key(&self, paths: &[Vec<u8>]) -> PathsKey {
         let key = derive("icecore v1 paths key", &[&self.credential.dedup_secret]);
         let mut hasher = blake3::Hasher::new_keyed(&key);

@@ -1,8 +1,8 @@
 //! Bytes to bytes: cuts, compresses, names and seals chunks.
 //!
-//! Nothing here does I/O, and everything is pure except for fresh randomness in [`keys`]. A chunk
-//! passes through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`]
-//! makes it smaller where that pays, [`cipher`] seals it. [`parity`] heals sealed packs.
+//! This module does no I/O, and all of it is pure except for the random bytes of [`keys`]. For each
+//! chunk, [`chunker`] cuts it from the file, [`keys::Secrets`] computes its id, [`compress`]
+//! compresses it if that saves space, and [`cipher`] seals it. [`parity`] heals sealed packs.
 //! [`checkpoint`] seals copies of log entries.
 
 pub mod checkpoint;

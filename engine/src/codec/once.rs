@@ -1,4 +1,4 @@
-//! Sealing with a key that is used once, and what all sealing has in common (spec section 3.3).
+//! Sealing with a key that is used only once, and helpers of all sealing (spec section 3.3).
 
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
@@ -6,7 +6,7 @@ use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use super::CodecError;
 use crate::format::pack::TAG_BYTES;
 
-/// Seals with a key that is used once, so that the nonce may be zero.
+/// Seals with a key that is used only once, so the nonce may be zero.
 pub(super) fn seal_once(key: &[u8; 32], data: &[u8], content: &[u8]) -> Vec<u8> {
     let cipher = Aes256GcmSiv::new(&(*key).into());
     let mut out = content.to_vec();

@@ -1,8 +1,8 @@
-//! Parity: redundancy beside a pack, from which damage to the pack is healed (spec section 4.10).
+//! Parity: redundancy beside a pack that can heal damage to it (spec section 4.10).
 //!
-//! A pack is cut into at most 1024 shards, and Reed-Solomon makes some percent more. As long as no
-//! more shards are lost than there are parity shards, all of them can be recovered. The length of a
-//! shard is a power of two, so that a bad sector damages as few shards as possible.
+//! A pack is cut into at most 1024 shards, and a Reed-Solomon code adds some percent of parity
+//! shards. All shards can be recovered as long as no more are lost than there are parity shards.
+//! The length of a shard is a power of two, so that a bad sector damages as few shards as possible.
 
 use std::borrow::Cow;
 
@@ -78,15 +78,15 @@ pub fn protect(pack: PackId, object: &[u8], percent: u8) -> Vec<u8> {
     head.encode(made.recovery_iter())
 }
 
-/// Heals a pack that came back changed or truncated; `None` if too much of it is lost. Takes up to
-/// four times the memory of the pack. The result is only what the parity object claims; compare it
+/// Heals a changed or truncated pack; returns `None` if too much of it is lost. Needs up to four
+/// times the pack's size in memory. The result is only what the parity object claims; compare it
 /// with the log.
 pub fn heal(damaged: &[u8], parity: &Parity) -> Option<Vec<u8>> {
     let Parity { head, recovery, .. } = parity;
     let pack_bytes = usize::try_from(head.pack_bytes).ok()?;
     let shard_bytes = head.shard_bytes;
     let left = recovery.iter().flatten().count();
-    // Allocates nothing for shards that cannot be recovered.
+    // Return early, so that hopeless cases allocate nothing.
     if head.originals.len() > damaged.len().div_ceil(shard_bytes) + left {
         return None;
     }
@@ -166,8 +166,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Any damage up to the strength heals, to the pack, to its parity or to both; one shard
-        /// more is refused.
+        /// Damage up to the strength of the parity heals, whether it is in the pack, in the parity
+        /// or in both; damage to one more shard does not.
         #[test]
         fn damage_heals_up_to_the_strength(
             bytes in 1200usize..200_000,
@@ -185,7 +185,7 @@ mod tests {
                 object[head.bytes() + at * head.shard_bytes] ^= noise;
             }
             let parity = Parity::decode(&object).unwrap();
-            // Scattered: neighbours are some steps apart.
+            // Scatter the damage: neighbours in this order are far apart in the pack.
             let step = (1..).find(|step| originals % step != 0 || *step == 1).unwrap_or(1);
             let at = |n: usize| (shift.index(originals) + n * step) % originals;
             let mut damaged = pack.clone();
@@ -213,8 +213,8 @@ mod tests {
         assert_eq!(heal(&[&pack[..], &[0; 9000]].concat(), &parity).as_ref(), Some(&pack));
     }
 
-    /// A second, slow implementation of section 4.10, so that writer and reader do not share their
-    /// mistakes.
+    /// A second, slow implementation of section 4.10, so that a mistake shared by writer and reader
+    /// is found.
     #[test]
     fn parity_is_what_the_spec_says() {
         const BASIS: [u16; 16] = [
@@ -238,7 +238,8 @@ mod tests {
             let (block, at) = (at / 32 * 64, at % 32);
             u16::from(shard[block + at]) | u16::from(shard[block + 32 + at]) << 8
         };
-        // Two groups, the second of them not full: 3 of 5 percent make m = 4; 7 shards.
+        // Two groups, the second one not full: with 3 recovery shards, m is 4, and there are 7
+        // shards.
         let (shard_bytes, pack) = (512, pack(7 * 512 - 100));
         let engine = DefaultEngine::new();
         let mut encoder = HighRateEncoder::new(7, 3, shard_bytes, engine, None).unwrap();

@@ -26,7 +26,7 @@ impl std::fmt::Debug for Author {
 }
 
 impl Author {
-    /// Returns the author whose secret is a 32-byte seed.
+    /// Returns the author with this 32-byte secret seed.
     pub fn new(id: WriterId, seed: &[u8; 32]) -> Author {
         Author { id, key: SigningKey::from_seed(&(*seed).into()) }
     }
@@ -52,12 +52,12 @@ impl Author {
     }
 }
 
-/// The public key of an author, expanded once.
+/// The public key of an author, expanded for verification.
 #[derive(Debug, Clone)]
 pub struct AuthorKey(VerifyingKey<MlDsa65>);
 
 impl AuthorKey {
-    /// Accepts any bytes: no signature is valid under a key whose secret does not exist.
+    /// Accepts any bytes, because no signature verifies under a key that has no secret.
     pub fn new(key: &[u8; SIGNING_KEY_BYTES]) -> AuthorKey {
         let encoded: EncodedVerifyingKey<MlDsa65> = (*key).into();
         AuthorKey(VerifyingKey::decode(&encoded))

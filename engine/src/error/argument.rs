@@ -23,7 +23,7 @@ pub enum Argument {
     /// The label of a password or a writer.
     #[error("the label")]
     Label,
-    /// Another one, as a noun with its article.
+    /// Another argument, as a noun with its article.
     #[error("{0}")]
     Other(String),
 }

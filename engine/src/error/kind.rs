@@ -1,16 +1,16 @@
-//! What kind of error an error is: what a caller decides by.
+//! Classifies errors, so that callers can decide what to do next.
 
 use super::{Error, Exposed};
 use crate::format::RepositoryId;
 use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
 impl Error {
-    /// Returns whether the cache cannot be used where it is: it is read-only, full, owned by another user, or cannot be
+    /// Returns whether the cache folder cannot be used: it is read-only, full or owned by another user, or it cannot be
     /// created.
     pub fn is_of_cache(&self) -> bool {
         use rusqlite::ErrorCode;
         match self {
-            // A folder that others can write to is not included: its owner must look at it.
+            // A folder that others can write to is not included, because its owner must fix it.
             Error::Cache { .. } | Error::Exposed { reason: Exposed::Foreign(_), .. } => true,
             Error::Catalog { source, .. } => matches!(
                 source.sqlite_error_code(),
@@ -94,7 +94,7 @@ impl Error {
             Error::Store(error) => error.kind == StoreErrorKind::NoSpace,
             Error::File { source, .. } => matches!(source.kind(), QuotaExceeded | StorageFull),
             Error::Catalog { source, .. } => {
-                // The memory that several processes share for a catalog is a file too, with an error code of its own.
+                // SQLite's shared memory is a file as well, with its own error code for a full disk.
                 let no_room = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
                 let code = source.sqlite_error().map(|error| error.extended_code);
                 source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
@@ -116,8 +116,8 @@ impl Error {
         }
     }
 
-    /// Returns whether objects of the log are missing or damaged, so that a copy of them may help. A copy helps neither
-    /// with another history nor with entries of a newer version.
+    /// Returns whether objects of the log are missing or damaged, so that copies of them may help. Copies do not help
+    /// if the log has a different history or entries of a newer version.
     pub fn is_rot(&self) -> bool {
         self.is_damage() && !matches!(self, Error::Forked { .. })
     }
@@ -145,7 +145,7 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do next, if the store knows it. This is more specific than the hint.
+    /// Returns what the user can do next, if the error of the store suggests it. This is more specific than the hint.
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Error::Store(error) => error.remedy.as_deref(),

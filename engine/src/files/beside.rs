@@ -25,7 +25,7 @@ const LOCK_BYTES_MAX: u64 = 64 << 10;
 pub enum Beside {
     /// A part of the database: its index in [`JOURNALS`].
     Journal(usize),
-    /// Of use only to programs that have the database open.
+    /// Useful only to programs that have the database open.
     Volatile,
 }
 
@@ -79,7 +79,8 @@ pub struct Journal {
     pub ctime: Time,
 }
 
-/// The journals of a database, as `stat` shows them. For days, edits may be in the journals alone.
+/// The journals of a database, as `stat` shows them. Edits may stay in the journals for days before
+/// they reach the database file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Journals {
     #[n(0)]
@@ -108,7 +109,7 @@ impl Journals {
             .filter_map(|(number, journal)| Some((number, journal?)))
     }
 
-    /// Returns whether the database is complete without them.
+    /// Returns whether the database is complete without its journals.
     pub fn are_empty(&self) -> bool {
         self.each().all(|(_, journal)| journal.size == 0)
     }

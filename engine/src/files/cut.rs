@@ -6,28 +6,28 @@ use std::ops::Range;
 use super::SourceFile;
 use crate::codec::{Cutter, Cutting};
 
-/// Bytes that are read before they are cut; few enough to stay in the caches of a processor.
+/// Number of bytes to read before cutting, small enough for the processor's cache.
 const READ_BYTES: usize = 2 << 20;
 
-/// A piece of memory that files are read into and cut in.
+/// A buffer that files are read into and cut in.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     bytes: Vec<u8>,
-    /// What is before this is cut, …
+    /// Bytes before this offset are cut, …
     start: usize,
-    /// … and the buffer from this offset on is unused.
+    /// … and bytes from this offset on are unused.
     end: usize,
-    /// Whether the uncut bytes begin a chunk that needs the whole window.
+    /// Whether the uncut bytes begin a chunk that needs a whole window.
     full: bool,
 }
 
 impl ReadBuffer {
-    /// Returns what is in a range that was cut.
+    /// Returns the bytes of a chunk that was cut.
     pub fn raw(&self, place: &Range<usize>) -> &[u8] {
         &self.bytes[place.clone()]
     }
 
-    /// Returns everything that was cut.
+    /// Returns all bytes that were cut.
     pub fn cut(&self) -> &[u8] {
         &self.bytes[..self.start]
     }
@@ -42,14 +42,14 @@ impl ReadBuffer {
         self.full
     }
 
-    /// Forgets the cut chunks, and keeps the bytes that are read but not cut.
+    /// Discards the cut chunks, and keeps the bytes that are read but not cut.
     pub fn go_on(&mut self) {
         self.full = false;
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
     }
 
-    /// Takes over what another has read and not cut, instead of all that was in this one.
+    /// Replaces the content of this buffer with the uncut bytes of `other`, which loses them.
     pub fn go_on_from(&mut self, other: &mut ReadBuffer) {
         (self.start, self.end, self.full) = (0, 0, false);
         let rest = other.start..other.end;
@@ -58,7 +58,7 @@ impl ReadBuffer {
         other.forget_uncut();
     }
 
-    /// Forgets the bytes that were read but not cut.
+    /// Discards the bytes that were read but not cut.
     pub fn forget_uncut(&mut self) {
         (self.end, self.full) = (self.start, false);
     }
@@ -100,7 +100,7 @@ pub struct Reading {
     /// Bytes that are not cut yet.
     left: u64,
     cutting: Option<Cutting>,
-    /// Whether the file has been as long as its size says, so far.
+    /// False once the file turned out shorter than its size.
     whole: bool,
 }
 
@@ -110,7 +110,7 @@ pub struct WasRead {
     pub file: SourceFile,
     /// The ranges in which data was read.
     pub ranges: Vec<Range<u64>>,
-    /// Whether the file was as long as its size says.
+    /// Whether the file was as long as its size.
     pub whole: bool,
 }
 
@@ -177,14 +177,15 @@ impl Reading {
         }
     }
 
-    /// Cuts what was read, up to where more must be seen.
+    /// Cuts the bytes that were read, until the next cut depends on bytes that were not.
     fn cut(&mut self, cutter: &Cutter, window: &mut ReadBuffer, cuts: &mut Vec<Cut>, ended: bool) {
         let most = cutter.window_bytes();
         let first = window.start;
         while window.start < window.end {
             let seen = window.uncut();
             let seen = &seen[..seen.len().min(most)];
-            // A chunk that probably ends in the next read would be scanned twice.
+            // Wait for the next read if the chunk probably ends there, or these bytes would be
+            // scanned twice.
             if seen.len() < cutter.likely_bytes() && window.start > first && !ended {
                 return;
             }
@@ -205,7 +206,7 @@ impl Reading {
         }
     }
 
-    /// Finishes the file. Fails if it is longer than its size says.
+    /// Finishes the file. Fails if it is longer than its size.
     pub fn end(self) -> io::Result<WasRead> {
         self.file.expect_end()?;
         let Reading { file, mut ranges, whole, .. } = self;
@@ -214,7 +215,7 @@ impl Reading {
     }
 }
 
-/// Cuts a whole file. Calls `chunk` for each chunk with its place in the file.
+/// Cuts a whole file. Calls `chunk` with each chunk and its position in the file.
 pub fn cut_file<E: From<io::Error>>(
     file: SourceFile,
     cutter: &Cutter,
@@ -241,7 +242,8 @@ mod tests {
     use crate::codec::{Identity, Secrets};
     use crate::format::{Chunking, RepositoryId};
 
-    /// Checks that a file with this content is cut where all of it at once would be.
+    /// Checks that reading the file in parts gives the same cuts as cutting the whole content at
+    /// once.
     fn check(cutter: &Cutter, window: &mut ReadBuffer, content: &[u8]) {
         let bytes = content.len();
         let folder = tempfile::tempdir().unwrap();
@@ -272,7 +274,7 @@ mod tests {
         let cutter = Cutter::new(&Secrets::new(credential), Chunking::default(), 512 << 10);
         let mut noise = vec![0; 30 << 20];
         blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
-        // Nowhere to cut for longer than a window.
+        // A stretch without cuts that is longer than a window.
         noise[11 << 20..20 << 20].fill(0);
         let mut window = ReadBuffer::default();
         for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
@@ -300,7 +302,7 @@ mod tests {
         let path = folder.path().join("journal");
         for left in [0, 1, 700_000, 5_000_000] {
             std::fs::write(&path, vec![7; 9_000_000]).unwrap();
-            // File systems may give a file its blocks late.
+            // File systems may allocate blocks late.
             std::fs::File::open(&path).unwrap().sync_all().unwrap();
             let file = SourceFile::open(&path, &|| true).unwrap();
             std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(left).unwrap();

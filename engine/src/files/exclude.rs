@@ -1,4 +1,4 @@
-//! What a snapshot leaves out.
+//! Decides what a snapshot leaves out.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub struct ExcludeOptions {
     pub one_file_system: bool,
 }
 
-/// The compiled options.
+/// The options, compiled.
 #[derive(Debug, Clone)]
 pub struct Exclude {
     globs: Globs,

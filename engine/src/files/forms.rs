@@ -1,5 +1,5 @@
-//! The forms of a name with accents. A Mac stores an ö as two characters, most people type one, and file systems
-//! compare bytes.
+//! Unicode forms of names with accents. A Mac stores an ö as two characters, most people type it as one, and most file
+//! systems compare bytes.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -8,11 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Names of one path that are tried in both forms, each for itself: a disk of a Mac may be mounted in a folder that
-/// was typed.
+/// Maximum number of names in a path whose forms are tried independently. A path can mix the forms: the disk of a Mac
+/// may be mounted in a folder that was typed on Linux.
 const NAMES_MAX: u32 = 6;
 
-/// Writes letters with accents as one character each, as patterns have them.
+/// Converts letters with accents to one character each, the form that patterns are compared in.
 pub(crate) fn normal(path: &Path) -> Cow<'_, Path> {
     let bytes = path.as_os_str().as_bytes();
     match std::str::from_utf8(bytes) {
@@ -28,8 +28,8 @@ pub fn is_alike(a: &str, b: &str) -> bool {
     a == b || (!a.is_ascii() && !b.is_ascii() && a.nfc().eq(b.nfc()))
 }
 
-/// Returns a path with each of its names in either form of its accents; the path itself comes first. Beyond six such
-/// names, all of them have the same form.
+/// Returns all spellings of a path, with each name in either form; the path itself comes first. If more than six names
+/// have accents, all of them get the same form.
 pub fn forms(path: &Path) -> Vec<PathBuf> {
     let both = |component: Component| {
         let text = component.as_os_str().to_str().filter(|text| !text.is_ascii())?;
@@ -67,7 +67,7 @@ pub fn forms(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Returns the path by which something is on this computer, in whichever form its accents are; `None` if nothing is.
+/// Returns the spelling of a path that exists on this computer; `None` if none does.
 pub fn on_disk(path: &Path) -> Option<PathBuf> {
     forms(path).into_iter().find(|form| form.symlink_metadata().is_ok())
 }

@@ -1,4 +1,4 @@
-//! Finds all files below some local folders, under any name.
+//! Finds all files below some local folders, whatever their names.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub fn gather(
     let mut gatherer = Gatherer { exclude, progress, found: Gathered::default() };
     for path in paths {
         let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
-        // A symlink that was given stands for its target.
+        // Follow a symlink that the caller named.
         let path = scan::real_path(path).map_err(Error::file("read", path))?;
         match stat.kind {
             EntryKind::Folder => gatherer.below(path)?,
@@ -58,8 +58,7 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    /// Lists a folder; `inside` is its path below the one that was given. Its subfolders are added to
-    /// `folders`.
+    /// Lists a folder; `inside` is its path below the starting folder. Adds its subfolders to `folders`.
     fn folder(
         &mut self,
         folder: &Path,
@@ -75,7 +74,7 @@ impl Gatherer<'_> {
             }
         };
         for (path, error) in listing.problems {
-            // Its kind is not known.
+            // Its kind is unknown, so treat it as a file.
             let inside = inside.join(path.file_name().unwrap_or_default());
             if !self.exclude.matches([&inside, &path], false) {
                 self.failed(path, format!("cannot read its metadata: {error}"));

@@ -1,9 +1,10 @@
-//! Patterns, by which a snapshot leaves files out, and a restore or a search selects them.
+//! Patterns that exclude files from a snapshot, or select files for a restore or a search.
 //!
-//! They are those of `.gitignore`, with what people mean by them: `*.tmp` and `raw/*.xmp` match at any depth,
-//! `cache/` only folders, `/home/maria/cache` that path alone, `!keep.tmp` is an exception, and the last pattern that
-//! matches decides. `#` is a letter: comments stand in files of patterns, which only the program reads. A letter with
-//! an accent is the same letter whether it was written as one character or, as on a Mac, as two.
+//! The syntax is that of `.gitignore`, except that patterns with a slash need not match from the top: `*.tmp` and
+//! `raw/*.xmp` match at any depth, `cache/` matches only folders, `/home/maria/cache` only that path, `!keep.tmp` is an
+//! exception, and the last matching pattern decides. `#` is an ordinary letter here; comments exist only in pattern
+//! files, which the program reads. A letter with an accent matches whether it is encoded as one character or, as on a
+//! Mac, as two.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,14 +23,14 @@ use crate::format::EntryKind;
 #[derive(Debug, Clone)]
 pub struct Globs {
     set: Arc<PatternSet>,
-    /// Leave out what systems and programs leave behind, too.
+    /// Whether litter is left out as well.
     litter: bool,
 }
 
 #[derive(Debug)]
 struct PatternSet {
     all: Gitignore,
-    /// Each pattern alone, to find those that another one hides.
+    /// Each pattern on its own, to find out whether it matches where a later pattern decides.
     alone: Vec<Gitignore>,
     matched: Vec<AtomicBool>,
     /// Number of patterns that have matched nothing yet.
@@ -80,9 +81,8 @@ impl Globs {
         self.set.alone.is_empty()
     }
 
-    /// Returns whether the last pattern that matches one of the paths themselves selects it. The
-    /// paths are names of the same file: its path in the snapshot, its real path, and others under
-    /// which a person may know it.
+    /// Returns whether the last pattern that matches one of the paths themselves selects it. All paths name the same
+    /// file: its path in the snapshot, its real path, and others that a user might type.
     pub fn matches<const N: usize>(&self, paths: [&Path; N], is_folder: bool) -> bool {
         self.set.decide(paths, Ask { is_folder, above: false }) == Some(true)
     }
@@ -115,7 +115,7 @@ impl Globs {
 #[derive(Debug, Clone, Copy)]
 struct Ask {
     is_folder: bool,
-    /// Whether a match of a folder above it counts too.
+    /// Whether a match of a folder above the path counts, too.
     above: bool,
 }
 
@@ -129,7 +129,8 @@ impl Ask {
 }
 
 impl PatternSet {
-    /// Returns what the last of the patterns that match says of a path.
+    /// Returns whether the last matching pattern selects the path (true) or is an exception (false); `None` if no
+    /// pattern matches.
     fn decide<const N: usize>(&self, paths: [&Path; N], ask: Ask) -> Option<bool> {
         if self.alone.is_empty() {
             return None;
@@ -221,19 +222,18 @@ mod tests {
         takes(&["!#recycle"], "home/#recycle", false);
         takes(&["old "], "home/old ", true);
         takes(&["old "], "home/old", false);
-        // A byte order mark is no part of it.
+        // A byte order mark is not part of the pattern.
         takes(&["\u{feff}*.tmp"], "home/a.tmp", true);
-        // A pattern with a slash in it matches at any depth, one with a leading slash only from the
-        // top.
+        // A pattern with a slash matches at any depth; one with a leading slash only from the top.
         takes(&["2024/*/IMG_0042.*"], "home/maria/2024/05/IMG_0042.CR3", true);
         takes(&["2024/*/IMG_0042.*"], "2024/05/IMG_0042.CR3", true);
         takes(&["/2024/*/IMG_0042.*"], "home/maria/2024/05/IMG_0042.CR3", false);
         takes(&["#a/b"], "x/#a/b", true);
-        // An accent is the same in one character and in two.
+        // An accented letter matches as one character and as two.
         takes(&["Köln*"], "home/Ko\u{308}ln.jpg", true);
         takes(&["Ko\u{308}ln*"], "home/Köln.jpg", true);
         takes(&["K[ö]ln*"], "home/Koln.jpg", false);
-        // The last one decides.
+        // The last matching pattern decides.
         takes(&["*.tmp", "!keep.tmp"], "a/keep.tmp", false);
     }
 

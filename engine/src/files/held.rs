@@ -1,7 +1,7 @@
 //! Tracks which files this process has open. SQLite uses POSIX locks: the kernel drops all of them
-//! when the process closes any descriptor of the same file, whatever its name. So while a
-//! connection to a database exists, no other descriptor of its file is closed, and a connection is
-//! opened only while there is no such descriptor.
+//! when the process closes any descriptor of the same file, whatever its name. So while a database
+//! is connected, this process closes no other descriptor of its file, and it connects only while no
+//! such descriptor is open.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -32,8 +32,8 @@ fn open() -> MutexGuard<'static, BTreeMap<FileId, Use>> {
 }
 
 impl Held {
-    /// Registers a descriptor that was opened. Waits until no connection to the same file is left,
-    /// so that the descriptor may be closed afterwards.
+    /// Registers an open descriptor. Waits until no connection to the same file is left, so that
+    /// closing the descriptor cannot drop its locks.
     pub fn plain(stat: &Stat) -> Held {
         let file = (stat.device, stat.inode);
         let is_connected =
@@ -47,7 +47,7 @@ impl Held {
         Held { file }
     }
 
-    /// Registers a connection, once no descriptor of the file is left.
+    /// Registers a connection. Waits until no other descriptor of the file is open.
     pub fn database(stat: &Stat) -> Held {
         let file = (stat.device, stat.inode);
         let is_open = |open: &mut BTreeMap<FileId, Use>| open.contains_key(&file);
@@ -91,7 +91,7 @@ mod tests {
             threads.spawn(|| {
                 let held = Held::database(&stat);
                 connected.store(true, Ordering::SeqCst);
-                // The other threads, if they have started, wait here.
+                // Give the other threads the chance to start and wait.
                 std::thread::yield_now();
                 connected.store(false, Ordering::SeqCst);
                 drop(held);

@@ -1,6 +1,6 @@
-//! Symlinks in the place of folders: a photographer moves the folder of a year to a larger disk and
-//! leaves a link. They are followed only if the user asks for it, and only if they existed before
-//! the restore.
+//! Symlinks in place of folders: a photographer moves the folder of a year to a larger disk and
+//! leaves a link. A restore follows such a link only if the user asks for it, and only if it
+//! existed before the restore.
 
 use std::collections::HashSet;
 use std::io;
@@ -20,10 +20,10 @@ pub struct Links {
     follow: bool,
     /// The owner of the target; links of other users are not followed.
     owner: Option<u32>,
-    /// No link may lead into one of these.
+    /// Folders that no followed link may lead into.
     protect: Vec<PathBuf>,
-    /// Symlinks that this restore itself has made, by device and inode, because the archive may be
-    /// hostile.
+    /// Symlinks that this restore has created, by device and inode. They are never followed,
+    /// because the archive may be hostile.
     made: Arc<Mutex<HashSet<(u64, u64)>>>,
 }
 
@@ -33,7 +33,7 @@ pub enum NoFolder {
     Missing,
     /// A symlink that is not followed, and why.
     Link(String),
-    /// Something else.
+    /// Another kind of entry is in the way.
     Other,
     Failed(io::Error),
 }

@@ -1,14 +1,15 @@
-//! Recognises litter: files that systems and programs leave among photos and create again by
-//! themselves. Pure.
+//! Recognises litter: files that systems and programs leave among photos and recreate when they
+//! need them. Does no I/O.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::format::EntryKind;
 
-/// Files, by their names in any case, because Windows ignores case.
+/// File names, compared without case, because Windows ignores case.
 const FILES: [&[u8]; 3] = [b".DS_Store", b"Thumbs.db", b"desktop.ini"];
-/// Folders: thumbnails and trash of a NAS, index and trash of a Mac, restore points of Windows.
+/// Folder names: thumbnails and trash of a NAS, index and trash of a Mac, restore points of
+/// Windows.
 const FOLDERS: [&[u8]; 5] =
     [b"@eaDir", b"#recycle", b".Spotlight-V100", b".Trashes", b"System Volume Information"];
 

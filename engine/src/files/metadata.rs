@@ -12,7 +12,7 @@ use super::{Folder, Stat};
 use crate::format::{Entry, EntryKind, Time};
 
 const XATTR: &str = "set an extended attribute of";
-/// What an owner needs to write into a folder.
+/// The permissions that an owner needs to write into a folder.
 const WRITABLE: u32 = 0o700;
 
 impl Stat {
@@ -26,7 +26,7 @@ impl Stat {
 }
 
 impl Folder {
-    /// Looks at the folder itself.
+    /// Returns the `stat` of the folder itself.
     pub fn own_stat(&self) -> io::Result<Stat> {
         Ok(Stat::of(&rustix::fs::fstat(&self.fd)?))
     }
@@ -37,7 +37,7 @@ impl Folder {
         widen(&self.own_stat()?, |mode| rustix::fs::fchmod(&self.fd, mode))
     }
 
-    /// Does some work in the folder. If permission is denied, makes the folder writable and tries
+    /// Runs `work` in the folder. If permission is denied, makes the folder writable and tries
     /// again, because another restore may have reset its mode in between.
     pub(super) fn or_widened<T>(&self, work: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
         match work() {

@@ -1,5 +1,6 @@
-//! Writes the content of new files. Long runs bypass the page cache, at a fraction of the cost of a
-//! copy into it. Direct I/O needs whole sectors, so the edges of a run go through the cache.
+//! Writes the content of new files. Long writes bypass the page cache, because copying into the
+//! cache costs several times as much. Direct I/O needs whole sectors, so the first and last bytes
+//! of such a write go through the cache.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 const ALIGN_BYTES: usize = 4096;
 /// Smaller writes gain nothing from direct I/O.
 pub(super) const DIRECT_BYTES_MIN: usize = 1 << 20;
-/// Most bytes that are written at once.
+/// Maximum number of bytes in one write.
 const RUN_BYTES: usize = 8 << 20;
 
 /// A new file. Threads may write to ranges that do not overlap.
@@ -52,11 +53,12 @@ impl Output {
     }
 }
 
-/// Content that lies together in a file, until it is written at once.
+/// Collects adjacent content of a file, to write it at once.
 #[derive(Debug)]
 pub struct WriteBuffer {
     memory: Vec<u8>,
-    /// Where it begins in the memory: as far behind the beginning of a sector as in the file.
+    /// Where the content begins in `memory`: at the same distance from a sector boundary as in the
+    /// file.
     start: usize,
     bytes: usize,
     /// Where the content begins in the file.
@@ -65,7 +67,7 @@ pub struct WriteBuffer {
 
 impl Default for WriteBuffer {
     fn default() -> Self {
-        // What is zeroed by the system costs nothing until it is used.
+        // Zeroed memory of the system costs nothing until it is used.
         let memory = vec![0; RUN_BYTES + ALIGN_BYTES];
         let mut run = WriteBuffer { memory, start: 0, bytes: 0, offset: 0 };
         run.begin(0);
@@ -74,7 +76,7 @@ impl Default for WriteBuffer {
 }
 
 impl WriteBuffer {
-    /// Restarts at another place of a file. Unwritten data is dropped.
+    /// Restarts at another offset of a file, and drops unwritten data.
     pub fn begin(&mut self, offset: u64) {
         self.start = self.first_sector() + (offset % ALIGN_BYTES as u64) as usize;
         self.offset = offset;
@@ -90,23 +92,23 @@ impl WriteBuffer {
         self.offset + self.bytes as u64
     }
 
-    /// Returns the free memory, which ends at the end of a sector.
+    /// Returns the free memory, which ends on a sector boundary.
     fn left(&mut self) -> &mut [u8] {
         let end = self.first_sector() + RUN_BYTES;
         &mut self.memory[self.start + self.bytes..end]
     }
 
-    /// Returns the next `bytes` bytes of memory, if they are free.
+    /// Returns the next `bytes` bytes of free memory, if there are as many.
     pub fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
         self.left().get_mut(..bytes)
     }
 
-    /// Adds bytes that [`WriteBuffer::room`] has given the content of.
+    /// Adds bytes that the caller wrote into [`WriteBuffer::room`].
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// Appends content as far as it fits; returns the rest.
+    /// Appends as much content as fits; returns the rest.
     pub fn add<'c>(&mut self, content: &'c [u8]) -> &'c [u8] {
         let left = self.left();
         let (content, rest) = content.split_at(content.len().min(left.len()));
@@ -148,7 +150,7 @@ mod tests {
         File::options().write(true).custom_flags(flags).open(path).ok()
     }
 
-    /// Writes a range of the content as chunks come: some are opened in place, some are added.
+    /// Writes a range of the content in chunks: some are written in place, others are copied.
     fn write(
         run: &mut WriteBuffer,
         output: &Output,
@@ -192,7 +194,7 @@ mod tests {
             cached.set_len(FILE_BYTES as u64).unwrap();
             let direct = [None, open_direct(path), unable()].into_iter().nth(direct).flatten();
             let (output, content) = (&Output::new(Arc::new(cached), direct), &content);
-            // The ranges begin and end within sectors that two of them share.
+            // Neighbouring ranges share a sector, in which one ends and the next begins.
             let edges = [0, 5_000, 300_001, (2 << 20) + 3, RUN_BYTES * 2 + 77, FILE_BYTES];
             std::thread::scope(|threads| {
                 for range in edges.windows(2) {

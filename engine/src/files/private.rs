@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::codec::random;
 use crate::error::{Error, Exposed};
 
-/// The rights of everybody but the owner.
+/// The permissions of group and others.
 pub const OTHERS: u32 = 0o077;
 /// The permissions of group and others to write.
 pub const OTHERS_WRITE: u32 = 0o022;
@@ -27,11 +27,10 @@ const STICKY: u32 = 0o1000;
 const BYTES_MAX: u64 = 1 << 20;
 /// The ending of icecore's temporary files.
 const TEMP_SUFFIX: &[u8] = b".part";
-/// How often a file is put in its place when another process of this user does the same.
+/// Number of attempts to replace a file while other processes of this user replace it, too.
 const REPLACE_TRIES: u32 = 3;
 
-/// Creates a folder, and what is missing above it, that only its owner can enter. One that is there
-/// is used as [`check`] says.
+/// Creates a folder that only its owner can enter, and its missing parents. A folder that exists must pass [`check`].
 pub fn folder(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     make(path, 0o700).map_err(Error::file("create", path))?;
     check(path, bits, is_ours)
@@ -60,9 +59,9 @@ fn make(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Removes permissions (`bits`) of other users from a folder if all names in it are icecore's; a
-/// folder with other files in it keeps its permissions. Then fails if another user could write to
-/// it. Accepts a folder that does not exist.
+/// Removes the permissions `bits` of other users from a folder if all files in it are icecore's; a folder with other
+/// files in it keeps its permissions. Then fails if another user could write to it. Accepts a folder that does not
+/// exist.
 pub fn check(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     let failed = |error: Errno| Error::file("open", path)(error.into());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -100,9 +99,9 @@ fn only_ours(folder: &File, is_ours: impl Fn(&[u8]) -> bool) -> rustix::io::Resu
     Ok(true)
 }
 
-/// Makes the files in a private folder private, which were created before the folder was: removes
-/// the permissions of other users. Deletes files of other users, files that everyone could write
-/// to, and everything that is not a file; `keeps` selects files whose content does not matter.
+/// Removes the permissions of other users from the files in a folder that has just become private. Deletes files of
+/// other users, files that everyone could write to, and everything that is not a file; `keeps` selects the files that
+/// stay although everyone could write to them, because their content does not matter.
 pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     let failed = || Error::file("list", folder);
     for entry in std::fs::read_dir(folder).map_err(failed())? {
@@ -140,7 +139,7 @@ pub fn is_trusted(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|stat| sound(&stat) && expect_owner(&stat).is_ok())
 }
 
-/// Creates a file that only its owner can read or write. Fails if the name is taken, by a symlink too.
+/// Creates a file that only its owner can read or write. Fails if the name is taken, even by a symlink.
 pub fn create(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
@@ -189,7 +188,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let put = write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
         match put {
             Ok(()) => return File::open(folder)?.sync_all(),
-            // Another process has removed it.
+            // Another process has removed the temporary file.
             Err(error) if error.kind() == ErrorKind::NotFound && tries < REPLACE_TRIES => {}
             Err(error) => {
                 let _ = remove(&temp);
@@ -204,17 +203,17 @@ pub fn write_open(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content)
 }
 
-/// Puts a file that has no secret in place of another: a program that reads it meanwhile reads one of the two, whole.
+/// Replaces a file without secrets atomically: a program that reads it sees either the old or the new content.
 pub fn replace_open(path: &Path, content: &[u8]) -> io::Result<()> {
     let temp = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
     let put = std::fs::write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
     put.inspect_err(|_| _ = remove(&temp))
 }
 
-/// Writes a new private file, durably; a failure leaves none.
+/// Writes a new private file durably. A failed write leaves no file.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content).inspect_err(|error| {
-        // Keep the file that existed before.
+        // The existing file is not ours; keep it.
         if error.kind() != ErrorKind::AlreadyExists {
             let _ = remove(path);
         }
@@ -242,8 +241,8 @@ fn sweep(path: &Path, folder: &Path) {
     }
 }
 
-/// Reads a small file that this user or root has written; `None` if it does not exist. Removes
-/// permissions (`bits`) of other users from it, then fails if another user could write to it.
+/// Reads a small file that belongs to this user or root; returns `None` if it does not exist. Removes the permissions
+/// `bits` of other users from it, then fails if another user could write to it.
 pub fn read(path: &Path, bits: u32) -> Result<Option<Vec<u8>>, Error> {
     let failed = || Error::file("read", path);
     let exposed = |reason| Error::Exposed { path: path.to_owned(), reason };
@@ -273,7 +272,7 @@ fn narrow(file: &File, mode: u32, bits: u32) -> u32 {
         return mode;
     }
     let wanted = Permissions::from_mode(mode & 0o7777 & !bits);
-    // If the permissions cannot be changed, they are judged as they are.
+    // If the permissions cannot be changed, return them as they are.
     let _ = file.set_permissions(wanted);
     file.metadata().map_or(mode, |stat| stat.mode())
 }
@@ -284,7 +283,7 @@ fn expect_owner(stat: &Metadata) -> Result<(), Exposed> {
     if owner == user() || owner == 0 { Ok(()) } else { Err(Exposed::Foreign(owner)) }
 }
 
-/// Returns whether a process belongs to a user other than this one and root.
+/// Returns whether a process belongs to a user who is neither this one nor root.
 pub fn is_foreign_process(process: u32) -> bool {
     std::fs::metadata(format!("/proc/{process}")).is_ok_and(|stat| expect_owner(&stat).is_err())
 }

@@ -29,9 +29,8 @@ pub struct Stat {
     pub rdev: u64,
 }
 
-/// The fields that are ignored when a file is compared with its earlier state: shares and FUSE file
-/// systems may number their files differently each time, and a copied disk has new inodes and
-/// ctimes.
+/// Fields to ignore when a file is compared with its earlier state: network shares and FUSE file
+/// systems may change inode numbers at each mount, and a copied disk has new inodes and ctimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ignore {
     pub inode: bool,
@@ -74,9 +73,9 @@ impl Stat {
     }
 
     /// Hashes the fields that affect the folder's tree. Includes the inode of a file with several
-    /// names even if inodes are ignored, because a restore links files by it. Includes the ctime
-    /// too, because it alone shows that an attribute has changed, and reading attributes reads no
-    /// file.
+    /// names even if inodes are ignored, because a restore links files by inode. Includes the
+    /// ctime, because it alone shows that an attribute has changed; reading the attributes again is
+    /// cheap, as it reads no content.
     pub fn feed(&self, hasher: &mut blake3::Hasher, ignore: Ignore) {
         let mut bytes = [0; 96];
         let (device, inode) =
@@ -148,7 +147,7 @@ pub fn list(path: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Examines one path. With `follow`, a symlink stands for its target.
+/// Examines one path. With `follow`, examines the target of a symlink.
 pub fn stat(path: &Path, follow: bool) -> io::Result<Stat> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     long::at(path, |above, name| Ok(Stat::of(&rustix::fs::statat(above, name, flags)?)))
@@ -165,8 +164,8 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Returns whether a file system is mounted exactly at a path; `false` if the system does not
-/// report it. The device of a file proves nothing, because overlays have several. Makes no request
-/// to the file system itself, which may be gone.
+/// report it. Comparing device numbers does not work, because overlay file systems have several.
+/// Sends no request to the file system itself, which may be unreachable.
 pub fn is_mounted_on(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let statx = long::at(path, |above, name| {

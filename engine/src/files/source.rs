@@ -1,4 +1,4 @@
-//! Reading one file: its data, its holes, and whether it stayed unchanged.
+//! Reads one file: its data and its holes. Detects whether it changed meanwhile.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -29,15 +29,15 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct SourceFile {
     file: File,
-    /// Its state when it was opened.
+    /// Its `stat` when it was opened.
     pub stat: Stat,
     /// Dropped after the file is closed.
     _held: Held,
 }
 
 impl SourceFile {
-    /// Opens a file, never through a symlink, and never blocks on anything that is not a file.
-    /// Waits for a lease of another program as long as `go_on` returns true.
+    /// Opens a file. Never follows a symlink, and never blocks on a pipe or device. Waits for
+    /// another program's lease as long as `go_on` returns true.
     pub fn open(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<SourceFile> {
         long::at(path, |folder, path| SourceFile::open_in(folder, path, go_on))
     }
@@ -139,8 +139,8 @@ impl SourceFile {
     }
 }
 
-/// Opens a file for reading. The first try asks the holder of a lease to release it, and later
-/// tries see whether it has, because the holder may first write its data.
+/// Opens a file for reading. The first attempt asks the holder of a lease to release it; later
+/// attempts find out whether it did, because the holder may write its data first.
 fn open_leased(
     folder: std::os::fd::BorrowedFd<'_>,
     path: &Path,
@@ -190,7 +190,7 @@ pub fn holes(ranges: &[Range<u64>], size: u64) -> Option<Vec<Hole>> {
 pub struct Xattrs {
     /// The attributes that could be read, sorted; `None` if there are none.
     pub found: Option<Vec<Xattr>>,
-    /// What could not be read, and why.
+    /// Which attributes could not be read, and why.
     pub problem: Option<String>,
 }
 
@@ -220,7 +220,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
             Ok(Some(value)) if bytes + name.len() + value.len() > XATTR_BYTES_MAX => {
                 Err(io::Error::other("the file has too many extended attributes"))
             }
-            // It has been removed.
+            // The attribute has been removed since it was listed.
             Ok(None) => continue,
             Err(error) if unsupported(&error) => continue,
             Ok(Some(value)) => Ok(value),
@@ -238,7 +238,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
     Xattrs { found: (!found.is_empty()).then_some(found), problem }
 }
 
-/// Most attributes that a message names.
+/// Maximum number of attributes that a message names.
 const NAMED_MAX: usize = 3;
 
 fn not_read(unread: &[(String, io::Error)]) -> String {
@@ -256,7 +256,7 @@ fn not_listed(error: &io::Error) -> String {
     format!("cannot list its extended attributes: {error}; archived without them")
 }
 
-/// Returns whether the file system does not support extended attributes, or not this kind.
+/// Returns whether the file system supports no extended attributes, or not this kind of them.
 fn unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())

@@ -1,8 +1,8 @@
 //! Makes a consistent copy of an SQLite database that may be in use, with SQLite's online backup,
 //! into an unnamed file.
 //!
-//! Writes nothing in the folder of the database: neither shared memory nor a journal, and rolls
-//! back no journal. If SQLite would have to do that, makes no copy.
+//! Writes nothing in the folder of the database: neither shared memory nor a journal. Never rolls
+//! back a journal. If SQLite would have to do either, there is no copy.
 
 use std::fs::File;
 use std::io;
@@ -24,20 +24,21 @@ use crate::codec::random;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The smallest page.
 const BYTES_MIN: u64 = 512;
-/// Offset in the header of the versions that show whether the database uses a write-ahead log.
+/// Offset in the header of the two version bytes, which show whether the database uses a
+/// write-ahead log.
 const VERSIONS_AT: u64 = 18;
 const WITH_LOG: u8 = 2;
 const WITH_JOURNAL: [u8; 2] = [1, 1];
-/// How long other programs may block the copy before it is given up.
+/// How long to wait for other programs that block the copy.
 const BUSY: Duration = Duration::from_secs(10);
 /// Pause between two tries to begin a copy.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// A journal that has existed for this long without a lock was left by a program that has ended.
 const JOURNAL_LEFT_AFTER: Duration = Duration::from_millis(500);
-/// How long a copy may take: a program that writes to a database without a write-ahead log has to
-/// wait for it, …
+/// Maximum duration of a copy. Without a write-ahead log, other programs cannot write until the
+/// copy is done, …
 const JOURNAL_TIME_MAX: Duration = Duration::from_secs(10);
-/// … and with a write-ahead log, the log grows.
+/// … and with one, the log grows meanwhile.
 const LOG_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long the copy is checked for damage.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
@@ -45,20 +46,20 @@ const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
 const PAGES_AT_ONCE: i32 = 256;
 /// SQLite's cache size for a connection.
 const CACHE_KIB: i64 = -2048;
-/// Disk space that is left to other programs where the copy is made.
+/// Disk space that the copy leaves to other programs.
 const ROOM_BYTES: u64 = 16 << 20;
-/// How often a database that changes its journal mode is examined again.
+/// Maximum number of attempts on a database that changes while it is copied.
 const TRIES_MAX: u32 = 5;
 
 /// Why there is no copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoCopy {
-    /// SQLite cannot make a copy here and now.
+    /// SQLite cannot make a copy.
     Impossible(String),
     /// Another program keeps the database locked.
     Locked,
-    /// The same, and the file on the disk is not consistent, because that program has changes only
-    /// in its memory.
+    /// Another program keeps the database locked, and the file on the disk is not consistent,
+    /// because that program has changes in its memory.
     Torn,
     /// SQLite finds the database itself damaged.
     Damaged(String),
@@ -117,16 +118,17 @@ pub fn is_database(file: &SourceFile) -> io::Result<bool> {
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// Its state when it was examined.
+    /// Its `stat` when it was examined.
     stat: Stat,
     /// Whether it uses a write-ahead log.
     has_log: bool,
 }
 
-/// How a database is connected to.
+/// How to connect to a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectMode {
-    /// Without locks: it has no log, and nothing of it changes.
+    /// Without locks: there is no write-ahead log in use, and the file must not change during the
+    /// copy.
     Alone,
     /// With its locks.
     Locked,
@@ -171,7 +173,7 @@ impl Database {
             }
             let copied = self.try_copy(way, scratch, stopped);
             match &copied {
-                // No reader has left a mark yet that could be shared.
+                // No other reader has left a read mark that this one could share.
                 Err(Failed::NoMark) => shared = true,
                 _ if way == ConnectMode::Alone
                     && !before.is_still(&self.path, Ignore::default())? => {}
@@ -226,7 +228,8 @@ impl Database {
             }
         }
         drop(backup);
-        // Locks that others do not see, as on some network shares, are none.
+        // On some network shares, locks have no effect on other computers, so check that the file
+        // is unchanged.
         if way != ConnectMode::Shared && !self.has_log {
             let now = scan::stat(&self.path, false)?;
             if !now.same_content(&locked, Ignore::default()) {
@@ -299,8 +302,8 @@ impl Database {
         Ok(Connection::open_with_flags(uri, flags)?)
     }
 
-    /// Fails if the file has other content than zeros after the database, because the copy would
-    /// lose it.
+    /// Fails if bytes other than zeros follow the database in the file, because the copy would lose
+    /// them.
     fn expect_end(&self, bytes: u64) -> Result<(), NoCopy> {
         let file = self.open()?;
         let mut rest = vec![0; 64 << 10];
@@ -363,7 +366,7 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
         source.pragma_update(None, "cache_size", CACHE_KIB)
     };
     let end = Instant::now() + BUSY;
-    // Since when the database has had a journal that must be rolled back.
+    // When a journal that must be rolled back was first seen.
     let mut journal = None;
     loop {
         let Err(error) = look() else { return Ok(()) };
@@ -392,14 +395,14 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
     }
 }
 
-/// Waits until a change that happens from now on would show in the times of a file.
+/// Waits until a later change is sure to change the times of the file.
 fn wait_until_settled(stat: &Stat) {
     let coarse = stat.mtime.nanos == 0 && stat.ctime.nanos == 0;
     let margin = Duration::from_millis(if coarse { 2500 } else { 50 });
     for time in [stat.mtime, stat.ctime] {
         let time = Duration::new(time.seconds.try_into().unwrap_or(0), time.nanos);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // A time in the future comes from another clock.
+        // A time in the future comes from another clock, so waiting for it is pointless.
         if now >= time && now < time + margin {
             std::thread::sleep(time + margin - now);
         }
@@ -430,7 +433,7 @@ impl Scratch {
         let path = folder.join(format!(".icecore-{:016x}.copy", u64::from_le_bytes(random())));
         let file = private::create(&path).map_err(no_file)?;
         let connections = connect_scratch(&path);
-        // A file without a name disappears whenever this process ends.
+        // Without a name, the file disappears when this process ends, however it ends.
         std::fs::remove_file(&path).map_err(no_file)?;
         let (copy, check) = connections?;
         Ok(Scratch { file, copy, check })
@@ -448,7 +451,7 @@ fn connect_scratch(path: &Path) -> rusqlite::Result<(Connection, Connection)> {
     Ok((copy, check))
 }
 
-/// Returns the damage that SQLite finds in a copy within its time.
+/// Returns the damage that SQLite finds in a copy within the time limit.
 fn damage(
     file: &File,
     check: Connection,
@@ -456,8 +459,8 @@ fn damage(
 ) -> Result<Option<String>, NoCopy> {
     let mut versions = [0; 2];
     file.read_exact_at(&mut versions, VERSIONS_AT)?;
-    // To read a database with a log, SQLite would create the log beside a name that the file no
-    // longer has.
+    // For a database with a write-ahead log, SQLite would create the log next to a name that no
+    // longer exists. So declare that it has none while it is checked.
     if versions[1] == WITH_LOG {
         file.write_all_at(&WITH_JOURNAL, VERSIONS_AT)?;
     }
@@ -488,7 +491,8 @@ fn damage(
         Ok(found) => (found != "ok").then_some(found),
         Err(error) => match NoCopy::from(error) {
             NoCopy::Damaged(why) => Some(why),
-            // The check needs functions of the database's own program, or more time.
+            // The check ran out of time, or needs functions that only the database's own program
+            // has.
             _ => None,
         },
     })

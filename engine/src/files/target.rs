@@ -29,21 +29,21 @@ pub struct Folder {
     /// Whether it was reached through a symlink or a mount point below the target; then nothing is
     /// deleted in it.
     pub is_beyond: bool,
-    /// It was made by this process.
+    /// Whether this process created it.
     is_new: bool,
 }
 
-/// The mode of a folder that a restore made and has not finished. No user gives a folder this mode: the sticky bit
-/// means something only where others may write.
+/// The mode of a folder that a restore made and has not finished. Users do not choose this mode, because the sticky bit
+/// has no effect where only the owner may write.
 pub(super) const UNFINISHED: u32 = 0o1700;
 
-/// A folder of one's own that was opened.
+/// An opened folder of this user.
 #[derive(Debug)]
 pub struct OwnFolder {
     pub folder: Folder,
-    /// What it was before.
+    /// Its `stat` before it was opened.
     pub before: Stat,
-    /// It was made readable.
+    /// Whether it was made readable.
     pub widened: bool,
 }
 
@@ -80,7 +80,7 @@ impl Folder {
         Ok(Folder { fd: Arc::new(fd), path, device, is_beyond, is_new: false })
     }
 
-    /// Opens a subfolder, of one's own also if its mode forbids to read it.
+    /// Opens a subfolder. If it belongs to this user and is not readable, makes it readable first.
     pub fn open_own(&self, name: &[u8]) -> io::Result<OwnFolder> {
         match self.open(name) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -96,16 +96,14 @@ impl Folder {
         }
     }
 
-    /// Creates a subfolder that only the owner may enter, and that is marked as unfinished, until
-    /// its metadata is set.
+    /// Creates a subfolder that only the owner may enter. It is marked as unfinished until its metadata is set.
     pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
         let mode = Mode::from_raw_mode(UNFINISHED);
         self.or_widened(|| rustix::fs::mkdirat(&self.fd, name, mode))?;
         Ok(Folder { is_new: true, ..self.open(name)? })
     }
 
-    /// Returns whether it was empty when this process began to fill it, so that everything in it is
-    /// from this process.
+    /// Returns whether this process created the folder, so that everything in it is from this process.
     pub fn is_new(&self) -> bool {
         self.is_new
     }

@@ -24,7 +24,7 @@ const DIGITS: usize = 16;
 const TRIES: usize = 100;
 const COPIED_AT_ONCE: usize = 1 << 20;
 
-/// Returns whether a restore gives such a name to unfinished files.
+/// Returns whether a restore would give this name to an unfinished file.
 pub fn is_temporary(name: &[u8]) -> bool {
     let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -37,13 +37,13 @@ fn temporary() -> Vec<u8> {
     [PREFIX, format!("{random:016x}").as_bytes(), SUFFIX].concat()
 }
 
-/// A file under a temporary name, which is removed on drop unless it was kept.
+/// A file under a temporary name. It is removed on drop unless [`TempFile::keep`] was called.
 #[derive(Debug)]
 pub struct TempFile {
     folder: Folder,
     name: Vec<u8>,
-    /// Open, and locked if the file system has locks, until the file has its name, so that no other
-    /// restore removes it.
+    /// Kept open, and locked if the file system has locks, until the file has its final name, so
+    /// that no other restore removes it.
     file: Arc<File>,
     /// `None` once everything is written.
     pub output: Option<Arc<Output>>,
@@ -67,7 +67,7 @@ impl Folder {
                 continue;
             }
             rustix::fs::ftruncate(&temp.file, bytes)?;
-            // Few files of a batch are long, so they do not need many descriptors.
+            // Only few files of a batch are long enough, so this needs few descriptors.
             let direct = (written >= DIRECT_BYTES_MIN as u64)
                 .then(|| self.open_direct(&temp.name, &temp.file));
             temp.output = Some(Arc::new(Output::new(temp.file.clone(), direct.flatten())));
@@ -92,7 +92,7 @@ impl Folder {
         Ok(rename_new(self, name, to)?)
     }
 
-    /// Returns the names of files in the folder that killed restores may have left.
+    /// Returns the names of files in the folder that a killed restore may have left.
     pub fn leftovers(&self) -> io::Result<Vec<Vec<u8>>> {
         Ok(self.names()?.into_iter().filter(|name| is_temporary(name)).collect())
     }
@@ -141,7 +141,7 @@ impl Folder {
         Ok(renamed?)
     }
 
-    /// Copies a restored file to a second name if the disk cannot make a hard link. Returns the
+    /// Copies a restored file to a second name, for disks that cannot make hard links. Returns the
     /// metadata that could not be set.
     pub fn copy(
         &self,
@@ -170,7 +170,7 @@ impl Folder {
 }
 
 impl TempFile {
-    /// Opens it for reading.
+    /// Opens the file for reading.
     pub fn open(&self) -> io::Result<SourceFile> {
         self.folder.open_file(&self.name)
     }
@@ -269,7 +269,7 @@ mod tests {
         assert!(root.hard_link(b"none", &root, b"other", true).is_err());
         assert!(root.hard_link(b"first", &root, b"other", false).is_err());
         assert_eq!(std::fs::read(path("other")).unwrap(), b"edit");
-        // The second time, it is a link already.
+        // The second time, the link already exists.
         for _ in 0..2 {
             root.hard_link(b"first", &root, b"other", true).unwrap();
             assert_eq!(std::fs::read(path("other")).unwrap(), b"photo");
@@ -303,7 +303,7 @@ mod tests {
         std::fs::write(path(ours), "half a file").unwrap();
         assert_eq!(root.leftovers().unwrap(), [ours.as_bytes()]);
         assert!(root.sweep(ours.as_bytes()).unwrap() && !path(ours).exists());
-        // A running restore uses this one.
+        // This temporary file belongs to a running restore.
         let temp = root.create_temp(5, 0).unwrap();
         assert!(!root.sweep(&temp.name).unwrap());
         assert!(temp.keep(&entry("photo"), false).unwrap().is_empty() && path("photo").exists());

@@ -194,7 +194,7 @@ pub struct SnapshotEntry {
 
 /// Value of [`SnapshotEntry::marked`]: it has too little of the last full snapshot (spec section 4.3).
 pub const SHRUNK: u64 = 1;
-/// Value of [`SnapshotEntry::marked`]: files in it have changed by themselves (spec section 4.3).
+/// Value of [`SnapshotEntry::marked`] for a snapshot in which files were corrupted on disk (spec section 4.3).
 pub const ROTTED: u64 = 2;
 
 /// File counts of one source of a snapshot (spec section 4.3).

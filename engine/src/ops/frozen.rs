@@ -1,6 +1,6 @@
-//! Objects that every command needs: the log and the listings (trees, key slots), if something has moved them to
-//! an archive class, and the small files. A backup host does not read them, so it would never notice; the owner
-//! could restore nothing at once. So a snapshot looks, and a restore thaws the listings that it needs first.
+//! Detects objects that must stay readable but have been moved to an archive class: the log, checkpoints, trees, key
+//! slots and small files. A backup host does not read them, so it would never notice, and the owner could not restore
+//! anything right away. So a snapshot checks them, and a restore first thaws the listings that it needs.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,30 @@ use crate::store::{ObjectName, StoreErrorKind, layout};
 
 /// The small files, which are never put into an archive class.
 pub const HOT: &str = "hot";
-/// What everybody reads first, put as STANDARD, and the small files. All of it must stay readable at once.
+/// Prefixes of objects that must stay readable at any time: those that every command reads first, which are stored as
+/// STANDARD, and the small files.
 const PREFIXES: [&str; 5] = ["meta", layout::LOG, layout::CHECKPOINTS, layout::KEYS, HOT];
 
 /// Objects under one prefix of the repository that are in an archive class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frozen {
-    /// `meta`, `log`, …
+    /// The prefix: `meta`, `log`, …
     pub prefix: &'static str,
     pub class: String,
     pub objects: u64,
-    /// Objects that were looked at; there may be more.
+    /// Number of objects that were checked; there may be more.
     pub looked_at: u64,
 }
 
-/// Looks for frozen listings: at the first thousand objects of each prefix, for one request each. Names in
-/// `meta/` and `hot/` are random, so these are a sample of all; in `log/` they are the oldest.
+/// Checks the first thousand objects of each prefix, with one request each. Names in `meta/` and `hot/` are random, so
+/// these are a random sample; in `log/` they are the oldest entries.
 pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
     let store = &repository.store;
     let Some(provider) = store.location().provider() else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for prefix in PREFIXES {
         let listed = match store.list_some(prefix) {
-            // Who may not list it is not the one to look after it.
+            // A role without the right to list this prefix is not responsible for it.
             Err(error) if error.kind == StoreErrorKind::Denied => continue,
             other => other?,
         };
@@ -57,8 +58,8 @@ pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
     Ok(found)
 }
 
-/// Plans the thaw of the listings that a snapshot needs, and of one more that turned out to be frozen.
-/// The log says which they are.
+/// Plans the thaw of the listings that a snapshot needs, and of one more that turned out to be frozen. The log shows
+/// which packs these are.
 pub fn plan_listings(
     repository: &Repository,
     row: &SnapshotRow,

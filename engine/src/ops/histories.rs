@@ -17,12 +17,12 @@ use crate::files::{forms, is_alike, normal};
 use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
+/// A time before this one, in 2001, comes from a clock that was never set.
 const SECONDS_MIN: i64 = 1_000_000_000;
-/// How far two clocks may be apart.
+/// How far two correct clocks may differ.
 const APART_SECONDS: i64 = 86_400;
 
-/// Names a history: the first bytes of a hash over its host and its name or sources.
+/// Identifies a history: the first bytes of a hash over its host and its name or sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryId([u8; 4]);
 
@@ -63,7 +63,7 @@ impl History {
     }
 }
 
-/// Groups snapshots by their histories; that with the newest snapshot comes last.
+/// Groups snapshots by their histories. The history with the newest snapshot comes last.
 pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
     let mut all: BTreeMap<HistoryId, (usize, Vec<SnapshotRow>)> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
@@ -77,13 +77,13 @@ pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
     all.into_iter().map(|(_, history)| history).collect()
 }
 
-/// What is to be thought of the clock that a snapshot was taken by.
+/// Whether the clock of a snapshot was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     Right,
-    /// The log says that it was taken at another time.
+    /// The neighbours in the log show that it was taken at another time.
     Wrong,
-    /// It is ahead of the clock of this host, and nothing in the log says which of them is right.
+    /// It is ahead of the clock of this host, and nothing in the log shows which of the two is right.
     Future,
 }
 
@@ -91,20 +91,22 @@ pub enum Clock {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dated {
     pub row: SnapshotRow,
-    /// By its clock, or if that is wrong, by its neighbours in the log.
+    /// The time by its own clock, or if that is wrong, by its neighbours in the log.
     pub time: Time,
     pub clock: Clock,
 }
 
 /// Dates snapshots, which are in the order of the log.
 ///
-/// Within a history times ascend. Of those that do not fit, the fewest are presumed wrong; such a snapshot gets the
-/// time of the one before it, or else of the one after it. A marked snapshot has no say in the times of others.
+/// Within a history, times ascend. If some do not, the smallest possible number of them is presumed wrong; such a
+/// snapshot gets the time of the one before it, or else of the one after it. A marked snapshot does not affect the
+/// times of others.
 pub fn dated(rows: &[SnapshotRow], now: Time) -> Vec<Dated> {
     dated_by(rows, now, |row| !row.is_marked())
 }
 
-/// The same by the snapshots that count: fakes that are known as such must not make genuine times look wrong.
+/// Like [`dated`], but only the snapshots for which `counts` returns true affect the others, so that known fakes cannot
+/// make genuine times look wrong.
 pub fn dated_by(
     rows: &[SnapshotRow],
     now: Time,
@@ -161,7 +163,8 @@ fn is_plausible(time: Time, now: Time) -> bool {
 
 /// Returns the numbers of the longest ascending run of plausible times that count.
 fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    // ends[n]: the last of that run of n + 1 times which ends lowest; before[at]: what comes before `at`.
+    // ends[n] is the last index of the run of n + 1 times that ends lowest; before[at] is the index before `at` in its
+    // run.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times.iter().enumerate() {
@@ -181,15 +184,15 @@ fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usi
     run
 }
 
-/// Which snapshots are meant, by what they are of.
+/// Selects snapshots by host, history, tags and sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pick {
     pub host: Option<String>,
-    /// A name, or an id of a history.
+    /// The name or the id of a history.
     pub history: Option<String>,
-    /// All of them.
+    /// A snapshot must have all of these tags.
     pub tags: Vec<String>,
-    /// Any of these is a source: the real, absolute path, and the path as it was typed.
+    /// A snapshot must have one of these sources: the real, absolute path, and the path as it was typed.
     pub paths: Vec<Vec<u8>>,
 }
 
@@ -198,7 +201,7 @@ impl Pick {
         *self == Pick::default()
     }
 
-    /// Returns those of some snapshots that are meant, in the same order.
+    /// Returns the snapshots in `rows` that match, in the same order.
     pub fn of(
         &self,
         repository: &Repository,
@@ -212,7 +215,7 @@ impl Pick {
         if self.paths.is_empty() {
             return Ok(rows);
         }
-        // A Mac stores an accent in another form than most people type; exactly the typed path comes first.
+        // A Mac stores an accent in another form than most people type. Try the path exactly as typed first.
         let as_typed: Vec<PathBuf> = self.paths.iter().map(|path| as_path(path)).collect();
         for paths in [as_typed.clone(), as_typed.iter().flat_map(|path| forms(path)).collect()] {
             let found = by_keys(repository, &rows, &paths);
@@ -240,7 +243,7 @@ impl Pick {
     }
 }
 
-/// Returns whether a history has a name, or an id that begins so.
+/// Returns whether the history of a snapshot has this name, or an id that begins with it.
 pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
     let by_id = || {
         let start = name.to_ascii_lowercase();
@@ -249,7 +252,8 @@ pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
     entry.history.as_deref().is_some_and(|history| is_alike(history, name)) || by_id()
 }
 
-/// Returns those of some snapshots that have one of these paths as a source, or as all of their sources.
+/// Returns the snapshots in `rows` that have one of these paths as a source. An older entry, without a list of sources,
+/// matches if the path is its only source.
 fn by_keys(repository: &Repository, rows: &[SnapshotRow], paths: &[PathBuf]) -> Vec<SnapshotRow> {
     let key = |path: &PathBuf| repository.secrets.paths_key(&[path.as_os_str().as_bytes().into()]);
     let keys: Vec<PathsKey> = paths.iter().map(key).collect();
@@ -260,7 +264,7 @@ fn by_keys(repository: &Repository, rows: &[SnapshotRow], paths: &[PathBuf]) -> 
     rows.iter().filter(is_meant).cloned().collect()
 }
 
-/// Returns whether two paths are the same, with or without slashes at their ends, however their accents are written.
+/// Returns whether two paths are the same, apart from a leading or trailing slash and the form of accents.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let (a, b) = (as_path(trim(a)), as_path(trim(b)));
     a == b || normal(&a) == normal(&b)
@@ -270,8 +274,8 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// Returns the newest snapshot of a history that counts: one that lacks nothing, with a time that is not in the future,
-/// by the given writer. What is overdue is judged by it.
+/// Returns the newest snapshot of a history that is not marked as incomplete, has no time in the future, and was
+/// written by the given writer, if any. Whether a snapshot is overdue is judged by this one.
 pub fn newest_whole<'a>(
     dated: &'a [Dated],
     history: &str,
@@ -291,23 +295,23 @@ fn trim(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
 }
 
-/// By what clock and calendar a date in a name is read.
+/// The clock and time zone by which a date in a name is interpreted.
 #[derive(Debug, Clone)]
 pub struct Calendar {
     pub zone: TimeZone,
     pub now: Time,
 }
 
-/// The snapshot that a name means.
+/// The snapshot that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
     pub row: SnapshotRow,
-    /// There are so many histories among which the newest snapshot chose; 0 if the name leaves no choice.
+    /// Number of histories among which the newest snapshot was chosen; 0 if there was no choice.
     pub histories: usize,
 }
 
-/// Finds a snapshot among those that are meant: `latest`, `latest~2`, `latest@2026-10-31`, or a unique beginning of
-/// its id. The first three stay within one history: that of the newest of them.
+/// Finds a snapshot among those that `pick` selects: `latest`, `latest~2`, `latest@2026-10-31`, or a unique prefix of
+/// its id. The first three stay within the history of the newest snapshot.
 pub fn choose(
     repository: &Repository,
     name: &str,
@@ -318,7 +322,7 @@ pub fn choose(
     let rows = repository.catalog.snapshots()?;
     let Some(rest) = after_latest(name) else {
         let row = by_id(pick.of(repository, rows)?, name).or_else(|error| {
-            // One that is set apart has to be asked for by its id.
+            // A snapshot that is set apart can only be named by its id.
             by_id(pick.of(repository, repository.catalog.apart_snapshots()?)?, name)
                 .map_err(|_| error)
         })?;
@@ -347,7 +351,7 @@ pub fn choose(
     Ok(Chosen { row, histories: if count > 1 { count } else { 0 } })
 }
 
-/// Returns what stands after `latest`, in capital or small letters.
+/// Returns the text after `latest`, which may be in upper or lower case.
 pub fn after_latest(name: &str) -> Option<&str> {
     let (word, rest) = name.split_at_checked("latest".len())?;
     word.eq_ignore_ascii_case("latest").then_some(rest)
@@ -364,7 +368,7 @@ fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
     }
 }
 
-/// Reads a day, which begins at midnight, or a day and a time.
+/// Parses a day, which means its midnight, or a day with a time.
 fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
     let fail = || {
         let day = text.split(['T', ' ']).next().unwrap_or_default();

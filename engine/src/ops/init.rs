@@ -21,7 +21,7 @@ pub struct InitOptions {
     pub label: String,
     /// Seconds since 1970 UTC.
     pub time: i64,
-    /// Cost of one try of its password.
+    /// Cost of one attempt with its password.
     pub cost: KdfCost,
     pub owner: Owner,
 }
@@ -61,7 +61,8 @@ pub struct Created {
     pub identity: Identity,
     /// Test objects that this role may not delete; nothing reads them.
     pub left: Vec<String>,
-    /// Whether the file system only keeps writers of one host apart.
+    /// Whether writers of different hosts must not work at the same time, because the file system
+    /// can only exclude writers of the same host.
     pub one_host: bool,
 }
 
@@ -88,7 +89,7 @@ pub fn init(
     created
 }
 
-/// Fails if no repository can be created here. Changes nothing.
+/// Fails if no repository can be created at this location. Changes nothing.
 pub fn look(
     location: &Location,
     store_options: &StoreOptions,
@@ -143,8 +144,8 @@ fn make(
     let made = keep_credential(&identity.credential(config.repository))
         .and_then(|()| Repository::create(store, &identity, &config));
     if let Err(error) = made {
-        // A put that failed may have arrived. If `config` exists, this slot is the only way to open
-        // the repository.
+        // A put that failed may have arrived nevertheless. If `config` exists, this slot is the
+        // only way to open the repository.
         if !matches!(store.length(layout::CONFIG), Ok(None)) {
             return Err(error);
         }

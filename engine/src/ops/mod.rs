@@ -1,7 +1,7 @@
 //! The operations on a repository: one module for each verb.
 //!
-//! A costly or destructive operation is first a plan, made without changing anything, so that it
-//! can be shown and priced before it is executed.
+//! A costly or destructive operation begins with a plan, which changes nothing, so that it can be
+//! shown and priced before it is executed.
 
 pub mod audit;
 pub mod browse;

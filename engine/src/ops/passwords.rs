@@ -1,8 +1,8 @@
 //! Adds, changes and removes passwords. Each password is a key slot, and the owner lists the valid
 //! slots in the log (spec section 4.2).
 //!
-//! A slot is written before it is listed, and deleted after it was removed from the list. So
-//! whenever a run is killed, either the old password or the new one opens the archive.
+//! A slot is written before it is listed, and deleted after it was removed from the list. So even
+//! if a run is killed, either the old or the new password opens the archive.
 
 use crate::error::Error;
 use crate::format::key_slot::SLOTS_MAX;

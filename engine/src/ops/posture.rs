@@ -1,8 +1,9 @@
 //! Tests what the keys of this host could do to the archive, by trying forbidden actions on unused
 //! names.
 //!
-//! A host that only adds must not be able to delete or overwrite, because its thief could destroy
-//! the archive. Deleting an unused name shows whether deleting is allowed, and changes nothing.
+//! A host that only adds snapshots must not be able to delete or overwrite, or a thief of its keys
+//! could destroy the archive. Deleting an unused name shows whether deleting is allowed, and
+//! changes nothing.
 
 use bytes::Bytes;
 
@@ -21,7 +22,7 @@ const SECOND: &[u8] = b"icecore tries what this host may do: this has replaced a
 pub struct Posture {
     /// Prefixes under which objects can be deleted.
     pub deletes: Vec<String>,
-    /// Whether old versions can be deleted, with which a bucket brings back deleted objects.
+    /// Whether old versions can be deleted, from which deleted objects could be recovered.
     pub deletes_versions: bool,
     /// Whether objects can be overwritten.
     pub overwrites: bool,

@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRowId, PackState, Repository};
 
-/// What a listing shows of the packs that the log has.
+/// What a listing shows about the packs in the log.
 #[derive(Debug, Default)]
 pub struct Present {
-    /// Packs that are there, and as long as the log says.
+    /// Packs that exist and are as long as the log states.
     pub packs: HashSet<PackRowId>,
     /// Packs that are missing or truncated. Packs that a repair has given up as lost are not counted, because `check`
     /// does not report them either.

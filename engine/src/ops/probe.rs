@@ -1,5 +1,5 @@
-//! Tests a store before a repository is created in it: create-only puts, of which exactly one of
-//! many at once must win, and the storage classes that will be used.
+//! Tests a store before a repository is created in it: create-only puts, of which exactly one must win if many race,
+//! and the storage classes that will be used.
 //!
 //! All test objects are deleted again.
 
@@ -12,10 +12,9 @@ use crate::error::Error;
 use crate::format::{PackId, Settings};
 use crate::store::{Provider, Store, StoreError, StoreErrorKind, layout};
 
-/// How often many puts race for one name in a bucket. A server that first checks the name and then
-/// writes lets two of them through only now and then.
+/// Number of races in a bucket. A server that first checks the name and then writes accepts two puts only now and then.
 const ROUNDS: u32 = 3;
-/// How many puts race.
+/// Number of puts in one race.
 const RACERS: u8 = 16;
 /// Bytes of each put; long enough to expose a server that checks the name before it has received
 /// all bytes.
@@ -40,7 +39,7 @@ pub(super) fn probe(store: &Store, settings: &Settings) -> Result<Probed, Error>
     let tried = races(store, &mut names)
         .and_then(|()| classes(store, settings, &mut names))
         .and_then(|()| Ok(store.is_for_one_host(layout::PROBE)?));
-    // All puts of the first race were refused, so nothing is there; to delete it would be refused as well.
+    // All puts of the first race were refused, so there is nothing to delete, and deleting would be refused as well.
     let was_denied =
         matches!(&tried, Err(Error::Store(error)) if error.kind == StoreErrorKind::Denied);
     if was_denied && names.len() == 1 {
@@ -81,7 +80,7 @@ fn races(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A file system keeps writers apart by itself, if it can at all.
+/// A file system needs no race: it either creates files atomically or cannot do so at all.
 fn one_after_another(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
     let name = name();
     names.push(name.clone());

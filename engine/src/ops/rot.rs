@@ -1,6 +1,6 @@
-//! Finds the files that have changed by themselves: with another content than in the snapshot before, but the same size
-//! and the same times. The snapshots that have them are marked until the owner accepts them, and the last full snapshot
-//! before a marked one stays, which has the good versions (spec section 4.3).
+//! Finds files that were corrupted on disk: their content differs from the previous snapshot, but their size and times
+//! are the same. Snapshots with such files are marked until the owner accepts them. The last full snapshot before a
+//! marked one is kept, because it contains the good versions (spec section 4.3).
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use crate::ops::browse::{self, Change, Snapshot};
 use crate::ops::histories::HistoryId;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// A snapshot that is marked because files in it have changed by themselves.
+/// A snapshot that is marked because files in it were corrupted on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotted {
     pub entry: SnapshotEntry,
-    /// The last full snapshot before it, which has the versions from before; `None` if it was dropped.
+    /// The last full snapshot before it, which contains the good versions; `None` if it was dropped.
     pub before: Option<SnapshotEntry>,
-    /// The real paths of these files, without a leading slash.
+    /// The real paths of the corrupted files, without a leading slash.
     pub files: Vec<PathBuf>,
 }
 
-/// Returns the snapshots that are marked because files have changed by themselves, in the order of the log.
+/// Returns the snapshots that are marked because files were corrupted on disk, in log order.
 ///
 /// # Errors
 /// Fails if a tree cannot be read.
@@ -48,7 +48,8 @@ pub fn rotted(repository: &Repository, trees: &TreeReader) -> Result<Vec<Rotted>
     Ok(found)
 }
 
-/// Returns whether two versions of a file have the same size and time. Databases and torn files do not count.
+/// Returns whether two versions of a file have the same size and time. Returns false for databases and for files that
+/// changed while they were read.
 fn is_same_but(a: &Entry, b: &Entry) -> bool {
     let is_plain = |entry: &Entry| entry.kind == EntryKind::File && entry.mark.is_none();
     is_plain(a) && is_plain(b) && (a.size, a.mtime) == (b.size, b.mtime)

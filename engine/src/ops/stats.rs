@@ -34,7 +34,7 @@ pub fn stats(repository: &Repository) -> Result<Stats, Error> {
     let mut kinds: Vec<KindStats> = Vec::new();
     let inventory = Inventory::list(repository)?;
     for mut pack in repository.catalog.packs(PackState::Committed)? {
-        // A missing pack takes no space: a repair may have stored its data in another one.
+        // A missing pack uses no space; a repair may have stored its data in another one.
         if inventory.find(&pack).is_none() {
             continue;
         }

@@ -1,8 +1,8 @@
-//! Guards against trees that list the same folders over and over.
+//! Limits trees that list the same folders over and over.
 //!
 //! Equal folders share their tree, so a few kilobytes can list more entries than could ever be
-//! restored: for example sixty folders, each of which contains the next one twice. Ordinary copies
-//! of folders are harmless, because they list each folder only as often as it exists.
+//! restored: for example, sixty folders, each of which contains the next one twice. Ordinary copies
+//! of folders are harmless, because a folder is listed only as often as it exists.
 
 use std::collections::HashSet;
 
@@ -14,9 +14,9 @@ use crate::format::tree::AGAIN_FACTOR;
 #[derive(Debug, Default)]
 pub struct Sharing {
     seen: HashSet<[u8; 32]>,
-    /// Entries of folders that were listed for the first time, …
+    /// Number of entries in folders that were listed for the first time, …
     first: u64,
-    /// … and repeated ones.
+    /// … and in folders that were listed again.
     again: u64,
 }
 
@@ -39,7 +39,7 @@ pub fn is_too_much(again: u64, first: u64) -> bool {
     again > first.saturating_mul(AGAIN_FACTOR)
 }
 
-/// Returns the error with which such a walk ends.
+/// Returns the error that ends such a walk.
 pub fn too_much() -> Error {
     let reason = format!(
         "its folders list the same entries more than {AGAIN_FACTOR} times; list and restore its parts one by one"

@@ -1,4 +1,4 @@
-//! Who may write: enrolling hosts, revoking them, and dismissing what they have put into the log.
+//! Manages who may write: enrols and revokes hosts, and dismisses entries that they have added to the log.
 
 use crate::codec::Author;
 use crate::codec::keys::random;
@@ -8,7 +8,7 @@ use crate::format::{Credential, Enrolled, LogEntry, Revoked, Time, WriterId};
 use crate::repo::{Repository, Writer};
 use crate::store::layout;
 
-/// Enrols a writer, and returns what its host needs. Only the owner may.
+/// Enrols a writer, and returns the credential for its host. Only the owner may do this.
 pub fn enrol(
     repository: &Repository,
     label: &str,
@@ -36,8 +36,8 @@ pub fn enrol(
     Ok(credential)
 }
 
-/// Finds a writer by its label or the first digits of its id. If several have the label and one of them is not
-/// revoked, it is that one: a host that was enrolled again keeps its name.
+/// Finds a writer by its label or the first digits of its id. If several match and exactly one of them is not revoked,
+/// returns that one, so that a host that was enrolled again keeps its name.
 pub fn find(repository: &Repository, name: &str) -> Result<Writer, Error> {
     let mut found = repository.catalog.writers()?;
     found.retain(|writer| {
@@ -53,18 +53,18 @@ pub fn find(repository: &Repository, name: &str) -> Result<Writer, Error> {
     }
 }
 
-/// Finds the first entry of the log that the store has taken in at a time or later, in seconds since 1970 UTC; `None`
-/// if there is none yet. The store's clock counts: what an entry says of itself is the word of its writer.
+/// Finds the first log entry that the store received at `since` or later, in seconds since 1970 UTC; returns `None` if
+/// there is none yet. Uses the store's clock, because the time in an entry is only what its writer claims.
 pub fn first_since(repository: &Repository, since: i64) -> Result<Option<u64>, Error> {
     let listed = repository.store.list(layout::LOG, None)?;
     let later = listed.iter().filter(|object| object.modified >= since);
-    // Behind the end there may lie anything, with any number.
+    // Objects after the known end of the log may have any number.
     let last = repository.catalog.position()?.number;
     Ok(later.filter_map(|object| layout::log_number(&object.name)).filter(|n| *n <= last).min())
 }
 
-/// Revokes a writer: from an entry on, what it said does not count. Fails with [`Error::Reread`] once that is in the
-/// log, as this catalog has taken in what does not count any more.
+/// Revokes a writer: its entries from number `from` on no longer count. Fails with [`Error::Reread`] after the entry is
+/// in the log, because the catalog has applied entries that no longer count.
 pub fn revoke(
     repository: &Repository,
     writer: WriterId,
@@ -77,17 +77,17 @@ pub fn revoke(
     })
 }
 
-/// What becomes of a doubtful entry that the owner has looked at.
+/// The owner's decision about a doubtful entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It counts, and the doubt is over.
+    /// The entry counts, and is no longer doubtful.
     Counts,
     /// Nothing in it counts.
     Void,
 }
 
-/// Says that the owner has looked at entries: those that are void are nothing, and stop no prune any more; the doubtful
-/// ones become what `doubt` says. Fails with [`Error::Reread`] as [`revoke`] does.
+/// Records that the owner has examined entries. Void entries then no longer stop a prune; `doubt` decides about the
+/// doubtful ones. Fails with [`Error::Reread`] as [`revoke`] does.
 pub fn dismiss(
     repository: &Repository,
     numbers: &[u64],

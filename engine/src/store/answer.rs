@@ -1,5 +1,5 @@
-//! Judges each answer of a remote store before it is used: whether the store itself sent it, and
-//! whether the same request may succeed later.
+//! Checks each answer of a remote store before it is used: did the store itself send it, and may the same request
+//! succeed later?
 
 use std::error::Error;
 
@@ -11,12 +11,12 @@ use super::error::summarize;
 use super::refusals;
 use super::trouble::{Retry, StoreErrorKind, Trouble};
 
-/// Most bytes of an answer that is an error.
+/// Maximum number of bytes to read of an error answer.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-/// So far into an answer it is looked for the marks of a web page.
+/// Number of bytes at the start of an answer that are searched for the marks of a web page.
 const PAGE_FRONT_BYTES: usize = 1024;
 
-/// Codes of S3 with a status that promises nothing, although the next try may succeed.
+/// S3 error codes that are transient, although their HTTP status does not say so.
 const PASSING_CODES: [&str; 5] = [
     "<Code>RequestTimeout</Code>",
     "<Code>ConditionalRequestConflict</Code>",
@@ -30,13 +30,13 @@ const SPOILED_CODES: [&str; 6] = [
     "<Code>BadDigest</Code>",
     "<Code>XAmzContentSHA256Mismatch</Code>",
     "<Code>XAmzContentChecksumMismatch</Code>",
-    // So Azure calls it.
+    // Azure's name for the same error.
     "<Code>Md5Mismatch</Code>",
     "<Code>Crc64Mismatch</Code>",
 ];
 
 impl Trouble {
-    /// Reads an error of the HTTP client, which must not be shown as it is: it contains the URL.
+    /// Converts an error of the HTTP client. The original text must not be shown, because it contains the URL.
     pub fn of_request(error: reqwest::Error) -> Trouble {
         let error = error.without_url();
         if error.is_builder() {
@@ -59,7 +59,7 @@ fn innermost(error: &dyn Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// What an answer is expected to be.
+/// What the answer to a request should contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// The content of an object.
@@ -88,7 +88,7 @@ impl Asked {
             Method::GET => What::Object,
             _ => What::Other,
         };
-        // Cloud Storage has a header of its own.
+        // Google Cloud Storage uses its own header.
         let conditions = ["if-none-match", "if-match", "x-goog-if-generation-match"];
         let is_conditional = conditions.into_iter().any(|name| headers.contains_key(name));
         Asked { what, is_conditional, is_ranged: headers.contains_key(header::RANGE) }
@@ -100,8 +100,8 @@ impl Asked {
         match self.what {
             // Every object has an ETag, wherever it is stored.
             What::Head => status == StatusCode::OK && headers.contains_key(header::ETAG),
-            // A store refuses a range beyond the end of an object. `client` finds out whether an
-            // object is really empty.
+            // An empty answer to a range request is wrong, because a store refuses a range beyond the end of an object.
+            // `client` checks whether an object is really empty.
             What::Object => {
                 matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                     && !(self.is_ranged && is_empty)
@@ -128,7 +128,7 @@ fn length(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok())
 }
 
-/// Returns whether a query asks for a listing; a signed URL of Azure has a query too.
+/// Returns whether a query asks for a listing. Signed URLs of Azure have other queries.
 pub(super) fn is_listing(query: &str) -> bool {
     query.split('&').any(|part| {
         part.starts_with("list-type=") || part == "comp=list" || part.starts_with("prefix=")
@@ -151,7 +151,7 @@ pub(super) fn is_page(front: &[u8]) -> bool {
         || (["<!--", "<?xml"].into_iter().any(begins) && names_html())
 }
 
-/// Returns whether an answer has a web page as its body. Some servers call an empty body a page too.
+/// Returns whether an answer has a web page as its body. Some servers label an empty body as HTML, too.
 fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
     let headers = answer.headers();
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -172,8 +172,7 @@ fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
     is_page && has_body && !(of_store && headers.contains_key(header::ETAG))
 }
 
-/// Passes an answer on, unless the store did not send it or a repeated request may get a better
-/// one.
+/// Returns the answer, or an error if the store did not send it or if repeating the request may help.
 pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpResponse, Trouble> {
     let (status, headers) = (answer.status(), answer.headers());
     let has_page = has_page(asked, &answer);
@@ -189,7 +188,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     let mut text = Vec::new();
     let mut stream = body.bytes_stream();
     while let Some(part) = stream.next().await {
-        // The status alone says enough.
+        // If the rest of the body does not arrive, the status says enough.
         let Ok(part) = part else { break };
         text.extend_from_slice(&part[..part.len().min(ERROR_BYTES_MAX - text.len())]);
         if text.len() >= ERROR_BYTES_MAX {
@@ -205,8 +204,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &message, now) {
         return Err(trouble);
     }
-    // S3 gives a reason with each refusal: without one, something between us and the store has
-    // refused.
+    // S3 gives a reason with each refusal. Without one, something between us and the store refused.
     let is_bare = asked.what != What::Head && status == StatusCode::BAD_REQUEST && text.is_empty();
     if passes(status) || is_bare || has(&PASSING_CODES) || has(&SPOILED_CODES) {
         let reason = match summarize(&message) {
@@ -215,7 +213,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
             }
             reason => reason,
         };
-        // It says itself that it has not done it; other failures may come after the work.
+        // These statuses mean that the store did not execute the request; after other failures it may have.
         let is_undone = matches!(status.as_u16(), 429 | 503);
         let again = if is_undone { Retry::Unsent } else { Retry::Sent };
         let kind = match has(&SPOILED_CODES) {
@@ -236,7 +234,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     Ok(HttpResponse::from_parts(parts, text.into()))
 }
 
-/// Returns whether a status says that a later request may succeed.
+/// Returns whether a status means that a later request may succeed.
 fn passes(status: StatusCode) -> bool {
     // Not implemented, another HTTP version, no space left: repeating does not help. No store sends
     // 511.
@@ -283,7 +281,7 @@ mod tests {
         for status in [200, 400, 403, 404, 405, 407, 410, 412, 413, 501, 511] {
             for what in [What::Object, What::Listing, What::Other] {
                 for header in [HTML, XML] {
-                    // A success is examined when its body arrives.
+                    // The body of a success is checked when it arrives.
                     if status == 200 && header == XML {
                         continue;
                     }
@@ -304,7 +302,7 @@ mod tests {
         for header in [XML, HTML] {
             assert!(inspected(What::Object, 404, header, missing).is_none());
         }
-        // S3 itself sends elsewhere who asks in the wrong region.
+        // S3 itself redirects a request in the wrong region.
         let moved = "<Error><Code>PermanentRedirect</Code></Error>";
         let trouble = inspected(What::Object, 301, ("location", "https://x"), moved);
         assert_eq!(trouble.expect("it is explained").kind, StoreErrorKind::Settings);
@@ -313,7 +311,7 @@ mod tests {
             (gateway.kind, &gateway.reason[..]),
             (StoreErrorKind::Busy, "the store answered 502")
         );
-        // A page of a web server, with the ETag that such a server gives it.
+        // A web page with an ETag, as web servers send it.
         let answer = http::Response::builder()
             .header("content-type", "text/html")
             .header("etag", "\"5f3\"")
@@ -352,7 +350,7 @@ mod tests {
         assert!(inspected_as(ranged, 206, ETAG, "x").is_none());
         assert!(inspected(What::Object, 200, ETAG, "").is_none(), "an object may be empty");
         assert!(inspected(What::Listing, 200, XML, "").is_some());
-        // The sender decides what the refusal of a create-only put means.
+        // The caller decides what the refusal of a create-only put means.
         let create = Asked { what: What::Other, is_conditional: true, is_ranged: false };
         for (status, body) in [(304, ""), (412, ""), (412, failed)] {
             assert!(inspected_as(create, status, XML, body).is_none(), "{status}");

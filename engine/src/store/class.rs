@@ -44,8 +44,8 @@ impl Provider {
         }
     }
 
-    /// Returns the name of a class; an empty name becomes the provider's default. On Azure the
-    /// default is a setting of the account, which no request shows.
+    /// Returns the name of a class; an empty name becomes the provider's default. On Azure the default is a setting of
+    /// the account that no request can read.
     pub fn class_name(self, class: &str) -> &str {
         match self {
             Provider::S3 | Provider::Gcs if class.is_empty() => "STANDARD",
@@ -61,9 +61,9 @@ pub enum ThawNeed {
     None,
     /// By a request for a temporary copy that is kept for some days.
     Days,
-    /// By a request that moves it back for good, if it is in an archive tier.
+    /// By a request that moves the object back for good, if it is in an archive tier.
     WhenArchived,
-    /// By the provider's own tools; icecore cannot do it yet.
+    /// Only by the provider's own tools; icecore cannot request it.
     ByHand,
 }
 
@@ -150,7 +150,7 @@ pub enum Tier {
 impl Tier {
     pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
 
-    /// Returns the name that S3 knows.
+    /// Returns S3's name of the tier.
     pub fn name(self) -> &'static str {
         match self {
             Tier::Bulk => "Bulk",
@@ -158,7 +158,7 @@ impl Tier {
         }
     }
 
-    /// Returns the hours that a thaw of a class takes at most.
+    /// Returns the maximum hours that a thaw of a class takes.
     pub fn hours(self, class: &ClassFacts) -> u32 {
         match self {
             Tier::Bulk => class.hours_bulk,

@@ -79,12 +79,11 @@ impl Store {
         Ok(Store { wire, bucket, ..store })
     }
 
-    /// Wraps an `object_store` that the caller has opened, for stores that no URL names. `location`
-    /// must be a bucket: it is shown to people, and its provider decides the storage classes.
+    /// Wraps an `object_store` that the caller has opened, for stores that no URL names. `location` must be a bucket;
+    /// messages show it, and its provider determines the storage classes.
     ///
-    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and give up a request that
-    /// makes no progress. Such a store cannot thaw, and its requests are not counted, because
-    /// requests are counted on the wire.
+    /// `inner` must refuse [`PutMode::Create`] if the name is taken, and must end a request that makes no progress.
+    /// Such a store cannot thaw, and its requests are not counted, because requests are counted on the wire.
     pub fn over(
         inner: Arc<dyn ObjectStore>,
         location: &Location,
@@ -138,14 +137,13 @@ impl Store {
         &self.location
     }
 
-    /// Returns the requests so far.
+    /// Returns the number of requests so far.
     pub fn requests(&self) -> Requests {
         self.counter.get()
     }
 
-    /// Creates an object. Returns false, and changes nothing, if the name is taken. The existing
-    /// object may be from our own earlier try whose acknowledgement was lost; only the caller can
-    /// find that out.
+    /// Creates an object. Returns false, and changes nothing, if the name is taken. The existing object may come from
+    /// our own earlier attempt whose acknowledgement was lost; only the caller can find that out.
     pub fn create(&self, name: &str, class: &str, content: Bytes) -> Result<bool, StoreError> {
         let bytes = content.len() as u64;
         let mut options = PutOptions::from(PutMode::Create);
@@ -160,12 +158,11 @@ impl Store {
         }
         let mut is_back = false;
         self.wait(name, async |this| {
-            // Do not send again what has arrived. A role that may not list finds out by repeating
-            // the put.
+            // Do not send an object again that has arrived. A role without the right to list repeats the put instead.
             if this.maybe_done {
                 match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),
-                    // Report this once: a store that answers may still refuse puts.
+                    // Report only once that the store answers, because it may still refuse puts.
                     Ok(None) if !std::mem::replace(&mut is_back, true) => {
                         self.patience.answered(true);
                     }
@@ -203,7 +200,7 @@ impl Store {
         })
     }
 
-    /// Makes the name of an object durable that another run, perhaps a killed one, has created.
+    /// Makes the name of an object durable. Another run may have created it and been killed before its sync.
     pub fn sync(&self, name: &str) -> Result<(), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         let path = folder.join(name);
@@ -246,8 +243,8 @@ impl Store {
         Ok(content)
     }
 
-    /// Reads and decodes a whole object. Reads an object of a bucket once more if it cannot be
-    /// decoded, because the network may have damaged it.
+    /// Reads and decodes a whole object. If an object of a bucket does not decode, reads it once more, because the
+    /// network may have damaged it.
     pub fn get_as<T, E>(
         &self,
         name: &str,
@@ -265,8 +262,8 @@ impl Store {
         }
     }
 
-    /// Reads as much of a range as possible. In a folder, the result is shorter if the object ends,
-    /// and has zeros for unreadable sectors. A bucket returns all of the range, or an error.
+    /// Reads as much of a range as possible. In a folder, the result is shorter if the object ends, and has zeros for
+    /// unreadable sectors. In a bucket, returns the whole range or an error.
     pub fn salvage(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let Location::Folder(folder) = &self.location else { return self.get_range(name, range) };
         self.expect_file(name)?;
@@ -302,7 +299,7 @@ impl Store {
             })?,
         };
         self.count_local(|requests| requests.add_get("", content.len() as u64));
-        // A file may end before the range does.
+        // The file may be shorter than the range.
         if content.len() as u64 != wanted {
             let reason = format!("the store sent {} bytes instead of {wanted}", content.len());
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
@@ -310,8 +307,8 @@ impl Store {
         Ok(content)
     }
 
-    /// Finds out what a refused read means: to a role that may not list the whole bucket, S3
-    /// refuses to read an object that does not exist.
+    /// Distinguishes a denied read from a missing object: to a role without the right to list the whole bucket, S3
+    /// answers "access denied" for both.
     pub(super) fn denied_or_missing(&self, name: &str, error: StoreError) -> StoreError {
         if !self.location.is_remote() {
             return error.of_object();
@@ -352,7 +349,7 @@ impl Store {
         }
     }
 
-    /// Runs a request, and repeats it as long as that may help.
+    /// Runs a request, and repeats it as long as it may still succeed.
     pub(super) fn wait<T>(
         &self,
         name: &str,
@@ -361,8 +358,8 @@ impl Store {
         self.runtime.block_on(self.patience.run(name, request))
     }
 
-    /// Reads an object or a range of it; `None` if it is longer than `bytes_max`. If an answer
-    /// breaks off, reads on from there, because the bytes that have arrived are paid for.
+    /// Reads an object or a range of it; returns `None` if that is longer than `bytes_max`. If an answer breaks off,
+    /// the next request continues from there, because the bytes that arrived are billed.
     fn read(
         &self,
         name: &str,
@@ -378,7 +375,7 @@ impl Store {
         }
     }
 
-    /// Reads on from where an earlier try ended. Returns false if the object is too long.
+    /// Continues where the previous attempt ended. Returns false if the object is too long.
     async fn read_on(
         &self,
         name: &str,
@@ -394,13 +391,12 @@ impl Store {
         }
         let options = GetOptions::new().with_range(wanted);
         let answer = self.inner.get_opts(&path(name), options).await.map_err(classify)?;
-        // Every object of a bucket has an ETag, so something between us and the store has sent
-        // this.
+        // Every object in a bucket has an ETag. Without one, something between us and the store sent this.
         if self.bucket.is_some() && answer.meta.e_tag.is_none() {
             return Err(StoreError::of_trouble(name, &Trouble::page()));
         }
         let promised = answer.range.end - answer.range.start;
-        // Check the length before the body is read, so that a hostile store cannot fill the memory.
+        // Check the length before reading the body, so that a hostile store cannot fill the memory.
         if known + promised > bytes_max {
             return Ok(false);
         }
@@ -426,26 +422,26 @@ impl Store {
         Ok(true)
     }
 
-    /// Returns who hears of what this store does.
+    /// Returns the watcher that receives this store's reports.
     pub fn watch(&self) -> &dyn Watch {
         &*self.patience.watch
     }
 
-    /// Returns the time that the clock of a bucket says, in seconds since 1970 UTC. `None` in a folder, which has no
+    /// Returns the time by the clock of a bucket, in seconds since 1970 UTC. Returns `None` for a folder, which has no
     /// clock of its own, and before the first answer.
     pub fn time(&self) -> Option<i64> {
         self.counter.clock.time()
     }
 }
 
-/// What has come of an object.
+/// The part of an object that has arrived.
 struct Download {
-    /// What is wanted of it, as far as that is known.
+    /// The requested range, once it is known.
     range: Option<Range<u64>>,
     content: BytesMut,
 }
 
-/// Reads the certificates of a bundle.
+/// Parses the certificates of a bundle.
 fn certificates(
     bundle: &Option<(String, Vec<u8>)>,
 ) -> Result<Vec<reqwest::Certificate>, StoreError> {

@@ -1,5 +1,5 @@
-//! The clock of a remote store, taken from its answers. The ages of its objects are computed by
-//! this clock alone.
+//! The clock of a remote store, as its answers show it. Ages of objects in the store are computed
+//! by this clock alone.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -7,12 +7,12 @@ use std::time::Instant;
 use http::HeaderMap;
 use http::header::DATE;
 
-/// What the clock of a store said last, in seconds since 1970 UTC, and when it was heard.
+/// The store's last known time, in seconds since 1970 UTC, and when it arrived.
 #[derive(Debug, Default)]
 pub(super) struct StoreClock(Mutex<Option<(i64, Instant)>>);
 
 impl StoreClock {
-    /// Takes the time from an answer, if it has one.
+    /// Reads the time from the headers of an answer, if they have one.
     pub fn hear(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         if let Some(seconds) = date.and_then(seconds_of) {
@@ -20,7 +20,7 @@ impl StoreClock {
         }
     }
 
-    /// Returns the present time of that clock; `None` before the first answer.
+    /// Returns the current time of the store; `None` before the first answer.
     pub fn time(&self) -> Option<i64> {
         let heard = *self.0.lock().expect("nothing panics here");
         let (seconds, at) = heard?;

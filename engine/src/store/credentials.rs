@@ -15,7 +15,7 @@ use super::trouble::{Retry, Trouble};
 
 /// Credentials are replaced this long before they expire.
 const LEFT_MIN: Duration = Duration::from_secs(120);
-/// Least time between two reads of the source, which may be a slow program.
+/// Minimum time between two reads of the source, which may be a slow program.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 
 /// Access keys of an S3 store.
@@ -33,7 +33,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Reads the present credentials, or returns why it cannot. May block.
+/// Returns the current credentials, or why they cannot be read. May block.
 #[derive(Clone)]
 pub struct CredentialSource(Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>);
 
@@ -77,8 +77,8 @@ impl Renewed {
 
     /// Reads the credentials again, unless they have changed since `refused`. Returns whether they
     /// have changed. If the source was read just now, waits a little before reading it again, or
-    /// does not read it if the result hardly matters. A source that has never returned credentials
-    /// is not read again, because it may take a minute each time.
+    /// skips reading it if `matters` is false. A source that has never returned credentials is not
+    /// read again, because it may take a minute each time.
     pub async fn renew(&self, refused: u64, matters: bool) -> bool {
         let mut current = self.current.lock().await;
         if current.credentials.is_none() {
@@ -87,7 +87,7 @@ impl Renewed {
         let ago = current.asked.map_or(ASKED_EVERY, |asked| asked.elapsed());
         if current.number == refused && (matters || ago >= ASKED_EVERY) {
             tokio::time::sleep(ASKED_EVERY.saturating_sub(ago)).await;
-            // If the source fails now, the next try reads it again.
+            // If the source fails now, the next attempt reads it again.
             let _ = self.read(&mut current).await;
         }
         current.number != refused
@@ -105,7 +105,7 @@ impl Renewed {
         };
         let fresh = read.map_err(|error| fail(error.to_string()))?.map_err(fail)?;
         if current.credentials.as_ref() != Some(&fresh) {
-            // The first credentials replace none.
+            // The first credentials do not count as a change.
             current.number += u64::from(current.credentials.is_some());
             self.number.store(current.number, std::sync::atomic::Ordering::SeqCst);
             current.credentials = Some(fresh.clone());
@@ -130,7 +130,7 @@ impl CredentialProvider for Renewed {
             Some(known) if !ends(&known, LEFT_MIN) || !may_ask => known,
             Some(known) => match self.read(&mut current).await {
                 Ok(fresh) => fresh,
-                // The known credentials are good until they expire; then the store refuses them.
+                // If the source fails, use the known credentials until the store refuses them.
                 Err(_) => known,
             },
             None => self.read(&mut current).await.map_err(|trouble| {

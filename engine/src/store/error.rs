@@ -5,7 +5,7 @@ use std::error::Error;
 use super::trouble::{Retry, StoreErrorKind, Trouble};
 use super::{Location, layout};
 
-/// A request to the store that failed.
+/// A failed request to the store.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct StoreError {
@@ -13,9 +13,9 @@ pub struct StoreError {
     /// The object, or the URL of the store.
     pub name: String,
     pub reason: String,
-    /// The operating system refused it, not a server.
+    /// Whether the operating system failed, not a server.
     pub of_system: bool,
-    /// What to do about it, where that is known better than from the kind.
+    /// What the user can do, if more is known than the kind.
     pub remedy: Option<String>,
     pub(super) again: Retry,
 }
@@ -35,7 +35,7 @@ impl StoreError {
         StoreError { kind, name, reason, of_system: false, remedy: None, again }
     }
 
-    /// Replaces the name of the object by the location, if the error is not about that object.
+    /// Replaces the name of the object by the location if the whole store fails, not this object.
     pub(crate) fn of_place(self, place: &Location) -> StoreError {
         use StoreErrorKind::{Busy, Credentials, Denied, NoBucket, Settings, Unreachable};
         let of_all =
@@ -46,14 +46,14 @@ impl StoreError {
         }
     }
 
-    /// Wraps a request without a usable answer.
+    /// Wraps the failure of a request without a usable answer.
     pub(super) fn of_trouble(name: &str, trouble: &Trouble) -> StoreError {
         let error = StoreError::new(trouble.kind, name.to_owned(), scrub(&trouble.reason));
         let remedy = trouble.remedy.clone().or_else(|| expired(&trouble.reason));
         StoreError { again: trouble.again, remedy, ..error }
     }
 
-    /// Wraps a wrong setting, with the hint how to correct it.
+    /// Returns the error for a wrong setting, with a hint how to correct it.
     pub(super) fn of_setting(setting: &str, reason: &str, remedy: String) -> StoreError {
         let kind = StoreErrorKind::Location;
         let error = StoreError::new(kind, scrub(setting), reason.to_owned());
@@ -66,9 +66,8 @@ impl StoreError {
         StoreError { of_system: true, ..error }
     }
 
-    /// Turns a refusal to read an object in a folder into an error of this object, because others
-    /// may be readable. A host that only writes need not be allowed to read key slots and
-    /// checkpoints.
+    /// Converts a permission error in a folder into an error of this one object, because others may
+    /// be readable. A host that only writes need not be allowed to read key slots and checkpoints.
     pub(super) fn of_object(self) -> StoreError {
         let is_for_readers =
             [layout::KEYS, layout::CHECKPOINTS].iter().any(|prefix| self.name.starts_with(prefix));
@@ -78,7 +77,7 @@ impl StoreError {
         StoreError { kind: StoreErrorKind::Closed, reason: CLOSED.to_owned(), ..self }
     }
 
-    /// Classifies an answer that is not what was asked for.
+    /// Classifies an answer that is not a success.
     pub(super) fn answered(name: &str, status: u16, text: &str) -> StoreError {
         let kind = kind_of_text(text).unwrap_or(match status {
             404 => StoreErrorKind::NotFound,
@@ -103,7 +102,7 @@ impl StoreError {
         {
             return StoreError::of_trouble(name, trouble);
         }
-        // A malformed listing, or an acknowledgement without the ETag that each object has.
+        // A malformed listing, or an answer without a header that every store sends.
         let foreign = [
             "Got invalid list response",
             "ETag Header missing",
@@ -128,7 +127,7 @@ impl StoreError {
             }),
         });
         let reason = match kind {
-            // S3 uses words that a photographer does not know.
+            // The words of S3 mean nothing to a photographer.
             StoreErrorKind::Archived => ARCHIVED.to_owned(),
             _ => summarize(&text),
         };
@@ -138,7 +137,7 @@ impl StoreError {
     }
 }
 
-/// Returns a hint about expired temporary credentials, which S3 reports by a code or in words.
+/// Returns a hint if temporary credentials have expired, which S3 reports by a code or in words.
 fn expired(text: &str) -> Option<String> {
     let codes = ["ExpiredToken", "TokenRefreshRequired", "token has expired", "token is expired"];
     let remedy = "get new temporary credentials (`aws sso login` for a profile), or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, all three of the same session";
@@ -157,7 +156,7 @@ fn trouble_of(error: &object_store::Error) -> Option<&Trouble> {
     None
 }
 
-/// Returns whether other credentials may help.
+/// Returns how to retry if other credentials may help.
 fn again_of(status: u16, text: &str) -> Option<Retry> {
     let codes = [
         "ExpiredToken",
@@ -167,7 +166,8 @@ fn again_of(status: u16, text: &str) -> Option<Retry> {
         "SignatureDoesNotMatch",
     ];
     let refused = codes.into_iter().any(|code| text.contains(code));
-    // An answer to a HEAD gives no reason. Only an expired token makes S3 answer 400.
+    // The answer to a HEAD contains no reason. S3 answers a HEAD with 400 only because of an
+    // expired token.
     let bare = text.is_empty() && matches!(status, 400 | 403);
     (refused || bare).then_some(Retry::Credentials { awaited: refused || status == 400 })
 }
@@ -234,7 +234,7 @@ fn kind_of_io(error: &std::io::Error) -> StoreErrorKind {
     }
 }
 
-/// Joins an error and its sources, without repeating what the previous one already said.
+/// Joins the texts of an error and its sources, and skips a text that the previous one contains.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -249,7 +249,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Cuts a reason down to a line: S3 answers with a page of XML.
+/// Shortens a reason to one line, because S3 answers with a page of XML.
 pub(super) fn summarize(text: &str) -> String {
     let message = text
         .split_once("<Message>")
@@ -263,9 +263,9 @@ pub(super) fn summarize(text: &str) -> String {
     line[..end].to_owned()
 }
 
-/// Removes possible secrets from a text: the query and the user of a URL, and values that are
-/// called signature, token or key. Also removes control characters, because a server must not
-/// control the terminal.
+/// Removes possible secrets from a text: the query and the user of a URL, and values of parameters
+/// that are called signature, token or key. Also removes control characters, because a server must
+/// not control the terminal.
 fn scrub(text: &str) -> String {
     let words = text.split(' ').map(|word| {
         let word: String = word.chars().filter(|c| !c.is_control()).collect();

@@ -1,4 +1,4 @@
-//! Creates objects in a folder: whole, durable, and only if the name is free.
+//! Creates objects in a folder: atomically, durably, and only if the name is free.
 //!
 //! `object_store` can do this too, but this module writes large objects past the page cache, which
 //! is about twice as fast, and works on file systems without hard links.
@@ -20,7 +20,7 @@ use crate::codec::random;
 pub const ALIGN_BYTES: usize = 4096;
 /// Smaller writes gain nothing from direct I/O.
 const DIRECT_BYTES_MIN: usize = 1 << 20;
-/// Bytes that are read at once, until a sector among them fails.
+/// Number of bytes to read at once, until a sector among them fails.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Creates the file at `path` with its folder. Returns false if the name is taken.
@@ -32,8 +32,8 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     let rights = FileRights::within(folder)?;
     let temp = &temporary(path);
     let published = write(temp, content, rights).and_then(|()| publish(temp, path));
-    // After a link, this removes the second name; after a failure, the partial file. It may be gone
-    // already.
+    // After a hard link, this removes the second name; after a failure, the partial file. It may be
+    // gone already.
     let _ = std::fs::remove_file(temp);
     if published? {
         sync(folder)?;
@@ -64,8 +64,8 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     durable(folder, rights::create_root)
 }
 
-/// Creates a folder, durably. Removes it again if it cannot be synced, because the next try must
-/// not rely on it.
+/// Creates a folder, durably. Removes it again if it cannot be synced, because the next attempt
+/// must not rely on it.
 fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {
     create(folder)?;
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
@@ -101,7 +101,7 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// Reads a range of a file, less where the file ends in it.
+/// Reads a range of a file; returns less if the file ends within the range.
 pub(super) fn read(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // Do not trust a length beyond the end of the file.
@@ -111,8 +111,8 @@ pub(super) fn read(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Reads as much of a range of a file as possible: less if the file ends within it, and zeros for
-/// sectors that the disk cannot read.
+/// Reads as much of a range of a file as possible: returns less if the file ends within the range,
+/// and zeros for sectors that the disk cannot read.
 pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len().min(range.end).saturating_sub(range.start);
@@ -132,8 +132,8 @@ pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Lists the objects at and below a folder. Omits names that no object has: files that are being
-/// written, and files of other programs.
+/// Lists the objects at and below a folder. Omits files that cannot be objects by their names:
+/// files that are being written, and files of other programs.
 pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
     let mut found = Vec::new();
     let mut folders = vec![below.trim_matches('/').to_owned()];
@@ -150,7 +150,7 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
             }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             match std::fs::metadata(entry.path()) {
-                // A symlink to a parent folder would never end.
+                // Following a symlink to a parent folder would never end.
                 Ok(metadata) if metadata.is_dir() && !entry.file_type()?.is_symlink() => {
                     folders.push(name);
                 }
@@ -216,7 +216,7 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
             Ok(())
         });
         match swept {
-            // Its writer has finished, or another prune was faster.
+            // The file may be gone: its writer has finished, or another prune was faster.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -224,7 +224,7 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
     Ok((files, bytes))
 }
 
-/// Writes a new file and syncs it. Its readers get it before it has its name.
+/// Writes a new file and syncs it. Sets its permissions here, before it gets its final name.
 fn write(path: &Path, content: &[u8], rights: FileRights) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
@@ -233,7 +233,8 @@ fn write(path: &Path, content: &[u8], rights: FileRights) -> io::Result<()> {
         && content.len() >= DIRECT_BYTES_MIN;
     let direct = if aligned {
         match rustix::fs::open(path, flags | OFlags::DIRECT, mode) {
-            // The file system has no direct I/O; some leave the file behind.
+            // The file system does not support direct I/O. Some of these have created the file
+            // nevertheless.
             Err(Errno::INVAL) => {
                 let _ = std::fs::remove_file(path);
                 None
@@ -252,7 +253,7 @@ fn write(path: &Path, content: &[u8], rights: FileRights) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Gives the file its name, unless that is taken.
+/// Gives the file its name; returns false if the name is taken.
 fn publish(temp: &Path, path: &Path) -> io::Result<bool> {
     match rustix::fs::link(temp, path) {
         Ok(()) => Ok(true),
@@ -270,9 +271,9 @@ fn publish(temp: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Gives the file its name on a file system that has no atomic way to fail if the name is taken.
-/// Writers of this host take turns, by a lock on the folder that the kernel releases when a process
-/// ends. Writers of other hosts are not kept apart.
+/// Gives the file its name on a file system that cannot refuse a taken name atomically. A lock on
+/// the folder makes the writers of this host take turns; the kernel releases it when a process
+/// ends. It does not exclude writers of other hosts.
 fn publish_in_turn(temp: &Path, path: &Path) -> io::Result<bool> {
     let folder = File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     folder.lock()?;
@@ -285,7 +286,8 @@ fn publish_in_turn(temp: &Path, path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Returns whether only the lock of [`publish_in_turn`] keeps writers in a folder apart.
+/// Returns whether only the lock of [`publish_in_turn`] prevents two writers from taking the same
+/// name.
 pub(super) fn takes_turns(folder: &Path) -> io::Result<bool> {
     let (one, other) = (temporary(&folder.join("one")), temporary(&folder.join("other")));
     write(&one, b"a name", FileRights::within(folder)?)?;

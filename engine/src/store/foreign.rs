@@ -1,5 +1,5 @@
-//! Recognises the repository URLs of other tools, and says what to write instead. Pure, except that
-//! it looks up a path that begins with two slashes.
+//! Recognises repository URLs in the syntax of other tools, and suggests the right form. Does no
+//! I/O, except that it looks up a path that begins with two slashes.
 
 use super::Provider;
 
@@ -10,10 +10,10 @@ pub(super) const FORMS: &str =
 const MOUNT: &str =
     "mount it first, then name the folder where it is mounted, as in /mnt/nas/archive";
 
-/// The end of the message about every form of another tool.
+/// Ends each message about a URL of another tool.
 const FOLDER: &str = "; for a local folder of this name, write ./ in front of it";
 
-/// Servers whose names people put where `s3://` expects the bucket.
+/// Servers whose names people write where `s3://` expects the bucket.
 const SERVERS: [&str; 9] = [
     ".amazonaws.com",
     ".amazonaws.com.cn",
@@ -26,11 +26,11 @@ const SERVERS: [&str; 9] = [
     ".windows.net",
 ];
 
-/// A URL that names no place we know, and what to write instead.
+/// A URL that icecore does not accept, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url}: {reason}")]
 pub struct LocationError {
-    /// As it was given, but for a password in it.
+    /// The URL as it was given, without its password.
     pub url: String,
     pub reason: String,
     pub hint: String,
@@ -40,7 +40,7 @@ pub(super) fn refuse(url: &str, reason: &str, hint: &str) -> LocationError {
     LocationError { url: without_password(url), reason: reason.to_owned(), hint: hint.to_owned() }
 }
 
-/// Returns why a URL is not a folder, and the right form; `None` if it is a path.
+/// Returns why a URL does not name a folder, and the right form; `None` if it is a path.
 pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
     if let Some(rest) = url.strip_prefix('~') {
         let reason = "no shell has expanded the ~";
@@ -71,7 +71,7 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
     Some(of_tool(url, word, rest))
 }
 
-/// Returns the right form for the URL of another tool, which begins with a word and a colon.
+/// Returns the right form of a URL that begins with a word and a colon, the syntax of many tools.
 fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
     let folder = FOLDER;
     let word = word.to_ascii_lowercase();
@@ -85,7 +85,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
         "http" | "https" if rest.starts_with("//") => {
             ("a web address is not an archive", of_server(&word, plain))
         }
-        // arn:aws:s3:::bucket/prefix: a URL does not need the parts before the bucket.
+        // In arn:aws:s3:::bucket/prefix, only the parts from the bucket on matter.
         "arn" => {
             let bucket = rest.splitn(5, ':').nth(4).unwrap_or_default();
             let bucket = bucket.trim_end_matches(['*', '/']);
@@ -129,7 +129,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
     }
 }
 
-/// Rewrites what other tools write after `s3:` as a URL, with the settings that go with it.
+/// Rewrites the text after another tool's `s3:` as a URL, with the settings that it implies.
 fn of_s3(rest: &str) -> String {
     if let Some((scheme, rest)) = rest.split_once("://") {
         return of_server(scheme, rest);
@@ -169,7 +169,7 @@ fn of_server(scheme: &str, rest: &str) -> String {
             path => format!("write gs://{path}"),
         };
     }
-    // As at Amazon, the bucket may stand in front of `s3` in the name of the server.
+    // As at Amazon, the name of the server may contain the bucket before `s3`.
     if let Some((name, server)) = server.split_once(".s3.") {
         let url = bucket_url(&format!("{name}/{bucket}"));
         return format!("{url}, and set AWS_ENDPOINT_URL={scheme}://s3.{server}{insecure}");
@@ -178,12 +178,12 @@ fn of_server(scheme: &str, rest: &str) -> String {
     format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}")
 }
 
-/// Rewrites a URL of Amazon, which has the bucket before `s3` in the server name, or after the
+/// Rewrites a URL of Amazon, in which the bucket is before `s3` in the server name, or after the
 /// server name.
 fn of_amazon(server: &str, path: &str) -> String {
     let labels: Vec<&str> = server.split('.').collect();
     let is_s3 = |label: &&str| *label == "s3" || label.starts_with("s3-");
-    // A bucket may be called s3-photos: the last one is the service.
+    // A bucket may be called s3-photos, so the last match is the service.
     let Some(at) = labels.iter().rposition(is_s3) else {
         return bucket_url(path);
     };
@@ -244,7 +244,7 @@ fn is_server(name: &str) -> bool {
 fn names_server(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_s3 = name.starts_with("s3.") && name.split('.').count() > 2;
-    // After the colon of any other prefix comes something that only its own tool understands.
+    // After any other prefix and colon, the text is something that only its own tool understands.
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
     match name.split_once(':') {
         None => is_s3 || SERVERS.iter().any(|server| name.ends_with(server)),
@@ -299,7 +299,7 @@ fn without_password(url: &str) -> String {
 mod tests {
     use crate::store::Location;
 
-    /// Fails unless a URL is refused, with these words in the hint.
+    /// Asserts that a URL is refused, with this text in the hint.
     #[track_caller]
     fn refuses(url: &str, hint: &str) {
         let error = Location::parse(url).expect_err(url);

@@ -20,7 +20,8 @@ pub const PARITY: &str = "parity";
 
 /// Prefix of the test objects of `init`, which are deleted at once.
 pub const PROBE: &str = "probe";
-/// A file in a folder that keeps room for the log entry of a prune on a full disk.
+/// A file in a folder that reserves disk space, so that a prune can write its log entry on a full
+/// disk.
 pub const RESERVE: &str = "reserve";
 
 /// All prefixes that contain objects directly.
@@ -39,7 +40,7 @@ pub fn pack(kind: PackKind, id: &PackId) -> String {
     format!("{}/{id}", prefix(kind))
 }
 
-/// Returns the id in the name of a pack's object; `None` if it is not one of that kind.
+/// Returns the pack id in the name of an object; `None` if the object is not a pack of that kind.
 pub fn pack_id(kind: PackKind, name: &str) -> Option<PackId> {
     name.strip_prefix(prefix(kind))?
         .strip_prefix('/')?
@@ -53,7 +54,7 @@ pub fn parity(id: &PackId) -> String {
     format!("{PARITY}/{id}")
 }
 
-/// Returns the id of the pack in the name of its parity, if it is one.
+/// Returns the pack id in the name of a parity object, if it is one.
 pub fn parity_id(name: &str) -> Option<PackId> {
     let id = name.strip_prefix(PARITY)?.strip_prefix('/')?.parse().ok()?;
     (parity(&id) == name).then_some(id)
@@ -84,7 +85,7 @@ pub fn job_ended(id: &JobId) -> String {
     format!("{JOBS}/{id}/ended")
 }
 
-/// Returns the name of a log entry; sixteen digits, so that names sort like numbers.
+/// Returns the name of a log entry. It has sixteen digits, so that names sort like numbers.
 pub fn log(number: u64) -> String {
     format!("{LOG}/{number:016}")
 }

@@ -1,8 +1,8 @@
-//! How much may move over the link: a timetable for each direction, and the one place where bytes wait for it.
+//! Rate limits of the link: a timetable for each direction, and the one place where bytes wait for it.
 //!
-//! [`Timetable`] and [`Backlog`] are pure; [`Limits`] asks a clock. What has moved adds to a backlog, which shrinks at the
-//! rate that the timetable has at the moment; bytes wait until there is none. So the rate is exact over time, whatever the
-//! sizes of pieces are, and another rate applies within a second.
+//! [`Timetable`] and [`Backlog`] are pure; [`Limits`] reads a clock. Bytes that move are added to a backlog, which
+//! shrinks at the current rate of the timetable. The next bytes wait until the backlog is empty. So the rate is exact
+//! over time for pieces of any size, and a new rate applies within a second.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,34 +12,34 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use tokio::sync::Mutex as Turns;
 
-/// A pause is made up for, but no more than this of it.
+/// After a pause, at most this much of it is made up for.
 const SAVED: Duration = Duration::from_millis(100);
-/// How long bytes wait before they look at the timetable again.
+/// How often waiting bytes check the timetable.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A piece takes at most this share of a second, as far as that is no less than the smallest one.
+/// A piece is at most this fraction of a second's bytes, but not smaller than `PIECE_BYTES_MIN`.
 const PIECES_PER_SECOND: u64 = 4;
 const PIECE_BYTES_MIN: usize = 1 << 10;
-/// Less than this is no limit but a standstill.
+/// A lower rate would be a standstill, not a limit.
 const RATE_MIN: u64 = 1 << 10;
 const RATE_MAX: u64 = 1 << 40;
 const MINUTES_PER_DAY: u16 = 24 * 60;
 
-/// Rates by the time of day. The first row whose times fit counts; without one, there is no limit.
+/// Rates by the time of day. The first row whose times match decides; if none matches, there is no limit.
 ///
-/// In text: `1 MiB/s`, or `08:00-23:00 1 MiB/s, 22:00-06:00 off, 8 Mbit/s`.
+/// As text: `1 MiB/s`, or `08:00-23:00 1 MiB/s, 22:00-06:00 off, 8 Mbit/s`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timetable(Vec<Row>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
-    /// From this minute of the day up to, and without, that one; over midnight if it is the smaller one.
+    /// First and last minute of the day, the last one excluded. The row spans midnight if the last one is smaller.
     minutes: Option<(u16, u16)>,
-    /// Bytes a second; `None` for no limit.
+    /// Bytes per second; `None` for no limit.
     rate: Option<u64>,
 }
 
 impl Timetable {
-    /// Returns the bytes that may move in a second at this minute of the day; `None` for any number.
+    /// Returns the bytes per second that may move at this minute of the day; `None` if there is no limit.
     pub fn rate(&self, minute: u16) -> Option<u64> {
         let fits = |row: &&Row| match row.minutes {
             None => true,
@@ -49,7 +49,7 @@ impl Timetable {
         self.0.iter().find(fits)?.rate
     }
 
-    /// Returns whether it never limits anything.
+    /// Returns whether no row limits the rate.
     pub fn is_idle(&self) -> bool {
         self.0.iter().all(|row| row.rate.is_none())
     }
@@ -120,13 +120,13 @@ fn minute_of(text: &str) -> Option<u16> {
     (minute < 60 && minutes <= MINUTES_PER_DAY).then_some(minutes)
 }
 
-/// Reads bytes or bits a second: `1 MiB/s`, `500KB/s`, `8 Mbit/s`.
+/// Parses bytes or bits per second: `1 MiB/s`, `500KB/s`, `8 Mbit/s`.
 fn rate_of(text: &str) -> Option<u64> {
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(unit);
     let number: f64 = number.parse().ok()?;
     let unit = unit.trim().trim_end_matches("/s");
-    // Mb may be bits or bytes: it has to be written as one of them.
+    // "Mb" may mean bits or bytes, so it is refused.
     if unit.ends_with('b') && !unit.to_ascii_lowercase().ends_with("ib") {
         return None;
     }
@@ -147,17 +147,17 @@ fn rate_of(text: &str) -> Option<u64> {
     (rate.is_finite() && rate >= 0.0).then_some(rate as u64)
 }
 
-/// The bytes of one direction that are ahead of their time.
+/// The bytes of one direction that have moved ahead of the rate.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Below nothing after a pause.
+    /// Negative after a pause.
     bytes: f64,
-    /// When it was looked at last.
+    /// When it was last updated.
     seen: Duration,
 }
 
 impl Backlog {
-    /// Lets time pass. Returns how long bytes have to wait at least; nothing if they may go.
+    /// Updates the backlog to `now`. Returns how long bytes must wait; zero if they may move.
     fn wait(&mut self, now: Duration, rate: Option<u64>) -> Duration {
         let passed = now.saturating_sub(self.seen);
         self.seen = now;
@@ -178,12 +178,12 @@ impl Backlog {
     }
 }
 
-/// A moment, for limits.
+/// A reading of the clock of limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitTime {
-    /// Since some fixed moment.
+    /// Time since some fixed moment.
     pub elapsed: Duration,
-    /// Of the local day.
+    /// Minute of the local day.
     pub minute: u16,
 }
 
@@ -211,13 +211,13 @@ impl LimitClock for LocalClock {
     }
 }
 
-/// A direction.
+/// Limits one direction.
 #[derive(Debug)]
 pub(super) struct Throttle {
     timetable: Timetable,
     clock: Arc<dyn LimitClock>,
     bucket: Mutex<Backlog>,
-    /// Connections wait in the order in which they came.
+    /// Lets connections wait in the order of their arrival.
     turns: Turns<()>,
 }
 
@@ -227,19 +227,19 @@ impl Throttle {
         Arc::new(Throttle { timetable, clock, bucket, turns: Turns::new(()) })
     }
 
-    /// Returns whether it never makes anything wait.
+    /// Returns whether it never makes bytes wait.
     pub fn is_idle(&self) -> bool {
         self.timetable.is_idle()
     }
 
-    /// Returns how many bytes may leave at once, of so many.
+    /// Returns how many of `bytes_max` bytes may be sent in one piece.
     pub fn piece(&self, bytes_max: usize) -> usize {
         let Some(rate) = self.timetable.rate(self.clock.now().minute) else { return bytes_max };
         let piece = usize::try_from(rate / PIECES_PER_SECOND).unwrap_or(usize::MAX);
         piece.max(PIECE_BYTES_MIN).min(bytes_max)
     }
 
-    /// Counts bytes that move now.
+    /// Adds bytes that move now to the backlog.
     pub fn fill(&self, bytes: usize) {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
     }
@@ -262,7 +262,7 @@ impl Throttle {
     }
 }
 
-/// What may move to and from remote stores. Stores that share one share its limits; a folder has none.
+/// Rate limits to and from remote stores. Stores that share this value share the limits; a folder has none.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub(super) upload: Arc<Throttle>,
@@ -292,7 +292,7 @@ mod tests {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns the bytes that move in ten seconds, sent by some connections in pieces, by a computer that wakes up late.
+    /// Returns the bytes that several connections send in ten seconds, on a computer whose timers fire late.
     fn moved(text: &str, minute: u16, connections: usize, piece_max: usize, late_ms: u64) -> f64 {
         let (table, mut bucket) = (timetable(text), Backlog::default());
         let rate = table.rate(minute);
@@ -300,7 +300,7 @@ mod tests {
         while now < Duration::from_secs(10) {
             match bucket.wait(now, rate) {
                 Duration::ZERO => {
-                    // All that wait may go at the same moment.
+                    // All waiting connections may continue at the same moment.
                     (0..connections).for_each(|_| bucket.fill(piece_max));
                     bytes += (connections * piece_max) as u64;
                     now += Duration::from_micros(50);
@@ -345,7 +345,7 @@ mod tests {
     fn another_rate_applies_at_once() {
         let mut bucket = Backlog::default();
         bucket.fill(3 << 20);
-        // The better part of an hour at the rate of the day, and the day ends.
+        // At the rate of the day, this wait takes most of an hour; then the day ends.
         let by_day = bucket.wait(Duration::ZERO, Some(1 << 10));
         assert_eq!(by_day, Duration::from_secs(3072));
         let left = bucket.wait(LOOK_EVERY, Some(MIB));

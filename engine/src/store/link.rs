@@ -1,8 +1,9 @@
 //! The link to a remote store: HTTP that follows no redirect, so that credentials reach one host
-//! only. It gives up a connection on which no byte moves, and opens new ones after a failure,
+//! only. It closes a connection on which no byte moves, and opens new connections after a failure,
 //! because the address on either end may have changed. It never repeats a request; `patience` does.
 //!
-//! All bytes to and from remote stores pass here, so here they wait for `limits`.
+//! All bytes to and from remote stores pass through this module, so this is where they wait for
+//! `limits`.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -24,14 +25,15 @@ use super::limits::{Limits, Throttle};
 use super::trouble::Trouble;
 use super::watch::Watch;
 
-/// A request body is handed over in pieces of this size, so that progress can be seen.
+/// A request body is sent in pieces of this size, so that progress can be reported.
 const PIECE_BYTES: usize = 64 << 10;
-/// How many bytes the system may still have to send when it has accepted all of a body.
+/// How many bytes the system may still have to send after it has accepted the whole body.
 const BUFFERED_BYTES_MAX: usize = 1 << 20;
-/// Most bytes of an answer that is not the content of an object: a page of a listing, an error.
+/// Maximum number of bytes of an answer other than the content of an object: a page of a listing,
+/// an error.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// Connections that were idle for this long are closed, because routers forget them.
+/// Close connections that were idle for this long, because routers forget them.
 const POOLED_MAX: Duration = Duration::from_secs(50);
 
 /// The time when a byte last moved on any connection.
@@ -58,14 +60,14 @@ impl Pulse {
     }
 }
 
-/// Creates links.
+/// The options of a [`Link`].
 #[derive(Debug, Clone)]
 pub(super) struct LinkOptions {
     pub idle_max: Duration,
     pub pulse: Arc<Pulse>,
     pub watch: Arc<dyn Watch>,
     pub limits: Limits,
-    /// Trusted in addition to those of the system.
+    /// Certificates that are trusted in addition to those of the system.
     pub ca_bundle: Vec<reqwest::Certificate>,
 }
 
@@ -83,7 +85,7 @@ impl Sent {
         self.watch.sent(bytes);
     }
 
-    /// Takes these bytes back from the progress, because the request failed.
+    /// Subtracts these bytes from the progress, because the request failed.
     fn take_back(&self) {
         match self.bytes.swap(0, Ordering::Relaxed) {
             0 => {}
@@ -122,7 +124,7 @@ fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, r
         [] => builder,
         certificates => builder.tls_certs_merge(certificates.iter().cloned()),
     };
-    // The system is the first to notice that sent data is not acknowledged.
+    // Only the system notices early that sent data is not acknowledged.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(options.idle_max);
     builder.build()
@@ -133,7 +135,7 @@ impl Shared {
         self.client.lock().expect("no code panics with it").clone()
     }
 
-    /// Replaces the connections that a failed request used, unless that has been done already.
+    /// Replaces the client whose connection failed, unless another request has already replaced it.
     fn renew(&self, failed: u64) {
         let mut current = self.client.lock().expect("no code panics with it");
         if current.0 == failed
@@ -202,7 +204,7 @@ fn failed(trouble: Trouble) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, trouble)
 }
 
-/// Waits for something as long as bytes move.
+/// Awaits `work` as long as bytes move.
 async fn moving<T>(
     beat: &Pulse,
     idle_max: Duration,
@@ -220,13 +222,13 @@ async fn moving<T>(
     }
 }
 
-/// A wait that has begun.
+/// A wait for a throttle that has begun.
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A wait of one connection for the limit of its direction.
 struct Turn {
     throttle: Arc<Throttle>,
-    /// In a lock that is never taken: a body has to be `Sync`, and a future is not.
+    /// The mutex is never locked; it is here because a body must be `Sync`, and a future is not.
     waiting: Mutex<Option<Waiting>>,
 }
 
@@ -243,7 +245,7 @@ impl Turn {
         self.waiting().is_some()
     }
 
-    /// Begins to wait, unless it does already or nothing is limited.
+    /// Begins to wait, unless it is already waiting or there is no limit.
     fn begin(&mut self) {
         if !self.throttle.is_idle() && !self.is_waiting() {
             let wait = self.throttle.clone().wait();
@@ -260,7 +262,7 @@ impl Turn {
     }
 }
 
-/// A body on its way to the store.
+/// The body of a request that is being sent to the store.
 struct OutgoingBody {
     body: HttpRequestBody,
     rest: Bytes,
@@ -304,13 +306,13 @@ impl Body for OutgoingBody {
     }
 }
 
-/// A body on its way from the store.
+/// The body of an answer that is being received from the store.
 struct Arriving {
     body: reqwest::Body,
     idle: Pin<Box<Sleep>>,
     idle_max: Duration,
     bytes_max: u64,
-    /// No byte has arrived yet, so this may still be a login page.
+    /// Whether no byte has arrived yet, so that this may still be a login page.
     is_first: bool,
     is_content: bool,
     number: u64,
@@ -327,7 +329,7 @@ impl Arriving {
         if std::mem::take(&mut self.is_first) && answer::is_page(data) {
             return Err(Trouble::page());
         }
-        // What has arrived has moved; the next bytes wait for it.
+        // These bytes have arrived already, so the next ones wait for them.
         self.turn.throttle.fill(data.len());
         self.turn.begin();
         if self.is_content {
@@ -350,7 +352,7 @@ impl Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         if self.turn.is_waiting() {
             std::task::ready!(self.turn.poll(context));
-            // The store was kept waiting, not the other way round.
+            // We kept the store waiting, so its idle time starts again.
             let until = tokio::time::Instant::now() + self.idle_max;
             self.idle.as_mut().reset(until);
         }

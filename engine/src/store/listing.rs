@@ -1,4 +1,5 @@
-//! Listings: page by page, each with its own time, and of bounded size whatever a store sends.
+//! Listings: read page by page, with a time limit for each page and a memory limit for all,
+//! whatever a store sends.
 
 use std::time::Duration;
 
@@ -12,18 +13,18 @@ use super::patience::Try;
 use super::trouble::{Retry, Trouble};
 use super::{Location, StoreError, StoreErrorKind, layout};
 
-/// Most objects of a listing of a folder.
+/// Maximum number of objects in the listing of a folder.
 const LISTED_MAX: usize = 8 << 20;
-/// Most memory that a listing of packs may take, in bytes: enough for three million packs.
+/// Maximum memory of a listing of packs, in bytes: enough for three million packs.
 const PACKS_BYTES_MAX: usize = 384 << 20;
-/// Most memory for other listings, which have few objects or which every snapshot makes.
+/// Maximum memory of other listings. These have few objects, or every snapshot makes them.
 const OTHERS_BYTES_MAX: usize = 64 << 20;
-/// Most objects to read when one name is looked up in a listing that starts at the name without its
-/// last letter. No repository has more than one there.
+/// Maximum number of objects to read when one name is looked up. That listing starts at the name
+/// without its last letter, where no repository has more than one object.
 const LOOKED_AT_MAX: usize = 1000;
-/// Objects that are listed for the price of one request.
+/// Number of objects that one request can list.
 const SOME: usize = 1000;
-/// Memory that an object of a listing takes besides its name.
+/// Memory that an object of a listing needs in addition to its name.
 const OBJECT_BYTES: usize = size_of::<Listed>() + 16;
 
 /// The pages of a listing that have arrived.
@@ -34,7 +35,7 @@ struct Pages {
     objects_max: usize,
 }
 
-/// After the last byte of a put of this size, the store needs a moment to finish.
+/// After the last byte of a put of this size, the store needs some time to finish.
 const LARGE_BYTES_MIN: u64 = 4 << 20;
 const ARRIVING: Duration = Duration::from_secs(2);
 
@@ -77,7 +78,7 @@ impl Store {
         Ok(pages.found)
     }
 
-    /// Continues a listing where an earlier try ended.
+    /// Continues a listing where the previous attempt ended.
     async fn next_pages(
         &self,
         prefix: &str,
@@ -105,7 +106,7 @@ impl Store {
                 return Ok(());
             };
             let name = told.0.location.as_ref();
-            // A listing in a circle would never end.
+            // A listing that repeats itself would never end.
             if name <= last.as_str() {
                 return Err(too_long(prefix, format!("its names do not ascend at {name}")));
             }
@@ -116,8 +117,8 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the length of an object, `None` if there is none. It is looked up in a listing,
-    /// because a writer may list but not read, and a HEAD needs the right to read.
+    /// Returns the length of an object; `None` if it does not exist. Looks it up in a listing,
+    /// because a HEAD needs the right to read, and a writer may only list.
     pub fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
         if let Location::Folder(folder) = self.location() {
             self.counter.count(|requests| requests.add_head(""));
@@ -133,7 +134,8 @@ impl Store {
     /// Looks an object up in a listing, once.
     pub(super) async fn look(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
-        // List the names after this one: the object itself is among the first.
+        // List the names after the name without its last letter, so that the object is among the
+        // first.
         let before = &name[..name.len() - 1];
         let (prefix, before, wanted) = (path(prefix), path(before), path(name));
         let mut found = self.inner.list_with_offset(Some(&prefix), &before);
@@ -157,8 +159,8 @@ impl Store {
         Err(too_long(name, "too many other objects come before it".to_owned()))
     }
 
-    /// Returns whether an object of this length exists, after its put broke off. Looks twice for a
-    /// large object, because the store may have received all bytes and still be working on them.
+    /// Returns the length of an object if it exists, after its put broke off. Looks twice for a
+    /// large object, because the store may have received all bytes and still be processing them.
     pub(super) async fn look_again(
         &self,
         name: &str,
@@ -172,12 +174,13 @@ impl Store {
         self.look(name).await
     }
 
-    /// Fails if a name that was refused as taken is free: then something between us and the store
-    /// has refused the put. A role that may not list has to believe the refusal.
+    /// Fails if the store refused a name as taken although it is free, because then something
+    /// between us and the store refused the put. A role without the right to list must believe the
+    /// refusal.
     pub(super) async fn expect_taken(&self, name: &str) -> Result<(), StoreError> {
         match self.look(name).await {
             Ok(Some(_)) => Ok(()),
-            // A listing may lag.
+            // A listing may lag behind, so ask for the object itself.
             Ok(None) if self.inner.head(&path(name)).await.is_ok() => Ok(()),
             Ok(None) => {
                 let lie =

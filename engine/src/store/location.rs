@@ -1,4 +1,4 @@
-//! Where a repository is: a folder, or a bucket and a prefix.
+//! The location of a repository: a folder, or a bucket and a prefix.
 //!
 //! A URL counts as a folder only if it can mean nothing else: if a mistyped bucket became a local
 //! folder, the backup would never leave the house.
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::Provider;
 use super::foreign::{self, LocationError};
 
-/// Most symlinks that are followed to find out where a path leads.
+/// Maximum number of symlinks to follow in a path.
 const SYMLINKS_MAX: u32 = 40;
 
 /// A parsed repository URL.
@@ -51,7 +51,7 @@ impl Location {
         }
     }
 
-    /// Returns whose store it is; `None` for a folder.
+    /// Returns the provider of the store; `None` for a folder.
     pub fn provider(&self) -> Option<Provider> {
         match self {
             Location::Folder(_) => None,
@@ -64,8 +64,8 @@ impl Location {
         !matches!(self, Location::Folder(_))
     }
 
-    /// Returns the canonical name of the place, however it was written, even while the disk is not
-    /// mounted.
+    /// Returns the canonical name of the location. It does not depend on how the location was
+    /// written, nor on whether the disk is mounted.
     pub fn place(&self) -> String {
         match self {
             Location::Folder(path) => resolve(path).to_string_lossy().into_owned(),
@@ -74,7 +74,7 @@ impl Location {
     }
 }
 
-/// Reads what follows `s3://`, `gs://` or `az://`.
+/// Parses the part after `s3://`, `gs://` or `az://`.
 fn bucket(url: &str, provider: Provider, rest: &str) -> Result<Location, LocationError> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let (reason, hint) = foreign::bucket_form(provider, bucket, prefix);
@@ -85,7 +85,7 @@ fn bucket(url: &str, provider: Provider, rest: &str) -> Result<Location, Locatio
     Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix: parts.join("/") })
 }
 
-/// Reads what follows `file:`: a path of this host.
+/// Parses the part after `file:`, a path on this host.
 fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => {
@@ -100,7 +100,7 @@ fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
     Err(foreign::refuse(url, reason, "name the folder itself, as in /mnt/nas/archive"))
 }
 
-/// Follows symlinks as far as the path exists, and keeps the rest as written.
+/// Resolves symlinks as far as the path exists, and keeps the rest as written.
 fn resolve(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut left: Vec<PathBuf> = parts(&absolute);

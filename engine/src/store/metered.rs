@@ -1,5 +1,5 @@
-//! Counts everything that goes over the wire to a remote store, and reads headers that
-//! `object_store` does not pass on.
+//! Counts all requests and bytes to and from a remote store on the wire, and reads headers that `object_store` does not
+//! pass on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ fn crc64_of(text: &str) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// Makes clients that count.
+/// Creates HTTP clients that count their requests.
 #[derive(Debug, Clone)]
 pub(super) struct MeteredConnector {
     pub counter: Arc<Counter>,
@@ -114,8 +114,8 @@ impl HttpService for Metered {
     }
 }
 
-/// Writes a space in a query as `%20`, as it was signed. `object_store` sends `+`, which some servers take for a plus sign
-/// when they verify the signature; a plus sign itself is `%2B` in a query.
+/// Encodes a space in a query as `%20`, which is what was signed. `object_store` sends `+`, and some servers read that
+/// as a plus sign when they verify the signature. A real plus sign is `%2B` in a query.
 fn encode_spaces(uri: &mut Uri) {
     let encoded = uri.query().filter(|query| query.contains('+')).and_then(|query| {
         let path_and_query = format!("{}?{}", uri.path(), query.replace('+', "%20"));
@@ -128,7 +128,7 @@ fn encode_spaces(uri: &mut Uri) {
     }
 }
 
-/// Reads a page of a listing, and attaches the storage classes that it contains.
+/// Reads a page of a listing, and attaches the storage classes in it to the response.
 async fn with_classes(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (mut head, body) = response.into_parts();
     let page = body.bytes().await?;
@@ -140,7 +140,7 @@ impl Metered {
     fn count(&self, asked: &Billed, class: &str) {
         self.counter.count(|requests| match asked {
             Billed::Put { class, bytes } => requests.add_put(class, *bytes),
-            // Its bytes are counted as they come.
+            // The bytes of a GET are counted as they arrive.
             Billed::Get => requests.add_get(class, 0),
             Billed::Head => requests.add_head(class),
             Billed::List => requests.list += 1,
@@ -149,8 +149,7 @@ impl Metered {
         });
     }
 
-    /// Counts the bytes of an object as they arrive, because the bytes of an answer that breaks off
-    /// are paid for too.
+    /// Counts the bytes of an object as they arrive, because an answer that breaks off is billed up to there.
     fn counted(&self, response: HttpResponse, class: &str) -> HttpResponse {
         let (parts, body) = response.into_parts();
         let (counter, class) = (self.counter.clone(), class.to_owned());
@@ -191,7 +190,7 @@ impl Body for Counted {
     }
 }
 
-/// What a request is, for a bill.
+/// The kinds of requests that a bill distinguishes.
 enum Billed {
     Put {
         class: String,
@@ -201,7 +200,7 @@ enum Billed {
     Head,
     List,
     Delete,
-    /// A thaw, which its caller counts, or a request that costs nothing.
+    /// A thaw, which the caller of `thaw` counts, or a request that costs nothing.
     Other,
 }
 

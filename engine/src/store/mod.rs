@@ -1,8 +1,8 @@
-//! Remote objects: create once, read, list, delete. This floor has the only async code.
+//! Remote objects: create once, read, list, delete. Only this folder contains async code.
 //!
 //! A [`Store`] is a blocking client over `object_store`. It never overwrites an object (except to
 //! repair one), counts every request, sorts errors by what the user can do about them, and repeats
-//! requests that failed temporarily (`patience`).
+//! requests after transient failures (`patience`).
 
 mod answer;
 mod class;

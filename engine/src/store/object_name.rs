@@ -1,12 +1,12 @@
-//! Names of objects as errors and reports have them: what a caller may decide by.
+//! The names of objects in errors and reports, as a type that callers can match on.
 
 use std::fmt;
 
 use super::layout;
 use crate::format::{PackId, PackKind, SlotId};
 
-/// What an error or a report is about: an object of the store (spec section 2), or something in one. It is displayed as
-/// its name in the store.
+/// The subject of an error or a report: an object of the store (spec section 2), or a part of one. It is displayed as
+/// the object's name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectName {
     /// `config`.
@@ -30,7 +30,7 @@ pub enum ObjectName {
     Pack(PackKind, PackId),
     /// The parity of a pack.
     Parity(PackId),
-    /// Something else, as it is called: `chunk 1f…`, `a tree`, a path.
+    /// Another subject, by its name: `chunk 1f…`, `a tree`, a path.
     Other(String),
 }
 

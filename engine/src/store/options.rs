@@ -1,4 +1,4 @@
-//! How to reach a store, and what its listings say.
+//! How to reach a store, and the entries of its listings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use super::watch::{Unwatched, Watch};
 pub struct StoreOptions {
     /// Options of `object_store`, by its names: `aws_access_key_id`, `aws_endpoint`, …
     pub settings: Vec<(String, String)>,
-    /// How long a failing request is tried again.
+    /// How long to repeat a failing request.
     pub retry_for: Duration,
-    /// How long a connection may stay without a byte.
+    /// How long a connection may transfer no byte.
     pub idle_max: Duration,
-    /// Where the credentials of S3 come from, instead of from the settings; they are read again when
-    /// the store refuses them.
+    /// The source of S3 credentials, used instead of the settings. It is read again when the store refuses them.
     pub credentials: Option<CredentialSource>,
-    /// Certificates that are trusted beside those of the system, in PEM, and the name of what has them.
+    /// Certificates in PEM that are trusted in addition to those of the system, with the name of the setting or file
+    /// that they come from.
     pub ca_bundle: Option<(String, Vec<u8>)>,
-    /// What may move over the link. Stores that share it share its limits.
+    /// Rate limits of the link. Stores that share this value share the limits.
     pub limits: Limits,
-    /// Hears what the store waits for.
+    /// Receives reports about what the store waits for.
     pub watch: Arc<dyn Watch>,
 }
 
@@ -48,9 +48,9 @@ impl Default for StoreOptions {
 pub struct Listed {
     pub name: String,
     pub bytes: u64,
-    /// When it was written, by the store's clock, seconds since 1970 UTC.
+    /// When it was written, by the store's clock, in seconds since 1970 UTC.
     pub modified: i64,
-    /// Its storage class as the store has it; empty in a folder. `None`: the listing does not say.
+    /// Its storage class in the store's words; empty in a folder, `None` if the listing does not contain it.
     pub class: Option<String>,
 }
 

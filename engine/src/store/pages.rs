@@ -1,5 +1,5 @@
-//! Pages of listings with the storage class of each object: `object_store` drops the class. So the
-//! pages are read on the wire ([`classes`]), and the classes travel beside them.
+//! Pages of listings with the storage class of each object: `object_store` drops the class. So the classes are read
+//! from the pages on the wire ([`classes`]) and attached to them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::options::path;
 
-/// A bucket that is listed page by page, and where in it the repository is.
+/// Lists a bucket page by page, below the prefix of the repository.
 #[derive(Clone)]
 pub(super) struct ListedBucket {
     pub store: Arc<dyn PaginatedListStore>,
@@ -26,16 +26,16 @@ impl fmt::Debug for ListedBucket {
     }
 }
 
-/// The storage classes in a page, by the whole key of each object.
+/// The storage classes in a page, by the full key of each object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Classes(pub Arc<HashMap<String, String>>);
 
-/// An object in a page of a listing, and its class; `None` if the page does not contain it.
+/// An object in a page of a listing, and its class; `None` if the page does not contain the class.
 pub(super) type Told = (ObjectMeta, Option<String>);
 
 impl ListedBucket {
-    /// Lists the objects under a prefix, behind `offset` if given; the next page is asked for when the
-    /// last one is used up.
+    /// Lists the objects under a prefix, after the name `offset` if given. Requests the next page when the last one is
+    /// used up.
     pub fn list(
         &self,
         prefix: &str,
@@ -68,7 +68,7 @@ impl ListedBucket {
         told.collect()
     }
 
-    /// Returns the whole key of a name within the repository.
+    /// Returns the full key of a name within the repository.
     pub fn full(&self, name: &str) -> Path {
         self.prefix.parts().chain(path(name).parts()).collect()
     }

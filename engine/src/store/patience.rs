@@ -1,9 +1,8 @@
-//! Patience: repeats requests that failed in passing, with growing pauses, until they succeed, the time
-//! for that is over, or the user stops the run. The only place that repeats a request.
+//! Repeats requests after transient failures, with growing pauses, until they succeed, the time for that is over, or
+//! the user stops the run. Nothing else repeats a request.
 //!
-//! It informs the watcher when the store is out of reach and when it is back. When it has given up
-//! once, nothing is repeated until the store answers again: a run must not wait as long for each of
-//! a thousand files.
+//! It informs the watcher when the store cannot be reached and when it answers again. Once it has given up, it repeats
+//! nothing until the store answers again, because a run must not wait as long for each of a thousand files.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -18,21 +17,22 @@ use super::trouble::Retry;
 use super::watch::{Away, Watch};
 use super::{StoreError, StoreErrorKind};
 
-/// How often a wait looks whether the user has stopped the run.
+/// How often a wait checks whether the user has stopped the run.
 const TICK: Duration = Duration::from_millis(100);
-/// After that, a request may take so long without a byte, and so long at all.
+/// After the user has stopped the run, a request may transfer no byte for this long, and may take `STOPPING_MAX` in
+/// all.
 const STOPPING_IDLE_MAX: Duration = Duration::from_secs(1);
 const STOPPING_MAX: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// A request whose bytes move each time, but which never gets through, is tried so often at least.
+/// Minimum number of attempts for a request whose bytes move but which never completes.
 const TRIES_MIN: u32 = 10;
-/// A source may have new credentials each time it is asked, none of them good.
+/// Limits renewals, because a source may return new credentials each time of which none are valid.
 const RENEWALS_MAX: u32 = 3;
-/// So long without a byte is said at once, and not only after the second failure.
+/// If no byte has moved for this long, report it at the first failure instead of the second.
 const QUIET_MAX: Duration = Duration::from_secs(5);
 
-/// What the requests of one store know together.
+/// The state that all requests to one store share.
 #[derive(Debug)]
 pub(super) struct Patience {
     pub watch: Arc<dyn Watch>,
@@ -47,20 +47,20 @@ struct Outage {
     away: Option<Away>,
     gave_up: bool,
     stopped: Option<Instant>,
-    /// When the store last answered a request as it should.
+    /// When the store last answered a request properly.
     served: Option<Instant>,
 }
 
-/// One try of a request, as far as those before matter to it.
+/// An attempt of a request: what the earlier attempts mean for it.
 #[derive(Debug, Default)]
 pub(super) struct Try {
-    /// An earlier one may have been carried out, although it seemed to fail.
+    /// The store may have executed an earlier attempt that seemed to fail.
     pub maybe_done: bool,
     moved: Cell<bool>,
 }
 
 impl Try {
-    /// Part of what is asked for has come, and is not asked for again.
+    /// Records that a part of the answer has arrived, which is not requested again.
     pub fn moved(&self) {
         self.moved.set(true);
     }
@@ -106,7 +106,7 @@ impl Patience {
                     return Err(error);
                 }
                 Retry::Credentials { awaited } => {
-                    // A source of credentials ends with the run.
+                    // When the run is interrupted, the source of credentials stops as well.
                     if self.watch.interrupted() {
                         return Err(interrupted(name));
                     }
@@ -114,7 +114,7 @@ impl Patience {
                         renewals += 1;
                         continue;
                     }
-                    // Credentials that never worked are wrong; those that did are being replaced.
+                    // Credentials that never worked are wrong; credentials that did work are being replaced, so wait.
                     if !awaited || self.state().served.is_none() || self.credentials.is_none() {
                         self.answered(false);
                         return Err(error);
@@ -147,20 +147,21 @@ impl Patience {
         }
     }
 
-    /// Returns whether a request is given up that has failed for a time, and so often.
+    /// Returns whether to give up a request that has failed for this long and this often.
     fn is_over(&self, quiet: Duration, failing: Duration, tries: u32) -> bool {
         quiet >= self.retry_for
             || (failing >= self.retry_for && (tries >= TRIES_MIN || self.retry_for.is_zero()))
     }
 
-    /// Gives up the store, unless others have got through since a request failed: then it is only that request.
+    /// Gives up the store, unless another request has succeeded since this one first failed; then only this request is
+    /// given up.
     fn give_up_since(&self, failed: Instant) {
         let mut state = self.state();
         state.gave_up |= state.served.is_none_or(|served| served < failed);
     }
 
-    /// Returns a pause that doubles with each try, shorter by up to a half: many that failed together
-    /// must not come back together.
+    /// Returns a pause that doubles with each attempt, minus a random part of up to a half, so that requests that
+    /// failed together do not return together.
     fn pause_after(&self, tries: u32) -> Duration {
         let longest = PAUSE_MAX.min(self.retry_for / 20).max(TICK);
         let pause = PAUSE_FIRST.saturating_mul(1 << (tries - 1).min(16)).min(longest);
@@ -168,7 +169,7 @@ impl Patience {
         pause.mul_f64(1.0 - f64::from(share) / f64::from(u32::MAX) / 2.0)
     }
 
-    /// The store has answered. `well` unless it refused the credentials.
+    /// Records that the store has answered; `well` is false if it refused the credentials.
     pub fn answered(&self, well: bool) {
         let mut state = self.state();
         state.gave_up = false;
@@ -195,7 +196,7 @@ impl Patience {
         }
     }
 
-    /// Reads the credentials again. Returns whether they are others than those of this number.
+    /// Reads the credentials again. Returns whether they differ from those with this number.
     async fn renewed(&self, number: Option<u64>, matters: bool) -> bool {
         match (&self.credentials, number) {
             (Some(credentials), Some(number)) => credentials.renew(number, matters).await,
@@ -203,7 +204,7 @@ impl Patience {
         }
     }
 
-    /// Waits for something; `None` if the user does not want to wait for it any longer.
+    /// Awaits `work`; returns `None` if the user does not want to wait any longer.
     async fn watched<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         loop {
@@ -215,7 +216,7 @@ impl Patience {
         }
     }
 
-    /// Returns whether the user has stopped the run and what is on its way takes too long.
+    /// Returns whether the user has stopped the run and the current request takes too long to finish.
     fn must_stop(&self) -> bool {
         if !self.watch.interrupted() {
             return false;
@@ -225,7 +226,7 @@ impl Patience {
             || self.pulse.last().max(stopped).elapsed() >= STOPPING_IDLE_MAX
     }
 
-    /// Waits; false if the user has stopped the run.
+    /// Sleeps; returns false if the user has stopped the run.
     async fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {

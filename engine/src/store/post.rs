@@ -1,19 +1,19 @@
-//! Posts a short text to a web address: for programs that report what they have done. Not for objects.
+//! Posts a short text to a web address, for programs that report their results. Not used for objects.
 
 use std::time::Duration;
 
-/// What is posted.
+/// A text to post, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
-    /// Begins with `http://` or `https://`. It may contain a secret: no error repeats it.
+    /// Begins with `http://` or `https://`. It may contain a secret, so errors never contain it.
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// How long the whole of it may take.
+    /// Time limit of the whole request.
     pub time_max: Duration,
 }
 
-/// Posts a text once. Fails in words if the answer is not one of success, or does not come in time.
+/// Posts a text, without retries. Returns a readable error if the answer is not a success or does not arrive in time.
 pub fn post(post: &Post) -> Result<(), String> {
     super::remote::use_ring();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -34,7 +34,7 @@ pub fn post(post: &Post) -> Result<(), String> {
     }
 }
 
-/// Returns an error in words, without the address.
+/// Returns the text of an error and its sources, without the address.
 fn plain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

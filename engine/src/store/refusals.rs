@@ -1,5 +1,5 @@
 //! Explains refusals that the user can fix on this host: another region, a wrong clock, a server
-//! that lacks a function, an untrusted certificate. Pure.
+//! that lacks a function, an untrusted certificate. Does no I/O.
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
@@ -8,7 +8,8 @@ use super::StoreErrorKind;
 use super::error::summarize;
 use super::trouble::{Retry, Trouble};
 
-/// The hint for a store without create-only puts, which keep two writers apart.
+/// The hint for a store without create-only puts, which prevent two writers from overwriting each
+/// other.
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
 /// S3 refuses requests whose time differs from its own by more than this.
@@ -27,8 +28,8 @@ const REGION_CODES: [&str; 5] = [
     "IncorrectEndpoint",
 ];
 
-/// Returns what to change so that the request is not refused again; `None` if the answer does not
-/// show it.
+/// Returns what to change so that the store accepts the request; `None` if the answer does not show
+/// it.
 pub(super) fn explain(
     status: StatusCode,
     headers: &HeaderMap,
@@ -41,7 +42,7 @@ pub(super) fn explain(
         .or_else(|| unsupported(status, text))
 }
 
-/// Amazon has closed the account or the bucket: an unpaid bill, most often.
+/// Explains that Amazon has closed the account or the bucket, most often because of an unpaid bill.
 fn of_account(text: &str) -> Option<Trouble> {
     let codes = ["AccountProblem", "AllAccessDisabled", "NotSignedUp"];
     let is_closed = codes.iter().any(|code| text.contains(&format!("<Code>{code}</Code>")));
@@ -51,11 +52,11 @@ fn of_account(text: &str) -> Option<Trouble> {
     })
 }
 
-/// The bucket is in another region: S3 names it in a header or in its answer.
+/// Explains that the bucket is in another region, which S3 names in a header or in the body.
 fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trouble> {
     let has_code = REGION_CODES.iter().any(|code| text.contains(code));
     let header = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
-    // The answer to a HEAD gives no reason.
+    // The answer to a HEAD contains no reason.
     let is_elsewhere = has_code || (status.is_redirection() && header.is_some());
     if !is_elsewhere {
         return None;
@@ -67,7 +68,7 @@ fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trou
             format!("the bucket is in the region {region}"),
             format!("set AWS_REGION={region}, then run the command again"),
         ),
-        // S3 sends this code for other reasons too.
+        // S3 sends this code for other reasons, too.
         None if text.contains("AuthorizationHeaderMalformed") => return None,
         None => (
             "the bucket is in another region".to_owned(),
@@ -122,7 +123,7 @@ fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
     Some(Trouble { kind, again, reason, remedy: None })
 }
 
-/// Returns what to change so that the connection succeeds, from the reason why it failed.
+/// Returns what to change so that the connection succeeds, judged by why it failed.
 pub(super) fn of_connection(reason: &str) -> Option<String> {
     let has = |needle: &str| reason.contains(needle);
     if has("certificate expired") || has("NotValidYet") || has("not valid yet") {
@@ -149,14 +150,15 @@ fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     rest.split_once("</").map(|(value, _)| value.trim())
 }
 
-/// Reads the region out of `bucket.s3.eu-central-1.amazonaws.com` or `s3-eu-west-1.amazonaws.com`.
+/// Extracts the region from `bucket.s3.eu-central-1.amazonaws.com` or `s3-eu-west-1.amazonaws.com`.
 fn region_of_endpoint(text: &str) -> Option<&str> {
     let host = element(text, "Endpoint")?.split(".amazonaws.com").next()?;
     let last = host.rsplit('.').next()?;
     Some(last.strip_prefix("s3-").unwrap_or(last)).filter(|region| *region != "s3")
 }
 
-/// Returns whether a text looks like a region. People see this text of the store and type it.
+/// Returns whether a text looks like a region. The store sends it, and the hint asks the user to
+/// type it.
 fn is_region(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !text.is_empty() && text.len() <= REGION_CHARS_MAX && text.chars().all(plain)

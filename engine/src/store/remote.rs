@@ -33,7 +33,7 @@ pub(super) struct Wires<'a> {
 /// An open bucket.
 pub(super) struct Remote {
     pub inner: Arc<dyn ObjectStore>,
-    /// For requests that `object_store` does not know.
+    /// For requests that `object_store` does not support.
     pub wire: Option<Wire>,
     pub bucket: ListedBucket,
 }
@@ -48,8 +48,8 @@ pub(super) fn open(
 ) -> object_store::Result<Remote> {
     use_ring();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
-    // `patience` repeats requests, with new signatures; nothing else does. The prefix stays as it
-    // was typed: `Path::from` would escape an umlaut with percent signs.
+    // Only `patience` repeats requests, with new signatures. The prefix stays as it was typed,
+    // because `Path::from` would escape an umlaut with percent signs.
     let prefix = &Path::parse(prefix)?;
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let client = client_options(options);
@@ -114,7 +114,8 @@ fn s3_builder(
     for (key, value) in settings::<AmazonS3ConfigKey>(options) {
         builder = builder.with_config(key, value);
     }
-    // No setting names another bucket than the URL, or lets a put go over an object.
+    // Set last, so that no setting can name another bucket than the URL or let a put overwrite an
+    // object.
     builder = builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
     match credentials {
         Some(credentials) => builder.with_credentials(credentials.clone()),
@@ -145,7 +146,7 @@ fn is_requester(setting: &str) -> bool {
 }
 
 fn client_options(options: &StoreOptions) -> ClientOptions {
-    // `link` decides how connections are opened and given up.
+    // `link` decides how connections are opened and when they are closed.
     let mut client = ClientOptions::new();
     for (key, value) in &options.settings {
         if HTTP.contains(&key.as_str()) {
@@ -155,8 +156,8 @@ fn client_options(options: &StoreOptions) -> ClientOptions {
     client
 }
 
-/// Chooses who does the cryptography of TLS in this process.
+/// Selects the cryptography provider of TLS in this process.
 pub(super) fn use_ring() {
-    // Fails only if a provider is already there, which serves as well.
+    // Fails only if a provider is already installed, which works as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

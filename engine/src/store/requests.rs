@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use super::clock::StoreClock;
 use super::{ClassFacts, Provider, ThawNeed, Tier};
 
-/// Requests that were made, by kind. Those that the store could not answer (5xx, a lost
-/// connection) are not billed and not counted.
+/// Numbers of requests, by kind. Requests that the store could not answer (5xx, a lost connection)
+/// are not billed and not counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests {
     pub put: u64,
@@ -28,7 +28,7 @@ pub struct Requests {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassRequests {
     pub put: u64,
-    /// GET and HEAD, which have one price.
+    /// GET and HEAD requests, which have the same price.
     pub get: u64,
     pub bytes_fetched: u64,
 }
@@ -61,7 +61,7 @@ impl Requests {
         self.add_fetched(class, bytes);
     }
 
-    /// Adds bytes that have arrived for a GET that was counted before.
+    /// Adds bytes that arrived for a GET that is already counted.
     pub fn add_fetched(&mut self, class: &str, bytes: u64) {
         self.bytes_fetched += bytes;
         self.class(class).bytes_fetched += bytes;
@@ -74,7 +74,7 @@ impl Requests {
 
     /// Adds a thaw. `retrieved` is false if the object was thawed already.
     pub fn add_thaw(&mut self, class: &str, tier: Tier, bytes: u64, days: u32, retrieved: bool) {
-        // An object that moves back for good has no temporary copy.
+        // An object that is moved back for good has no temporary copy.
         let facts = ClassFacts::find(Provider::S3, class);
         let for_good = facts.is_some_and(|class| class.thaw == ThawNeed::WhenArchived);
         let days = if for_good { 0 } else { days };
@@ -89,7 +89,7 @@ impl Requests {
         self.thaws.values().map(|thaws| thaws.requests).sum()
     }
 
-    /// Returns the sum of both.
+    /// Returns the sum of `self` and `more`.
     pub fn plus(&self, more: &Requests) -> Requests {
         let mut sum = self.clone();
         sum.put += more.put;
@@ -151,7 +151,7 @@ impl Requests {
 pub(super) struct Counter {
     requests: Mutex<Requests>,
     pub clock: StoreClock,
-    /// An answer has shown that the bucket keeps old versions.
+    /// Whether an answer has shown that the bucket keeps old versions.
     pub has_versions: AtomicBool,
 }
 

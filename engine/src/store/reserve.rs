@@ -1,23 +1,22 @@
-//! Disk space that a folder keeps for the next prune. On a full disk, the log entry that tombstones
-//! packs would not fit, so nothing could ever be deleted.
+//! Disk space that is reserved in a folder for the next prune. On a full disk, the log entry that tombstones packs
+//! would not fit, so nothing could ever be deleted.
 
 use std::path::PathBuf;
 
 use super::{Location, Store, StoreError, folder, layout};
 use crate::codec::random;
 
-/// Bytes of the reserve: usually more than a log entry and the local catalog need.
+/// Size of the reserve, usually more than a log entry and the local catalog need.
 const RESERVE_BYTES: usize = 1 << 20;
 
 impl Store {
-    /// Creates the reserve of a folder if it is missing. If there is no space for it, that is not
-    /// an error; the next run tries again.
+    /// Creates the reserve of a folder if it is missing. A full disk is not an error; the next run tries again.
     pub fn keep_reserve(&self) {
         let Some(path) = self.reserve() else { return };
         if path.exists() {
             return;
         }
-        // Bytes that no file system compresses away.
+        // Use bytes that no file system can compress.
         let mut content = Vec::with_capacity(RESERVE_BYTES);
         while content.len() < RESERVE_BYTES {
             content.extend_from_slice(&random::<4096>());
@@ -27,7 +26,7 @@ impl Store {
         }
     }
 
-    /// Frees the reserve for whatever is written next. Returns false if there was none.
+    /// Deletes the reserve, so that its space is free for the next write. Returns false if there was none.
     pub fn release_reserve(&self) -> bool {
         self.reserve().is_some_and(|path| std::fs::remove_file(path).is_ok())
     }

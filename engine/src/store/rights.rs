@@ -1,10 +1,8 @@
-//! File permissions in a folder: its owner and the group that it is shared with can read the
-//! objects. Other users never can, whatever the umask, because any reader of a key slot can guess
-//! passwords.
+//! File permissions of a repository in a folder: its owner, and the group that it is shared with, can read the objects.
+//! Other users never can, whatever the umask, because anyone who reads a key slot can try passwords.
 //!
-//! A folder is shared if its group can write to it, if new files in it belong to its group
-//! (set-group-id), or if only its group can enter it. The group then has the same rights on
-//! everything that is created in it.
+//! A folder is shared if its group can write to it, if new files in it belong to its group (set-group-id), or if only
+//! its group can enter it. The group then gets the same rights to everything that is created in the folder.
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -20,7 +18,7 @@ const GROUP_WRITE: u32 = 0o020;
 const SET_GROUP: u32 = 0o2000;
 const WORLD: u32 = 0o007;
 
-/// The rights on what is created in a folder.
+/// The owner and permissions of new files in a folder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileRights {
     owner: u32,
@@ -30,14 +28,14 @@ pub(super) struct FileRights {
 }
 
 impl FileRights {
-    /// Returns the rights on what is created in a folder of a repository.
+    /// Returns the rights of files that are created in a folder of a repository.
     pub fn within(folder: &Path) -> io::Result<FileRights> {
         let stat = folder.metadata()?;
         Ok(FileRights::of(&stat, stat.mode() & WORLD == 0))
     }
 
-    /// Returns the rights on a repository that is created in a folder: that a home is open to its group shares
-    /// nothing.
+    /// Returns the rights of a repository that is created in a folder. A home folder that its group can enter does not
+    /// count as shared.
     fn above(folder: &Path) -> io::Result<FileRights> {
         Ok(FileRights::of(&folder.metadata()?, false))
     }
@@ -48,8 +46,8 @@ impl FileRights {
         FileRights { owner: stat.uid(), group: stat.gid(), bits }
     }
 
-    /// Lets the readers of the folder read a new file, which until then only its owner can read. No
-    /// one gets write permission, because objects never change.
+    /// Makes a new file readable to the readers of the folder; until then only its owner can read it. Gives no write
+    /// permission, because objects never change.
     pub fn give_file(&self, file: &File) -> io::Result<()> {
         self.give(file, 0o600, GROUP_READ)
     }
@@ -58,8 +56,8 @@ impl FileRights {
         let stat = file.metadata()?;
         let is_root = rustix::process::geteuid().is_root();
         if is_root && stat.uid() != self.owner {
-            // A file that root creates in a user's folder gets that user as its owner, so that the
-            // user can read the archive without root.
+            // If root creates a file in a user's folder, give it to that user, who can then read the archive without
+            // root.
             let _ = rustix::fs::fchown(file, Some(Uid::from_raw(self.owner)), None);
         }
         let bits = self.bits & group_max;
@@ -69,7 +67,7 @@ impl FileRights {
         let given = stat.gid() == self.group
             || rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group))).is_ok();
         if !given {
-            // The permissions would go to another group.
+            // The file belongs to another group, so give no permissions to that group.
             return Ok(());
         }
         let special = file.metadata()?.mode() & 0o7000;
@@ -84,12 +82,12 @@ impl FileRights {
     }
 }
 
-/// Creates a folder in a repository, and what is missing above it.
+/// Creates a folder in a repository, and its missing parents.
 pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     create(folder, FileRights::within)
 }
 
-/// Creates the folder of a new repository, and what is missing above it.
+/// Creates the folder of a new repository, and its missing parents.
 pub(super) fn create_root(folder: &Path) -> io::Result<()> {
     create(folder, FileRights::above)
 }
@@ -117,8 +115,8 @@ fn open(folder: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
 }
 
-/// Removes the permissions of other users from a folder that an older version has left open. Does
-/// nothing for a user who does not own the folder; its owner will do it.
+/// Removes the permissions of other users from a folder that an older version has left open. Does nothing for a user
+/// who does not own the folder, because its owner will do it.
 pub(super) fn close(folder: &Path) {
     let Ok(opened) = open(folder) else { return };
     let Ok(stat) = opened.metadata() else { return };

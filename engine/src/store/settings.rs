@@ -1,5 +1,5 @@
 //! Checks the settings of a store before they are used, because `object_store` panics on some
-//! mistyped settings and silently ignores others. Pure.
+//! mistyped settings and silently ignores others. Does no I/O.
 
 use object_store::aws::AmazonS3ConfigKey;
 use object_store::client::ClientConfigKey;
@@ -16,7 +16,7 @@ const ENDPOINTS: [&str; 6] = [
     "azure_storage_endpoint",
     "azure_endpoint",
 ];
-/// Settings that name a source of credentials, which may be without TLS.
+/// Settings that name a source of credentials, which may do without TLS.
 const SOURCES: [&str; 3] =
     ["aws_metadata_endpoint", "aws_container_credentials_full_uri", "aws_endpoint_url_sts"];
 const REGIONS: [&str; 2] = ["aws_region", "aws_default_region"];
@@ -40,12 +40,12 @@ pub fn has_effect(name: &str) -> bool {
     }
 }
 
-/// Returns whether the value of a setting means yes.
+/// Returns whether the value of a setting means "yes".
 pub(super) fn is_yes(value: &str) -> bool {
     ["true", "1", "yes", "y", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// Fails on a setting whose value cannot be right.
+/// Fails if the value of a setting cannot be right.
 pub(super) fn check(settings: &[(String, String)]) -> Result<(), StoreError> {
     let allows_http = settings
         .iter()
@@ -124,7 +124,7 @@ fn region(key: &str, value: &str, has_endpoint: bool) -> Result<(), StoreError> 
         let remedy = "write its code, as in AWS_REGION=eu-central-1".to_owned();
         return Err(StoreError::of_setting(&setting, "this is not a valid region", remedy));
     }
-    // `eu-central-1a`: other servers may have regions of any name.
+    // An availability zone such as `eu-central-1a`. Other servers may have regions of any name.
     let zone = value.strip_suffix(|c: char| c.is_ascii_lowercase());
     let zone = zone.filter(|region| region.ends_with(|c: char| c.is_ascii_digit()));
     if let Some(region) = zone.filter(|region| !has_endpoint && region.matches('-').count() == 2) {

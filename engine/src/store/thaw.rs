@@ -1,8 +1,8 @@
 //! Cold objects: reads their state, and requests thaws.
 //!
-//! S3 calls a thaw RestoreObject. `object_store` supports neither this request nor the checksum
-//! that S3 keeps of an object, so both requests are signed here. It is safe to request a thaw
-//! twice: the store answers that it is under way.
+//! S3 calls a thaw RestoreObject. `object_store` supports neither this request nor one for the
+//! checksum that S3 keeps of an object, so this module signs both requests itself. It is safe to
+//! request a thaw twice: the store answers that it is in progress.
 
 use std::time::Duration;
 
@@ -21,21 +21,23 @@ use super::patience::Try;
 use super::wire::Wire;
 use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed, Tier};
 
-/// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
+/// Number of concurrent requests. They make some hundreds per second, below the thousand that S3
+/// allows.
 const CONCURRENT: usize = 32;
-/// The address of an object is taken out of a signed URL, which is never used.
+/// Validity of a signed URL. The URL is never used; only the address of the object is extracted
+/// from it.
 const SIGNED_FOR: Duration = Duration::from_secs(60);
 
 /// Whether an object can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// Yes, at any time.
+    /// Readable at any time.
     Warm,
     /// Readable as a temporary copy until this time, in seconds since 1970 UTC.
     Thawed { until: i64 },
-    /// Not yet: a thaw is under way.
+    /// Not readable yet: a thaw is in progress.
     Thawing,
-    /// Not before it is thawed.
+    /// Not readable until it is thawed.
     Cold,
 }
 
@@ -58,7 +60,7 @@ pub struct Head {
     /// Empty for the store's default class.
     pub class: String,
     pub state: ObjectState,
-    /// CRC-64/NVME of the whole object that the store keeps; `None` if it keeps none.
+    /// The CRC-64/NVME of the whole object, if the store keeps one.
     pub crc64: Option<u64>,
 }
 
@@ -77,9 +79,9 @@ pub struct ThawRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawAnswer {
     Accepted,
-    /// A thaw is under way already.
+    /// A thaw is already in progress.
     InProgress,
-    /// The object is readable already; its days start again.
+    /// The object is already readable; its days start again.
     Readable,
 }
 
@@ -90,7 +92,7 @@ impl ThawAnswer {
             202 => Ok(ThawAnswer::Accepted),
             200 => Ok(ThawAnswer::Readable),
             _ if body.contains("RestoreAlreadyInProgress") => Ok(ThawAnswer::InProgress),
-            // The object is in no archive; most likely it is in INTELLIGENT_TIERING.
+            // The object is not archived; most likely it is in INTELLIGENT_TIERING.
             _ if body.contains("InvalidObjectState") => Ok(ThawAnswer::Readable),
             _ => Err(StoreError::answered(name, status, body)),
         }
@@ -99,7 +101,7 @@ impl ThawAnswer {
 
 impl Store {
     /// Makes HEAD requests for many objects at once. The answers are in the order of the names;
-    /// `None` stands for a missing object.
+    /// `None` means that the object is missing.
     pub fn heads(&self, names: &[String]) -> Vec<Result<Option<Head>, StoreError>> {
         let looks = names.iter().map(|name| self.head_of(name));
         let found: Vec<Result<_, StoreError>> =
@@ -138,7 +140,7 @@ impl Store {
         let headers = [("x-amz-checksum-mode", "ENABLED")];
         let answer = self.send(wire, name, (Method::HEAD, None), headers, Vec::new()).await?;
         if !answer.status().is_success() {
-            // A HEAD is answered without a body.
+            // The answer to a HEAD has no body.
             return Err(StoreError::answered(name, answer.status().as_u16(), ""));
         }
         let length = answer.headers().get(http::header::CONTENT_LENGTH);
@@ -269,7 +271,7 @@ impl Store {
         let body = body(request).into_bytes();
         let answer = self.send(wire, name, (Method::POST, Some("restore")), headers, body).await?;
         let status = answer.status();
-        // The link has already read the reason of a refusal, with a size limit.
+        // The link has already read the text of a refusal, with a size limit.
         let text = match status.is_success() {
             true => Bytes::new(),
             false => answer.into_body().bytes().await.unwrap_or_default(),
@@ -282,7 +284,7 @@ fn other(name: &str, reason: String) -> StoreError {
     StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
 }
 
-/// The body of a RestoreObject request (S3 API reference).
+/// Returns the body of a RestoreObject request (S3 API reference).
 fn body(request: &ThawRequest) -> String {
     let known = ClassFacts::find(Provider::S3, &request.class);
     let days = match known.map(|class| class.thaw) {

@@ -1,41 +1,41 @@
-//! What kind of thing went wrong with a request, and whether to repeat it.
+//! Why a request failed, and whether to repeat it.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// Why an answer that looks like a web page is none of the store.
+/// The reason why an answer was rejected that looks like a web page.
 pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps a login page";
 
-/// What kind of thing went wrong.
+/// The kinds of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// The URL names no store we know.
+    /// The URL names no kind of store that icecore supports.
     Location,
     NotFound,
     NoBucket,
     /// The credentials are missing, wrong or expired.
     Credentials,
-    /// The credentials are right and may not do this.
+    /// The credentials are valid, but lack the permission.
     Denied,
     /// The object is in an archive class and must be thawed first.
     Archived,
     /// No answer.
     Unreachable,
-    /// The store is too busy, and was asked again long enough.
+    /// The store is too busy, and repeating the request did not help.
     Busy,
     NoSpace,
     /// The disk of a folder failed.
     Disk,
-    /// An object has another length than it must have.
+    /// An object does not have the length that it must have.
     Length,
-    /// The disk does not give back what was written: a bad sector.
+    /// The disk cannot read the data back: a bad sector.
     Unreadable,
     /// This user may not read an object in a folder.
     Closed,
-    /// What this host has set does not fit the store: the region, the clock.
+    /// A setting of this host does not match the store: the region, the clock.
     Settings,
-    /// The store does not have a function that is needed.
+    /// The store lacks a required function.
     Unsupported,
     /// The user has stopped the run while it waited for the store.
     Interrupted,
@@ -46,24 +46,25 @@ pub enum StoreErrorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retry {
     Never,
-    /// Yes, and the store has not done it.
+    /// Yes, and the store did not execute the request.
     Unsent,
-    /// Yes, but the store may have done it already.
+    /// Yes, but the store may have executed the request already.
     Sent,
-    /// With other credentials. `awaited` if it is worth waiting for them: these have expired.
+    /// With other credentials. `awaited` is true if the present ones have expired, so that it is
+    /// worth waiting for new ones.
     Credentials {
         awaited: bool,
     },
 }
 
-/// A request without a usable answer.
+/// The failure of a request without a usable answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Trouble {
     pub kind: StoreErrorKind,
     pub again: Retry,
     pub reason: String,
-    /// What to do about it, where that is known better than from the kind.
+    /// What the user can do, if more is known than the kind.
     pub remedy: Option<String>,
 }
 
@@ -87,18 +88,19 @@ impl Trouble {
         Trouble { remedy: Some(remedy.to_owned()), ..trouble }
     }
 
-    /// A page with its status, which leads to what has sent it.
+    /// Returns the trouble for a web page, with its status, which helps to find out who sent the
+    /// page.
     pub fn page_of(status: StatusCode) -> Trouble {
         Trouble { reason: format!("{PAGE} ({})", status.as_u16()), ..Trouble::page() }
     }
 
-    /// An answer that no store makes to what it was asked.
+    /// Returns the trouble for an answer that no store gives to this request.
     pub fn foreign(status: StatusCode) -> Trouble {
         let status = status.as_u16();
         Trouble::lie(format!("something other than the store answered ({status})"))
     }
 
-    /// An answer that is not true.
+    /// Returns the trouble for an answer that cannot be true.
     pub fn lie(reason: impl Into<String>) -> Trouble {
         Trouble::new(StoreErrorKind::Unreachable, Retry::Sent, reason)
     }

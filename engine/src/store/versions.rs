@@ -1,5 +1,5 @@
-//! Old versions of objects: a bucket that keeps versions bills what was deleted or replaced until a rule of the bucket
-//! removes it. icecore never deletes one.
+//! Old versions of objects: a bucket that keeps versions bills deleted and replaced objects until a lifecycle rule
+//! removes them. icecore never deletes an old version.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use super::client::Store;
 use super::wire::Wire;
 use super::{StoreError, StoreErrorKind};
 
-/// Most pages of a listing of versions: of a thousand versions each.
+/// Maximum number of pages of a listing of versions, with a thousand versions each.
 const PAGES_MAX: usize = 16 << 10;
 
 impl Store {
@@ -20,8 +20,8 @@ impl Store {
     }
 
     /// Calls `add` with the class and the bytes of each old version of an object of this repository; the class is empty
-    /// if the listing names none. Returns false if the keys at hand may not list them, or the store does not know such
-    /// a listing.
+    /// if the listing names none. Returns false if the credentials may not list versions, or if the store has no such
+    /// listing.
     pub fn old_versions(&self, add: &mut dyn FnMut(&str, u64)) -> Result<bool, StoreError> {
         let (Some(wire), Some(bucket)) = (&self.wire, &self.bucket) else { return Ok(false) };
         let below = bucket.full("").to_string();
@@ -43,7 +43,7 @@ impl Store {
                 }
             }
             let next = page.next_key.map(|key| (key, page.next_version.unwrap_or_default()));
-            // A listing in a circle would never end.
+            // A listing that repeats itself would never end.
             if !page.is_truncated || next.is_none() || next == after {
                 break;
             }
@@ -70,7 +70,7 @@ fn is_refused(kind: StoreErrorKind) -> bool {
     matches!(kind, Closed | Denied | Other)
 }
 
-/// Encodes a value of a query as its signature needs it.
+/// Encodes a query value in the way that its signature requires.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let one = |byte: u8| match plain(byte) {

@@ -1,12 +1,12 @@
-//! Reports what a store waits for and the bytes that move.
+//! Reports about what a store waits for and about the bytes that it transfers.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use super::StoreErrorKind;
 
-/// Receives what a store waits for and the bytes that move, from many threads, and decides whether
-/// to wait on.
+/// Receives reports about waits and transferred bytes, from many threads, and decides whether to
+/// keep waiting.
 pub trait Watch: fmt::Debug + Send + Sync {
     /// Returns true to end all waits for the store. Called often.
     fn interrupted(&self) -> bool {
@@ -19,17 +19,17 @@ pub trait Watch: fmt::Debug + Send + Sync {
     /// The store has lost an entry of the log that it had acknowledged; `then` says what icecore
     /// does about it.
     fn broken_promise(&self, _number: u64, _then: &str) {}
-    /// Bytes of a request were sent. Negative if the request failed, so that they will be sent
+    /// Bytes of a request were sent. Negative if the request failed and these bytes will be sent
     /// again.
     fn sent(&self, _bytes: i64) {}
     /// Bytes of an object have arrived.
     fn received(&self, _bytes: u64) {}
 }
 
-/// A store that cannot be reached.
+/// The report about a store that cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Away {
-    /// Since when: the time of the last byte, or of the first failed request.
+    /// Since when it cannot be reached: the time of the last byte, or of the first failed request.
     pub since: SystemTime,
     pub kind: StoreErrorKind,
     pub reason: String,

@@ -1,7 +1,7 @@
 //! A range of an object that is read piece by piece: from memory if it came over the network,
-//! otherwise from its file. Small pieces go from the page cache straight to where they are
-//! decrypted, so they are still in the caches of the core; a copy of megabytes in memory would not
-//! be.
+//! otherwise from its file. Small pieces are copied from the page cache right before they are
+//! decrypted, so they are still in the processor's cache; a copy of several megabytes would not
+//! fit.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,7 @@ enum RangeContent {
 }
 
 impl ObjectRange {
-    /// Returns the bytes of an object from `start` on.
+    /// Wraps bytes of an object that begin at `start`.
     pub fn held(name: &str, start: u64, bytes: Bytes) -> ObjectRange {
         let range = start..start.saturating_add(bytes.len() as u64);
         ObjectRange { name: name.to_owned(), range, content: RangeContent::Held(bytes) }
@@ -53,7 +53,7 @@ impl ObjectRange {
         Ok(ObjectRange { name: name.to_owned(), range, content: RangeContent::File(file) })
     }
 
-    /// Returns its length in bytes.
+    /// Returns the length of the range in bytes.
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(kind(10_001), Some(StoreErrorKind::Length));
         let none = ObjectRange::open("none", &folder.path().join("none"), 0..1);
         assert_eq!(none.err().map(|error| error.kind), Some(StoreErrorKind::NotFound));
-        // A file that is cut short while it is read.
+        // The file is truncated while it is read.
         let window = ObjectRange::open("pack", &path, 0..10_000).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(5_000).unwrap();
         assert!(window.read(4_000..5_000, &mut Vec::new()).is_ok());

@@ -1,4 +1,4 @@
-//! What requests need that `object_store` does not know.
+//! Parts of requests that `object_store` does not support.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;
 use object_store::signer::Signer;
 
-/// What is needed to sign and send requests that `object_store` does not know.
+/// Everything needed to sign and send requests that `object_store` does not support.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
     pub signer: Arc<dyn Signer>,

@@ -1,4 +1,4 @@
-//! `audit`: what counts as archived, and what does not.
+//! Tests of `audit`: which files count as archived, and which do not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn audited(bench: &Bench, paths: &[&Path], exclude: &[&str]) -> (AuditReport, Lo
     (audit(&bench.open(), &paths, &exclude, &log).expect("an audit"), log)
 }
 
-/// An archive of three photos, and its library.
+/// Returns an archive of three photos, and its library.
 fn archived() -> Bench {
     let bench = Bench::local(Settings::default());
     bench.write_photos("card", 3, 2_000_000);
@@ -73,7 +73,7 @@ fn what_is_in_a_pack_that_is_gone_or_cut_short_is_not_archived() {
     }
 }
 
-/// A pack that a killed run has uploaded, and that is in no log entry, may be taken away by any prune.
+/// Any prune may delete a pack that a killed run has uploaded and that is in no log entry.
 #[test]
 fn what_is_in_no_log_entry_is_not_archived() {
     let bench = archived();
@@ -133,7 +133,7 @@ fn trees_are_read_until_everything_was_found() {
     assert!(newest * 4 < oldest, "{newest} bytes and {oldest} were read");
 }
 
-/// Some file systems tell no size of what they make while it is read.
+/// Some file systems report no size for files that they generate while these are read.
 #[test]
 fn a_file_that_has_more_than_its_size_is_no_file_of_no_bytes() {
     let version = Path::new("/proc/version");

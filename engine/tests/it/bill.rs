@@ -1,8 +1,8 @@
-//! What is predicted is what is billed: over many generated libraries and restores, the price of a
-//! plan is compared with a bill for the requests that the server really saw, made by a price list
-//! of its own.
+//! Predicted prices equal the bill: for many generated libraries and restores, compares the price
+//! of a plan with a bill for the requests that the server received, computed from an independent
+//! price list.
 //!
-//! `ICECORE_SCENARIOS=1000 cargo test -p icecore-engine bill` looks longer.
+//! `ICECORE_SCENARIOS=1000 cargo test -p icecore-engine bill` runs more scenarios.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,8 @@ pub fn assert_close(predicted: f64, billed: f64, what: &str) {
     );
 }
 
-/// Packs of all scenarios: the prunes must have had something to do.
+/// Number of packs that were repacked in all scenarios, to show that the prunes had something to
+/// do.
 static REPACKED: AtomicU64 = AtomicU64::new(0);
 static THAWED: AtomicU64 = AtomicU64::new(0);
 
@@ -68,7 +69,7 @@ fn scenario(number: u64) {
 
     // Two snapshots, each preceded by a dry run.
     for round in 0..2 {
-        // Between them most of a shoot is culled.
+        // Between the two snapshots, most of a shoot is culled.
         for photo in (1..7).filter(|_| round == 1 && dice.roll(3) > 0) {
             _ = std::fs::remove_file(bench.library.join(format!("shoot-0/IMG_{photo}.JPG")));
         }
@@ -87,7 +88,7 @@ fn scenario(number: u64) {
         assert_close(predicted.total_usd(), billed, &format!("{what}: snapshot {round}"));
     }
 
-    // A restore of a photo, a shoot or everything.
+    // Restore a photo, a shoot or everything.
     let path = match dice.roll(3) {
         0 => PathBuf::from("shoot-0/IMG_0.JPG"),
         1 => PathBuf::from("shoot-0"),
@@ -128,7 +129,7 @@ fn scenario(number: u64) {
         tree::assert_same(bench.library.join(&path), &target);
     }
 
-    // A prune, now or when everything is past its minimum.
+    // Prune now, or when everything is past its minimum days.
     let drop = ids(&bench).into_iter().take(dice.pick(&[0, 1, 1, 1, 2])).collect();
     let horizon = Horizon { months: dice.pick(&[24.0, 12_000.0, 12_000.0]) };
     let terms =

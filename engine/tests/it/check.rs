@@ -1,5 +1,5 @@
-//! `check`: what it finds without reading a pack, what it remembers of what was read, what a repair
-//! heals; and `audit`.
+//! Tests of `check`: what it finds without reading packs, how it records which packs were read, and
+//! what a repair heals; and of `audit`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn repair(bench: &Bench, folders: &[PathBuf]) -> (CheckReport, RepairSummary, Ch
     (before, done, after)
 }
 
-/// Contents of all objects.
+/// Returns the contents of all objects.
 fn contents(bench: &Bench) -> BTreeMap<String, Vec<u8>> {
     let content = |name: &str| std::fs::read(bench.folder().join(name)).expect("an object");
     bench.objects().into_keys().map(|name| (name.clone(), content(&name))).collect()
@@ -149,7 +149,7 @@ fn what_a_local_folder_holds_is_healed_and_nothing_is_taken_away() {
         tree::assert_same(bench.library.join("shoot"), out.join("shoot"));
     }
     tree::assert_same_as(&library, bench.restored("latest", "all"));
-    // A fresh host sees the same, and there is nothing more to do.
+    // A new host sees the same, and nothing is left to do.
     std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
     assert_eq!(look(&bench.open()).errors, []);
     let log = bench.under("log/").len();
@@ -171,7 +171,7 @@ fn what_parity_heals_is_stored_again_without_a_folder() {
     assert!(before.errors.iter().any(|damage| damage.problem.contains("parity can repair")));
     assert!(done.chunks_healed >= 3 && done.chunks_lost == 0, "{done:?}");
     assert_eq!(after.errors, []);
-    // Without any parity, from what was added.
+    // Without parity, heal from the files that were added.
     std::fs::remove_dir_all(bench.folder().join("parity")).expect("parity goes");
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
@@ -188,14 +188,15 @@ fn what_is_lost_is_marked_and_stored_again_by_the_next_snapshot() {
     assert!(!before.errors.is_empty() && done.chunks_healed == 0, "{before:#?} {done:?}");
     assert!(done.chunks_lost > 0 && !after.errors.is_empty(), "what is lost stays so");
 
-    // Nothing has changed in the library, and yet what is lost is stored.
+    // The library has not changed, but the lost chunks are stored again.
     let taken = bench.snapshot();
     assert!(taken.totals.bytes_added > 1_300_000, "{:?}", taken.totals);
     let again = taken.totals.files_stored_again;
     assert!((1..9).contains(&again), "{:?}", taken.totals);
     assert_eq!(bench.snapshot().totals.files_stored_again, 0, "it is stored");
     tree::assert_same(&bench.library, bench.restored("latest", "new"));
-    // The older snapshot needs the new packs too, or a prune of the newer one would take them.
+    // The older snapshot must need the new packs as well, or pruning the newer one would delete
+    // them.
     let (_, healed, after) = repair(&bench, &[]);
     assert!(healed.chunks_healed > 0 && healed.packs_written == 0, "{healed:?}");
     assert_eq!(after.errors, []);
@@ -226,7 +227,7 @@ fn a_prune_leaves_alone_what_a_repair_found_lost() {
     std::fs::remove_file(&cold[0]).expect("it goes");
     let (_, done, after) = repair(&bench, std::slice::from_ref(&bench.library));
     assert!(done.chunks_healed > 0 && !after.errors.is_empty(), "{done:?}");
-    // Two of three photos are dead, which pays by far; but the disk may come back.
+    // Two of three photos are dead, so repacking pays; but the disk may come back.
     let (repository, prices) = (bench.open(), Prices::built_in(None));
     let now = Time { seconds: 1_900_000_000, nanos: 0 };
     let drop = [dropped].into_iter().collect();
@@ -269,7 +270,7 @@ fn a_pack_whose_chunks_are_whole_touches_no_file() {
     bench.snapshot();
     let path = packs(&bench, "packs/").remove(0);
     let length = std::fs::metadata(&path).expect("a pack").len() as usize;
-    // The trailer, and the table before it.
+    // Damage the trailer, and the table before it.
     for at in [length - 1, length - 40] {
         flip(&path, at);
         let report = bench.check();
@@ -338,7 +339,7 @@ fn a_card_is_proven_by_content_alone() {
         .filter(|request| ["/packs/", "/hot/"].iter().any(|part| request.path.contains(part)));
     assert_eq!(reads.count(), 0, "nothing but the log and trees is asked for");
 
-    // One bit, or a chunk less, is another file.
+    // A file with one bit changed, or one chunk less, is a different file.
     flip(&card.join("DSC0.jpg"), 700_000);
     let mut shorter = std::fs::read(card.join("DSC1.jpg")).expect("a photo");
     shorter.truncate(1_200_000);

@@ -1,5 +1,5 @@
-//! Checkpoints of the log: a fresh host reads few bytes and knows what reading every entry tells, whatever the
-//! checkpoints are worth.
+//! Checkpoints of the log: a new host reads few bytes and learns the same as from every entry, even if the checkpoints
+//! are bad.
 
 mod folding;
 mod forged;
@@ -26,7 +26,7 @@ use crate::setup::{BUCKET, Bench, small_packs};
 
 const TIME: Time = Time { seconds: 1_700_000_000, nanos: 0 };
 
-/// An entry as small as they come, now and then one with a pack, a tombstone or a dropped snapshot.
+/// Returns a minimal entry, or now and then one with a pack, a tombstone or a dropped snapshot.
 fn entry(number: u64) -> LogEntry {
     let id = |number: u64| SnapshotId((u128::from(number) << 64).to_le_bytes());
     let snapshot = SnapshotEntry {
@@ -76,7 +76,7 @@ fn try_open(bench: &Bench, cache: &str) -> Result<Repository, Error> {
     bench.try_open(Keys::Writer(Box::new(bench.identity.credential(bench.id))), &bench.path(cache))
 }
 
-/// Appends entries as hosts do, each with a commit of its own.
+/// Appends entries like hosts do, each with its own commit.
 fn commit(repository: &Repository, count: u64) {
     for _ in 0..count {
         let next = repository.catalog.position().expect("a position").number + 1;
@@ -84,19 +84,19 @@ fn commit(repository: &Repository, count: u64) {
     }
 }
 
-/// The same without what only the owner may say.
+/// Returns the same entry without statements that only the owner may make.
 fn adding(number: u64) -> LogEntry {
     LogEntry { dropped: Vec::new(), tombstones: Vec::new(), ..entry(number) }
 }
 
-/// The owner says something, and so vouches for all that is before it.
+/// Adds an entry of the owner, which vouches for all entries before it.
 fn vouch(bench: &Bench) {
     let keys = Keys::Reader(bench.identity.clone());
     let owner = bench.try_open(keys, &bench.path("owner-of-all")).expect("it opens");
     commit(&owner, 1);
 }
 
-/// Where a chain of entries goes on: the number of the next, the digest of the object before it, and what was seen.
+/// The end of a chain of entries: the number of the next one, the digest of the object before it, and the running hash.
 #[derive(Clone, Copy)]
 struct End {
     number: u64,
@@ -105,7 +105,7 @@ struct End {
 }
 
 impl End {
-    /// Seals an entry that goes on from here, and goes on behind it.
+    /// Seals the next entry of the chain, and advances.
     fn seal(&mut self, repository: &Repository, entry: LogEntry, author: &Author) -> Vec<u8> {
         let entry = LogEntry { previous: self.head, seen: Some(self.seen), ..entry };
         let header = LogHeader {
@@ -136,7 +136,7 @@ fn chain(repository: &Repository, mut end: End, count: u64, author: &Author) -> 
     let numbers = end.number..end.number + count;
     let seal = |number| {
         let mut entry = entry(number);
-        // Every tenth entry adds a pack. In the log it is known by its place.
+        // Every tenth entry adds a pack. Its position in the log identifies it.
         for dead in &mut entry.tombstones {
             dead.first = ((dead.first + 1) * 10) << 16;
         }
@@ -145,7 +145,7 @@ fn chain(repository: &Repository, mut end: End, count: u64, author: &Author) -> 
     numbers.map(seal).collect()
 }
 
-/// Puts entries of the owner into the log of a new repository, by nobody who folds.
+/// Puts entries of the owner into the log of a new repository without writing checkpoints.
 fn fill(bench: &Bench, count: u64, put: impl Fn(&str, &[u8])) {
     let repository = open(bench, "filler");
     let owner = bench.identity.owner(bench.id);
@@ -155,7 +155,7 @@ fn fill(bench: &Bench, count: u64, put: impl Fn(&str, &[u8])) {
     }
 }
 
-/// Puts objects into a folder without the care of a store.
+/// Puts objects into a folder directly, without a store.
 fn into_folder(bench: &Bench) -> impl Fn(&str, &[u8]) {
     let folder = bench.folder();
     move |name, object| put(&folder, name, object)
@@ -171,7 +171,7 @@ fn into_bucket(server: &S3Server) -> impl Fn(&str, &[u8]) {
     |name, object| server.put(BUCKET, &format!("archive/{name}"), object, "STANDARD")
 }
 
-/// All that a catalog knows from the log.
+/// Returns everything that a catalog knows from the log.
 fn state(repository: &Repository) -> impl PartialEq + std::fmt::Debug + use<> {
     let catalog = &repository.catalog;
     let packs = [PackState::Committed, PackState::Tombstoned].map(|state| {
@@ -191,12 +191,12 @@ fn state(repository: &Repository) -> impl PartialEq + std::fmt::Debug + use<> {
     )
 }
 
-/// The damage that a check finds, by object.
+/// Returns the damaged objects that a check finds.
 fn damaged(bench: &Bench) -> BTreeSet<String> {
     let repository = open(bench, "checker");
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
     let errors = report.errors.into_iter().map(|damage| damage.object.to_string());
-    // The packs of these entries were never there.
+    // The packs of these entries never existed.
     errors.filter(|name| !name.starts_with("hot/")).collect()
 }
 
@@ -221,14 +221,15 @@ fn ten_thousand_entries_are_read_with_few_requests() {
     eprintln!(
         "10,000 entries: {get} GET, {list} LIST, {bytes} bytes, {took:.1?}; singly {singly_took:.1?}"
     );
-    // The first parts of 9 · 1024 + 24 · 32 entries, and 16 entries behind them; the config, and the last entry once more.
+    // The first parts of 9 checkpoints of 1024 entries and 24 of 32, then 16 entries; the config, and the last entry
+    // again.
     assert_eq!(read.get, 9 + 24 + 16 + 2);
     assert_eq!(read.list, 2);
-    // Before entries were signed one had 1,108 bytes.
+    // Before entries were signed, an entry had 1,108 bytes.
     assert!(bytes <= 10_000 * 1_108 * 3 / 2, "{bytes} bytes");
     assert_eq!(state(&fresh), state(&singly));
 
-    // A host that was away for long reads what is new by checkpoints too.
+    // A host that was away for a long time also reads the new entries from checkpoints.
     let few = Bench::local(small_packs());
     let away = open(&few, "away");
     commit(&away, 5);
@@ -239,7 +240,7 @@ fn ten_thousand_entries_are_read_with_few_requests() {
     let before = away.store.requests();
     away.sync().expect("it reads on");
     let read = away.store.requests().since(&before);
-    // The last that it knew; three first parts; four behind them.
+    // The last entry that it knew; three first parts; four entries after them.
     assert_eq!((read.get, read.list), (1 + 3 + 4, 2));
     assert_eq!(state(&away), state(&other));
     let before = away.store.requests();
@@ -267,14 +268,14 @@ fn a_log_that_was_cut_back_is_noticed_and_not_exceeded() {
     let beyond = layout::checkpoint(&(33..=64));
     assert_eq!(damaged(&bench), BTreeSet::from([beyond.clone()]));
 
-    // Others go on from there: their history is not that of the checkpoint, nor that of the owner.
+    // Other hosts continue from there, so their history differs from those of the checkpoint and of the owner.
     commit(&fresh, 30);
     let forked = owner.sync().expect_err("another history");
     assert!(matches!(forked, Error::Forked { number: 70 }), "{forked}");
     assert_eq!(state(&open(&bench, "another")), state(&fresh));
     assert_eq!(damaged(&bench), BTreeSet::from([beyond]));
 
-    // The store comes back to its senses.
+    // The store returns the original entries again.
     for (number, object) in (41..).zip(&cut) {
         std::fs::write(path(number), object).expect("it is back");
     }
@@ -292,7 +293,7 @@ fn entries_that_a_checkpoint_has_are_missed_by_a_check_only() {
     std::fs::remove_file(path(33)).expect("it goes");
     assert_eq!(state(&open(&bench, "fresh")), state(&owner));
     assert_eq!(damaged(&bench), [10, 33].map(layout::log).into());
-    // The last of a range is named by what follows: by the next checkpoint, or by the next entry.
+    // The object after a range names the last entry of the range: the next checkpoint, or the next entry.
     std::fs::remove_file(path(32)).expect("it goes");
     assert_eq!(state(&open(&bench, "named by a checkpoint")), state(&owner));
     std::fs::write(path(64), "no entry").expect("it is damaged");

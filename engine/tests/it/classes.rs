@@ -1,5 +1,5 @@
-//! The class and the state of an object come from the store. The log says with which class a pack was
-//! written; since then a lifecycle rule may have moved it, or the repository is a copy.
+//! The class and the state of an object come from the store. The log records the class with which a pack was written. A
+//! lifecycle rule may have moved it since, or the repository may be a copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn settings(class: &str) -> Settings {
     Settings { pack_class: class.to_owned(), hot_class: "STANDARD".to_owned(), ..small_packs() }
 }
 
-/// A bench in a bucket with some packs that were written with a class.
+/// Returns a bench in a bucket with some packs that were written with a class.
 fn written_as(server: &S3Server, class: &str, photos: u64) -> Bench {
     let bench = Bench::s3(server, settings(class));
     bench.write_photos("shoot", photos, 1_200_000);
@@ -58,12 +58,12 @@ fn planned(repository: &Repository, bench: &Bench) -> RestorePlan {
     })
 }
 
-/// How many packs are cold, thawing, and readable.
+/// Returns how many packs are cold, thawing, and readable.
 fn states(states: PackStates) -> [u64; 3] {
     [states.cold, states.thawing, states.readable]
 }
 
-/// The classes and states of the packs of a plan, each once.
+/// Returns the classes and states of the packs of a plan, without repetitions.
 fn classes(plan: &RestorePlan) -> Vec<(&str, ObjectState)> {
     let mut found: Vec<_> = plan.packs.iter().map(|pack| (&*pack.class, pack.state)).collect();
     found.dedup();
@@ -114,7 +114,7 @@ fn a_listing_tells_the_class_of_each_object_on_every_page() {
 
 #[test]
 fn packs_that_a_rule_has_frozen_are_planned_priced_and_thawed_as_cold() {
-    // Few packs are looked at one by one, more are listed first.
+    // If there are few packs, each gets a HEAD request; if there are more, they are listed first.
     for photos in [4, 60] {
         let server = S3Server::start();
         let bench = written_as(&server, "STANDARD", photos);
@@ -182,7 +182,7 @@ fn a_folder_has_no_classes_whatever_its_log_says() {
     let stats = stats::stats(&repository).expect("stats");
     assert!(stats.kinds.iter().all(|kind| kind.class.is_empty()), "{stats:?}");
     assert_eq!(check(&repository, CheckOptions::default(), &Silent).expect("a check").moved, []);
-    // And what is dead in it goes at once.
+    // Dead packs in it are deleted at once.
     bench.snapshot();
     let all = ids(&bench);
     std::fs::remove_dir_all(bench.library.join("shoot")).expect("culled");
@@ -228,7 +228,7 @@ fn a_prune_goes_by_the_class_that_packs_have() {
     let plan = |days: i64| {
         let terms = Terms { end_window: true, ..Default::default() };
         let prices = Prices::built_in(None);
-        // By the clock of the server that dates the objects.
+        // The time by the server's clock, which dates the objects.
         let now = icecore_engine::format::Time {
             seconds: server.now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs()
                 as i64
@@ -251,8 +251,8 @@ fn a_prune_goes_by_the_class_that_packs_have() {
     let packs = cold(&plan(0)).values().sum::<usize>();
     assert_eq!(cold(&plan(0)), [("STANDARD Delete".to_owned(), packs)].into());
     server.move_to_class(BUCKET, "archive/packs/", DEEP);
-    // Deleting them before costs what keeping them costs; since when nobody knows, but not longer than
-    // the objects are there.
+    // Deleting them earlier costs as much as keeping them. When they were moved is unknown, but not before the objects
+    // were written.
     assert_eq!(cold(&plan(10)), [(format!("{DEEP} 170"), packs)].into());
     assert_eq!(cold(&plan(180)), [(format!("{DEEP} Delete"), packs)].into());
 }
@@ -289,7 +289,7 @@ fn a_snapshot_notices_listings_that_are_frozen_and_a_check_does() {
     let again = bench.snapshot();
     assert_eq!(again.frozen, [], "photos may be cold");
     server.clear_requests();
-    // Classes that are read at once are nobody's trouble.
+    // Classes that are readable at once cause no warning.
     server.move_to_class(BUCKET, "archive/meta/", "STANDARD_IA");
     assert_eq!(bench.snapshot().frozen, []);
     let listed =
@@ -345,7 +345,7 @@ fn a_new_host_opens_by_checkpoints_when_old_entries_are_frozen() {
         bench.write("notes.txt", format!("{number}"));
         bench.snapshot();
     }
-    // Who vouches for them is the owner.
+    // The owner vouches for the checkpoints.
     let mark = |repository: &Repository| {
         let time = Time { seconds: 1_700_000_000, nanos: 0 };
         repository.commit(|| Ok(Some(LogEntry::new(time)))).expect("a commit");
@@ -357,7 +357,7 @@ fn a_new_host_opens_by_checkpoints_when_old_entries_are_frozen() {
     let keys = || Keys::Reader(bench.identity.clone());
     let fresh = bench.try_open(keys(), &bench.path("fresh")).expect("it opens");
     assert_eq!(fresh.catalog.snapshots().expect("snapshots").len(), 33);
-    // A frozen checkpoint is none: then the entries themselves are needed.
+    // A frozen checkpoint counts as missing, so the entries themselves are needed.
     server.move_to_class(BUCKET, "archive/checkpoints/", "GLACIER");
     let error = bench.try_open(keys(), &bench.path("none")).expect_err("the log is frozen");
     assert!(error.is_frozen(), "{error}");

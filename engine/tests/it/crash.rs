@@ -1,28 +1,26 @@
 //! The real code over a store that fails at every operation: two hosts take snapshots while a third
 //! prunes, and one of them ends, or loses its connection, at one operation.
 //!
-//! A case is an order in which the operations of the hosts are done, drawn from a seed, and a point:
-//! a host, one of its operations, and what goes wrong with it. All points of a seed are gone through,
-//! then those of the next. After the point
+//! A case is an order of the hosts' operations, drawn from a seed, and a point: a host, one of its operations, and what
+//! goes wrong with it. The test runs all points of a seed, then those of the next. After the point
 //!
-//! 1. the archive is opened, by the catalog of the host that had trouble or by none, and checked;
-//!    every visible snapshot is restored and compared; every acknowledged one is visible or was
-//!    dropped by the prune;
-//! 2. that host runs again while another prunes or takes a snapshot, and has trouble at a second
-//!    point, drawn from the seed; then 1. holds again, seen by the other of the two catalogs;
-//! 3. it runs once more, and somebody prunes: both succeed, the check passes, and no object is left
-//!    that the log has given up or does not know.
+//! 1. the archive is opened and checked, with the catalog of the host that had trouble and without a catalog; every
+//!    visible snapshot is restored and compared; every acknowledged one is visible or was dropped by the prune;
+//! 2. that host runs again while another prunes or takes a snapshot, and has trouble at a second point, drawn from the
+//!    seed; then 1. must be true again;
+//! 3. it runs once more, and a prune runs: both succeed, the check passes, and no object is left that is tombstoned or
+//!    not in the log.
 //!
-//! What arrives late does so between operations of others, or after 1.
+//! Late operations arrive between operations of other hosts, or after 1.
 //!
-//! It was seen to fail for each of these changes to the engine: packs are deleted before the entry
-//! that gives them up; orphans are deleted that no entry names; a prune takes a pack that has become
-//! needed since its plan; a snapshot is committed without a look whether its packs died meanwhile; it
-//! is acknowledged although the store failed its entry; a put without an answer counts as done; a
-//! slot that is taken counts as ours; a pack counts as uploaded because its upload was begun.
+//! The test was seen to fail for each of these changes to the engine: packs are deleted before the entry that
+//! tombstones them; orphans that are being uploaded are deleted; a prune deletes a pack that has become needed since
+//! its plan; a snapshot is committed without checking whether its packs were tombstoned meanwhile; a snapshot is
+//! acknowledged although the put of its entry failed; a put without an answer counts as done; a taken slot counts as
+//! ours; a pack counts as uploaded because its upload has begun.
 //!
-//! `ICECORE_CRASH=nightly` takes ten times as many points, `ICECORE_CRASH=500` so many; with
-//! `--nocapture` it tells what was gone through. A failure prints the case and the order of events.
+//! `ICECORE_CRASH=nightly` runs ten times as many points, `ICECORE_CRASH=500` that many; `--nocapture` prints a
+//! summary. A failure prints the case and the order of events.
 
 mod case;
 mod line;
@@ -41,11 +39,11 @@ use case::{Case, Went};
 use scene::{Scene, Stores};
 use store::{At, Fault, Point, Verb};
 
-/// How many points a test run takes: each opens repositories and signs entries.
+/// Number of points of a test run. Each opens repositories and signs entries, which takes time.
 const POINTS: u64 = 800;
 const POINTS_NIGHTLY: u64 = 100_000;
 
-/// What was gone through.
+/// Counts of the cases that were run.
 #[derive(Default)]
 struct Tally {
     cases: u64,
@@ -120,7 +118,7 @@ fn every_operation_may_be_the_last() {
     assert!(tally.points >= points);
 }
 
-/// Takes all points of one order of events.
+/// Runs all points of one order of events.
 fn explore(scene: &Scene, stores: &Stores, seed: u64, tally: &Mutex<Tally>) {
     let case = |point| {
         let went = Case { seed, point }.run(scene, stores);

@@ -1,6 +1,6 @@
-//! Ten years of a library that grows each week and is culled at random, pruned each month: what
-//! icecore's decisions cost, beside never pruning, always repacking, and every fixed threshold.
-//! Photos in DEEP_ARCHIVE, sidecars and a catalog that is written again and again in GLACIER_IR.
+//! Simulates ten years of a library that grows each week, is culled at random and is pruned each month. Compares the
+//! cost of icecore's decisions with never pruning, always repacking, and every fixed threshold. Photos are in
+//! DEEP_ARCHIVE, sidecars and an often changed catalog in GLACIER_IR.
 //!
 //! `cargo test -p icecore-engine --test it decade -- --nocapture` prints the table of docs/prune.md.
 
@@ -19,12 +19,12 @@ const LIBRARY_BYTES: u64 = 1024 * GB;
 const WEEKLY_BYTES: u64 = 2 * GB;
 const SHOOT_PHOTOS: u64 = 200;
 
-/// How photos are chosen that go.
+/// How photos are chosen for deletion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Culling {
-    /// Each by itself, one in five.
+    /// One in five photos, independently.
     Photo,
-    /// Of one shoot in four nine of ten go, of the others none to speak of: one in five as well.
+    /// Nine of ten photos in one of four shoots, and few in the others; also one in five in total.
     Shoot,
 }
 
@@ -40,17 +40,17 @@ struct Pack {
 #[derive(Debug, Clone, Copy)]
 struct Photo {
     bytes: u64,
-    /// The week in which it is culled; `u32::MAX` for never.
+    /// The week in which it is deleted; `u32::MAX` for never.
     culled: u32,
 }
 
-/// What to do with a pack of which a share is dead.
+/// When to repack a pack with a dead share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Policy {
     Never,
-    /// As soon as a byte is dead, past the minimum or not.
+    /// As soon as one byte is dead, even before the minimum days have passed.
     AtOnce,
-    /// From a dead share on, past the minimum.
+    /// From this dead share on, after the minimum days.
     From(f64),
     Icecore,
 }
@@ -72,7 +72,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Packs photos; returns what the puts cost.
+    /// Packs photos; returns the cost of the puts.
     fn fill(&self, packs: &mut Vec<Pack>, photos: &[Photo], week: u32) -> f64 {
         let mut put = Requests::default();
         let mut left = photos;
@@ -111,7 +111,7 @@ impl Stream {
         }
     }
 
-    /// Lives through ten years. `arrives` makes what is added in a week.
+    /// Simulates ten years. `arrives` returns the photos that are added in a week.
     fn live(&self, policy: Policy, arrives: impl Fn(&mut Dice, u32) -> Vec<Photo>) -> Total {
         let mut dice = Dice(7);
         let days_min = ClassFacts::find(Provider::S3, self.class).expect("a class").days_min;
@@ -155,7 +155,7 @@ impl Stream {
                 }
                 if live_bytes > 0 {
                     let price = price(&found, &self.terms, &self.prices).expect("a price");
-                    // The puts are counted where they are made.
+                    // The puts are counted where they happen.
                     let puts = live_bytes as f64 / pack.bytes as f64 * put;
                     total.usd += price.costs_usd - puts;
                     total.repacked += 1;
@@ -187,7 +187,7 @@ fn shot(dice: &mut Dice, week: u32, culling: Culling) -> Vec<Photo> {
         }
         let bytes = 4 * MIB + dice.roll(24 * MIB);
         let culled = if dice.roll(10) < of_ten {
-            // Within two years; what is there at the start, at any time.
+            // Delete it within two years; if it exists at the start, at any time.
             week + 1 + dice.roll(if week == 0 { u64::from(WEEKS) } else { 104 }) as u32
         } else {
             u32::MAX
@@ -198,7 +198,7 @@ fn shot(dice: &mut Dice, week: u32, culling: Culling) -> Vec<Photo> {
     photos
 }
 
-/// A catalog and its sidecars: what a week writes lives until a later week writes it again.
+/// A catalog and its sidecars. Content of one week lives until a later week overwrites it.
 fn written(dice: &mut Dice, week: u32) -> Vec<Photo> {
     let count = if week == 0 { 2000 } else { 200 };
     let parts = (0..count).map(|_| {

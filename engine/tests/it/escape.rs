@@ -1,5 +1,5 @@
-//! Nothing is written outside the target of a restore, whatever stands in the target or in the
-//! snapshot; and what is in the way of something of another kind is not lost unasked.
+//! A restore never writes outside its target, whatever is in the target or in the snapshot; and an existing entry of
+//! another kind is never lost without being asked for.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use crate::setup::{Bench, Restore, small_packs};
 
 const ALL: [Overwrite; 3] = [Overwrite::Never, Overwrite::IfChanged, Overwrite::Always];
 
-/// A folder that must stay as it is.
+/// A folder outside the target that must not change.
 struct Outside {
     path: PathBuf,
     before: std::collections::BTreeMap<Vec<u8>, tree::Node>,
@@ -57,7 +57,7 @@ fn a_symlink_in_place_of_a_folder_is_not_followed() {
             let how = Restore { delete, verify: true, ..Restore::over(how) };
             let (summary, problems) = bench.restore("latest", &target, &how);
             outside.assert_untouched();
-            // It may lead to a part of the library that was moved to a larger disk: it is never replaced.
+            // The symlink may lead to a part of the library on a larger disk, so it is never replaced.
             assert!(summary.files_failed > 0 && summary.links_in_the_way == 1);
             assert_eq!(summary.files, u64::from(deep), "the file beside the symlink");
             assert!(problems.iter().any(|problem| problem.path == link), "{problems:?}");
@@ -122,7 +122,7 @@ fn a_symlink_that_the_restore_has_made_is_not_followed() {
     symlink(&outside.path, bench.library.join("a/evil")).expect("a symlink");
     bench.write("b/evil/file", "new content");
     bench.snapshot();
-    // What is restored into `b` comes to where `a` is.
+    // Files restored into `b` would end up in `a`.
     let target = bench.path("target");
     fs::create_dir_all(target.join("a")).expect("a folder");
     symlink("a", target.join("b")).expect("a symlink");
@@ -176,7 +176,7 @@ fn a_folder_in_the_way_of_a_file() {
         }
         let how = Restore::over(how);
         let (summary, problems) = bench.restore("latest", &target, &how);
-        // A folder may hold anything: it is never removed to make room for one file.
+        // A folder may contain anything, so it is never removed to make room for one file.
         for name in ["a/name", "link"] {
             let precious = target.join(name).join("precious");
             assert_eq!(fs::read_to_string(precious).expect("a file"), "mine");

@@ -1,5 +1,5 @@
-//! What reading has found stays known: damage until it is read well again, what is lost until it is
-//! found; and what others do meanwhile is no damage.
+//! Findings of a check are remembered: damage until the pack is read without errors, lost chunks
+//! until they are found. Concurrent changes by other hosts are not reported as damage.
 
 use std::path::PathBuf;
 
@@ -62,11 +62,11 @@ fn damage_that_was_read_is_told_by_the_next_check_and_healed_by_the_next_snapsho
     let next = look(&bench);
     assert_eq!(next.errors, found.errors);
     assert!(next.read_back.bytes < next.read_back.bytes_total, "{:?}", next.read_back);
-    // Without any repair, what was not changed is stored again.
+    // Even without a repair, unchanged files are stored again.
     let taken = bench.snapshot();
     assert!(taken.totals.bytes_added > 100_000, "{:?}", taken.totals);
     tree::assert_same(&bench.library, bench.restored("latest", "new"));
-    // It is read well again: a cable was loose.
+    // The pack can be read again: a cable was loose.
     flip(&pack, 600_000);
     assert_eq!(bench.check().errors, []);
     assert_eq!(look(&bench).errors, []);
@@ -105,7 +105,7 @@ fn packs_that_were_away_are_found_again() {
     let (found, after) = repair(&bench, true, &[]);
     assert_eq!((found.chunks_found, found.chunks_lost), (read.found_again, 0), "{found:?}");
     assert_eq!((after.errors, after.found_again), (Vec::new(), 0), "it is told only once");
-    // Every host knows, and nothing is stored again.
+    // Every host knows the loss, and nothing is stored again.
     std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
     assert_eq!(look(&bench).errors, []);
     assert_eq!(repair(&bench, true, &[]).0, RepairSummary::default());
@@ -160,7 +160,7 @@ fn parity_that_is_missing_is_told_and_made_again() {
     assert_eq!((done.parity_renewed, done.chunks_lost), (2, 0), "{done:?}");
     assert_eq!(after.errors, []);
     assert_eq!(bench.check().errors, []);
-    // It is as good as the first.
+    // The second copy is as good as the first.
     for pack in packs(&bench, "packs/") {
         flip(&pack, 1_300);
     }

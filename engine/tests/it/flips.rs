@@ -1,9 +1,9 @@
-//! Damage is found before it is used: every bit of an object of each kind is flipped, the object is
-//! cut at every length, changed for another of its kind, or for that of a sister repository; and
-//! what was found is said of the files that it touches, and of no others.
+//! Damage is found before it is used: for an object of each kind, flips every bit, truncates it to every length, and
+//! replaces it by another of its kind or by that of a sibling repository. Reports must name the affected files and no
+//! others.
 //!
-//! Packs, entries, slots and jobs are opened by the functions that restores, checks and hosts open
-//! them with; nothing here knows a byte of the format but where the parts of a pack begin.
+//! Packs, entries, slots and jobs are opened by the same functions that restores, checks and hosts use. This module
+//! knows nothing of the format except where the parts of a pack begin.
 
 mod located;
 mod places;
@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use crate::objects::{grow_log, job_record, put_slot, the_password};
 use crate::setup::{Bench, Dice};
 
-/// Every file but sidecars goes to `packs/`.
+/// Settings with which every file except sidecars goes to `packs/`.
 fn tiny_files() -> Settings {
     Settings {
         pack_bytes: 1 << 20,
@@ -46,7 +46,7 @@ fn flipped(object: &[u8], bit: usize) -> Vec<u8> {
     object
 }
 
-/// A pack of 64 KiB with eight photos, one of which compresses, and the pack of their trees.
+/// Makes a pack of 64 KiB with eight photos, one of which compresses, and the pack of their trees.
 fn one_pack() -> Bench {
     let bench = Bench::local(tiny_files());
     bench.write("shoot/0.JPG", vec![7; 8_900]);
@@ -57,13 +57,13 @@ fn one_pack() -> Bench {
     bench
 }
 
-/// A pack with all that restore and check know of it.
+/// A pack, with everything that restore and check know about it.
 struct Subject<'a> {
     reader: &'a ChunkReader<'a>,
     pack: OpenPack,
     object: Bytes,
     places: Vec<ChunkLocation>,
-    /// What is in it, in order.
+    /// Its chunks, in order.
     chunks: Vec<Vec<u8>>,
 }
 
@@ -80,12 +80,12 @@ impl<'a> Subject<'a> {
         Subject { reader, pack, object, places, chunks }
     }
 
-    /// What a check that reads data says of these bytes: `None` that the header is bad, else the
-    /// bad chunks, and whether something is wrong around them.
+    /// Returns what a check that reads data finds in these bytes: `None` if the header is bad, else the bad chunks, and
+    /// whether the rest has damage.
     fn checked(&self, object: Vec<u8>) -> Option<(Vec<ChunkId>, bool)> {
         let object = Bytes::from(object);
         let sound = object.get(..HEADER_BYTES) == self.object.get(..HEADER_BYTES);
-        // To open a header that was opened before is the expensive part.
+        // Opening the header again would be the expensive part.
         let opened;
         let pack = if sound {
             &self.pack
@@ -101,21 +101,21 @@ impl<'a> Subject<'a> {
         ))
     }
 
-    /// What a restore gets of these bytes, chunk by chunk, if it can open the pack.
+    /// Returns what a restore reads from these bytes, chunk by chunk.
     fn restored(&self, object: Vec<u8>) -> Vec<Option<Vec<u8>>> {
         let window = ObjectRange::held("pack", 0, object.into());
         let open = |place| self.reader.open(&self.pack, &window, place).ok();
         self.places.iter().map(open).collect()
     }
 
-    /// Whether a restore can read this chunk from these bytes.
+    /// Returns whether a restore can read this chunk from these bytes.
     fn opens(&self, id: &ChunkId, object: Vec<u8>) -> bool {
         let window = ObjectRange::held("pack", 0, object.into());
         let place = self.places.iter().find(|place| place.frame.id == *id);
         self.reader.open(&self.pack, &window, place.expect("a chunk of this pack")).is_ok()
     }
 
-    /// The chunk whose frame has this byte.
+    /// Returns the chunk whose frame contains this byte.
     fn chunk_at(&self, byte: usize) -> Option<ChunkId> {
         let place = self.places.iter().find(|place| place.range().contains(&(byte as u64)));
         place.map(|place| place.frame.id)
@@ -126,15 +126,16 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The table of a pack, as the log has it.
+/// Returns the table of a pack in the log.
 fn places_of(repository: &Repository, row: &PackRow) -> Vec<ChunkLocation> {
     repository.catalog.chunks_in(row.key).expect("a table")
 }
 
-/// Flips every bit of a pack. Returns how many a restore finds, and how many a check was asked for.
+/// Flips every bit of a pack. Returns the number of flips that a restore found, and the number that a check was tested
+/// with.
 ///
-/// Around the frames, the check is asked about every bit; in the frames, which it opens as a restore
-/// does, about one bit of every fourth byte, as it opens all of them each time.
+/// Outside the frames, the check is tested with every bit. In the frames, it is tested with one bit of every fourth
+/// byte, because it opens all frames each time, in the same way as a restore.
 fn flip_pack(subject: &Subject) -> (u64, u64) {
     let (by_restore, by_check) = (AtomicU64::new(0), AtomicU64::new(0));
     (0..subject.object.len()).into_par_iter().for_each(|byte| {
@@ -190,7 +191,7 @@ fn a_restore_is_right_whatever_is_around_the_chunks() {
         let restored = subject.restored(flipped(&subject.object, bit));
         assert!(restored == whole, "bit {bit} changed what is restored");
     });
-    // In a frame, it costs the chunk that is in it and no other.
+    // Damage in a frame loses the chunk in it and no other.
     for byte in (HEADER_BYTES..end).step_by(211) {
         let restored = subject.restored(flipped(&subject.object, byte * 8 + byte % 8));
         let zipped = subject.places.iter().zip(&subject.chunks).zip(restored);
@@ -213,7 +214,7 @@ fn every_length_of_a_pack() {
         let bytes = subject.object.len();
         (0..bytes).into_par_iter().for_each(|length| {
             let object = &subject.object[..length];
-            // What a check looks at first, at every length; now and then all that it says.
+            // Test the first step of a check at every length, and the whole check now and then.
             assert!(subject.reader.open_tail(&subject.pack, object).is_err(), "{length} bytes");
             if length >= HEADER_BYTES && !length.is_multiple_of(16) {
                 return;
@@ -223,7 +224,7 @@ fn every_length_of_a_pack() {
             let expected = (length >= HEADER_BYTES).then_some((lost, true));
             assert_eq!(subject.checked(object.to_vec()), expected, "{length} bytes of {bytes}");
         });
-        // Zeros behind it, and its own end once more.
+        // Append zeros, and append its own end again.
         let longer = (1..=256).into_par_iter();
         longer.for_each(|more| {
             for behind in [vec![0; more], subject.object[bytes - more..].to_vec()] {
@@ -236,8 +237,8 @@ fn every_length_of_a_pack() {
     eprintln!("{lengths} lengths of packs, all found; {:.1?}", begun.elapsed());
 }
 
-/// Tries an object with each bit flipped, at each length, and with up to 256 bytes more. Returns how
-/// many flips and how many lengths that were.
+/// Tries an object with each bit flipped, with each length, and with up to 256 additional bytes. Returns the number of
+/// flips and of lengths.
 fn spoil(object: &[u8], mut opens: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
     assert!(opens(object), "it is sound");
     for bit in 0..object.len() * 8 {
@@ -260,7 +261,7 @@ fn every_bit_and_length_of_a_log_entry() {
     let object = repository.store.get(&layout::log(1), 1 << 20).expect("an entry");
     let (flips, lengths) = spoil(&object, |object| repository.secrets.read_log(1, object).is_ok());
     eprintln!("log entry: {flips} flips, {lengths} lengths");
-    // A host that has never been here says so, of a bit in each part of it.
+    // A host that has never opened it reports a flipped bit in each part of it.
     let path = bench.folder().join(layout::log(1));
     for (number, bit) in (0..object.len() * 8).step_by(997).enumerate() {
         std::fs::write(&path, flipped(&object, bit)).expect("damage");
@@ -330,8 +331,8 @@ fn every_bit_and_length_of_a_job() {
     eprintln!("job: {flips} flips, {lengths} lengths");
 }
 
-/// Every bit of what stands before the first part and of its front; of the rest, all of which is sealed, a
-/// bit of every 256th byte; and every 1024th length.
+/// Flips every bit before the first part and in its front. In the rest, which is sealed, flips a bit in every 256th
+/// byte. Also tries every 1024th length.
 #[test]
 fn bits_and_lengths_of_a_checkpoint() {
     let bench = Bench::local(tiny_files());

@@ -1,4 +1,4 @@
-//! What is known of files without reading them: whatever their clocks and inodes say.
+//! Files are recognised as unchanged without reading them, whatever their times and inodes are.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use icecore_testkit::{photos, tree};
 use crate::setup::{Bench, Log, settle, small_packs};
 use crate::snapshot::opened_during;
 
-/// A camera whose clock was years ahead, and a computer that has one by now.
+/// The clock of a camera was years ahead, or that of the computer.
 #[test]
 fn a_photo_dated_in_the_future_is_not_read_every_night() {
     let bench = Bench::local(small_packs());
@@ -27,7 +27,7 @@ fn a_photo_dated_in_the_future_is_not_read_every_night() {
     let shoot = bench.library.join("shoot");
     assert_eq!(opened_during(&[&shoot], || bench.snapshot()).1, 4);
     assert_eq!(opened_during(&[&shoot], || bench.snapshot()).1, 0);
-    // Changed under the same date and size: its ctime shows it.
+    // Change the file but keep its date and size; the ctime shows the change.
     let modified = std::fs::metadata(&path).and_then(|stat| stat.modified()).expect("a time");
     std::fs::write(&path, photos::bytes(9, 50_000)).expect("written");
     let file = std::fs::File::options().write(true).open(&path).expect("opened");
@@ -36,7 +36,7 @@ fn a_photo_dated_in_the_future_is_not_read_every_night() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// Puts copies in the place of files, with their times, as `rsync -a` onto a new disk does.
+/// Replaces files by copies with the same times, like `rsync -a` to a new disk.
 fn copy_all(folder: &Path) {
     let files: Vec<_> = std::fs::read_dir(folder).expect("a folder").collect();
     for file in files {
@@ -67,9 +67,9 @@ fn a_copied_disk_is_not_read_again_if_inodes_and_ctimes_are_ignored() {
     copy_all(&shoot);
     settle();
     assert_eq!(ignoring(true, true), (8, 0));
-    // The catalog has the new inodes now, and the flags are not needed any more.
+    // Now the catalog has the new inodes, and the flags are no longer needed.
     assert_eq!(ignoring(false, false), (8, 0));
-    // One of them alone is not enough, and what has another time is read in any case.
+    // One of the flags alone is not enough, and a file with another time is always read.
     copy_all(&shoot);
     bench.write("shoot/IMG_0003.JPG", photos::jpeg(77, 50_000, 1000));
     settle();
@@ -80,7 +80,7 @@ fn a_copied_disk_is_not_read_again_if_inodes_and_ctimes_are_ignored() {
     copy_all(&shoot);
     settle();
     assert_eq!(ignoring(false, true).1, 8);
-    // In a folder that has moved, a file is known by its own inode, ignored or not.
+    // In a moved folder, a file is recognised by its own inode, even if inodes are ignored.
     std::fs::rename(&shoot, bench.library.join("moved")).expect("a move");
     let moved = bench.library.join("moved");
     copy_all(&moved);

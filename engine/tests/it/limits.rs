@@ -1,4 +1,4 @@
-//! Limits of the link, over HTTP: every byte of a put and of a read waits for them, by a clock that is ours.
+//! Rate limits over HTTP: every byte of a put and of a read waits for them, by a simulated clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use icecore_testkit::{S3Server, photos};
 
 use crate::setup::s3_options;
 
-/// A clock on which four milliseconds pass whenever it is looked at, at a minute of the day.
+/// A clock that advances by four milliseconds each time it is read, at a fixed minute of the day.
 #[derive(Debug)]
 struct Looked {
     looks: AtomicU64,
@@ -24,7 +24,7 @@ impl LimitClock for Looked {
     }
 }
 
-/// Puts and reads an object of 2 MiB. Returns how many seconds that took by the clock.
+/// Puts and reads an object of 2 MiB. Returns the seconds that this took on the clock.
 fn took(server: &S3Server, upload: &str, download: &str, minute: u16) -> f64 {
     let clock = Arc::new(Looked { looks: AtomicU64::new(0), minute });
     let table = |text: &str| text.parse().expect("a timetable");
@@ -43,13 +43,13 @@ fn took(server: &S3Server, upload: &str, download: &str, minute: u16) -> f64 {
 fn no_byte_is_faster_than_its_limit() {
     let server = S3Server::start();
     server.create_bucket("archive");
-    // 2 MiB at this rate take half a second. Nothing waits for the last piece, and a read has larger ones.
+    // 2 MiB take half a second at this rate. The last piece causes no wait, and the pieces of a read are larger.
     let slow = "4 MiB/s";
     let sent = took(&server, slow, "off", 0);
     assert!((0.45..=0.6).contains(&sent), "{sent}");
     let read = took(&server, "off", slow, 1);
     assert!((0.3..=0.7).contains(&read), "{read}");
-    // By day only: at this rate it would take minutes.
+    // This rate applies only by day; it would take minutes.
     let by_day = "08:00-23:00 16 KiB/s";
     let night = took(&server, by_day, by_day, 3 * 60);
     assert!(night < 10.0, "{night}");

@@ -1,4 +1,4 @@
-//! Restoring into a library that lives: what is there and is not restored stays as it is.
+//! Restores into a library in use: everything that is not restored stays unchanged.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -15,7 +15,7 @@ use crate::setup::{Bench, Restore, StopAfter, bytes_of, set_mtime, small_packs};
 
 const ALL: [Overwrite; 3] = [Overwrite::Never, Overwrite::IfChanged, Overwrite::Always];
 
-/// Mode, owner and time of a folder.
+/// Returns mode, owner and time of a folder.
 fn look(path: impl AsRef<Path>) -> (u32, u32, u32, i128) {
     let node = tree::node_of(path);
     (node.mode, node.uid, node.gid, node.mtime_ns)
@@ -25,7 +25,7 @@ fn set_mode(path: impl AsRef<Path>, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// `shoot/one`, `shoot/two`, `shoot/deep/three`, `private/four`: archived with mode 755.
+/// Archives `shoot/one`, `shoot/two`, `shoot/deep/three` and `private/four` with mode 755.
 fn library() -> Bench {
     let bench = Bench::local(small_packs());
     for name in ["shoot/one", "shoot/two", "shoot/deep/three", "private/four"] {
@@ -59,7 +59,7 @@ fn folders_that_were_there_keep_mode_and_time() {
         assert!(problems.is_empty() && summary.files > 0, "{problems:?}");
         assert!(target.join("shoot/one").exists());
         assert_eq!(folders.each_ref().map(look), before, "{:?} {include:?}", how.overwrite);
-        // One that was made is that of the snapshot.
+        // A folder that was created is equal to that of the snapshot.
         let made = target.join("shoot/deep");
         assert_eq!(made.exists(), include.is_empty());
         if made.exists() {
@@ -85,7 +85,7 @@ fn a_restore_that_was_interrupted_finishes_its_folders() {
     let stop = StopAfter::bytes(9_000_000);
     let stopped = Restore::default().run(&bench.open(), "latest", &bench.library, &target, &stop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-    // What a restore that is killed leaves: a folder of this mode.
+    // A killed restore leaves a folder with this mode.
     fs::create_dir_all(target.join("c")).expect("a folder");
     set_mode(target.join("c"), 0o1700);
     let again = Restore::over(Overwrite::IfChanged);
@@ -115,13 +115,13 @@ fn a_symlink_to_a_larger_disk_is_followed_if_asked_for() {
     assert!(target.join("shoot").is_symlink() && disk.join("one").exists());
     assert!(disk.join("extra").exists(), "--delete goes through no symlink");
     assert_eq!(look(&disk), before);
-    // A disk that is not mounted is not replaced by a folder.
+    // The mount point of a missing disk is not replaced by a folder.
     fs::rename(&disk, bench.path("away")).expect("moved");
     let (summary, problems) = bench.restore("latest", &target, &how);
     assert_eq!((summary.links_in_the_way, summary.files), (1, 1), "{problems:?}");
     assert!(target.join("shoot").is_symlink() && !disk.exists());
     assert!(problems.iter().any(|problem| problem.message.contains("mounted")), "{problems:?}");
-    // Nor is the archive written into.
+    // A restore never writes into the archive either.
     fs::remove_file(target.join("shoot")).expect("removed");
     symlink(bench.folder(), target.join("shoot")).expect("a symlink");
     let objects = bench.objects();
@@ -148,7 +148,7 @@ fn delete_keeps_what_is_excluded_and_what_was_not_archived() {
     let left: Vec<&str> = names.into_iter().filter(|name| target.join(name).exists()).collect();
     assert_eq!(left, ["new/a.cr3", "new/deep/c.cr3", "shoot/e.cr3"]);
     assert!(!target.join("gone").exists());
-    // Beside the folders that were archived, nothing is removed: the snapshot does not know what was there.
+    // Nothing beside the archived folders is removed, because the snapshot does not know what was there.
     let above = bench.path("above");
     fs::create_dir_all(above.join("other")).expect("a folder");
     let restored = how.run(&bench.open(), "latest", Path::new("/"), &above, &Silent);
@@ -203,7 +203,7 @@ fn what_was_lost_goes_back_to_where_it_was() {
             real.join(target).canonicalize().expect("a path")
         );
     }
-    // What is above the source stands for the source.
+    // The path of a folder above the source selects the source.
     assert_eq!(find(Path::new("/")).target.canonicalize().expect("it is there"), real);
     fs::remove_dir_all(bench.library.join("shoot")).expect("removed");
     let before = look(&bench.library);

@@ -1,5 +1,5 @@
-//! A repository in a folder as whoever keeps it may treat it: its objects taken, put back, changed
-//! for others; and what a host then says and still restores.
+//! Treats a repository in a folder like a hostile provider: removes, puts back and exchanges
+//! objects. Returns what a host then reports and still restores.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,7 +36,7 @@ pub fn state(bench: &Bench) -> State {
     bench.objects().into_keys().map(read).collect()
 }
 
-/// Makes the repository what it was, or what it never was.
+/// Sets the objects of the repository to this state.
 pub fn put_state(bench: &Bench, wanted: &State) {
     for name in bench.objects().into_keys().filter(|name| !wanted.contains_key(name)) {
         fs::remove_file(bench.folder().join(name)).expect("an object goes");
@@ -56,18 +56,18 @@ pub fn remove(bench: &Bench, name: &str) {
     fs::remove_file(bench.folder().join(name)).expect("an object goes");
 }
 
-/// Opens with the identity, as a host with this cache.
+/// Opens the repository with the identity, as a host with this cache.
 pub fn open_as(bench: &Bench, cache: &Path) -> Result<Repository, Error> {
     bench.try_open(Keys::Reader(bench.identity.clone()), cache)
 }
 
-/// What a host with this cache says of the archive when it checks every byte.
+/// Checks every byte of the archive as a host with this cache.
 pub fn checked(bench: &Bench, cache: &Path) -> Result<CheckReport, Error> {
     let options = CheckOptions { read_data: true, subset: None };
     check(&open_as(bench, cache)?, options, &Silent)
 }
 
-/// The objects that are named as damaged by a check, or by the error that ends it.
+/// Returns the objects that a check reports as damaged, or the error that ends it.
 pub fn named(checked: &Result<CheckReport, Error>) -> BTreeSet<String> {
     match checked {
         Ok(report) => report.errors.iter().map(|damage| damage.object.to_string()).collect(),
@@ -84,8 +84,8 @@ pub fn named(checked: &Result<CheckReport, Error>) -> BTreeSet<String> {
     }
 }
 
-/// Restores the library of a snapshot, and returns its files that did not come back. Each of them
-/// was named, and the others are what they were.
+/// Restores the library of a snapshot, and returns the files that were not restored. Asserts that
+/// each of them was reported, and that the others are correct.
 pub fn lost(bench: &Bench, snapshot: &str, library: &tree_state::State) -> BTreeSet<PathBuf> {
     let target = bench.path("lost-and-found");
     if target.exists() {
@@ -107,7 +107,7 @@ pub fn lost(bench: &Bench, snapshot: &str, library: &tree_state::State) -> BTree
         Ok(summary) => {
             assert_eq!(summary.files_damaged > 0 || !named.is_empty(), !lost.is_empty());
             for path in &lost {
-                // The file itself, or a folder above it that cannot be listed.
+                // The report may name the file itself, or a parent folder that cannot be listed.
                 let is_named = named.iter().any(|named| target.join(path).starts_with(named));
                 assert!(is_named, "{path:?} is lost and not named: {named:?}");
             }
@@ -117,7 +117,7 @@ pub fn lost(bench: &Bench, snapshot: &str, library: &tree_state::State) -> BTree
     lost
 }
 
-/// What a library holds, by path.
+/// The content of a library, by path.
 pub mod tree_state {
     use std::collections::BTreeMap;
     use std::os::unix::ffi::OsStrExt;
@@ -133,7 +133,7 @@ pub mod tree_state {
     }
 }
 
-/// Puts a key slot whose password costs nothing, and returns its name.
+/// Puts a key slot with a cheap password hash, and returns its name.
 pub fn put_slot(bench: &Bench, label: &str) -> String {
     let cost = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
     let slot = bench.identity.seal_slot(bench.id, PASSWORD, label.to_owned(), 0, cost);
@@ -164,7 +164,7 @@ pub fn job_record() -> JobRecord {
     }
 }
 
-/// Appends entries that change nothing, until the log has so many.
+/// Appends entries that change nothing, until the log has this many.
 pub fn grow_log(bench: &Bench, entries: u64) {
     let repository = bench.open_writer();
     while repository.catalog.position().expect("a position").number < entries {
@@ -172,8 +172,8 @@ pub fn grow_log(bench: &Bench, entries: u64) {
     }
 }
 
-/// Adds a folder with photos and sidecars to the library and takes a snapshot: a log entry, and a
-/// pack of each kind at least.
+/// Adds a folder with photos and sidecars to the library and takes a snapshot, which adds a log
+/// entry and at least one pack of each kind.
 pub fn round(bench: &Bench, number: u64) {
     for file in 0..4 {
         let seed = number * 10 + file;

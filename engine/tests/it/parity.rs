@@ -1,4 +1,5 @@
-//! Parity in a folder: packs that lost sectors are healed, and what is beyond it is told.
+//! Parity in a folder: packs with lost sectors are healed, and damage beyond its strength is
+//! reported.
 
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
@@ -25,7 +26,7 @@ fn with_parity(percent: u8) -> Settings {
     Settings { parity_percent: Some(percent), ..small_packs() }
 }
 
-/// A library of photos and sidecars, in one snapshot.
+/// Returns a library of photos and sidecars, in one snapshot.
 fn archived(settings: Settings) -> Bench {
     let bench = Bench::local(settings);
     bench.write_photos("shoot", 16, 700_000);
@@ -42,7 +43,7 @@ fn packs(bench: &Bench) -> BTreeSet<String> {
     objects.into_keys().collect()
 }
 
-/// The packs that the parity objects are of.
+/// Returns the packs that have parity objects.
 fn protected(bench: &Bench) -> BTreeSet<String> {
     let parity = bench.under("parity/").into_keys();
     parity.map(|name| name.trim_start_matches("parity/").to_owned()).collect()
@@ -52,7 +53,7 @@ fn ids_of(packs: &BTreeSet<String>) -> BTreeSet<String> {
     packs.iter().map(|name| name.split('/').next_back().expect("an id").to_owned()).collect()
 }
 
-/// Overwrites some sectors of a file with noise; the first is among them.
+/// Overwrites some sectors of a file with noise, including the first one.
 fn damage(path: &Path, sectors: usize, dice: &mut Dice) {
     let length = std::fs::metadata(path).expect("an object").len();
     let all = length.div_ceil(SECTOR as u64);
@@ -69,7 +70,7 @@ fn damage(path: &Path, sectors: usize, dice: &mut Dice) {
     }
 }
 
-/// Damages one sector of twenty of every pack, and one at least.
+/// Damages one in twenty sectors of every pack, at least one.
 fn damage_all(bench: &Bench) {
     let mut dice = Dice(11);
     for name in packs(bench) {
@@ -141,12 +142,12 @@ fn what_is_beyond_the_strength_is_lost_and_said_so() {
 #[test]
 fn a_pack_that_was_cut_short_heals_and_one_that_is_gone_does_not() {
     let bench = archived(with_parity(10));
-    // One that is full has little padding.
+    // A full pack has little padding.
     let largest = bench.under("packs/").into_iter().max_by_key(|(_, bytes)| *bytes);
     let (name, _) = largest.expect("a pack");
     let path = bench.folder().join(&name);
     let content = std::fs::read(&path).expect("a pack");
-    // More than padding and table.
+    // Cut off more than padding and table.
     std::fs::write(&path, &content[..content.len() - 100_000]).expect("cut short");
     tree::assert_same(&bench.library, {
         let target = bench.path("out");
@@ -185,7 +186,7 @@ fn damaged_parity_is_named_and_harms_nothing() {
     assert!(problem(&gone).starts_with("it is missing"), "{errors:?}");
     assert!(errors.iter().all(|e| e.snapshots.is_empty() && e.files.is_empty()), "{errors:?}");
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
-    // The end has the head once more, and the shards are as they were: it heals.
+    // The end repeats the head, and the shards are intact, so it heals.
     let id = head.trim_start_matches("parity/");
     let name = packs(&bench).into_iter().find(|name| name.ends_with(id)).expect("its pack");
     let mut content = std::fs::read(bench.folder().join(&name)).expect("a pack");
@@ -198,7 +199,7 @@ fn damaged_parity_is_named_and_harms_nothing() {
     assert_eq!(repository.heal(&row).expect("it is read").expect("it heals"), whole);
 }
 
-/// Begins the upload of a pack that will never come.
+/// Begins the upload of a pack that never arrives.
 fn begun(repository: &Repository) -> PackId {
     let pack = PackBuilder::new(&repository.secrets, PackKind::Hot, 1 << 20).expect("a pack");
     let record = pack.finish("").record;
@@ -206,7 +207,7 @@ fn begun(repository: &Repository) -> PackId {
     record.id
 }
 
-/// Drops snapshots and reclaims, with the deletions that were planned.
+/// Drops snapshots and prunes with the planned deletions.
 fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
     let repository = bench.open();
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
@@ -255,7 +256,7 @@ fn interrupted_uploads_and_deletions_leave_no_parity_for_ever() {
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
     assert!(!packs(&bench).is_empty());
     assert_eq!(ids_of(&packs(&bench)), protected(&bench));
-    // Killed between a parity and its pack, and within another.
+    // The run was killed between a parity object and its pack, and within another upload.
     let lost: Vec<PackId> = [0, 1].map(|_| begun(&bench.open_writer())).into();
     let parity = |id: &PackId| bench.folder().join(format!("parity/{id}"));
     std::fs::write(parity(&lost[0]), b"all of it").expect("parity");
@@ -273,7 +274,7 @@ fn interrupted_uploads_and_deletions_leave_no_parity_for_ever() {
     });
     assert_eq!(parts.count(), 1, "what was ours is gone");
 
-    // Too young to be given up: it might be on its way.
+    // The object is too young to be deleted, because its upload may be running.
     let real = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = real.expect("after 1970").as_secs() as i64;
     let at = |seconds| Time { seconds, nanos: 0 };
@@ -287,7 +288,7 @@ fn interrupted_uploads_and_deletions_leave_no_parity_for_ever() {
     assert_eq!(done.objects_deleted, 2, "{done:?}");
     assert!(!half.exists());
     assert_eq!(ids_of(&packs(&bench)), protected(&bench));
-    // A prune that ended between a pack and its parity.
+    // A prune ended between deleting a pack and its parity.
     let id = {
         let all = ids(&bench);
         let copy = bench.path("parity");
@@ -308,7 +309,7 @@ fn interrupted_uploads_and_deletions_leave_no_parity_for_ever() {
 fn a_pack_arrives_after_its_parity() {
     let bench = Bench::local(with_parity(10));
     bench.write_photos("shoot", 10, 700_000);
-    // No parity can be written here.
+    // Make it impossible to write parity.
     let blocked = bench.folder().join("parity");
     std::fs::write(&blocked, b"in the way").expect("a file");
     let failed = snapshot(&bench.open_writer(), &bench.snapshot_options(), &Silent);
@@ -327,10 +328,11 @@ fn the_identity_of_a_pack_is_what_the_log_says() {
     let rows = repository.catalog.packs(PackState::Committed).expect("packs");
     let (a, b) = (&rows[0], &rows[1]);
     let name = |id: &PackId| bench.folder().join(format!("parity/{id}"));
-    // Parity of another pack, under this name; with this name in it as well it has another length.
+    // Use the parity of another pack under this name. Even with this name in it, its length is
+    // wrong.
     std::fs::copy(name(&b.id), name(&a.id)).expect("a copy");
     assert_eq!(repository.heal(a).expect("it is read"), None);
-    // A pack that lies to the log is not what the log says, although its parity fits.
+    // A forged pack does not match the log, although its parity matches the pack.
     let mut lying = b.clone();
     lying.crc64 ^= 1;
     assert_eq!(repository.heal(&lying).expect("it is read"), None);

@@ -1,5 +1,5 @@
-//! Requests that fail in passing: they are repeated until the store answers, not longer than was asked
-//! for, and not after the user has stopped the run. What arrived is not sent twice.
+//! Transient failures of requests: they are repeated until the store answers, but not longer than the options allow,
+//! and not after the user has stopped the run. Nothing that arrived is sent twice.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use icecore_testkit::{Fault, RequestHead, S3Server, photos};
 
 use crate::setup::{BUCKET, s3_options};
 
-/// Remembers what it hears.
+/// Records the reports that it receives.
 #[derive(Debug, Default)]
 struct Heard {
     stopped: AtomicBool,
@@ -51,7 +51,7 @@ fn open(options: &StoreOptions) -> Store {
     Store::open(&location, options).expect("a store")
 }
 
-/// A store that is asked again for a long time, and what is heard of it.
+/// Options with a long retry time, and the recorder of the reports.
 fn patient(server: &S3Server) -> (StoreOptions, Arc<Heard>) {
     let heard = Arc::new(Heard::default());
     let retry_for = Duration::from_secs(60);
@@ -259,13 +259,13 @@ fn a_refusal_of_a_put_that_is_not_true() {
         assert_eq!(puts(&server).len(), 4, "{fault:?}");
         assert_eq!(store.get(&name, 300_000).expect("an object"), content, "{fault:?}");
         assert!(!heard.kinds().is_empty(), "{fault:?}");
-        // While listings are answered, it does not come and go with each try.
+        // As long as listings are answered, the store is not reported as away and back on each attempt.
         assert!(heard.kinds().len() <= 2, "{fault:?}: {heard:?}");
-        // A name that is taken is taken at once.
+        // A taken name is reported at once.
         server.clear_requests();
         assert!(!store.create(&name, "STANDARD", content.clone()).expect("an answer"));
         assert_eq!(puts(&server), [412], "{fault:?}");
-        // In the end it is the network, and no damage.
+        // In the end, the error is about the network, not about damage.
         let (lie, once) = (fault.clone(), open(&s3_options(&server)));
         server.set_fault(Some(Box::new(move |head| match head.method == "PUT" {
             true => lie.clone(),
@@ -317,7 +317,7 @@ fn answers_that_no_store_makes() {
         assert_eq!(&store.get_range("hot/a", 1..3).expect("a range")[..], b"on", "{fault:?}");
         again();
         assert_eq!(store.list("hot", None).expect("a listing").len(), 1, "{fault:?}");
-        // To a HEAD, which has no body, these look like answers of the store.
+        // For a HEAD, which has no body, these look like answers of the store.
         if fault != empty && fault != gone {
             again();
             let head = store.heads(&["hot/a".to_owned()]).remove(0).expect("an answer");
@@ -329,7 +329,7 @@ fn answers_that_no_store_makes() {
         assert_eq!(error.kind, StoreErrorKind::Unreachable, "{fault:?}");
     }
     assert!(heard.kinds().iter().all(|kind| *kind == StoreErrorKind::Unreachable));
-    // An object that is empty is, and that is damage.
+    // An object that is really empty is accepted as empty, and that is damage.
     store.create("hot/b", "", Bytes::new()).expect("a put");
     assert_eq!(store.get("hot/b", 100).expect("an object").len(), 0);
 }
@@ -354,7 +354,7 @@ fn no_redirect_is_followed() {
 fn a_listing_without_end() {
     let server = server();
     let store = open(&s3_options(&server));
-    // Names of a thousand bytes, a thousand a page: in a circle, or on and on.
+    // Pages of a thousand names of a thousand bytes, which repeat or never end.
     let pages = AtomicU64::new(0);
     let endless = move |circle: bool| {
         let page = pages.fetch_add(1, Ordering::SeqCst);
@@ -387,7 +387,7 @@ fn a_listing_without_end() {
     }
 }
 
-/// Credentials of the server, with a token that the test can change, and how often they were read.
+/// Returns credentials of the server with a token that the test can change, and the number of reads.
 fn changing(secret: &str, server: &S3Server) -> (CredentialSource, Arc<AtomicU64>, Arc<AtomicU64>) {
     let (token, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (key_id, secret_key) = (server.access_key().to_owned(), secret.to_owned());
@@ -409,7 +409,7 @@ fn credentials_that_expire_are_read_again() {
     let store = open(&StoreOptions { credentials: Some(source), ..options });
     store.create("hot/a", "", Bytes::from_static(b"x")).expect("a put");
     assert_eq!(read.load(Ordering::SeqCst), 1);
-    // The server wants the token that the test has made last.
+    // The server accepts only the newest token of the test.
     let wanted = token.clone();
     server.set_fault(Some(Box::new(move |head| {
         let sent = head.header("x-amz-security-token").and_then(|token| token.parse().ok());
@@ -423,14 +423,14 @@ fn credentials_that_expire_are_read_again() {
         std::thread::sleep(Duration::from_millis(600));
         match number {
             1 => drop(store.get("hot/a", 10).expect("an object")),
-            // An answer to a HEAD has no reason.
+            // The answer to a HEAD contains no reason.
             2 => assert!(store.heads(&["hot/a".to_owned()])[0].is_ok()),
             _ => assert!(store.create("hot/b", "", Bytes::from_static(b"x")).expect("a put")),
         }
         assert_eq!(read.load(Ordering::SeqCst), number + 1);
     }
     assert_eq!(heard.kinds(), []);
-    // The same are read again and again, until others are there.
+    // The same credentials are read again and again, until there are new ones.
     server.set_fault(None);
     server.fail_next(3, Fault::Status(400, "ExpiredToken"));
     store.get("hot/a", 10).expect("in the end");

@@ -1,5 +1,5 @@
-//! Bugs that other programs had and lost data or trust by, each as a test that would have found it
-//! here. The table in docs/reliability.md names those that other tests find.
+//! Bugs by which other programs lost data or trust, each as a test that would have found it in
+//! icecore. The table in docs/reliability.md lists those that other tests cover.
 
 mod borg_and_duplicacy;
 pub mod liar;

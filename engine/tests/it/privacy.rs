@@ -1,4 +1,4 @@
-//! What a thief of the store and of the backup host finds: no name, no path, no content.
+//! A thief of the store and of the backup host finds no name, no path and no content.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn store_and_backup_host_together_reveal_nothing() {
     };
     snapshot(&repository, &options, &Silent).expect("a snapshot");
 
-    // The credential lists and plans, and reads nothing.
+    // The credential can list and plan, but not read.
     assert_eq!(repository.catalog.snapshots().expect("a list").len(), 1);
     let terms = prune::reclaim::Terms { end_window: true, ..Default::default() };
     let prices = Prices::built_in(None);

@@ -1,5 +1,5 @@
-//! What `init` tries a store with: a store that would lose entries or knows no such class is refused,
-//! and a refusal leaves nothing behind.
+//! How `init` probes a store: it refuses a store that would lose entries or lacks a storage class, and leaves nothing
+//! behind.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -148,7 +148,7 @@ fn a_credential_that_cannot_be_kept_leaves_no_repository() {
     let made = init(&location, &store_options, options(Settings::default()), refuse);
     assert!(matches!(made, Err(Error::Input { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0);
-    // A folder that was there stays, and is as empty as it was.
+    // An existing folder stays, and is empty as before.
     let location = Location::Folder(folder.path().to_owned());
     let made = init(&location, &store_options, options(Settings::default()), refuse);
     assert!(matches!(made, Err(Error::Input { .. })));

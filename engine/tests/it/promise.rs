@@ -1,4 +1,5 @@
-//! A store that takes one slot of the log from two writers: what the lost entry said is said again.
+//! A store accepts puts of two writers to one slot of the log: the content of the lost entry is
+//! written again.
 
 use icecore_engine::codec::Secrets;
 use icecore_engine::error::Error;
@@ -26,7 +27,7 @@ fn all_that_a_lost_entry_of_the_owner_said_is_said_again() {
         bench.write_photos(&format!("day-{day}"), 1, 100_000);
         bench.snapshot();
     }
-    // One void entry, and an object behind the end.
+    // Add a void entry, and an object after the end.
     for number in [5, 50] {
         server.put(BUCKET, &key(number), b"nothing".to_vec(), "STANDARD");
     }
@@ -73,7 +74,8 @@ fn all_that_a_lost_entry_of_the_owner_said_is_said_again() {
         secrets.read_log(number, &object).expect("it opens")
     };
     let all = read(number);
-    // Another host of the owner had looked before it was there, and takes the slot after that.
+    // Another host of the owner checked the slot before the entry was there, and writes to it
+    // afterwards.
     server.delete(BUCKET, &key(number));
     let keys = Keys::Reader(bench.identity.clone());
     let other = bench.try_open(keys, &bench.path("other")).expect("it opens");
@@ -85,7 +87,7 @@ fn all_that_a_lost_entry_of_the_owner_said_is_said_again() {
     let again = read(number + 1);
     let expected = LogEntry { previous: again.previous, seen: again.seen, ..all };
     assert_eq!(again, expected);
-    // It is said once.
+    // The loss is reported once.
     drop(bench.open());
     assert!(server.get(BUCKET, &key(number + 2)).is_none());
 }

@@ -1,6 +1,6 @@
-//! Random trees, random edits: every snapshot restores to what the library was when it was taken.
+//! Random trees and edits: every snapshot restores the library as it was at that time.
 //!
-//! `PROPTEST_CASES=1000 cargo test -p icecore-engine property` looks longer.
+//! `PROPTEST_CASES=1000 cargo test -p icecore-engine property` runs more cases.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use proptest::test_runner::Config;
 
 use crate::setup::{Bench, set_mtime, settle, small_packs};
 
-/// Names that programs get wrong, and some that they do not.
+/// Names that programs often handle wrongly, and ordinary ones.
 const NAMES: [&[u8]; 8] = [
     b"2024",
     b"2025",
@@ -28,7 +28,7 @@ const NAMES: [&[u8]; 8] = [
     b"--help",
 ];
 
-/// Something that happens to a library. Numbers stand for places in it.
+/// A change to a library. Numbers determine its places.
 #[derive(Debug, Clone)]
 enum Edit {
     Write { at: Place, bytes: usize, seed: u64, kind: u8 },
@@ -56,7 +56,7 @@ fn place() -> impl Strategy<Value = Place> {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    // Sizes around the border of small files and around the lengths of chunks.
+    // Sizes around the limit of small files and around the lengths of chunks.
     let bytes =
         prop_oneof![Just(0usize), 1..100usize, 10_000..30_000usize, 400_000..3_000_000usize];
     let seconds = prop_oneof![-10i64..10, 1_600_000_000i64..1_700_000_000, Just(4_102_444_800i64)];
@@ -86,7 +86,7 @@ fn path_of(library: &Path, place: &Place) -> PathBuf {
     place.iter().fold(library.to_owned(), |path, name| path.join(OsStr::from_bytes(NAMES[*name])))
 }
 
-/// Whether content may be written to a path: never through a symlink, and not into a pipe.
+/// Returns whether content may be written to a path: never through a symlink, and not into a pipe.
 fn is_file(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
@@ -100,7 +100,7 @@ fn content(kind: u8, seed: u64, bytes: usize) -> Vec<u8> {
     }
 }
 
-/// Does what can be done; what cannot be done where something else is in the way is not done.
+/// Applies an edit as far as possible; skips parts for which something else is in the way.
 fn apply(library: &Path, edit: &Edit) -> io::Result<()> {
     let make_room = |path: &Path| match path.parent() {
         Some(above) if !above.is_symlink() => fs::create_dir_all(above),
@@ -175,7 +175,7 @@ fn apply(library: &Path, edit: &Edit) -> io::Result<()> {
         },
         Edit::Mode { at, mode } => {
             let found = target(at).symlink_metadata()?;
-            // The tester must be able to look into it, root or not.
+            // The test must be able to read it, even without root.
             let mode = mode | if found.is_dir() { 0o700 } else { 0o600 };
             if found.is_symlink() {
                 return Err(io::ErrorKind::InvalidInput.into());
@@ -227,7 +227,7 @@ fn case(rounds: &[(Vec<Edit>, bool)]) {
     for (edits, settled) in rounds {
         for edit in edits {
             if is_inside(&bench.library, edit) {
-                // What is in the way is in the way.
+                // Ignore errors, because something may be in the way.
                 _ = apply(&bench.library, edit);
             }
         }
@@ -262,7 +262,7 @@ proptest! {
     }
 }
 
-/// `PROPTEST_CASES`, or few enough for every run of the tests.
+/// Returns `PROPTEST_CASES`, or a small number for every run of the tests.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40)
 }

@@ -1,7 +1,7 @@
-//! A provider that forgets: each object gone, the whole store or its log put back to an earlier state,
-//! replaced by another history of the same writer, or in another order. A host that has seen newer
-//! says so before it reads or writes anything. One that has never been here cannot tell a state
-//! that is older and whole from the newest: that is tested as well.
+//! A forgetful provider: loses objects, puts the whole store or its log back to an earlier state, replaces it by
+//! another history of the same writer, or changes the order. A host that has seen a newer state reports that before it
+//! reads or writes. A new host cannot distinguish an older consistent state from the newest one, which is tested as
+//! well.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use crate::objects::{
 use crate::prune::{after, ids};
 use crate::setup::{Bench, Restore};
 
-/// Snapshots that were taken, each with an entry of the log and a pack of each kind.
+/// Number of snapshots, each with a log entry and a pack of each kind.
 const ROUNDS: u64 = 6;
 
 fn settings() -> Settings {
@@ -40,7 +40,7 @@ fn settings() -> Settings {
     }
 }
 
-/// An archive of 28 objects, with what it was after each round.
+/// An archive of 28 objects, with its state after each round.
 struct Archive {
     bench: Bench,
     rounds: Vec<State>,
@@ -67,8 +67,8 @@ impl Archive {
         &self.rounds[ROUNDS as usize]
     }
 
-    /// The names of all objects in the order in which they were made: in each round the entry last,
-    /// whatever a coarse clock says.
+    /// Returns the names of all objects in the order of creation: in each round the entry is last, whatever a coarse
+    /// clock shows.
     fn in_order(&self) -> Vec<String> {
         let made = |name: &String| -> SystemTime {
             let found = std::fs::metadata(self.bench.folder().join(name)).expect("an object");
@@ -83,7 +83,7 @@ impl Archive {
         names
     }
 
-    /// What the host says that has seen everything.
+    /// Checks the archive as the host that has seen everything.
     fn seen(&self) -> Result<CheckReport, Error> {
         checked(&self.bench, &self.bench.cache)
     }
@@ -92,7 +92,7 @@ impl Archive {
         self.bench.path(&format!("fresh-{}", self.fresh.fetch_add(1, Ordering::SeqCst)))
     }
 
-    /// What a host says that has never been here.
+    /// Checks the archive as a new host.
     fn fresh(&self) -> Result<CheckReport, Error> {
         checked(&self.bench, &self.cache_of_nobody())
     }
@@ -118,7 +118,7 @@ impl Archive {
         assert!(matches!(seen, Err(Error::Forked { number: ROUNDS })), "{seen:?}");
     }
 
-    /// Puts everything back as it was: the host goes on.
+    /// Puts everything back, and asserts that the host continues.
     #[track_caller]
     fn goes_on(&self) {
         put_state(&self.bench, self.whole());
@@ -131,7 +131,7 @@ impl Archive {
     }
 }
 
-/// Fails unless a check finds nothing, and so many snapshots.
+/// Fails unless a check finds no errors and this number of snapshots.
 #[track_caller]
 fn assert_older_and_whole(report: Result<CheckReport, Error>, snapshots: u64) {
     let report = report.expect("a check");
@@ -168,7 +168,7 @@ fn each_object_is_gone() {
                     .expect("the other one opens");
                 missed.insert(name);
             }
-            // The host that began it knows it, and no snapshot depends on it.
+            // The host that began the job knows it, and no snapshot depends on it.
             "jobs" => {
                 assert_older_and_whole(seen, ROUNDS);
                 assert_older_and_whole(fresh, ROUNDS);
@@ -203,7 +203,7 @@ fn each_object_is_gone() {
     eprintln!(
         "{} objects gone, one after the other: a host with a memory finds {}, a fresh one {}",
         names.len(),
-        // It finds that the newest entry is gone, too.
+        // The check also finds that the newest entry is gone.
         names.len() - missed.len() + 1,
         names.len() - missed.len(),
     );
@@ -231,7 +231,7 @@ fn the_store_goes_back_to_each_earlier_state() {
         }
         let entries = entries(&earlier);
         archive.assert_rolled_back(entries);
-        // To a host that has never been here it is an archive of that time, and all of it is right.
+        // For a new host, this is a correct archive of that time.
         assert_older_and_whole(archive.fresh(), entries);
         if names[count - 1].starts_with("log/") {
             let repository = open_as(bench, &archive.cache_of_nobody()).expect("it opens");
@@ -266,7 +266,7 @@ fn another_history_of_the_same_writer() {
     let bench = &archive.bench;
     let (mut forks, mut spliced) = (0, 0);
     for common in 0..ROUNDS {
-        // Another host goes on from there with the same credential, to one entry more than ours.
+        // Another host continues from there with the same credential, until it has one entry more than ours.
         put_state(bench, &archive.rounds[common as usize]);
         let other_cache = archive.cache_of_nobody();
         for last in common + 1..=ROUNDS + 1 {
@@ -284,7 +284,7 @@ fn another_history_of_the_same_writer() {
                 archive.assert_forked();
             }
             assert_older_and_whole(archive.fresh(), last);
-            // And the other host finds ours.
+            // The other host detects our history as well.
             put_state(bench, archive.whole());
             let found = open_as(bench, &other_cache);
             match found {
@@ -295,7 +295,7 @@ fn another_history_of_the_same_writer() {
                 other => panic!("{other:?}"),
             }
             forks += 1;
-            // One entry of theirs in the middle of ours.
+            // Put one of their entries between ours.
             if last > common + 1 && last <= ROUNDS {
                 let name = layout::log(last);
                 put(bench, &name, &theirs[&name]);
@@ -322,11 +322,12 @@ fn entries_in_another_order() {
         let names = [layout::log(first), layout::log(second)];
         put(&archive.bench, &names[0], &whole[&names[1]]);
         put(&archive.bench, &names[1], &whole[&names[0]]);
-        // Under another number an entry does not open. The newest is met first.
+        // An entry does not open under another number. The newest entry is read first.
         let seen = named(&archive.seen());
         let first = if second == ROUNDS { 1 } else { 0 };
         assert_eq!(seen, names[first..].iter().cloned().collect(), "{seen:?}");
-        // Who has not read them before finds that they are no entries, or that the one behind has seen others.
+        // A host that has not read them before finds that they are not valid entries, or that the next one has seen
+        // others.
         let fresh = archive.fresh();
         assert!(names.iter().any(|name| named(&fresh).contains(name)), "{fresh:?}");
         put_state(&archive.bench, whole);
@@ -356,7 +357,7 @@ fn what_nothing_needs_is_not_missed() {
     for checked in [archive.seen(), archive.fresh()] {
         assert_older_and_whole(checked, 1);
     }
-    // Back again, as if the prune had been killed before it deleted: one more or less is the same.
+    // Put packs back, as if the prune had been killed while it deleted them. Some more or less do not matter.
     for name in &dead {
         put(bench, name, &before[*name]);
     }

@@ -1,5 +1,5 @@
-//! Dropping snapshots and reclaiming their packs, with writers at work and after every kind of
-//! interruption: what is visible restores.
+//! Drops snapshots and reclaims their packs while other writers are active, and after every kind of interruption.
+//! Visible snapshots can always be restored.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::setup::{Bench, Meddler, set_mtime, settle, small_packs};
 
 const DAY: i64 = 86_400;
 
-/// A time so many days after the snapshots of a bench were taken.
+/// Returns the time this many days after the snapshots of a bench.
 pub fn after(days: i64) -> Time {
     Time { seconds: 1_700_000_100 + days * DAY, nanos: 0 }
 }
@@ -35,7 +35,7 @@ fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan
     plan(repository, &drop, terms.at(&Prices::built_in(None), now), &Silent).expect("a plan")
 }
 
-/// Drops snapshots and reclaims, as a host of its own.
+/// Drops snapshots and prunes as a separate host.
 fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
     let keys = bench.pruner();
     let repository = bench.try_open(keys, &bench.path("pruner")).expect("it opens");
@@ -49,7 +49,7 @@ fn assert_sound(bench: &Bench) {
     assert_eq!(report.errors, []);
 }
 
-/// Three snapshots: the first alone has one shoot, the last alone another.
+/// Takes three snapshots: only the first has one shoot, and only the last has another.
 fn three(bench: &Bench) -> Vec<SnapshotId> {
     bench.write_photos("stays", 4, 900_000);
     bench.write_photos("first", 9, 1_300_000);
@@ -77,17 +77,17 @@ fn what_no_snapshot_needs_is_deleted_and_the_rest_stays() {
     assert_sound(&bench);
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
     bench.restored(&all[1].to_string(), "second");
-    // Nothing is left to do, and nothing is done.
+    // A second prune has nothing to do.
     let log = bench.under("log/").len();
     let again = pruned(&bench, &[], after(1));
     assert_eq!(again, PruneSummary::default());
     assert_eq!(bench.under("log/").len(), log, "an empty entry was written");
-    // What comes back is stored again.
+    // Files that return are stored again.
     bench.write_photos("first", 9, 1_300_000);
     bench.snapshot();
     tree::assert_same(&bench.library, bench.restored("latest", "again"));
     assert_sound(&bench);
-    // A fresh host reads the same from the log.
+    // A new host reads the same from the log.
     let keys = Keys::Reader(bench.identity.clone());
     let fresh = bench.try_open(keys, &bench.path("fresh")).expect("it opens");
     assert_eq!(fresh.catalog.snapshots().expect("snapshots").len(), 3);
@@ -133,7 +133,8 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
 }
 
 /// The old packs of a dropped snapshot are still needed by others, and their minimum days end before those of its new
-/// packs: the date counts them from the start, so a later prune that drops the others takes nothing away before it.
+/// packs. The promised date includes them from the start, so a later prune that drops the others deletes nothing before
+/// it.
 #[test]
 fn a_promised_date_stays_when_more_is_dropped() {
     let server = S3Server::start();
@@ -163,7 +164,7 @@ fn a_promised_date_stays_when_more_is_dropped() {
         found.map(|held| held.until.seconds)
     };
     let promised = until(&all[1..2], after(173)).expect("it can be undeleted");
-    // To the second, at any time of day.
+    // The date is exact to the second, at any time of day.
     assert_eq!(promised, after(180).seconds);
     let at = |seconds| Time { seconds, nanos: 0 };
     pruned(&bench, &all[1..2], after(173));
@@ -172,7 +173,7 @@ fn a_promised_date_stays_when_more_is_dropped() {
         pruned(&bench, &all[..3], at(now));
     }
     undelete(&bench.open_pruner(), &all[1], at(promised - 1)).expect("it is whole");
-    // Its photos are frozen, and all of them are there.
+    // Its photos are frozen, but all of them exist.
     assert_eq!(bench.check().errors, []);
     pruned(&bench, &all[..3], at(promised));
     undelete(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");
@@ -192,7 +193,7 @@ fn what_interrupted_runs_left_goes_when_it_is_old_enough() {
     set_mtime(&path(1), now.seconds - 3 * DAY, 0);
     set_mtime(&path(2), now.seconds - DAY, 0);
     set_mtime(&path(3), now.seconds - 30 * DAY, 0);
-    // Halves of files, as a killed process leaves them.
+    // Partial files, as a killed process leaves them.
     let half = |name: &str, days: i64| {
         let path = bench.folder().join(name);
         std::fs::write(&path, "half").expect("a file");
@@ -216,7 +217,7 @@ fn hex(number: u8) -> String {
     format!("{number:02x}").repeat(16)
 }
 
-/// Lets so many objects be deleted, then interrupts.
+/// Interrupts the run after this many deletions.
 struct StopAfterDeletes(AtomicU64);
 
 impl Progress for StopAfterDeletes {
@@ -251,7 +252,7 @@ fn what_became_needed_since_the_plan_stays() {
     let repository = bench.open_pruner();
     let plan = planned(&repository, &all[..1], after(0));
     assert!(plan.doomed().count() > 0);
-    // The shoot comes back before the plan is executed, and counts on its old packs.
+    // The shoot returns before the plan is executed, and relies on its old packs.
     bench.write_photos("first", 9, 1_300_000);
     let keys = bench.pruner();
     let other = bench.try_open(keys, &bench.path("other")).expect("it opens");
@@ -267,7 +268,7 @@ fn what_became_needed_since_the_plan_stays() {
 fn a_snapshot_under_way_stores_again_what_a_prune_takes() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
-    // The shoot is back, and its packs are dead to everybody but the run that begins now.
+    // The shoot is back, and its packs are dead except for the run that begins now.
     bench.write_photos("first", 9, 1_300_000);
     pruned_only_drop(&bench, &all[..1]);
     let done = AtomicBool::new(false);
@@ -284,8 +285,7 @@ fn a_snapshot_under_way_stores_again_what_a_prune_takes() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// Drops snapshots and leaves their packs, as a prune does that is killed before it deletes; these
-/// packs were not given up.
+/// Drops snapshots but keeps their packs, like a prune that is killed before it tombstones them.
 fn pruned_only_drop(bench: &Bench, drop: &[SnapshotId]) {
     let repository = bench.open();
     let mut plan = planned(&repository, drop, after(0));
@@ -310,7 +310,7 @@ fn writers_and_pruners_at_once() {
             let keys = bench.pruner();
             let repository = bench.try_open(keys, &cache).expect("it opens");
             let own = format!("own-{writer}");
-            // A shoot of two rounds ago comes back: its packs may be dying.
+            // A shoot of two rounds ago returns; its packs may be about to be deleted.
             bench.write_photos(&format!("{own}/{}", round % 2), 2, 500_000 + (round / 2) as usize);
             let options = SnapshotOptions {
                 paths: vec![bench.library.join("shared"), bench.library.join(&own)],
@@ -327,7 +327,7 @@ fn writers_and_pruners_at_once() {
             let keys = bench.pruner();
             let repository = bench.try_open(keys, &cache).expect("it opens");
             let rows = repository.catalog.snapshots().expect("snapshots");
-            // All but the newest of each writer go.
+            // Drop all snapshots except the newest of each writer.
             let drop: Vec<SnapshotId> = rows
                 .iter()
                 .filter(|row| {
@@ -359,8 +359,8 @@ fn writers_and_pruners_at_once() {
     }
 }
 
-/// Every request of a snapshot and a prune that race is the last one that is carried out, or the
-/// first one whose answer is lost: what is visible afterwards restores, and the next runs go on.
+/// For every request of a racing snapshot and prune, makes it the last one that is executed, or the first one whose
+/// answer is lost: visible snapshots can be restored afterwards, and the next runs continue.
 #[test]
 fn the_store_fails_at_every_request() {
     let mut crashes = 0;
@@ -381,7 +381,7 @@ fn the_store_fails_at_every_request() {
                 _ => Fault::DropConnectionBefore,
             })));
             let mut failed = false;
-            // The writer, then the pruner, as far as the store lets them.
+            // Run the writer, then the pruner, as far as the store allows.
             let keys = Keys::Reader(bench.identity.clone());
             if let Ok(writer) = bench.try_open(keys, &bench.cache) {
                 failed |= snapshot(&writer, &bench.snapshot_options(), &Silent).is_err();
@@ -401,7 +401,7 @@ fn the_store_fails_at_every_request() {
             for (number, id) in visible.iter().enumerate() {
                 bench.restored(&id.to_string(), &format!("out-{number}"));
             }
-            // The next runs go on where these ended.
+            // The next runs continue where these ended.
             bench.snapshot();
             pruned(&bench, &older, after(400));
             assert_sound(&bench);
@@ -438,8 +438,8 @@ fn a_role_that_may_not_delete_loses_nothing() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// A thief's snapshot has the trees of a genuine one and names no packs. It takes the place of the genuine one for a policy,
-/// and not its packs with it.
+/// A thief's snapshot has the trees of a genuine one but names no packs. A policy may keep it in place of the genuine
+/// one, but the packs must stay.
 #[test]
 fn a_snapshot_that_names_no_packs_keeps_what_its_trees_need() {
     let mut bench = Bench::local(small_packs());
@@ -447,7 +447,7 @@ fn a_snapshot_that_names_no_packs_keeps_what_its_trees_need() {
     bench.snapshot();
     bench.snapshot();
     let id = ids(&bench)[0];
-    // The second snapshot is the thief's: its entry is written again without the packs.
+    // The second snapshot is the thief's: write its entry again without the packs.
     let path = bench.folder().join(layout::log(2));
     let object = std::fs::read(&path).expect("an entry");
     let said = bench.open_writer().secrets.read_log(2, &object).expect("it opens");

@@ -1,5 +1,4 @@
-//! Packs that are needed in part: what lives moves, what is visible restores, and no copy is paid
-//! for twice.
+//! Repacks partially live packs: live chunks move, visible snapshots can be restored, and no copy is paid for twice.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,12 +22,12 @@ fn local() -> Terms {
     Terms { provider: None, end_window: true, ..Terms::default() }
 }
 
-/// What is dropped goes at once.
+/// Terms by which dropped data is deleted at once.
 fn at_once() -> Terms {
     Terms { end_window: true, ..Terms::default() }
 }
 
-/// When packs as small as those here are worth the price of a request.
+/// Days after which even packs as small as these are worth the price of a request.
 const IN_A_CENTURY: i64 = 36_500;
 
 fn patient() -> Terms {
@@ -36,7 +35,7 @@ fn patient() -> Terms {
     Terms { horizon, end_window: true, ..Terms::default() }
 }
 
-/// Months in which a copy of packs as small as those here pays for itself, and a thaw before it does not.
+/// Months in which a copy of packs as small as these pays for itself, but a copy with a thaw does not.
 const COPY_PAYS_BUT_NO_THAW: f64 = 20.0;
 
 fn deep() -> Settings {
@@ -55,7 +54,7 @@ fn pruned(bench: &Bench, drop: &[SnapshotId], terms: &Terms, now: Time) -> Prune
     prune(&repository, &plan, now, &Silent).expect("a prune")
 }
 
-/// Takes a shoot, culls all but every `keep`th photo, and takes it again. Returns the snapshots.
+/// Takes a snapshot of a shoot, deletes all but every `keep`th photo, and takes another. Returns both.
 fn culled(bench: &Bench, photos: u64, keep: u64) -> Vec<SnapshotId> {
     bench.write_photos("shoot", photos, 600_000);
     bench.snapshot();
@@ -96,7 +95,7 @@ fn what_lives_moves_and_the_rest_is_freed() {
     let gone = undelete(&bench.open_writer(), &all[0], after(0)).expect_err("it lost its photos");
     assert!(matches!(gone, Error::Input { .. }), "{gone}");
 
-    // A fresh host reads the same from the log, and a writer counts on what has moved.
+    // A new host reads the same from the log, and a writer relies on the moved chunks.
     let keys = || Keys::Reader(bench.identity.clone());
     let fresh = bench.try_open(keys(), &bench.path("fresh")).expect("it opens");
     let packs = |repository: &Repository| {
@@ -129,7 +128,7 @@ fn nothing_is_read_before_a_snapshot_was_dropped() {
     assert_eq!(repository.store.requests().since(&before).get, 0);
 }
 
-/// Interrupts a run once a pack has arrived.
+/// Interrupts a run after a pack was uploaded.
 #[derive(Default)]
 struct AfterUpload(AtomicBool);
 
@@ -151,7 +150,7 @@ fn what_an_upload_that_was_cut_off_has_left_goes() {
     let cut = snapshot(&bench.open_writer(), &bench.snapshot_options(), &stopped);
     assert!(matches!(cut, Err(Error::Interrupted)), "{cut:?}");
     assert!(!bench.under("packs/").is_empty(), "a pack has arrived: {:?}", bench.objects());
-    // A snapshot of two of the photos takes over from the run; no snapshot was ever dropped.
+    // A snapshot of two of the photos uses the pack of the interrupted run; no snapshot was dropped.
     let shoot = bench.library.join("shoot");
     let mut photos: Vec<_> = std::fs::read_dir(&shoot).expect("a folder").flatten().collect();
     photos.sort_by_key(|photo| photo.file_name());
@@ -175,7 +174,7 @@ fn a_cold_pack_is_thawed_once_and_only_if_that_pays() {
     let bench = Bench::s3(&server, deep());
     let all = culled(&bench, 24, 12);
     let now = after(IN_A_CENTURY);
-    // Under the usual terms packs as small as these are never worth it.
+    // Under the usual terms, repacking packs as small as these never pays.
     let usual = planned(&bench.open(), &all[..1], &at_once(), now);
     assert!(usual.partly.iter().any(|pack| pack.dead_fraction() > 0.5));
     assert_eq!(usual.thaws().count(), 0);
@@ -193,7 +192,7 @@ fn a_cold_pack_is_thawed_once_and_only_if_that_pays() {
     assert_eq!(dropped.snapshots_dropped, 1);
     assert_eq!(thaw(&repository, &plan, &patient(), &Silent).expect("it is asked"), wanted as u64);
     assert_eq!(server.restores().len(), wanted);
-    // It is on its way: neither asked for again nor moved.
+    // The thaw is in progress, so it is neither requested again nor repacked.
     let waiting = planned(&repository, &[], &patient(), now);
     assert_eq!((waiting.on_their_way().count(), waiting.thaws().count()), (wanted, 0));
     server.advance(Duration::from_secs(49 * 3600));
@@ -248,7 +247,7 @@ fn what_a_restore_has_thawed_is_repacked_without_a_second_thaw() {
     assert_sound(&bench);
 }
 
-/// Somebody has thawed them for a restore: what would not pay a thaw may still pay a copy.
+/// The packs are already thawed for a restore: a copy may pay although a thaw would not.
 #[test]
 fn a_thaw_that_somebody_paid_for_is_made_use_of() {
     let server = S3Server::start();
@@ -274,7 +273,7 @@ fn a_pack_that_a_newcomer_names_stays() {
     let repository = bench.open();
     let plan = planned(&repository, &all[..1], &local(), after(0));
     assert!(plan.moving.packs.len() >= 3);
-    // A culled photo is back before the plan is executed, and counts on the pack that it is in.
+    // A deleted photo returns before the plan is executed, and relies on its old pack.
     let back = "shoot/IMG_0001.JPG";
     let culled: Vec<u8> =
         std::fs::read(bench.restored(&all[0].to_string(), "first").join(back)).expect("the photo");
@@ -287,14 +286,14 @@ fn a_pack_that_a_newcomer_names_stays() {
     assert_eq!(done.packs_repacked, 0, "all of them are named by the newcomer");
     assert!(bench.check().errors.is_empty());
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
-    // The next plan has seen it; what was copied in vain is of use now.
+    // The next plan includes it, and the copy that was made in vain is used now.
     let done = pruned(&bench, &[], &local(), after(0));
     assert!(done.packs_repacked >= 3, "{done:?}");
     assert!(bench.check().errors.is_empty());
     tree::assert_same(&bench.library, bench.restored("latest", "again"));
 }
 
-/// Restores with a repository that was opened before, by what it knew then.
+/// Restores with a repository that was opened earlier, and with what it knew then.
 #[track_caller]
 fn assert_restores(bench: &Bench, reader: &Repository) {
     let (target, log) = (bench.path("out"), Log::default());
@@ -309,14 +308,14 @@ fn assert_restores(bench: &Bench, reader: &Repository) {
 fn who_reads_while_packs_go_finds_what_moved() {
     let bench = Bench::local(small_packs());
     let all = culled(&bench, 24, 3);
-    // It has read the log, and will not know of the prune.
+    // This reader has read the log, and will not learn of the prune.
     let keys = Keys::Reader(bench.identity.clone());
     let reader = bench.try_open(keys, &bench.path("reader")).expect("it opens");
     assert!(pruned(&bench, &all[..1], &local(), after(0)).packs_repacked >= 3);
     assert_restores(&bench, &reader);
 }
 
-/// As S3 answers a role that may not list the whole bucket: what is missing, it may not read.
+/// S3 answers a role that may not list the whole bucket like this: reading a missing object is forbidden.
 #[test]
 fn who_reads_while_packs_go_need_not_be_told_that_they_are_gone() {
     let server = S3Server::start();
@@ -336,7 +335,7 @@ fn who_reads_while_packs_go_need_not_be_told_that_they_are_gone() {
     assert_restores(&bench, &reader);
 }
 
-/// A thief of the writer credential adds packs that claim to hold what other packs hold.
+/// A thief of the writer credential adds packs that claim to contain the chunks of other packs.
 #[test]
 fn a_pack_that_lies_takes_no_other_pack_with_it() {
     let bench = Bench::local(small_packs());
@@ -368,7 +367,7 @@ fn a_pack_that_lies_takes_no_other_pack_with_it() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// Somebody who may prune gives up packs that snapshots need.
+/// A host that may prune tombstones packs that snapshots need.
 #[test]
 fn what_a_visible_snapshot_names_is_not_deleted() {
     let bench = Bench::local(small_packs());
@@ -395,7 +394,7 @@ fn an_interrupted_repack_does_not_copy_again() {
     let repository = bench.open();
     let plan = planned(&repository, &all[..1], &at_once(), after(400));
     assert!(!plan.moving.copies.is_empty());
-    // The first entry drops the snapshot, the second would move what is needed of its packs.
+    // The first entry drops the snapshot; the second would move the needed part of its packs.
     let entries = AtomicU64::new(0);
     server.set_fault(Some(Box::new(move |head| match head.method.as_str() {
         "PUT" if head.path.contains("/log/") => match entries.fetch_add(1, Ordering::SeqCst) {
@@ -428,7 +427,7 @@ fn what_cannot_be_read_stays_where_it_is() {
     let counted = counted.fold((0, 0), |sum, pack| (sum.0 + pack.0, sum.1 + pack.1));
     let copied = plan.moving.copies.iter().map(|copy| u64::from(copy.frame.stored_bytes));
     assert_eq!(counted, (copied.clone().count() as u64, copied.sum()));
-    // Which copy is the first depends on random ids; listings may be among them.
+    // Which copy comes first depends on random ids; some may be listings.
     let of = |pack| repository.catalog.pack(pack).expect("a row").expect("it is there");
     let is_photo = |id: &str| bench.folder().join("packs").join(id).is_file();
     let mut copies = plan.moving.copies.iter();
@@ -449,8 +448,8 @@ fn what_cannot_be_read_stays_where_it_is() {
     assert!(damage[0].object.to_string().contains(&row.id.to_string()));
 }
 
-/// Libraries that are added to, edited and culled at random, with snapshots dropped and packs
-/// repacked in between: whatever is visible restores as it was, and no dead byte stays for ever.
+/// Libraries grow, are edited and culled at random, while snapshots are dropped and packs repacked: visible snapshots
+/// can be restored, and no dead byte stays for ever.
 #[test]
 fn years_of_culling_lose_nothing() {
     const SEEDS: u64 = 6;

@@ -1,5 +1,4 @@
-//! Restoring: what is fetched, what happens to what is there already, and that nothing is ever
-//! written outside the target.
+//! Restores: what they fetch, what they do with existing files, and that they never write outside the target.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -26,7 +25,7 @@ fn put(path: impl AsRef<Path>, content: &str) {
     fs::write(path, content).expect("a file");
 }
 
-/// A small library, archived: `a/one`, `a/two`, `b/three`, `top`.
+/// Archives a small library: `a/one`, `a/two`, `b/three`, `top`.
 fn small() -> Bench {
     let bench = Bench::local(small_packs());
     for name in ["a/one", "a/two", "b/three", "top"] {
@@ -69,13 +68,13 @@ fn one_photo_comes_from_one_pack_without_the_rest() {
     tree::assert_same(&bench.library, all);
 }
 
-/// Ranges are whole blocks, headers are read by themselves, and batches read again what they share: all of that is paid
-/// for, but nobody is told that more of a pack is fetched than there is of it.
+/// Ranges are whole blocks, headers are read separately, and batches may read the same bytes again. All of that is
+/// billed, but a plan never says that more of a pack is fetched than it has.
 #[test]
 fn no_plan_reads_more_of_a_pack_than_all_of_it() {
     let bench = Bench::local(Settings { pack_bytes: 24 << 20, ..small_packs() });
     bench.write_photos("2024", 12, 4_000_000);
-    // The same content in more files than one batch has.
+    // The same content is in more files than fit into one batch.
     let again = photos::jpeg(7, 200_000, 2000);
     for number in 0..1100 {
         bench.write(&format!("again/{number}.JPG"), &again);
@@ -118,7 +117,7 @@ fn files_in_the_way_are_kept_or_replaced() {
     let time = |name: &str| tree::node_of(bench.library.join(name)).mtime_ns;
     for how in [Overwrite::Never, Overwrite::IfChanged, Overwrite::Always] {
         let target = bench.path(&format!("{how:?}"));
-        // The same size and time, another content: only `Always` looks further.
+        // With the same size and time but another content, only `Always` compares the content.
         put(target.join("a/one"), "another of a/one"); // one byte less
         put(target.join("a/two"), "CONTENT OF a/two");
         let two = time("a/two");
@@ -158,7 +157,7 @@ fn what_was_left_by_a_killed_restore_is_swept() {
     tree::assert_same(&bench.library, &target);
 }
 
-/// Gives the folders of the target the times that they have in the library.
+/// Sets the times of the target's folders to those in the library.
 fn set_folder_times(library: &Path, target: &Path) {
     for name in ["a", "b"] {
         let time = tree::node_of(library.join(name)).mtime_ns;
@@ -174,7 +173,7 @@ fn delete_makes_the_target_the_snapshot() {
     put(target.join("a/extra"), "x");
     put(target.join("old/deep/file"), "x");
     put(target.join("b/keep.me"), "excluded, so not touched");
-    // What the link points to is not the target's.
+    // The target of the link is not part of the restore.
     put(bench.path("elsewhere/file"), "x");
     symlink(bench.path("elsewhere"), target.join("a/link")).expect("a symlink");
     let how = Restore { delete: true, exclude: &["*.me"], ..Restore::over(Overwrite::IfChanged) };
@@ -184,7 +183,7 @@ fn delete_makes_the_target_the_snapshot() {
     assert_eq!(read(bench.path("elsewhere/file")), "x");
     fs::remove_file(target.join("b/keep.me")).expect("removed");
     set_folder_times(&bench.library, &target);
-    // With --delete, folders become those of the snapshot too.
+    // With --delete, folders become equal to those of the snapshot, too.
     tree::assert_same(&bench.library, &target);
 }
 
@@ -238,7 +237,7 @@ fn patterns_pick_and_leave_out() {
     let jpegs = pick("1", &["*.jpg"], &[]);
     assert_eq!(files(&jpegs), ["a/deep/y.jpg", "a/x.jpg", "b/z.jpg"]);
     assert!(!jpegs.join("c").exists() && !jpegs.join("b/raw").exists());
-    // Folders that had to be made for a file below have their times too.
+    // Folders that were created only for a file below them have their times, too.
     let time = |path: PathBuf| tree::node_of(path).mtime_ns;
     assert_eq!(time(jpegs.join("a/deep")), time(bench.library.join("a/deep")));
     assert_eq!(files(&pick("2", &["a/"], &["*.xmp"])), ["a/deep/y.jpg", "a/x.jpg"]);
@@ -268,7 +267,7 @@ fn a_folder_or_a_file_of_a_snapshot() {
         let refused = fetch(&path, "missing");
         assert!(matches!(refused, Err(Error::NotInSnapshot { .. })), "{missing}");
     }
-    // The names above the library are in the snapshot as well.
+    // The parent folders of the library are in the snapshot as well.
     let (files, target) = fetch(Path::new("/"), "everything").expect("a restore");
     assert_eq!(files, 4);
     let below = target.join(crate::setup::in_snapshot(&bench.library));
@@ -322,13 +321,13 @@ fn names_of_one_file_stay_names_of_one_file() {
     let target = bench.restored("latest", "all");
     tree::assert_same(&bench.library, &target);
     assert_eq!(fs::metadata(target.join("third")).expect("a file").nlink(), 3);
-    // Without the first name, the second is one.
+    // Without the first name, the second becomes the first.
     let how = Restore { exclude: &["first"], ..Restore::default() };
     let (summary, problems) = bench.restore("latest", &bench.path("two"), &how);
     assert_eq!((summary.files, problems.len()), (2, 0), "{problems:?}");
     let second = fs::metadata(bench.path("two/b/second")).expect("a file");
     assert_eq!((second.nlink(), second.len()), (2, 400_000));
-    // Over files that are there as separate ones.
+    // Restore over existing separate files.
     let target = bench.path("over");
     put(target.join("a/first"), "1");
     put(target.join("b/second"), "2");

@@ -1,4 +1,4 @@
-//! Taking a path out of every snapshot, however its source was called when each was taken.
+//! Removes a path from every snapshot, whatever the name of its source was at that time.
 
 use std::os::unix::fs::symlink;
 
@@ -14,7 +14,7 @@ use icecore_testkit::photos;
 
 use crate::setup::{Bench, Log, in_snapshot, small_packs};
 
-/// Counts the visible snapshots that have something at a path.
+/// Counts the visible snapshots that contain a path.
 fn having(repository: &Repository, path: &std::path::Path) -> usize {
     let trees = TreeReader::new(repository).expect("a reader");
     let rows = repository.catalog.snapshots().expect("snapshots").into_iter();
@@ -31,7 +31,7 @@ fn a_path_goes_from_every_snapshot_whatever_it_is_called_there() {
     let bench = Bench::local(small_packs());
     bench.write("miller/a.jpg", photos::bytes(1, 50_000));
     bench.write("jones/b.jpg", photos::bytes(2, 50_000));
-    // One source by two names: it stands at two places.
+    // One source was given by two names, so it has two places.
     let link = bench.path("by-link");
     symlink(&bench.library, &link).expect("a symlink");
     for path in [&bench.library, &link.join("miller")] {
@@ -41,7 +41,7 @@ fn a_path_goes_from_every_snapshot_whatever_it_is_called_there() {
     let repository = bench.open();
     let real = bench.library.canonicalize().expect("a path").join("miller/a.jpg");
     assert_eq!(having(&repository, &real), 2);
-    // As it stands in one of them, and nowhere on this computer.
+    // Use its place in one of them, which does not exist on this computer.
     let typed = [in_snapshot(&link.join("miller/a.jpg")).into_os_string().into_encoded_bytes()];
     let now = Time { seconds: 2_000_000_000, nanos: 0 };
     let (terms, prices) = (Terms::default(), Prices::built_in(None));

@@ -1,5 +1,5 @@
-//! The log and `config` rot: what is damaged or missing there is told from another history, is put back
-//! from the copies that hosts and checkpoints have, and costs nobody what is still known.
+//! The log and `config` rot: damaged or missing objects are distinguished from another history, are restored from the
+//! copies of hosts and checkpoints, and nothing that is still known is lost.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -38,7 +38,7 @@ fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository,
     Repository::open_for(opening, store, config, keys)
 }
 
-/// Opens to check, and repairs.
+/// Opens for a check, and repairs.
 fn repair(bench: &Bench) -> (CheckReport, RepairSummary, CheckReport) {
     let repository = open_for(bench, Purpose::Check, &bench.cache).expect("it opens");
     let mut check = Check::begin(&repository, &Silent).expect("a check");
@@ -69,7 +69,7 @@ fn spoil(bench: &Bench, name: &str) {
 type Spoil = fn(&Bench, &str);
 const WAYS: [Spoil; 2] = [spoil, remove];
 
-/// Another valid entry for a number, that follows what is there.
+/// Returns another valid entry for a number, which follows the existing ones.
 fn other(bench: &Bench, number: u64) -> Vec<u8> {
     let repository = bench.open();
     let before = if number > 1 { layout::log(number - 1) } else { layout::CONFIG.to_owned() };
@@ -104,7 +104,7 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
     assert!(!read.is_empty() && read.values().all(|read| read.at > 0), "{read:?}");
     let anew = open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a sound log");
     assert!(anew.store.requests().get >= 3, "the log was read");
-    // What no log tells is carried over; the keys of packs are others, perhaps.
+    // Data that is not in the log is carried over; the row ids of packs may differ.
     let again = anew.catalog.read_back().expect("packs");
     let sorted = |read: HashMap<PackRowId, PackReads>| {
         let read = read.into_values().map(|read| (read.at, read.chunks));
@@ -117,14 +117,14 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
     let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("new")), "{left:?}");
     assert_eq!(bench.check().errors, []);
-    // Another history is accepted.
+    // Accept another history.
     remove(&bench, &layout::log(3));
     assert!(matches!(open_as(&bench, &bench.cache), Err(Error::RolledBack { .. })));
     let accepted = open_for(&bench, Purpose::Rebuild, &bench.cache).expect("an older log");
     assert_eq!(accepted.catalog.position().expect("a position").number, 2);
     drop(accepted);
     assert_eq!(bench.open().catalog.position().expect("a position").number, 2);
-    // A catalog that is none has nothing to carry over.
+    // An invalid catalog has nothing to carry over.
     std::fs::write(&catalog, b"no catalog").expect("damage");
     drop(open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a sound log"));
     assert_eq!(bench.open().catalog.position().expect("a position").number, 2);
@@ -147,7 +147,7 @@ fn a_newest_entry_that_rots_is_no_other_history() {
         assert!(matches!(forked, Error::Forked { number: 3 }), "{forked}");
     }
     put_state(&bench, &whole);
-    // A host that was away for an entry goes on: the next one names what it saw.
+    // A host that missed an entry continues, because the next one names its hash.
     let away = bench.path("away");
     drop(open_as(&bench, &away).expect("it opens"));
     round(&bench, 4);
@@ -179,7 +179,7 @@ fn every_object_of_a_short_log_is_put_back() {
         assert_eq!((done.objects_put_back, after.errors), (1, vec![]), "{name}");
         assert!(state(&bench) == whole, "{name} is what it was");
     }
-    // All of the log at once, and `config` with it, but for the newest: it tells that this is the repository.
+    // Damage all of the log and `config` at once, except the newest entry, which shows that this is the repository.
     names.iter().filter(|name| **name != layout::log(5)).for_each(|name| spoil(&bench, name));
     let (before, done, after) = repair(&bench);
     assert_eq!((before.errors.len(), done.objects_put_back, after.errors), (5, 5, vec![]));
@@ -202,13 +202,13 @@ fn entries_are_put_back_from_checkpoints_and_from_what_is_kept() {
     assert_eq!(objects(&before), numbers.map(layout::log).into());
     assert_eq!((done.objects_put_back, after.errors), (8, vec![]));
     assert!(state(&bench) == whole);
-    // A host that has read nothing of it puts back what checkpoints have.
+    // A host that has read none of it restores the entries that checkpoints contain.
     numbers[..6].iter().for_each(|number| spoil(&bench, &layout::log(*number)));
     std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
     let (before, done, after) = repair(&bench);
     assert_eq!((before.errors.len(), done.objects_put_back, after.errors), (6, 6, vec![]));
     assert!(state(&bench) == whole);
-    // Without checkpoints so many are kept at most.
+    // Without checkpoints, a host keeps at most this many entries.
     std::fs::remove_dir_all(bench.folder().join("checkpoints")).expect("they go");
     std::fs::write(bench.folder().join("checkpoints"), "in the way").expect("a file");
     std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
@@ -229,7 +229,7 @@ fn what_is_valid_is_never_replaced() {
         assert!(state(&bench)[&layout::log(number)] == theirs);
         put_state(&bench, &whole);
     }
-    // The newest is proven too: by what this host has seen.
+    // The newest entry is verified as well, by what this host has seen.
     let repository = bench.open();
     put(&bench, &layout::log(4), &other(&bench, 4));
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
@@ -290,7 +290,7 @@ fn a_check_goes_on_beside_an_entry_that_it_has_not_seen() {
 fn a_config_of_another_repository_is_not_taken_for_ours() {
     let bench = rounds(2);
     let other = Bench::local(small_packs());
-    // The same place, later, with another repository in it.
+    // Later, another repository is at the same place.
     let theirs = state(&other);
     put_state(&bench, &theirs);
     let store = bench.store();
@@ -378,7 +378,7 @@ fn a_thaw_is_dated_by_its_newest_request() {
         (jobs[0].thaw, repository.check_thaw().expect("a time"))
     };
     assert_eq!(noted(), (later, Some(later)));
-    // A catalog that is made anew keeps it, and the job that is over is known.
+    // A rebuilt catalog keeps it, and the ended job is known.
     open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a new catalog");
     assert_eq!(noted(), (later, Some(later)));
     let repository = bench.open();

@@ -1,5 +1,5 @@
-//! The whole cycle over S3: what is sent, what an unwilling or vanishing server leads to, and that
-//! nothing but a restore ever touches a cold object.
+//! The whole cycle over S3: which requests are sent, what happens if the server refuses or vanishes, and that only a
+//! restore touches cold objects.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ fn cold_settings() -> Settings {
     }
 }
 
-/// A bench with some photos that fill several packs, and sidecars.
+/// Returns a bench with some photos that fill several packs, and sidecars.
 fn library(server: &S3Server, settings: Settings) -> (Bench, u64) {
     let bench = Bench::s3(server, settings);
     let bytes = bench.write_photos("shoot", 12, 1_200_000);
@@ -49,7 +49,7 @@ fn is_put_of(head: &RequestHead, prefix: &str) -> bool {
     head.method == "PUT" && head.path.starts_with(&format!("/{BUCKET}/archive/{prefix}"))
 }
 
-/// Lets `fault` meet the first `times` requests that `which` is true for.
+/// Injects `fault` into the first `times` requests for which `which` is true.
 fn fault_on(
     server: &S3Server,
     times: usize,
@@ -166,7 +166,7 @@ fn a_run_whose_server_vanishes_is_completed_by_the_next() {
     bench.snapshot();
     let stored = bench.under("packs/");
     assert!(arrived.keys().all(|name| stored.contains_key(name)));
-    // The photos fill four packs, and the run that was cut off closed one early: none was sent twice.
+    // The photos fill four packs, and the interrupted run closed one early, so none was sent twice.
     assert!(stored.len() <= 5, "{bytes}: {stored:?}");
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
     let report = bench.check();
@@ -190,7 +190,7 @@ fn a_pack_whose_acknowledgement_is_lost_has_arrived() {
     let report = bench.check();
     assert_eq!((report.errors, report.unreferenced), (vec![], 0));
 
-    // With time for a second try, the run itself finds out that the first one has arrived.
+    // With time for a second attempt, the run itself finds out that the first one arrived.
     let mut patient = bench;
     patient.options.retry_for = Duration::from_secs(5);
     patient.write("more.jpg", photos::jpeg(77, 900_000, 100));
@@ -245,7 +245,7 @@ fn a_log_entry_whose_acknowledgement_is_lost_is_one_snapshot() {
         assert_eq!(snapshots.last().map(|row| row.entry.id), taken.id);
         assert_eq!(bench.under("log/").len(), number + 1, "{fault:?}");
     }
-    // A fresh host sees the same.
+    // A new host sees the same.
     let fresh = bench.try_open(Keys::Reader(bench.identity.clone()), &bench.path("fresh"));
     assert_eq!(fresh.expect("it opens").catalog.snapshots().expect("snapshots").len(), 5);
     assert_eq!(bench.check().errors, []);
@@ -364,7 +364,7 @@ fn nothing_but_a_restore_touches_a_cold_object() {
 
     let prefix = format!("/{BUCKET}/archive/packs/");
     let touched = server.requests().into_iter().filter(|request| request.path.starts_with(&prefix));
-    // Planning looks whether packs are cold, a check for their checksums, and no more.
+    // Planning checks whether packs are cold, and a check reads their checksums; neither does more.
     let looks: Vec<Request> = touched.collect();
     assert!(looks.iter().all(|request| request.method == "HEAD"), "{looks:#?}");
     assert_eq!(looks.len(), 2 * bench.under("packs/").len());

@@ -1,7 +1,7 @@
-//! What the tests share: a repository in a temporary folder or on an S3 server, a library of
-//! photos to archive, and the verbs with their everyday options.
+//! The common setup of the tests: a repository in a temporary folder or on an S3 server, a library of photos to
+//! archive, and the verbs with their usual options.
 //!
-//! No key slot is made unless a test is about one: the password hash is slow on purpose.
+//! A key slot is created only if a test needs one, because the password hash is slow on purpose.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use icecore_testkit::{S3Server, photos};
 use tempfile::TempDir;
 
 pub const BUCKET: &str = "photos";
-/// How long a file must lie still before the stat cache trusts it, and a little more.
+/// How long a file must be unchanged before the stat cache trusts it, plus a margin.
 const SETTLING: Duration = Duration::from_millis(1200);
 
 /// Settings that make many small packs of little data.
@@ -42,14 +42,14 @@ pub fn small_packs() -> Settings {
     }
 }
 
-/// A repository, the one who owns it, a host with a cache, and a folder of photos.
+/// A repository, its owner, a host with a cache, and a folder of photos.
 pub struct Bench {
     pub temp: TempDir,
     pub location: Location,
     pub options: StoreOptions,
     pub identity: Identity,
     pub id: RepositoryId,
-    /// What is archived.
+    /// The folder that is archived.
     pub library: PathBuf,
     pub cache: PathBuf,
     clock: AtomicI64,
@@ -58,21 +58,21 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Makes a repository in a folder.
+    /// Creates a repository in a folder.
     pub fn local(settings: Settings) -> Bench {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let location = Location::Folder(temp.path().join("repository"));
         Bench::make(temp, location, StoreOptions::default(), settings, Identity::generate())
     }
 
-    /// Makes another repository in a folder, for the same identity.
+    /// Creates another repository in a folder, with the same identity.
     pub fn sibling(&self, settings: Settings) -> Bench {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let location = Location::Folder(temp.path().join("repository"));
         Bench::make(temp, location, StoreOptions::default(), settings, self.identity.clone())
     }
 
-    /// Makes a repository in a bucket of a server. Where the settings have no class, all can be read at once.
+    /// Creates a repository in a bucket of a server. If the settings name no classes, everything is readable at once.
     pub fn s3(server: &S3Server, mut settings: Settings) -> Bench {
         for class in [&mut settings.pack_class, &mut settings.hot_class] {
             if class.is_empty() {
@@ -108,7 +108,7 @@ impl Bench {
         Store::open(&self.location, &self.options).expect("a store")
     }
 
-    /// The folder of a repository that is not on S3.
+    /// Returns the folder of a repository that is not on S3.
     pub fn folder(&self) -> PathBuf {
         match &self.location {
             Location::Folder(path) => path.clone(),
@@ -116,7 +116,7 @@ impl Bench {
         }
     }
 
-    /// A path in the temporary folder of this bench.
+    /// Returns a path in the temporary folder of this bench.
     pub fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
@@ -132,13 +132,13 @@ impl Bench {
         self.try_open(Keys::Reader(self.identity.clone()), &self.cache).expect("it opens")
     }
 
-    /// Opens as the backup host does, with the writer credential alone.
+    /// Opens like the backup host, with the writer credential alone.
     pub fn open_writer(&self) -> Repository {
         let credential = self.identity.credential(self.id);
         self.try_open(Keys::Writer(Box::new(credential)), &self.cache).expect("it opens")
     }
 
-    /// The keys of a host that may prune and add, and cannot read.
+    /// Returns the keys of a host that may prune and add but cannot read.
     pub fn pruner(&self) -> Keys {
         let credential = self.pruner.get_or_init(|| {
             let owner = self.try_open(Keys::Reader(self.identity.clone()), &self.path("enrolling"));
@@ -154,7 +154,7 @@ impl Bench {
         self.try_open(self.pruner(), &self.cache).expect("it opens")
     }
 
-    /// What to take by default: the library. Every call is a second later than the one before.
+    /// Returns options for a snapshot of the library. Each call is one second later than the previous one.
     pub fn snapshot_options(&self) -> SnapshotOptions {
         let seconds = self.clock.fetch_add(1, Ordering::SeqCst);
         SnapshotOptions {
@@ -166,13 +166,13 @@ impl Bench {
         }
     }
 
-    /// Takes a snapshot of the library that must not meet any trouble.
+    /// Takes a snapshot of the library, which must not report any problem.
     #[track_caller]
     pub fn snapshot(&self) -> SnapshotSummary {
         let log = Log::default();
         let taken = snapshot(&self.open_writer(), &self.snapshot_options(), &log);
         let taken = taken.expect("a snapshot");
-        // Libraries have files that only begin as a database does.
+        // Some files of the libraries only begin like a database.
         let is_pretended =
             |problem: &Problem| problem.message.contains("SQLite finds it damaged in itself");
         let (pretended, others): (Vec<_>, Vec<_>) =
@@ -183,7 +183,7 @@ impl Bench {
         taken
     }
 
-    /// Takes a snapshot of the library without what `exclude` names.
+    /// Takes a snapshot of the library with these exclusions.
     #[track_caller]
     pub fn snapshot_without(&self, exclude: ExcludeOptions) -> SnapshotSummary {
         let options = SnapshotOptions { exclude, ..self.snapshot_options() };
@@ -213,20 +213,20 @@ impl Bench {
         (summary.expect("a restore"), log.problems())
     }
 
-    /// Checks everything, content included.
+    /// Checks everything, including content.
     #[track_caller]
     pub fn check(&self) -> CheckReport {
         let options = CheckOptions { read_data: true, subset: None };
         check(&self.open(), options, &Log::default()).expect("a check that goes on to its end")
     }
 
-    /// The objects of the repository by name, with their lengths.
+    /// Returns the objects of the repository by name, with their lengths.
     pub fn objects(&self) -> BTreeMap<String, u64> {
         let listed = self.store().list("", None).expect("a listing");
         listed.into_iter().map(|object| (object.name, object.bytes)).collect()
     }
 
-    /// The objects under a prefix, with their lengths.
+    /// Returns the objects under a prefix, with their lengths.
     pub fn under(&self, prefix: &str) -> BTreeMap<String, u64> {
         let mut objects = self.objects();
         objects.retain(|name, _| name.starts_with(prefix));
@@ -241,7 +241,7 @@ impl Bench {
         path
     }
 
-    /// Writes photos that do not compress, and returns how many bytes they have.
+    /// Writes photos that do not compress, and returns their total size.
     pub fn write_photos(&self, folder: &str, count: u64, bytes: usize) -> u64 {
         for number in 0..count {
             let seed = blake3::hash(format!("{folder}/{number}").as_bytes());
@@ -253,7 +253,7 @@ impl Bench {
     }
 }
 
-/// Paths of the objects under a prefix of a repository in a folder.
+/// Returns the paths of the objects under a prefix of a repository in a folder.
 pub fn packs(bench: &Bench, prefix: &str) -> Vec<PathBuf> {
     bench.under(prefix).into_keys().map(|name| bench.folder().join(name)).collect()
 }
@@ -265,7 +265,7 @@ pub fn flip(path: &Path, at: usize) {
     std::fs::write(path, content).expect("an object");
 }
 
-/// Store options for a server; a failing request is given up at once.
+/// Returns store options for a server, without retries.
 pub fn s3_options(server: &S3Server) -> StoreOptions {
     let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
     StoreOptions {
@@ -275,7 +275,7 @@ pub fn s3_options(server: &S3Server) -> StoreOptions {
     }
 }
 
-/// How to restore; by default everything into an empty folder.
+/// The options of a restore; by default, everything into an empty folder.
 #[derive(Clone, Default)]
 pub struct Restore<'a> {
     pub overwrite: Option<Overwrite>,
@@ -292,7 +292,7 @@ impl Restore<'_> {
         Restore { overwrite: Some(overwrite), ..Restore::default() }
     }
 
-    /// Restores what is at `path` in a snapshot.
+    /// Restores the file or folder at `path` in a snapshot.
     pub fn run(
         &self,
         repository: &Repository,
@@ -322,7 +322,7 @@ impl Restore<'_> {
     }
 }
 
-/// Remembers problems.
+/// Records problems.
 #[derive(Default)]
 pub struct Log(Mutex<Vec<Problem>>);
 
@@ -338,8 +338,8 @@ impl Progress for Log {
     }
 }
 
-/// Remembers problems, and runs something on the engine's own threads: `step` is called before
-/// each file and after each chunk by the thread that reads it. If it returns true, the run ends.
+/// Records problems, and runs `step` on the engine's own threads: the thread that reads a file calls it before the file
+/// and after each chunk. If it returns true, the run ends.
 pub struct Meddler<F> {
     pub log: Log,
     step: F,
@@ -357,13 +357,13 @@ impl<F: Fn() -> bool + Send + Sync> Progress for Meddler<F> {
     }
 
     fn interrupted(&self) -> bool {
-        // Files are read by the workers and nowhere else.
+        // Only the workers read files.
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         name.starts_with("worker-") && (self.step)()
     }
 }
 
-/// Interrupts the run once so many bytes of files are done.
+/// Interrupts the run after this many bytes of files are done.
 pub struct StopAfter {
     bytes: AtomicI64,
 }
@@ -384,7 +384,7 @@ impl Progress for StopAfter {
     }
 }
 
-/// Waits until the stat cache will trust every file that is there now.
+/// Waits until the stat cache trusts all existing files.
 pub fn settle() {
     std::thread::sleep(SETTLING);
 }
@@ -398,7 +398,7 @@ pub fn bytes_of(path: &Path) -> Vec<u8> {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
 }
 
-/// A path of a library as it stands in its snapshots.
+/// Returns the place of a library's path in its snapshots.
 pub fn in_snapshot(path: &Path) -> PathBuf {
     path.strip_prefix("/").expect("an absolute path").to_owned()
 }
@@ -407,7 +407,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Numbers that are the same on every run.
+/// Random numbers that are the same on every run.
 pub struct Dice(pub u64);
 
 impl Dice {

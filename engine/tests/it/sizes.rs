@@ -1,5 +1,5 @@
-//! What the store learns of a night by the sizes of its objects (spec section 10): the number of sidecars that somebody
-//! has worked on only to within a factor of two.
+//! What the store learns about a night from the sizes of its objects (spec section 10): the number of edited sidecars
+//! only to within a factor of two.
 //!
 //! `cargo test -p icecore-engine --test it sizes -- --nocapture` prints the figures of docs/reliability.md.
 
@@ -12,15 +12,16 @@ use icecore_testkit::photos;
 use crate::setup::{Bench, Dice};
 
 const NIGHTS: usize = 200;
-/// Sizes that an estimator goes by: a constant, the log, listings, small files, photos, and all of them together.
+/// Number of features of an estimator: a constant, and the sizes of the log, listings, small files, photos, and all of
+/// them together.
 const FEATURES: usize = 6;
 
-/// A night as the store sees it, and what it does not see.
+/// A night as the store sees it, and the true numbers.
 struct Night {
     sidecars: u64,
     /// Logarithms of sizes, …
     seen: [f64; FEATURES],
-    /// … and of what they would be if small packs were padded as large ones are.
+    /// … and of the sizes if small packs were padded like large ones.
     bare: [f64; FEATURES],
 }
 
@@ -34,13 +35,13 @@ struct Library {
 
 impl Library {
     fn new(seed: u64) -> Library {
-        // Photos are small here, and everything else is as it always is.
+        // Photos are small here, and everything else is as usual.
         let settings = Settings { small_file_bytes: 33 << 10, ..Settings::default() };
         let bench = Bench::local(settings);
         Library { bench, dice: Dice(seed), shoots: Vec::new(), seen: BTreeSet::new() }
     }
 
-    /// Comes home with photos.
+    /// Adds a shoot with photos.
     fn shoot(&mut self) {
         let photos = 40 + self.dice.roll(160);
         let shoot = self.shoots.len();
@@ -51,8 +52,8 @@ impl Library {
         self.shoots.push(photos);
     }
 
-    /// Works on so many photos, the newest first: a person works on one shoot after the other. In one night every
-    /// photo gets some settings, in another many.
+    /// Edits this many photos, the newest first, because a person works on one shoot after the other. In one night
+    /// every photo gets a few settings, in another night many.
     fn edit(&mut self, sidecars: u64) {
         let quarters = self.dice.roll(4) as usize;
         let mut left = sidecars;
@@ -71,7 +72,7 @@ impl Library {
         assert_eq!(left, 0, "there are as many photos");
     }
 
-    /// Takes a snapshot of a night in which somebody has worked on so many photos.
+    /// Takes a snapshot of a night after this many photos were edited.
     fn snapshot(&mut self, sidecars: u64) -> Night {
         self.bench.snapshot();
         let new: Vec<(String, u64)> = self.bench.objects().into_iter().collect();
@@ -93,7 +94,7 @@ impl Library {
     }
 }
 
-/// Returns what an estimator goes by.
+/// Returns the features for an estimator.
 fn features(objects: &[(String, u64)]) -> [f64; FEATURES] {
     let below = |prefix: &str| {
         let below = objects.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -102,7 +103,8 @@ fn features(objects: &[(String, u64)]) -> [f64; FEATURES] {
     [1.0, below("log/"), below("meta/"), below("hot/"), below("packs/"), below("")]
 }
 
-/// Lives through the nights: most of them are for editing, one in four comes with photos, in some nothing is done.
+/// Simulates the nights: in most of them photos are edited, in one of four a shoot is added, and in some nothing is
+/// done.
 fn nights() -> Vec<Night> {
     let mut library = Library::new(7);
     for _ in 0..4 {
@@ -113,7 +115,7 @@ fn nights() -> Vec<Night> {
         if library.dice.roll(4) == 0 && library.shoots.len() < 30 {
             library.shoot();
         }
-        // As often between 10 and 20 as between 100 and 200.
+        // Choose numbers between 10 and 20 as often as between 100 and 200.
         let size = library.dice.roll(1000) as f64 / 1000.0;
         let sidecars = match library.dice.roll(8) {
             0 => 0,
@@ -125,10 +127,11 @@ fn nights() -> Vec<Night> {
     (0..NIGHTS).map(night).collect()
 }
 
-/// What guesses the logarithm of the number of sidecars.
+/// Estimates the logarithm of the number of sidecars.
 type Estimator<'a> = Box<dyn Fn(&[f64; FEATURES]) -> f64 + 'a>;
 
-/// Solves the normal equations of a linear regression; a little is added to their diagonal, as sizes may all be the same.
+/// Solves the normal equations of a linear regression. A small value is added to their diagonal, because all sizes may
+/// be the same.
 fn regression(known: &[&Night]) -> [f64; FEATURES] {
     let mut rows = [[0.0; FEATURES + 1]; FEATURES];
     for night in known {
@@ -156,7 +159,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The estimators that learn from nights of which the number is known.
+/// Returns estimators that learn from nights with known numbers.
 fn estimators<'a>(known: &'a [&'a Night]) -> Vec<(&'static str, Estimator<'a>)> {
     let weights = regression(known);
     let by_line = move |seen: &[f64; FEATURES]| -> f64 {
@@ -169,7 +172,7 @@ fn estimators<'a>(known: &'a [&'a Night]) -> Vec<(&'static str, Estimator<'a>)> 
         };
         let mut all: Vec<&Night> = known.to_vec();
         all.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
-        // Those that are as near as the last one count too.
+        // Nights that are as near as the last one count as well.
         let last = distance(all[most - 1]);
         mean(all.iter().take_while(|night| distance(night) <= last).map(|night| log(night)))
     };
@@ -199,15 +202,15 @@ fn estimators<'a>(known: &'a [&'a Night]) -> Vec<(&'static str, Estimator<'a>)> 
     ]
 }
 
-/// Returns the span of the errors: between the true numbers of nine of ten nights for which an estimator says the same.
+/// Returns the span of the errors: the ratio between the true numbers of nine of ten nights with the same estimate.
 fn span(errors: &mut [f64]) -> f64 {
     errors.sort_by(f64::total_cmp);
     let at = |share: f64| errors[((errors.len() - 1) as f64 * share).round() as usize];
     (at(0.95) - at(0.05)).exp()
 }
 
-/// Returns the best span that an estimator reaches for nights with ten sidecars or more: it learns from one half of the
-/// nights, and guesses the other.
+/// Returns the best span of all estimators for nights with at least ten sidecars. They learn from one half of the
+/// nights and estimate the other.
 fn best_span(nights: &[Night], sizes: &str) -> f64 {
     let busy = nights.iter().filter(|night| night.sidecars > 0);
     let (even, odd): (Vec<_>, Vec<_>) = busy.enumerate().partition(|(at, _)| at % 2 == 0);
@@ -243,7 +246,7 @@ fn the_sizes_of_objects_tell_the_number_of_sidecars_only_to_within_a_factor_of_t
     let (padded, bare) = (bytes(|night| &night.seen), bytes(|night| &night.bare));
     println!("{NIGHTS} nights: {padded:.1} MB, {bare:.1} MB with fine padding");
     let best = best_span(&nights, "as it is");
-    // The estimators are good: with the padding of large packs they would know it.
+    // The estimators are good: with the padding of large packs, they would find the number.
     let bare = |night: Night| Night { seen: night.bare, ..night };
     let bare = best_span(&nights.into_iter().map(bare).collect::<Vec<_>>(), "fine padding");
     assert!(best >= 2.0, "nine of ten nights are known to within a factor of {best:.2}");

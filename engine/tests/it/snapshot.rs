@@ -1,4 +1,4 @@
-//! Taking snapshots: what is read, what is stored, and where it goes.
+//! Snapshots: which files are read, which chunks are stored, and in which packs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn opened_during<T>(folders: &[&Path], work: impl FnOnce() -> T) -> (T, usiz
     let mut reader = inotify::Reader::new(watch, &mut buffer);
     let mut opened = 0;
     while let Ok(event) = reader.next() {
-        // Folders are listed in any case.
+        // Opening a folder to list it does not count.
         opened += usize::from(!event.events().contains(inotify::ReadFlags::ISDIR));
     }
     (result, opened)
@@ -50,8 +50,8 @@ fn an_unchanged_library_is_not_read_again() {
     assert_eq!(opened, 0, "a file that has not changed was opened");
     let totals = &again.totals;
     assert_eq!((totals.files_unmodified, totals.files_new, totals.files_changed), (25, 0, 0));
-    // The record of the snapshot is new, and the trees of the folders above the library if another
-    // program used the folder for temporary files, however deep that is.
+    // The snapshot record is new, and perhaps the trees of the folders above the library, if another program used the
+    // folder for temporary files.
     let above = bench.library.ancestors().count() as u64;
     let bytes_max = 1000 + 300 * above;
     assert!((1..=1 + above).contains(&totals.chunks_new), "{totals:?}");
@@ -60,7 +60,7 @@ fn an_unchanged_library_is_not_read_again() {
     let asked = again.requests.get + again.requests.head + again.requests.list;
     assert!(asked < 8, "{:?}", again.requests);
 
-    // `force` reads everything, and still nothing is stored twice.
+    // `force` reads everything, but stores nothing twice.
     let options = SnapshotOptions { force: true, ..bench.snapshot_options() };
     let take = || snapshot(&bench.open_writer(), &options, &Log::default()).expect("a snapshot");
     let (forced, opened) = opened_during(&folders, take);
@@ -99,7 +99,7 @@ fn a_moved_folder_is_not_stored_again() {
         .expect("a move");
     let cold = bench.under("packs/");
     let second = bench.snapshot();
-    // All are read again if they were written just before, and none on a machine that is slow enough.
+    // All of them are read again if they were just written, and none on a slow machine.
     let totals = &second.totals;
     assert_eq!(totals.files_moved + totals.files_unmodified, 9, "{totals:?}");
     assert!(second.totals.bytes_stored < 20_000, "{:?}", second.totals);
@@ -108,8 +108,7 @@ fn a_moved_folder_is_not_stored_again() {
     tree::assert_same(&bench.library, bench.restored("latest", "after"));
 }
 
-/// A folder is known by its inode when its path is not: files that went with it and did not change
-/// themselves are not read.
+/// A moved folder is recognised by its inode: unchanged files in it are not read.
 #[test]
 fn what_moved_with_its_folder_is_not_read_again() {
     let bench = Bench::local(small_packs());
@@ -118,7 +117,7 @@ fn what_moved_with_its_folder_is_not_read_again() {
     bench.snapshot();
     let moved = bench.library.join("rome");
     std::fs::rename(bench.library.join("inbox/shoot"), &moved).expect("a move");
-    // Other content of the same length under the same times, and two that swap their names.
+    // Write other content of the same length with the same times, and swap the names of two files.
     let path = |number: u64| moved.join(format!("IMG_{number:04}.JPG"));
     let times = std::fs::metadata(path(3)).expect("it is there");
     let length = times.len() as usize;
@@ -146,7 +145,7 @@ fn what_moved_with_its_folder_is_not_read_again() {
         assert_eq!((opened, again.totals.files_unmodified), (0, 8), "{name}");
         std::fs::rename(&here, bench.library.join("moved")).expect("a move");
     }
-    // A new folder with the inode of one that is gone has its own files.
+    // A new folder that reuses an inode has its own files.
     std::fs::remove_dir_all(bench.library.join("moved")).expect("removed");
     bench.write_photos("new", 8, 50_001);
     bench.snapshot();
@@ -162,7 +161,7 @@ fn every_kind_goes_to_its_prefix() {
     assert_eq!(bench.under("packs/").len(), 0, "small files went to packs/");
     assert_eq!((bench.under("hot/").len(), bench.under("meta/").len()), (1, 1));
 
-    // Big, but they change often: names decide.
+    // These are large, but change often, so their names decide.
     bench.write("Catalog.lrcat", photos::bytes(3, 700_000));
     bench.write("Catalog.lrcat-wal", photos::bytes(4, 700_000));
     bench.write("huge.XMP", photos::bytes(5, 700_000));
@@ -184,7 +183,7 @@ fn every_kind_goes_to_its_prefix() {
     }
 }
 
-/// The cold packs that each file of a snapshot needs.
+/// Returns the cold packs that each file of a snapshot needs.
 fn packs_of_files(repository: &Repository) -> BTreeMap<String, Vec<i64>> {
     let trees = TreeReader::new(repository).expect("trees");
     let row = browse::resolve(repository, "latest").expect("a snapshot");
@@ -223,7 +222,7 @@ fn files_do_not_straddle_packs_and_a_shoot_shares_them() {
         found.flat_map(|(_, packs)| packs).collect::<std::collections::BTreeSet<_>>().len()
     };
     assert!(of_folder("/jpegs/") <= 2, "7 MB are in {} packs", of_folder("/jpegs/"));
-    // Two of 3.1 MB to a pack of 8 MiB, and a rest for each of the workers.
+    // Two files of 3.1 MB fit into a pack of 8 MiB, and each worker may leave a remainder.
     assert!(of_folder("/raws/") <= 9, "43 MB are in {} packs", of_folder("/raws/"));
     let stored: u64 = bench.under("packs/").values().sum();
     assert!(stored < bytes + bytes / 50, "{stored} bytes for {bytes}");
@@ -245,13 +244,13 @@ fn a_dry_run_writes_nothing() {
     assert!(dry.totals.bytes_added > 1_000_000 && dry.requests.put == 0);
     assert_eq!(bench.objects(), before);
     assert_eq!(repository.catalog.position().expect("a position"), position);
-    // It left nothing behind that the next run would count on.
+    // The dry run left nothing behind that the next run would rely on.
     let real = bench.snapshot();
     assert_eq!(real.totals.bytes_added, dry.totals.bytes_added);
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// What a snapshot stores follows from the library alone: a dry run tells it on any machine.
+/// The packs of a snapshot depend on the library alone, so a dry run predicts them on any machine.
 #[test]
 fn packs_do_not_depend_on_the_number_of_threads() {
     let bench = Bench::local(small_packs());
@@ -278,8 +277,8 @@ fn packs_do_not_depend_on_the_number_of_threads() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// Where many chunks are, the catalog moves them to another table, behind a filter. Whatever it counts, none
-/// is forgotten: what is stored is not stored again, and what is new is.
+/// A catalog with many chunks moves them to another table, behind a filter. None is forgotten: known chunks are not
+/// stored again, and new ones are.
 #[test]
 fn chunks_that_are_settled_are_known_like_others() {
     let bench = Bench::local(small_packs());
@@ -307,7 +306,7 @@ fn chunks_that_are_settled_are_known_like_others() {
     assert_eq!(bench.check().errors, []);
 }
 
-/// The files and folders of the newest snapshot, as paths in the library.
+/// Returns the files and folders of the newest snapshot, as paths in the library.
 fn listed(bench: &Bench) -> Vec<String> {
     let repository = bench.open();
     let trees = TreeReader::new(&repository).expect("trees");
@@ -374,7 +373,7 @@ fn what_is_excluded_is_left_out() {
     ];
     assert_eq!(listed(&bench), expected);
     assert_eq!((summary.unmatched, summary.totals.litter_left_out), (vec![], 2));
-    // A pattern with a slash in front is anchored at the top of the snapshot, not of the library.
+    // A pattern with a leading slash begins at the top of the snapshot, not of the library.
     let anchored = format!("/{}/a/c.jpg", in_snapshot(&bench.library).display());
     let patterns = vec![anchored, "/a/keep.tmp".to_owned()];
     let summary = bench.snapshot_without(ExcludeOptions { patterns, ..ExcludeOptions::default() });
@@ -405,7 +404,7 @@ fn another_file_system_is_recognised() {
 fn a_repository_inside_the_library_does_not_archive_itself() {
     let bench = Bench::local(small_packs());
     bench.write_photos("shoot", 3, 100_000);
-    // The folder of everything: library, repository and cache.
+    // Archive the folder that contains library, repository and cache.
     let options = SnapshotOptions {
         paths: vec![bench.temp.path().to_owned()],
         skip: vec![bench.cache.clone()],

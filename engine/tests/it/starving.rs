@@ -1,5 +1,5 @@
-//! A writer that never gets a place in the log gives up, and says what may be wrong; one that has got a place without
-//! hearing of it takes no second one.
+//! A writer that never gets a slot of the log stops, and reports the possible reason. A writer that got a slot without
+//! an acknowledgement does not use a second one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use icecore_testkit::{Fault, S3Server};
 
 use crate::setup::{BUCKET, Bench, small_packs};
 
-/// More places than a writer tries.
+/// More slots than a writer tries.
 const TAKEN: u64 = 60;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_writer_that_loses_every_place_gives_up() {
     bench.snapshot();
     let repository = bench.open_writer();
     let position = repository.catalog.position().expect("a position");
-    // Somebody with a credential takes each place a moment before.
+    // Another writer takes each slot just before this host.
     let mut previous = position.head;
     let mut taken = Vec::new();
     for number in position.number + 1..=position.number + TAKEN {
@@ -63,7 +63,7 @@ fn a_writer_that_loses_every_place_gives_up() {
     let puts = puts.filter(|request| request.method == "PUT" && request.path.contains("/log/"));
     assert!((30..TAKEN as usize).contains(&puts.count()), "it ends, and does not end at once");
 
-    // When that is over, it goes on, and nothing is stored twice.
+    // After that, the writer continues, and nothing is stored twice.
     server.set_fault(None);
     let packs = bench.under("packs/").len() + bench.under("hot/").len();
     bench.snapshot();
@@ -89,7 +89,7 @@ fn what_takes_away_is_not_said_twice_where_the_answer_was_lost() {
         let (puts, gets) = (AtomicUsize::new(0), AtomicUsize::new(0));
         server.set_fault(Some(Box::new(move |head| match head.method.as_str() {
             "PUT" if head.path == path && puts.fetch_add(1, Ordering::SeqCst) == 0 => put.clone(),
-            // The store does not show at once what it has.
+            // The store does not show new objects at once.
             "GET" if head.path == path && gets.fetch_add(1, Ordering::SeqCst) < looks => {
                 Fault::Status(404, "NoSuchKey")
             }

@@ -1,7 +1,7 @@
-//! Cold objects: what the store says of them, thaws, and what goes wrong on the way.
+//! Cold objects: their states, thaws, and failures of these requests.
 //!
-//! One suite of steps runs against two servers over HTTP: the one inside this process, whose clock
-//! can be moved, and moto, written by others, whose hours are seconds.
+//! One suite runs against two servers over HTTP: the one in this process, whose clock can be
+//! advanced, and moto, written by others, in which hours are seconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,8 +34,8 @@ fn thaw(store: &Store, request: ThawRequest) -> ThawAnswer {
     store.thaw(&[request]).pop().expect("an answer").expect("no failure")
 }
 
-/// Everything that a restore relies on. `pass` lets the time of a bulk thaw pass, `expire` the day
-/// of its copy and the rest of another.
+/// Tests everything that a restore relies on. `pass` waits for a bulk thaw, `expire` until its copy
+/// of one day has expired.
 fn conformance(store: &Store, pass: &dyn Fn(), expire: &dyn Fn()) {
     let content = Bytes::from(photos::bytes(1, 5000));
     for (name, class) in [("packs/a", DEEP), ("packs/b", DEEP), ("hot/c", "STANDARD_IA")] {
@@ -70,7 +70,7 @@ fn conformance(store: &Store, pass: &dyn Fn(), expire: &dyn Fn()) {
 
     let thaws = store.requests().thaws;
     let bulk = thaws[&(DEEP.to_owned(), Tier::Bulk)];
-    // Two retrievals; one refusal and one extension that retrieve nothing.
+    // Two retrievals, and one refusal and one extension that retrieve nothing.
     assert_eq!((bulk.requests, bulk.bytes, bulk.byte_days), (4, 10_000, 15_000));
 }
 
@@ -109,7 +109,7 @@ fn tiers_take_their_hours_and_copies_their_days() {
         server.advance(Duration::from_secs(120));
         let ObjectState::Thawed { until } = state(&store, name) else { panic!("{name} is cold") };
         let now = server.now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
-        // Rounded up to the next midnight.
+        // The expiry is rounded up to the next midnight.
         assert!((3 * 86_400 - 120..=4 * 86_400).contains(&(until - now)), "{}", until - now);
         assert_eq!(until % 86_400, 0);
     }
@@ -146,7 +146,7 @@ fn thaws_survive_a_store_that_stumbles() {
     }
     let all: Vec<ThawRequest> =
         (0..40).map(|n| request(&format!("packs/{n}"), DEEP, Tier::Bulk, 2)).collect();
-    // A burst of refusals, then answers that are lost after the work was done.
+    // First a burst of refusals, then answers that are lost after the work was done.
     server.fail_next(12, Fault::Status(503, "SlowDown"));
     server.fail_next(3, Fault::DropConnectionAfter);
     for answer in store.thaw(&all) {
@@ -186,7 +186,7 @@ fn what_cannot_be_asked_is_told() {
     assert_eq!(ask(&open(&hasty)), StoreErrorKind::Unreachable, "a server that hangs");
     assert_eq!(server.restores(), []);
 
-    // A folder has no cold objects, and says so.
+    // A folder reports that it has no cold objects.
     let folder = tempfile::tempdir().expect("a folder");
     let local = Store::open(&Location::Folder(folder.path().into()), &StoreOptions::default());
     assert_eq!(ask(&local.expect("a store")), StoreErrorKind::Archived);
@@ -204,7 +204,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
     server.clear_requests();
     let read = store.get_range("packs/a", 0..300_000).expect("the third answer is whole");
     assert_eq!(read, content);
-    // What has come is paid for, and not asked for again.
+    // Bytes that have arrived are billed, and not requested again.
     let sent: Vec<u64> = server.requests().iter().map(|request| request.bytes_out).collect();
     assert_eq!(sent, [100_000, 100_000, 100_000]);
     assert_eq!(store.requests().bytes_fetched, 300_000);

@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not know: imports point down, async stays in the store,
-//! files stay short and tell what they are.
+//! Rules of this project that the compiler does not check: imports point down, async stays in the store, files stay
+//! short and begin with a description.
 
 mod imports;
 mod source;
@@ -10,7 +10,7 @@ use std::path::Path;
 use imports::{Arrow, Imports};
 use source::Source;
 
-/// The floors, from the ground up; those on one line do not know each other.
+/// The floors, from the ground up. Floors on one line must not import each other.
 const FLOORS: [&[&str]; 6] =
     [&["format"], &["codec"], &["store", "files"], &["repo"], &["ops"], &["archive"]];
 
@@ -54,7 +54,7 @@ fn imports_point_down() {
     assert!(crossings > 50, "the imports were found: {crossings}");
 }
 
-/// What a program needs is at the front door, and forty lines are enough.
+/// An example uses only the front door, and has at most forty lines.
 #[test]
 fn examples_use_the_front_door_alone() {
     let mut examples = 0;
@@ -98,7 +98,7 @@ fn files_are_short_and_say_what_they_are() {
     }
 }
 
-/// Whoever creates a file decides who can read it: this is done in few places.
+/// Files are created in few places, because the code that creates a file decides who can read it.
 #[test]
 fn files_are_created_where_their_rights_are_known() {
     const PLACES: [&str; 4] =
@@ -140,7 +140,7 @@ fn text_is_printed_in_one_place() {
     }
 }
 
-/// A name stands for one type in a crate: who reads it need not look where it is from.
+/// Each type name is unique in a crate, so that a reader need not look up its module.
 #[test]
 fn no_type_name_is_twice_in_a_crate() {
     for folder in ["engine/src", "cli/src"] {
@@ -157,7 +157,7 @@ fn no_type_name_is_twice_in_a_crate() {
     }
 }
 
-/// Two or three parameters can be told apart where a function is called; six cannot.
+/// At a call, two or three parameters are easy to distinguish; six are not.
 #[test]
 fn signatures_are_short() {
     const PARAMETERS_MAX: usize = 5;
@@ -188,7 +188,7 @@ fn functions_are_short() {
     }
 }
 
-/// Files of a crate use each other without a circle, within a folder too: so each can be read by itself, after those
+/// Files of a crate use each other without a circle, even within a folder, so each can be understood after the files
 /// that it uses.
 #[test]
 fn no_circle_of_imports() {
@@ -209,7 +209,8 @@ fn no_circle_of_imports() {
     }
 }
 
-/// ARCHITECTURE.md draws the ways of a photo: what it names is there, and no way is longer than it must be.
+/// ARCHITECTURE.md draws the paths of a photo through the code. The files that it names exist, and no path is longer
+/// than necessary.
 #[test]
 fn the_ways_of_a_photo_are_as_they_are_drawn() {
     const FILES_IN_MAX: usize = 12;
@@ -233,7 +234,7 @@ fn the_ways_of_a_photo_are_as_they_are_drawn() {
     }
 }
 
-/// Words of comments that leave open what they mean. The doc of a function says what it does.
+/// Forbids words in comments that leave open what they mean. The doc of a function states what it does.
 #[test]
 fn comments_are_in_plain_words() {
     const WORDS: [&str; 7] = ["anew", "had back", "nobody", "whoever", "told", "tells", "let go"];

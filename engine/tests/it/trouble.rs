@@ -1,5 +1,5 @@
-//! Snapshots that meet trouble: files that move under the reader, interrupted runs, a catalog that
-//! is gone or damaged, several writers at once.
+//! Snapshots with trouble: files that change while they are read, interrupted runs, a missing or damaged catalog,
+//! several writers at once.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     });
     assert_eq!(bench.check().errors, []);
 
-    // When it holds still again it is read again, although nobody touched it since.
+    // When the file is stable, it is read again, although it has not changed since.
     let again = bench.snapshot();
     assert_eq!(again.totals.files_changed, 1, "{:?}", again.totals);
     tree::assert_same(&bench.library, bench.restored("latest", "still"));
@@ -67,7 +67,7 @@ fn a_file_that_changes_while_it_is_read_is_named() {
 
 #[test]
 fn a_file_that_is_cut_short_takes_no_other_with_it() {
-    // Zeros are cut where a window ends: nothing of them is in hand when the file turns out shorter.
+    // Zeros are cut where a window ends, so no uncut bytes are left when the file turns out shorter.
     for at in [1, 2, 3, 5, 8, 12] {
         let bench = Bench::local(small_packs());
         let path = bench.write("a.mov", vec![0; 24 << 20]);
@@ -121,7 +121,7 @@ fn a_file_that_vanishes_is_named_and_left_out() {
         append(&bench.library.join(format!("shoot/IMG_{number:04}.JPG")));
     }
     let path = bench.library.join("shoot/IMG_0002.JPG");
-    // It is listed by then: files are read when the listing of their folder is done.
+    // The file is listed by then, because files are read after their folder is listed.
     let (taken, problems) = meddled(&bench, || drop(std::fs::remove_file(&path)));
     assert_names(&problems, &path, "cannot read: No such file");
     assert_eq!((taken.totals.files_failed, taken.totals.files()), (1, 3));
@@ -143,17 +143,17 @@ fn a_file_that_cannot_be_read_is_named_and_its_older_version_kept() {
     bench.snapshot();
     append(&path);
     bench.write("new.jpg", "not there before");
-    // No permission stops root, but a pipe is nothing that anybody reads.
+    // Permissions do not stop root, but no one reads a pipe.
     let unreadable = |name: &str| {
         let path = bench.library.join(name);
         if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
-            // In one step: a moment without the name would be another case.
+            // Do this in one step, because a moment without the name would be a different case.
             let beside = bench.library.with_file_name(name);
             make_fifo(&beside);
             std::fs::rename(&beside, &path).expect("put in its place");
         }
     };
-    // Two workers read, one small and one large file: one of them meddles at a time.
+    // Two workers read a small and a large file, so let only one of them change files at a time.
     let meddling = Mutex::new(());
     let (taken, mut problems) = meddled(&bench, || {
         let _one = meddling.lock().expect("no meddler panicked");
@@ -178,14 +178,14 @@ fn a_file_that_is_cut_to_almost_nothing_while_it_is_read() {
     bench.snapshot();
     let older = tree::snapshot_of(&bench.library);
     std::fs::write(&path, photos::bytes(2, 5 << 20)).expect("another version");
-    // Before it is opened nothing happens, in the middle of it the rest goes, both times it is read.
+    // Do nothing before the file is opened, and truncate it in the middle of both reads.
     let steps = AtomicU64::new(0);
     let (taken, problems) = meddled(&bench, || {
         let step = steps.fetch_add(1, Ordering::SeqCst);
         if step > 0 {
             let file = std::fs::File::options().write(true).open(&path).expect("a file");
-            // Another length each time, as two changes may have one time; and in one go, as a worker
-            // that ends may come by too.
+            // Use another length each time, because two changes may have the same time. Do it in one step, because a
+            // worker that ends may call this as well.
             file.set_len(step).expect("it is cut");
         }
     });
@@ -206,7 +206,7 @@ fn a_file_that_becomes_a_folder_or_a_symlink_is_named_and_its_older_version_kept
         bench.snapshot();
         let older = std::fs::read(&path).expect("a photo");
         append(&path);
-        // The walk and the workers come by at once.
+        // The walk and the workers may call this at the same time.
         let turn = std::sync::Mutex::new(());
         let (taken, problems) = meddled(&bench, || {
             let _turn = turn.lock().expect("one at a time");
@@ -287,7 +287,7 @@ fn without_its_catalog_a_host_stores_nothing_twice() {
 
 type Spoiler = Box<dyn Fn(&Path)>;
 
-/// Ways for a catalog to be no catalog of this repository.
+/// Ways to make a catalog invalid for this repository.
 fn spoilers(bench: &Bench) -> Vec<(&'static str, Spoiler)> {
     let (cache, id) = (bench.cache.clone(), bench.id);
     let foreign = bench.sibling(small_packs());
@@ -358,9 +358,9 @@ fn an_interrupted_run_loses_only_the_packs_that_were_open() {
     let packs = bench.under("packs/");
     assert!(arrived.keys().all(|name| packs.contains_key(name)));
     let stored: u64 = packs.values().sum();
-    // Three photos to a pack, which is padded to 4 MiB.
+    // A pack contains three photos, and is padded to 4 MiB.
     assert!(stored < bytes + bytes / 12, "{stored} bytes are stored for {bytes}");
-    // What arrived is some content less than its padded packs.
+    // The content that arrived is somewhat less than its padded packs.
     assert!(taken.totals.bytes_added < bytes - arrived_bytes * 9 / 10 + (1 << 20));
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
     let report = bench.check();
@@ -426,7 +426,7 @@ fn writers_with_one_cache_wait_for_each_other() {
 
 #[test]
 fn the_log_grows_by_parts_in_a_long_run() {
-    // Packs of 1 MiB: after 64 of them the log is appended to before the snapshot is done.
+    // With packs of 1 MiB, a log entry is written after 64 of them, before the snapshot is done.
     let settings = Settings { pack_bytes: 1 << 20, ..small_packs() };
     let bench = Bench::local(settings);
     for folder in 0..5 {

@@ -1,8 +1,8 @@
-//! Golden bytes of format version 1 (`tests/vectors/v1`): every object is decoded, compared with
-//! `vectors.json`, and encoded again to the same bytes; every damaged one gives its error.
+//! Golden bytes of format version 1 (`tests/vectors/v1`): every object is decoded, compared with `vectors.json`, and
+//! encoded to the same bytes again; every damaged one gives its expected error.
 //!
-//! The bytes never change: they stand for what is stored in the field. `ICECORE_WRITE_VECTORS=1`
-//! makes them again, for a new version of the format only; `=added` those that were added to the first ones.
+//! The bytes never change, because they represent existing archives. `ICECORE_WRITE_VECTORS=1` makes all of them again,
+//! only for a new version of the format; `=added` makes those that were added later.
 
 mod by_spec;
 mod describe;
@@ -54,7 +54,7 @@ fn read(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Bytes that no compressor makes smaller and anybody can make: BLAKE3 of a label, extended.
+/// Incompressible bytes that any implementation can reproduce: extended output of BLAKE3 over a label.
 fn noise(label: &str, bytes: usize) -> Vec<u8> {
     let mut out = vec![0; bytes];
     blake3::Hasher::new().update(label.as_bytes()).finalize_xof().fill(&mut out);
@@ -133,8 +133,8 @@ fn objects_encode_to_the_same_bytes() {
     }
 }
 
-/// NIST, ACVP-Server, ML-DSA-keyGen-FIPS204: the first case of ML-DSA-65, of whose key these are the ends. That the
-/// signatures are those of FIPS 204 is shown by the second decoder, which verifies them with OpenSSL.
+/// NIST, ACVP-Server, ML-DSA-keyGen-FIPS204: the first case of ML-DSA-65. These are the first and last bytes of its
+/// key. The second decoder verifies the signatures with OpenSSL, which shows that they conform to FIPS 204.
 #[test]
 fn signing_keys_are_those_of_nist() {
     let seed = json!("1bd67dc782b2958e189e315c040dd1f64c8ab232a6a170e1a7a52c33f10851b1");
@@ -306,7 +306,7 @@ fn what_a_later_writer_may_add_is_passed_over() {
         let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(decoded, vectors.json["objects"][decoder], "{name}");
     }
-    // A value that is nested deeper than any stack is passed over too.
+    // Even a value that is nested deeper than any stack is skipped.
     let tree = read("tree");
     let entries = tree::decode(&tree).expect("it decodes");
     let entry = minicbor::to_vec(&entries[0]).expect("it is encoded");
@@ -343,7 +343,7 @@ fn every_flipped_byte_and_every_cut_is_noticed() {
     let sealed = ["config", "job", "key_slot", "log_2", "log_3", "cold_pack", "writer_credential"];
     for name in sealed.into_iter().chain(["checkpoint", "parity"]) {
         let object = read(name);
-        // Bytes of padding are all alike: one in sixteen.
+        // All padding bytes are alike, so test one in sixteen.
         let is_padded = matches!(name, "cold_pack" | "job");
         let is_looked_at = |at: &usize| {
             !is_padded || *at < 2048 || *at + 512 > object.len() || at.is_multiple_of(16)
@@ -355,7 +355,7 @@ fn every_flipped_byte_and_every_cut_is_noticed() {
             assert!(vectors.decode(name, &object[..at]).is_err(), "{name}: cut at {at}");
         }
     }
-    // Plaintext of a frame is authenticated before it is decoded: no panic is all that is asked.
+    // The plaintext of a frame is authenticated before it is decoded, so it only must not panic.
     for name in ["tree", "snapshot_record", "snapshot_record_named"] {
         let object = read(name);
         for at in 0..object.len() {

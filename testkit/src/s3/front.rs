@@ -1,8 +1,8 @@
-//! The HTTP layer in front of `s3s`: accepts connections, keeps the log of requests and carries
-//! out the faults that a test has asked for.
+//! The HTTP layer in front of `s3s`: accepts connections, logs requests, and injects the faults
+//! that a test requests.
 //!
-//! It sits outside `s3s` because the faults worth testing happen outside a well-behaved server:
-//! a connection that closes without an answer, an answer that is lost after the work was done.
+//! It is outside `s3s` because the interesting faults happen outside a well-behaved server: a
+//! connection that closes without an answer, or an answer that is lost after the work was done.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,25 +32,25 @@ use super::users::Users;
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is carried out and answered.
+    /// The request is executed and answered.
     None,
-    /// Nothing is done, and the answer is this status with this S3 error code.
+    /// The request is not executed, and is answered with this status and S3 error code.
     Status(u16, &'static str),
-    /// It is carried out, and answered as if it had failed.
+    /// The request is executed, and answered as if it had failed.
     StatusAfter(u16, &'static str),
-    /// The connection is closed without an answer, and nothing is done.
+    /// The connection is closed without an answer, and the request is not executed.
     DropConnectionBefore,
-    /// It is carried out, then the connection is closed: a lost acknowledgement.
+    /// The request is executed, then the connection is closed: a lost acknowledgement.
     DropConnectionAfter,
     /// The answer's head and this many bytes of its body are sent, then the connection is closed.
     CutBody(usize),
-    /// It is carried out, and the last byte of the answer is spoiled on the way.
+    /// The request is executed, and the last byte of the answer is changed on the way.
     Spoil,
-    /// It is carried out after waiting.
+    /// The request is executed after a delay.
     Delay(Duration),
-    /// Nothing is done, and this is the answer: of a login page, for instance.
+    /// The request is not executed, and is answered with this, for example a login page.
     Answer { status: u16, header: (&'static str, String), body: String },
-    /// The whole server is gone from this request on, as after `S3Server::stop`.
+    /// The whole server stops with this request, as after `S3Server::stop`.
     Vanish,
 }
 
@@ -104,10 +104,10 @@ impl Front {
     }
 
     pub(crate) fn vanish(&self) {
-        // The flag holds back requests that are already on their way while the runtime shuts down.
+        // The flag refuses requests that arrive while the runtime shuts down.
         self.gone.store(true, Ordering::SeqCst);
         if let Some(stop) = lock(&self.stop).take() {
-            // The other end is gone only if the server has ended already.
+            // The other end is gone only if the server has already ended.
             let _ = stop.send(());
         }
     }
@@ -146,7 +146,7 @@ impl Front {
         }
         let is_head = request.method() == Method::HEAD;
         let (mut parts, body) = request.into_parts();
-        // A client that hangs up in the middle of its body has asked for nothing.
+        // If a client disconnects in the middle of its body, there is no request.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         line.bytes_in = body.len() as u64;
         if self.users.refuse(&head, &body) {
@@ -190,27 +190,29 @@ impl Front {
             (_, Some(response)) => response,
             (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
         };
-        // Of the clock that thaws and the dates of objects go by.
+        // Use the clock that also determines thaws and the dates of objects.
         let date = HeaderValue::from_str(&http_date(self.store.now())).expect("a date is text");
         response.headers_mut().insert(DATE, date);
         line.status = response.status().as_u16();
         line.bytes_out = response.body().data.len() as u64;
-        // Logged before it is sent: a client that has its answer finds the request in the log.
+        // Log the request before the answer is sent, so that a client with an answer finds the
+        // request in the log.
         lock(&self.log).push(line);
         Ok(response)
     }
 }
 
-/// Takes connections until the runtime it runs on is shut down.
+/// Accepts connections until its runtime is shut down.
 pub(crate) async fn accept(front: Arc<Front>, listener: std::net::TcpListener) {
     let listener = TcpListener::from_std(listener).expect("a listener inside the runtime");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely; not a reason to end or to spin.
+            // Most likely there are no file descriptors left, so neither end nor spin.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // An answer's head and body are two writes; without this each waits for the other's ack.
+        // The head and body of an answer are two writes. Without this, the second waits for the
+        // acknowledgement of the first.
         let _ = stream.set_nodelay(true);
         let front = Arc::clone(&front);
         tokio::spawn(async move {
@@ -218,7 +220,8 @@ pub(crate) async fn accept(front: Arc<Front>, listener: std::net::TcpListener) {
                 let front = Arc::clone(&front);
                 async move { front.answer(request).await }
             });
-            // An error here is a connection cut by the client, or by `NoAnswer` on purpose.
+            // An error here means that the client, or `NoAnswer` on purpose, has cut the
+            // connection.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -226,7 +229,7 @@ pub(crate) async fn accept(front: Arc<Front>, listener: std::net::TcpListener) {
     }
 }
 
-/// Given to hyper in place of an answer, it makes hyper close the connection.
+/// An error that makes hyper close the connection instead of answering.
 #[derive(Debug)]
 struct NoAnswer;
 
@@ -238,7 +241,7 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// A body held in memory that may break off before its announced end.
+/// A body in memory that may break off before its announced end.
 struct Answer {
     data: Bytes,
     breaks_off: Option<Pin<Box<Sleep>>>,
@@ -260,7 +263,8 @@ impl Answer {
     fn cut_to(&mut self, sent: usize) {
         if sent < self.data.len() {
             self.data.truncate(sent);
-            // hyper throws away what it has not yet written when a body fails: give it the time.
+            // When a body fails, hyper discards the bytes that it has not written yet, so give it
+            // time.
             self.breaks_off = Some(Box::pin(tokio::time::sleep(Duration::from_millis(50))));
         }
     }
@@ -290,7 +294,7 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match self.breaks_off {
-            // The head keeps the length of the whole body, which is then not met.
+            // The head still announces the length of the whole body.
             Some(_) => SizeHint::default(),
             None => SizeHint::with_exact(self.data.len() as u64),
         }
@@ -306,7 +310,7 @@ async fn in_memory(response: s3s::HttpResponse) -> Result<Response<Answer>, s3s:
     if let Some(OverrideStatus(status)) = parts.extensions.get() {
         parts.status = *status;
     }
-    // Without it hyper would send a cut body in chunks, which is not how S3 sends an object.
+    // Otherwise hyper would send a cut body in chunks, unlike S3.
     if !data.is_empty() {
         parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(data.len()));
     }
@@ -327,6 +331,6 @@ fn error_answer(status: u16, code: &str, is_head: bool) -> Response<Answer> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic in a test's fault function must not take the server's log away from the test.
+    // After a panic in a test's fault function, the test must still be able to read the log.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One page of a listing: prefix, delimiter, where to go on, and how much fits.
+//! One page of a listing: prefix, delimiter, where it begins, and its size.
 
 use std::ops::Bound;
 
@@ -6,11 +6,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::store::{Object, Objects};
 
-/// What `encoding-type=url` leaves as it is, beside letters and digits.
+/// The characters that `encoding-type=url` does not encode, in addition to letters and digits.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
 
-/// Encodes a name for a listing that was asked for with `encoding-type=url`.
+/// Encodes a name for a listing that was requested with `encoding-type=url`.
 pub(crate) fn encoded(name: &str) -> String {
     utf8_percent_encode(name, ENCODED).to_string()
 }
@@ -19,12 +19,12 @@ pub(crate) fn encoded(name: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     Key(String),
-    /// A common prefix was the last entry: everything below it has been told already.
+    /// The last entry was a common prefix, so everything below it is already covered.
     Prefix(String),
 }
 
 impl After {
-    /// Hex, so that a client which takes the token for a key, or mangles it, is found out.
+    /// Use hex, so that a client which uses the token as a key, or changes it, is noticed.
     pub(crate) fn to_token(&self) -> String {
         let (kind, text) = match self {
             After::Key(key) => ('k', key),
@@ -89,7 +89,7 @@ pub(crate) fn page<'a>(
             continue;
         }
         if page.objects.len() + page.prefixes.len() == limit {
-            // No entry at all was asked for: then there is nothing to go on from either.
+            // No entries were requested, so there is no next page either.
             page.next = last;
             break;
         }

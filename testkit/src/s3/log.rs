@@ -1,4 +1,4 @@
-//! The log of requests: what a test can know of a request before, and what after it was answered.
+//! The log of requests: what a test can see of a request before and after it is answered.
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, RANGE};
@@ -6,14 +6,14 @@ use hyper::header::{HeaderValue, RANGE};
 use super::store::Store;
 use super::thaw::ThawRequest;
 
-/// What is known of a request before it is carried out.
+/// What is known about a request before it is executed.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    /// `GET`, `PUT`, ...
+    /// The method: `GET`, `PUT`, …
     pub method: String,
     /// `/bucket/key`, percent-decoded.
     pub path: String,
-    /// What follows the `?`, as sent; empty if there is none.
+    /// The query after the `?`, as it was sent; empty if there is none.
     pub query: String,
     /// The `Range` header.
     pub range: Option<String>,
@@ -22,7 +22,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// The value of a header whose name is given in lower case.
+    /// Returns the value of a header; its name must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -49,11 +49,11 @@ impl RequestHead {
 /// A line of the log of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `PUT`, ...
+    /// The method: `GET`, `PUT`, …
     pub method: String,
     /// `/bucket/key`, percent-decoded.
     pub path: String,
-    /// What follows the `?`, as sent; empty if there is none.
+    /// The query after the `?`, as it was sent; empty if there is none.
     pub query: String,
     /// The `Range` header.
     pub range: Option<String>,
@@ -63,15 +63,15 @@ pub struct Request {
     pub bytes_in: u64,
     /// Bytes of the answer's body that were sent.
     pub bytes_out: u64,
-    /// The storage class of the object concerned, or of the one to be written. None if there is
-    /// no such object, or if the request concerns a bucket.
+    /// The storage class of the object that is read or written. `None` if there is no such object,
+    /// or if the request is about a bucket.
     pub class: Option<String>,
-    /// What a RestoreObject request asked for, if it came as far as to an object.
+    /// The parameters of a RestoreObject request, if its object exists.
     pub thaw: Option<ThawRequest>,
 }
 
 impl Request {
-    /// The line of a request that is yet to be answered.
+    /// Returns the line of a request that is not answered yet.
     pub(crate) fn begin(head: RequestHead, store: &Store) -> Request {
         Request {
             class: class_of(&head, store),

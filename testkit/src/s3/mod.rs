@@ -1,10 +1,9 @@
 //! An S3 server inside the test process, on a free port of the loopback interface.
 //!
-//! The protocol is that of the `s3s` library, so signatures, request parsing and answers are
-//! checked by code that is not ours; the objects live in memory. In front of it sits a layer that
-//! keeps a log of the requests and can refuse, delay, lose or cut them. What is real here is the
-//! protocol, not the store: durability and latency of Amazon are not modelled, and the hours that
-//! an archived object takes to become readable pass only on a clock that the test moves.
+//! The library `s3s` implements the protocol, so code that is not ours checks signatures, request parsing and answers.
+//! The objects are in memory. A layer in front logs the requests and can refuse, delay, lose or cut them. Only the
+//! protocol is real: Amazon's durability and latency are not modelled, and the hours until an archived object becomes
+//! readable pass only on a clock that the test advances.
 
 mod front;
 mod listing;
@@ -39,8 +38,8 @@ const SECRET_KEY: &str = "testkit/secret+0123456789abcdefghijklmno";
 
 /// A running server. It stops when dropped.
 ///
-/// The methods block and may be called from any thread, also from inside an async test: they
-/// only take short locks, except [`S3Server::stop`], which waits for the server's threads.
+/// The methods block, and may be called from any thread, even from inside an async test: they hold locks only briefly,
+/// except [`S3Server::stop`], which waits for the server's threads.
 pub struct S3Server {
     address: SocketAddr,
     store: Arc<Store>,
@@ -73,121 +72,121 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    /// The access key of the owner, who may do everything.
+    /// Returns the access key of the owner, who has all permissions.
     pub fn access_key(&self) -> &str {
         ACCESS_KEY
     }
 
-    /// The secret that belongs to [`S3Server::access_key`].
+    /// Returns the secret that belongs to [`S3Server::access_key`].
     pub fn secret_key(&self) -> &str {
         SECRET_KEY
     }
 
-    /// The variables that point an S3 client at this server: for the environment of a child
-    /// process, or one by one for `AmazonS3Builder::with_config`.
+    /// Returns the variables that point an S3 client at this server, for the environment of a child process or for
+    /// `AmazonS3Builder::with_config`.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
     }
 
-    /// Adds a user who may do only what a policy allows, conditions included. Returns the variables that make a client
-    /// this user.
+    /// Adds a user who may do only what a policy allows, including its conditions. Returns the variables with which a
+    /// client acts as this user.
     pub fn create_user(&self, policy: Policy) -> Vec<(String, String)> {
         client_env(&self.endpoint(), &self.users.add(policy), SECRET_KEY)
     }
 
-    /// Sets the policy of all buckets: what it denies is refused to everybody.
+    /// Sets the policy of all buckets. Requests that it denies are refused for every user.
     pub fn set_bucket_policy(&self, policy: Policy) {
         self.users.set_bucket_policy(policy);
     }
 
-    /// Makes a bucket; one that is already there stays as it is.
+    /// Creates a bucket; an existing one stays as it is.
     pub fn create_bucket(&self, bucket: &str) {
         self.store.create_bucket(bucket);
     }
 
-    /// All objects of a bucket in the order of their keys; none if there is no such bucket.
+    /// Returns all objects of a bucket in the order of their keys; none if there is no such bucket.
     pub fn objects(&self, bucket: &str) -> Vec<ObjectInfo> {
         self.store.objects(bucket)
     }
 
-    /// The bytes of an object, also of one that a client would have to restore first.
+    /// Returns the bytes of an object, even if a client would have to thaw it first.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         self.store.bytes_of(bucket, key).map(Vec::from)
     }
 
-    /// Writes an object behind the clients' backs, for instance a damaged one.
+    /// Writes an object without a request, for instance a damaged one.
     pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>, class: &str) {
         self.store.put_raw(bucket, key, bytes.into().into(), class);
     }
 
-    /// Removes an object behind the clients' backs; false if it was not there.
+    /// Removes an object without a request; returns false if it did not exist.
     pub fn delete(&self, bucket: &str, key: &str) -> bool {
         self.store.remove(bucket, key)
     }
 
-    /// The time that the server goes by: for thaws, their expiry and the dates of objects. It is
-    /// the real time at the start and from then on only moved by [`S3Server::advance`].
+    /// Returns the server's clock for thaws, their expiry and the dates of objects. It begins with the real time, and
+    /// after that only [`S3Server::advance`] moves it.
     pub fn now(&self) -> SystemTime {
         self.store.now()
     }
 
-    /// Moves the clock of [`S3Server::now`] on.
+    /// Advances the clock of [`S3Server::now`].
     pub fn advance(&self, time: Duration) {
         self.store.lock().clock += time;
     }
 
-    /// Makes an archived object readable at once and until 2100, whatever the clock says. False
-    /// if there is no such object.
+    /// Makes an archived object readable at once, until 2100 on the server's clock. Returns false if there is no such
+    /// object.
     pub fn thaw(&self, bucket: &str, key: &str) -> bool {
         self.store.change(bucket, key, Object::thaw_by_hand).is_some()
     }
 
-    /// Makes an archived object unreadable again at once, as when its readable copy has expired.
-    /// False if there is no such object.
+    /// Makes an archived object unreadable again at once, as if its readable copy had expired. Returns false if there
+    /// is no such object.
     pub fn freeze(&self, bucket: &str, key: &str) -> bool {
         self.store.change(bucket, key, Object::freeze).is_some()
     }
 
-    /// Puts an `INTELLIGENT_TIERING` object into the Deep Archive Access tier, as Amazon does
-    /// when nobody has read it for 180 days. False if there is no such object in that class.
+    /// Puts an `INTELLIGENT_TIERING` object into the Deep Archive Access tier, as Amazon does after 180 days without
+    /// access. Returns false if there is no such object in that class.
     pub fn archive(&self, bucket: &str, key: &str) -> bool {
         self.store.change(bucket, key, Object::archive).unwrap_or(false)
     }
 
-    /// Moves all objects whose keys begin with `prefix` to a class, as a lifecycle rule of the
-    /// bucket does: keys, bytes and dates stay. Returns how many there are.
+    /// Moves all objects whose keys begin with `prefix` to a class, as a lifecycle rule of the bucket does: keys, bytes
+    /// and dates stay the same. Returns the number of objects.
     pub fn move_to_class(&self, bucket: &str, prefix: &str, class: &str) -> usize {
         self.store.move_to_class(bucket, prefix, class)
     }
 
-    /// The RestoreObject requests that were accepted, oldest first. The object stays cold (its
-    /// HEAD says `ongoing-request="true"`) until the test moves the clock by the hours that the
-    /// tier takes, or calls [`S3Server::thaw`].
+    /// Returns the RestoreObject requests that were accepted, oldest first. The object stays cold (its HEAD says
+    /// `ongoing-request="true"`) until the test advances the clock by the hours that the tier takes, or calls
+    /// [`S3Server::thaw`].
     pub fn restores(&self) -> Vec<RestoreAsked> {
         self.store.restores()
     }
 
-    /// The upload ids of multipart uploads that were neither completed nor aborted.
+    /// Returns the upload ids of multipart uploads that were neither completed nor aborted.
     pub fn open_uploads(&self) -> Vec<String> {
         self.store.open_uploads()
     }
 
-    /// Makes it a server on which puts that create only have another meaning.
+    /// Changes how the server treats create-only puts.
     pub fn set_create_only(&self, create_only: CreateOnly) {
         self.store.lock().create_only = create_only;
     }
 
-    /// Makes it a server with other storage classes.
+    /// Changes which storage classes the server has.
     pub fn set_classes(&self, classes: Classes) {
         self.store.lock().classes = classes;
     }
 
-    /// Gives at most so many entries in one page of a listing, to make tests see many pages.
+    /// Limits the number of entries in one page of a listing, so that tests see many pages.
     pub fn set_page_size(&self, entries: usize) {
         self.store.set_page_size(entries);
     }
 
-    /// The requests so far, in the order in which they were finished.
+    /// Returns the requests so far, in the order in which they ended.
     pub fn requests(&self) -> Vec<Request> {
         self.front.requests()
     }
@@ -197,27 +196,27 @@ impl S3Server {
         self.front.clear_requests();
     }
 
-    /// The next `n` requests, whichever they are, meet this fault. Further calls queue up behind.
+    /// Injects this fault into the next `n` requests of any kind. Further calls are queued.
     pub fn fail_next(&self, n: usize, fault: Fault) {
         self.front.fail_next(n, fault);
     }
 
-    /// Asks `fault` about every request that [`S3Server::fail_next`] has no plan for. It runs on
-    /// the server's threads: return [`Fault::Vanish`] there, do not call [`S3Server::stop`].
+    /// Calls `fault` for every request that [`S3Server::fail_next`] does not cover. It runs on the server's threads, so
+    /// it must return [`Fault::Vanish`] instead of calling [`S3Server::stop`].
     pub fn set_fault(&self, fault: Option<Box<FaultFn>>) {
         self.front.set_fault(fault);
     }
 
-    /// Makes the server vanish: open connections are cut, new ones refused. Objects are kept.
+    /// Stops the server: open connections are cut, and new ones are refused. Objects are kept.
     pub fn stop(&self) {
         self.front.vanish();
         if let Some(thread) = self.running().take() {
-            // A panic of the server's thread has been printed and must not hide the test's own.
+            // A panic of the server's thread has been printed, and must not hide that of the test.
             let _ = thread.join();
         }
     }
 
-    /// Brings a server that has vanished back on the same port, with its objects.
+    /// Starts a stopped server again, on the same port and with its objects.
     pub fn start_again(&self) {
         self.stop();
         let listener = TcpListener::bind(self.address).expect("bind the same port again");
@@ -233,7 +232,7 @@ impl S3Server {
         let (stop, stopped) = oneshot::channel();
         self.front.appear(stop);
         let front = Arc::clone(&self.front);
-        // A thread and a runtime of its own: a test may block its own runtime, or have none.
+        // Use a separate thread and runtime, because a test may block its own runtime or have none.
         let thread = std::thread::Builder::new()
             .name("testkit-s3".into())
             .spawn(move || {
@@ -244,9 +243,9 @@ impl S3Server {
                     .build()
                     .expect("a tokio runtime");
                 runtime.spawn(front::accept(front, listener));
-                // An error means that the sender is gone, which is a reason to end as well.
+                // An error means that the sender is gone, so end as well.
                 let _ = runtime.block_on(stopped);
-                // Ends every task, and with them every connection.
+                // This ends every task, and with them every connection.
                 runtime.shutdown_timeout(Duration::from_secs(5));
             })
             .expect("a thread for the server");
@@ -260,7 +259,7 @@ impl Drop for S3Server {
     }
 }
 
-/// The `AWS_*` variables for a plain-HTTP server with path-style addresses.
+/// Returns the `AWS_*` variables for a plain-HTTP server with path-style addresses.
 pub(crate) fn client_env(endpoint: &str, access: &str, secret: &str) -> Vec<(String, String)> {
     [
         ("AWS_ACCESS_KEY_ID", access),

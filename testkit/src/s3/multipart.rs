@@ -1,4 +1,4 @@
-//! Multipart uploads: parts are kept apart until the client names those that make the object.
+//! Multipart uploads: parts are kept until the client names the parts of the object.
 
 use bytes::{Bytes, BytesMut};
 use s3s::dto::*;
@@ -8,7 +8,7 @@ use super::payload::{collect, declared, verify, verify_md5};
 use super::rules::*;
 use super::store::{KeptHeaders, Object, Store, Upload, etag_of};
 
-/// Amazon refuses parts that are smaller, except for the last one.
+/// Amazon refuses smaller parts, except for the last one.
 const SMALLEST_PART: usize = 5 << 20;
 
 pub(crate) fn create(
@@ -99,7 +99,7 @@ fn no_upload() -> S3Error {
     s3_error!(NoSuchUpload, "The specified multipart upload does not exist.")
 }
 
-/// The parts that the client names, in one piece, if they are what was uploaded.
+/// Joins the parts that the client names, if they match the uploaded ones.
 fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<Bytes> {
     if named.is_empty() {
         return Err(s3_error!(MalformedXML));

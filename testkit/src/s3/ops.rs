@@ -1,5 +1,5 @@
-//! The S3 operations on the objects in memory: those that the `object_store` client uses, with
-//! the answers that Amazon gives to them.
+//! The S3 operations on the objects in memory: those that the `object_store` client uses, with the
+//! same answers as Amazon.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ use super::store::{CreateOnly, KeptHeaders, Object, Store};
 use super::thaw::{self, ThawNote, archive_status, restore_header};
 use super::users::Users;
 
-/// `s3s` fixes the status of some answers; the front layer puts this one in its place.
+/// A status that replaces the one in an answer, because `s3s` does not let operations choose it.
 #[derive(Clone, Copy)]
 pub(crate) struct OverrideStatus(pub(crate) StatusCode);
 
@@ -32,7 +32,7 @@ pub(crate) fn service(
     users: Arc<Users>,
 ) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Server { store });
-    // With keys set, s3s refuses requests without a signature by itself.
+    // With keys set, s3s itself refuses requests without a signature.
     builder.set_auth(Keys {
         access_key: access_key.to_owned(),
         secret_key: SecretKey::from(secret_key),
@@ -41,10 +41,10 @@ pub(crate) fn service(
     builder.build()
 }
 
-/// Not `SimpleAuth` of `s3s`, which answers an unknown key with another code than Amazon does.
+/// Replaces `SimpleAuth` of `s3s`, which answers an unknown key with a different code than Amazon.
 struct Keys {
     access_key: String,
-    /// Of everybody: what tells users apart here are their access keys.
+    /// The secret of all users. Only their access keys differ.
     secret_key: SecretKey,
     users: Arc<Users>,
 }
@@ -62,7 +62,7 @@ impl S3Auth for Keys {
     }
 }
 
-/// How long a server takes from looking at a name to taking it that does not do both at once.
+/// How long a server with `CreateOnly::Checked` takes between checking a name and using it.
 const CHECKED_FOR: Duration = Duration::from_millis(50);
 
 struct Server {
@@ -70,7 +70,7 @@ struct Server {
 }
 
 impl Server {
-    /// An object as it is now, and the time that this is.
+    /// Returns an object in its current state, and the current time.
     fn look_at(&self, bucket: &str, key: &str) -> S3Result<(Object, SystemTime)> {
         let state = self.store.lock();
         Ok((object(&state, bucket, key)?.clone(), state.clock))
@@ -199,7 +199,7 @@ impl S3 for Server {
         if !source.is_readable(state.clock) {
             return Err(cold("Operation is not valid for the source object's storage class"));
         }
-        // A copy is a new object: it takes neither class nor thawed state from its source.
+        // A copy is a new object, and has neither the class nor the thawed state of its source.
         let copy = Object::new(source.data.clone(), &class, source.headers.clone(), state.clock);
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(copy.etag.clone())),
@@ -270,7 +270,7 @@ impl S3 for Server {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         let mut state = self.store.lock();
-        // Deleting what is not there is a success, as on Amazon.
+        // Deleting an object that does not exist succeeds, as on Amazon.
         objects_mut(&mut state, &input.bucket)?.remove(&input.key);
         let mut response = S3Response::new(DeleteObjectOutput::default());
         response.extensions.insert(OverrideStatus(StatusCode::NO_CONTENT));

@@ -1,4 +1,4 @@
-//! Reading the body of an upload and checking it against every checksum that came with it.
+//! Reads the body of an upload, and compares it with every checksum in the request.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,7 +9,7 @@ use s3s::crypto::{self, Checksum as _};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
 
-/// The whole body. `s3s` compares it with the signed `x-amz-content-sha256` while it is read.
+/// Reads the whole body. `s3s` compares it with the signed `x-amz-content-sha256` while it is read.
 pub(crate) async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
     let Some(mut body) = body else {
         return Ok(Bytes::new());
@@ -17,7 +17,7 @@ pub(crate) async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
     let Some(first) = body.next().await.transpose().map_err(broken)? else {
         return Ok(Bytes::new());
     };
-    // The usual case: the front layer hands over the body in one piece, which is then not copied.
+    // Usually the front layer passes the body in one piece, which then need not be copied.
     let Some(second) = body.next().await.transpose().map_err(broken)? else {
         return Ok(first);
     };
@@ -30,7 +30,7 @@ pub(crate) async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
 }
 
 fn broken(error: StdError) -> S3Error {
-    // The error's type is private to `s3s`, its text is all there is to go by.
+    // The error's type is private to `s3s`, so only its text can be checked.
     if error.to_string().contains("Sha256Mismatch") {
         let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
         let mut answer = S3Error::new(code);
@@ -63,7 +63,7 @@ pub(crate) fn verify(data: &[u8], declared: &Checksum) -> S3Result<()> {
     Err(s3_error!(BadDigest, "The checksum you specified did not match the calculated checksum."))
 }
 
-/// Refuses the body unless it is what its `Content-MD5` says, if it has one.
+/// Refuses the body unless it matches its `Content-MD5`, if there is one.
 pub(crate) fn verify_md5(data: &[u8], declared: Option<&str>) -> S3Result<()> {
     match declared {
         Some(declared) if declared != BASE64_STANDARD.encode(crypto::Md5::checksum(data)) => Err(
@@ -73,7 +73,7 @@ pub(crate) fn verify_md5(data: &[u8], declared: Option<&str>) -> S3Result<()> {
     }
 }
 
-/// Collects the checksum fields of an input into one value: they have the same names in all.
+/// Collects the checksum fields of an input into one value. All inputs use the same names.
 macro_rules! declared {
     ($input:expr) => {
         s3s::dto::Checksum {

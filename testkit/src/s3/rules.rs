@@ -1,5 +1,5 @@
-//! The rules that several operations share: which class is one, when a condition holds, what
-//! an object's headers are, and the errors that Amazon answers with.
+//! The rules that several operations share: valid classes, conditions, the headers of an object,
+//! and the errors that Amazon returns.
 
 use s3s::dto::*;
 use s3s::{S3Error, S3Result, s3_error};
@@ -49,7 +49,7 @@ pub(crate) fn class_of(asked: Option<&StorageClass>) -> S3Result<String> {
     Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
 }
 
-/// Returns the class that a server with these classes keeps an object in.
+/// Returns the class in which a server with these classes stores an object.
 pub(crate) fn kept_class(class: String, classes: Classes) -> S3Result<String> {
     match classes {
         Classes::All => Ok(class),
@@ -60,7 +60,7 @@ pub(crate) fn kept_class(class: String, classes: Classes) -> S3Result<String> {
     }
 }
 
-/// Amazon leaves the header out for the standard class.
+/// Amazon omits the header for the standard class.
 pub(crate) fn class_header(object: &Object) -> Option<StorageClass> {
     (object.class != "STANDARD").then(|| StorageClass::from(object.class.clone()))
 }
@@ -76,7 +76,7 @@ pub(crate) fn precondition_failed() -> S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
-/// Whether a conditional write may go on; under the same lock as the write that follows.
+/// Fails unless a conditional write may proceed. Must be called under the same lock as the write.
 pub(crate) fn check_write(
     existing: Option<&Object>,
     if_match: Option<&ETagCondition>,
@@ -95,7 +95,7 @@ pub(crate) fn check_write(
     }
 }
 
-/// Whether a read may go on.
+/// Fails unless a conditional read may proceed.
 pub(crate) fn check_read(
     object: &Object,
     if_match: Option<&ETagCondition>,
@@ -110,7 +110,7 @@ pub(crate) fn check_read(
     Ok(())
 }
 
-/// For what a client could ask and this server would otherwise silently not do.
+/// Refuses a feature that this server would otherwise silently ignore.
 pub(crate) fn unsupported(what: &'static str, asked: bool) -> S3Result<()> {
     if asked {
         return Err(s3_error!(NotImplemented, "the test server does not know {what}"));

@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::thaw::{Thaw, Warmth};
 
-/// What [`super::S3Server::objects`] tells of an object.
+/// An object in the result of [`super::S3Server::objects`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// The key inside its bucket.
     pub key: String,
-    /// Bytes of content.
+    /// Size of the content in bytes.
     pub size: u64,
     /// `STANDARD`, `DEEP_ARCHIVE`, ...
     pub storage_class: String,
@@ -27,27 +27,27 @@ pub struct RestoreAsked {
     pub bucket: String,
     /// Key of the object.
     pub key: String,
-    /// For how many days the readable copy is wanted; 0 if there is to be none, because the
-    /// object itself comes back.
+    /// The requested days of the readable copy; 0 if there will be none, because the object itself
+    /// comes back.
     pub days: i32,
     /// `Standard`, `Bulk` or `Expedited`.
     pub tier: String,
-    /// When it was asked, by the clock of the server.
+    /// When it was requested, by the clock of the server.
     pub at: SystemTime,
     /// Bytes of the object.
     pub size: u64,
 }
 
-/// How a server takes a put that creates only.
+/// How a server treats a create-only put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CreateOnly {
-    /// Of many at once, one wins, as on Amazon.
+    /// If several race, exactly one wins, as on Amazon.
     #[default]
     Atomic,
-    /// It looks whether the name is taken, and takes it a moment later: so do servers that keep
+    /// It checks whether the name is taken, and uses it a moment later, like servers that keep
     /// objects as files.
     Checked,
-    /// It passes over the condition, as old servers do.
+    /// It ignores the condition, like old servers.
     Ignored,
 }
 
@@ -56,9 +56,9 @@ pub enum CreateOnly {
 pub enum Classes {
     #[default]
     All,
-    /// `STANDARD` alone: any other is refused.
+    /// Only `STANDARD`; any other class is refused.
     StandardOnly,
-    /// `STANDARD` alone: any other is taken for it without a word.
+    /// Only `STANDARD`; any other class is silently replaced by it.
     Forgotten,
 }
 
@@ -71,11 +71,11 @@ pub(crate) struct Object {
     pub(crate) headers: KeptHeaders,
     /// The last thaw that was accepted, which may be over.
     pub(crate) thaw: Option<Thaw>,
-    /// Whether an `INTELLIGENT_TIERING` object is in the tier that has to be thawed.
+    /// Whether an `INTELLIGENT_TIERING` object is in the archive tier.
     pub(crate) in_archive_tier: bool,
 }
 
-/// What a client attached to an object and gets back with it.
+/// The headers that a client stored with an object and gets back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeptHeaders {
     pub(crate) content_type: Option<String>,
@@ -105,7 +105,7 @@ impl Object {
         }
     }
 
-    /// Whether it is where objects have to be thawed before they can be read.
+    /// Returns whether it must be thawed before it can be read.
     pub(crate) fn is_archived(&self) -> bool {
         self.in_archive_tier || matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
     }
@@ -115,7 +115,7 @@ impl Object {
     }
 }
 
-/// The ETag is opaque to a correct client, so it is a hash that is fast in an unoptimised build.
+/// The ETag is opaque to a correct client, so use a hash that is fast in an unoptimised build.
 pub(crate) fn etag_of(data: &[u8]) -> String {
     blake3::hash(data).to_hex()[..32].to_owned()
 }
@@ -138,7 +138,7 @@ pub(crate) struct State {
     pub(crate) restores: Vec<RestoreAsked>,
     pub(crate) create_only: CreateOnly,
     pub(crate) classes: Classes,
-    /// What time it is, moved by the test alone.
+    /// The current time, which only the test changes.
     pub(crate) clock: SystemTime,
 }
 
@@ -150,7 +150,7 @@ impl Default for Store {
             buckets: BTreeMap::new(),
             uploads: BTreeMap::new(),
             uploads_begun: 0,
-            // The most that Amazon ever puts into one page.
+            // Amazon's maximum for one page.
             page_size: 1000,
             restores: Vec::new(),
             create_only: CreateOnly::default(),
@@ -201,7 +201,7 @@ impl Store {
         objects.is_some_and(|objects| objects.remove(key).is_some())
     }
 
-    /// Changes an object in place; None if there is no such object.
+    /// Changes an object in place; returns `None` if there is no such object.
     pub(crate) fn change<T>(
         &self,
         bucket: &str,

@@ -1,8 +1,8 @@
-//! How an archived object becomes readable and cold again: S3's RestoreObject, which is called a
-//! thaw here, on the clock of the server.
+//! How an archived object becomes readable and cold again: S3's RestoreObject, called a thaw here,
+//! by the clock of the server.
 //!
-//! The state of an object is computed from that clock whenever it is asked for. Nothing happens by
-//! itself, so a test that never moves the clock sees every thaw under way for ever.
+//! The state of an object is computed from that clock on every request. So in a test that never
+//! advances the clock, no thaw ever ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,26 +18,26 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// 31 December 2100, when a copy ends that the test itself has made: the time since 1970.
+/// The end of a copy that the test itself has made, 31 December 2100, as time since 1970.
 const BY_HAND_UNTIL: Duration = Duration::from_secs(4_133_894_400);
 
-/// What a RestoreObject request asked for, for the log of requests.
+/// The parameters of a RestoreObject request, for the log of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThawRequest {
     /// `Standard`, `Bulk` or `Expedited`.
     pub tier: String,
-    /// For how many days the readable copy is wanted; 0 if the request does not say.
+    /// The requested days of the readable copy; 0 if the request does not contain them.
     pub days: u32,
     /// Bytes of the whole object.
     pub size: u64,
-    /// How many days of a readable copy exist only because of this request: `days` for a new
-    /// copy, what the expiry was moved by for one that was there (less than 0 if it ends earlier
-    /// now), 0 if the request was refused or made a thaw under way faster.
+    /// The days of a readable copy that this request adds: `days` for a new copy, the change of the
+    /// expiry for an existing one (negative if it now ends earlier), and 0 if the request was
+    /// refused or only made a thaw faster.
     pub copy_days: i64,
 }
 
-/// The place where the operation leaves its [`ThawRequest`] for the front layer. It travels with
-/// the request, because an answer that is an error has no room for it.
+/// Where the operation stores its [`ThawRequest`] for the front layer. It is attached to the
+/// request, because an error answer cannot contain it.
 #[derive(Clone, Default)]
 pub(crate) struct ThawNote(Arc<Mutex<Option<ThawRequest>>>);
 
@@ -54,11 +54,11 @@ impl ThawNote {
 /// A thaw that was accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Thaw {
-    /// How long its tier takes.
+    /// The duration of its tier.
     takes: Duration,
     days: u32,
     ready: SystemTime,
-    /// When the readable copy ends; none if the object itself comes back.
+    /// When the readable copy ends; `None` if the object itself comes back.
     expiry: Option<SystemTime>,
 }
 
@@ -81,7 +81,7 @@ impl Object {
         }
     }
 
-    /// Puts it into the archive tier of its class; false if the class has none.
+    /// Puts it into the archive tier of its class; returns false if the class has none.
     pub(crate) fn archive(&mut self) -> bool {
         self.in_archive_tier = self.is_tiered();
         self.thaw = None;
@@ -106,7 +106,7 @@ impl Object {
         self.class == "INTELLIGENT_TIERING"
     }
 
-    /// Ends a thaw that left no copy but took the object out of the archive tier for good.
+    /// Ends a thaw that made no copy but moved the object out of the archive tier for good.
     fn settle(&mut self, now: SystemTime) {
         if self.in_archive_tier && self.warmth(now) == Warmth::Warm {
             self.in_archive_tier = false;
@@ -115,7 +115,7 @@ impl Object {
     }
 }
 
-/// The value of `x-amz-restore`.
+/// Returns the value of `x-amz-restore`.
 pub(crate) fn restore_header(object: &Object, now: SystemTime) -> Option<String> {
     match object.warmth(now) {
         Warmth::Cold => None,
@@ -128,13 +128,13 @@ pub(crate) fn restore_header(object: &Object, now: SystemTime) -> Option<String>
     }
 }
 
-/// The value of `x-amz-archive-status`, which only HEAD tells.
+/// Returns the value of `x-amz-archive-status`, which only HEAD returns.
 pub(crate) fn archive_status(object: &Object, now: SystemTime) -> Option<ArchiveStatus> {
     let away = object.in_archive_tier && object.warmth(now) != Warmth::Warm;
     away.then(|| ArchiveStatus::from_static(ArchiveStatus::DEEP_ARCHIVE_ACCESS))
 }
 
-/// Carries out a RestoreObject request; the status of its answer.
+/// Executes a RestoreObject request; returns the status of the answer.
 pub(crate) fn ask(
     store: &Store,
     input: RestoreObjectInput,
@@ -168,7 +168,7 @@ pub(crate) fn ask(
     Ok(status)
 }
 
-/// How long the thaw takes, if the object is one that can be asked for like this.
+/// Returns how long the thaw takes; fails if the object does not allow this request.
 fn check(object: &Object, days: Option<i32>, tier: &str) -> S3Result<Duration> {
     if !object.is_archived() {
         return Err(cold("Restore is not allowed for the object's current storage class"));
@@ -187,12 +187,12 @@ fn check(object: &Object, days: Option<i32>, tier: &str) -> S3Result<Duration> {
         }
         _ => {}
     }
-    // The most that Amazon's documentation gives, and it usually takes about that long.
+    // The maximum in Amazon's documentation; a thaw usually takes about this long.
     match (object.class.as_str(), tier) {
         ("GLACIER", "Expedited") => Ok(5 * MINUTE),
         ("GLACIER", "Standard") => Ok(5 * HOUR),
         ("GLACIER", "Bulk") => Ok(12 * HOUR),
-        // The archive tier of INTELLIGENT_TIERING is here always the deep one.
+        // In this server, the archive tier of INTELLIGENT_TIERING is always the deep one.
         ("DEEP_ARCHIVE" | "INTELLIGENT_TIERING", "Standard") => Ok(12 * HOUR),
         ("DEEP_ARCHIVE" | "INTELLIGENT_TIERING", "Bulk") => Ok(48 * HOUR),
         _ => Err(s3_error!(
@@ -202,8 +202,8 @@ fn check(object: &Object, days: Option<i32>, tier: &str) -> S3Result<Duration> {
     }
 }
 
-/// Begins a thaw, makes one that is under way faster, or keeps a copy for longer. The status of
-/// the answer, and the days of a copy that the object gets by it.
+/// Begins a thaw, makes a running one faster, or extends a copy. Returns the status of the answer,
+/// and the days of a copy that the request adds.
 fn begin(
     object: &mut Object,
     now: SystemTime,
@@ -223,7 +223,7 @@ fn begin(
             }
             thaw.takes = takes;
             thaw.ready = thaw.ready.min(now + takes);
-            // The days stay those of the first request: only the tier can be changed.
+            // The days of the first request stay, because only the tier can be changed.
             thaw.expiry = until(thaw.ready, thaw.days);
             Ok((StatusCode::ACCEPTED, 0))
         }
@@ -231,7 +231,7 @@ fn begin(
             let before = thaw.expiry;
             thaw.days = days;
             thaw.expiry = until(now, days);
-            // A copy that the test has made was paid by nobody.
+            // A copy that the test itself has made was never charged.
             let before = before.filter(|before| *before != UNIX_EPOCH + BY_HAND_UNTIL);
             let moved = before.zip(thaw.expiry);
             let moved = moved.map(|(before, after)| day_of(after) - day_of(before));
@@ -245,7 +245,7 @@ fn begin(
     }
 }
 
-/// The first midnight UTC that is not before `time`.
+/// Returns the first midnight UTC at or after `time`.
 fn midnight(time: SystemTime) -> SystemTime {
     let since = since_1970(time);
     let days = since.as_nanos().div_ceil(DAY.as_nanos());

@@ -1,6 +1,6 @@
-//! Users of the server, each with an access key and a policy: what the policy does not allow is refused.
+//! Users of the server, each with an access key and a policy. Requests that the policy does not allow are refused.
 //!
-//! [`crate::iam`] judges, conditions included. Without a policy is only the owner, whose key is that of the server.
+//! [`crate::iam`] decides, including conditions. Only the owner, who has the server's own key, has no policy.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -65,7 +65,7 @@ fn access_key(at: usize) -> String {
     format!("AKIATESTKITUSER{at:05}")
 }
 
-/// Returns the access key of a request, which stands in its signature: in a header, or in the query of a signed URL.
+/// Returns the access key of a request from its signature, which is in a header or in the query of a signed URL.
 fn key_of(head: &RequestHead) -> Option<String> {
     let in_header = head.header("authorization").and_then(|text| text.split_once("Credential="));
     let scope = match in_header {
@@ -79,8 +79,8 @@ fn key_of(head: &RequestHead) -> Option<String> {
     scope.split('/').next().map(str::to_owned)
 }
 
-/// Returns the accesses of a DeleteObjects request, whose keys stand in its body. The real service answers for each key;
-/// here one key that is refused refuses all.
+/// Returns the accesses of a DeleteObjects request, whose keys are in its body. The real service answers for each key;
+/// here, one refused key refuses the whole request.
 fn deletions(head: &RequestHead, body: &[u8]) -> Option<Vec<Access>> {
     let is_bulk = head.method == "POST"
         && head.query.split('&').any(|part| part == "delete" || part == "delete=");

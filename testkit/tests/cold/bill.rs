@@ -1,4 +1,4 @@
-//! The bill, added up by hand from the prices that Amazon publishes.
+//! Tests the bill against sums by hand, from the prices that Amazon publishes.
 
 use futures_util::TryStreamExt;
 use icecore_testkit::{Bill, Fault, Request, S3Server, ThawRequest};
@@ -11,7 +11,7 @@ use crate::raw::Raw;
 const BUCKET: &str = "library";
 const GB: u64 = 1 << 30;
 
-/// A request that was answered with 200.
+/// Returns a request that was answered with 200.
 fn request(method: &str, path: &str, query: &str, class: Option<&str>) -> Request {
     Request {
         method: method.into(),
@@ -110,11 +110,11 @@ fn thaws_by_class_and_tier() {
             ..Bill::default()
         };
         check(&[thaw(class, tier, 202, 4 * GB, days.into())], expected);
-        // A second one while it is under way costs only itself.
+        // A second request during the thaw costs only the request.
         let again = thaw(class, tier, 409, 4 * GB, 0);
         check(&[again], Bill { thaws: thousand / 1e3, ..Bill::default() });
         check(&[thaw(class, tier, 503, 4 * GB, 0)], Bill::default());
-        // A second one on a warm object moves the end of the copy.
+        // A second request for a thawed object moves the end of the copy.
         let longer = thaw(class, tier, 200, 4 * GB, 3);
         let temporary_storage = 4.0 * 0.023 * 0.1;
         check(&[longer], Bill { thaws: thousand / 1e3, temporary_storage, ..Bill::default() });
@@ -158,7 +158,7 @@ fn the_log_of_a_server_can_be_billed() {
     });
     let size_gb = size as f64 / GB as f64;
     let expected = Bill {
-        // Three steps of the upload at the STANDARD price, its end, and two objects.
+        // Three steps of the upload at the STANDARD price, its completion, and two objects.
         puts: (3.0 * 0.005 + 0.05 + 0.02 + 0.005) / 1e3,
         gets: (0.01 + 2.0 * 0.0004) / 1e3,
         lists: 0.005 / 1e3,

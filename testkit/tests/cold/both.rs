@@ -1,4 +1,4 @@
-//! One and the same life of an archived object, on both servers: cold, thawing, readable, cold.
+//! Runs the same life of an archived object on both servers: cold, thawing, readable, cold.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::raw::Raw;
 const BUCKET: &str = "library";
 const ONGOING: &str = r#"ongoing-request="true""#;
 
-/// What the object is waited for.
+/// The state of the object to wait for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Until {
     Warm,
@@ -77,7 +77,7 @@ fn on_the_test_server() {
     run(life_of_an_object(server.env(), async |_, until| {
         let hours = match until {
             Until::Warm => 12,
-            // Two days, and the rest of the last one.
+            // Two days, and the rest of the last day.
             Until::Cold => 72,
         };
         server.advance(Duration::from_secs(hours * 3600));

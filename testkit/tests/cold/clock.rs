@@ -31,7 +31,7 @@ fn set_time_of_day(server: &S3Server, time: Duration) {
     server.advance(next - since);
 }
 
-/// The header of a readable copy that ends at this time.
+/// Returns the header of a readable copy that ends at this time.
 fn until(time: SystemTime) -> Option<String> {
     let mut date = Vec::new();
     Timestamp::from(time).format(TimestampFormat::HttpDate, &mut date).expect("a date");
@@ -92,7 +92,8 @@ fn a_copy_ends_at_midnight() {
     set_time_of_day(&server, 11 * HOUR);
     let midnight = server.now() - 11 * HOUR;
     run(async {
-        // Ready at 23 o'clock, a day later is 23 o'clock again, and an hour is left of that.
+        // The object is ready at 23:00. One day later is 23:00 again, and one hour of that day is
+        // left.
         assert_eq!(raw.thaw("pack", Some(1), "Standard").await.0, 202);
         server.advance(12 * HOUR);
         assert_eq!(raw.head("pack").await.restore, until(midnight + 2 * DAY));
@@ -102,13 +103,13 @@ fn a_copy_ends_at_midnight() {
         assert_eq!(raw.get("pack").await.status, 403);
         assert_eq!(raw.head("pack").await.restore, None);
 
-        // Ready exactly at midnight: there is nothing to round.
+        // The object is ready exactly at midnight, so nothing is rounded.
         server.advance(12 * HOUR);
         assert_eq!(raw.thaw("pack", Some(1), "Standard").await.0, 202);
         server.advance(12 * HOUR);
         assert_eq!(raw.head("pack").await.restore, until(midnight + 4 * DAY));
 
-        // A repeat counts from the time it is made, and may shorten as well.
+        // A repeated request counts from its own time, and may also shorten the copy.
         for (days, expiry) in [(10, 13), (2, 5)] {
             assert_eq!(raw.thaw("pack", Some(days), "Bulk").await.0, 200);
             assert_eq!(raw.head("pack").await.restore, until(midnight + expiry * DAY));
@@ -132,7 +133,7 @@ fn a_thaw_can_be_made_faster() {
         assert_eq!(raw.get("pack").await.status, 403);
         server.advance(SECOND);
         assert_eq!(raw.get("pack").await.status, 200);
-        // A faster tier that would be ready later makes nothing slower.
+        // A faster tier that would be ready later does not delay the thaw.
         server.put(BUCKET, "pack", "cold", "DEEP_ARCHIVE");
         assert_eq!(raw.thaw("pack", Some(1), "Bulk").await.0, 202);
         server.advance(47 * HOUR);
@@ -240,7 +241,8 @@ fn the_log_tells_what_a_thaw_asked_for() {
         thaw("Bulk", 3, 1000, 3),
         thaw("Standard", 3, 1000, 0),
         thaw("Bulk", 3, 1000, 0),
-        // The copy was ready at noon of the first day and would have ended with the fourth.
+        // The copy was ready at noon of the first day, and would have ended at the end of the
+        // fourth.
         thaw("Bulk", 5, 1000, 3),
         thaw("Bulk", 2, 1000, -3),
         thaw("Bulk", 2, 1, 0),

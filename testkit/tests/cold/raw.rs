@@ -1,5 +1,5 @@
-//! Requests that the `object_store` client cannot make or whose answers it hides: RestoreObject,
-//! and the headers that tell how warm an object is.
+//! Requests that the `object_store` client cannot make, or whose answers it hides: RestoreObject,
+//! and the headers with the state of an object.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Raw {
     http: reqwest::Client,
 }
 
-/// An answer, as far as the tests look at it.
+/// The parts of an answer that the tests check.
 pub struct Answered {
     pub status: u16,
     /// `x-amz-restore`
@@ -31,7 +31,7 @@ impl Raw {
         Raw { s3: client(env, bucket, 0), http: reqwest::Client::new() }
     }
 
-    /// Asks for a thaw; status and body of the answer.
+    /// Requests a thaw; returns the status and body of the answer.
     pub async fn thaw(&self, key: &str, days: Option<u32>, tier: &str) -> (u16, String) {
         let days = days.map_or(String::new(), |days| format!("<Days>{days}</Days>"));
         let body = format!(
@@ -57,7 +57,7 @@ impl Raw {
         query: &[(&'static str, &'static str)],
         body: String,
     ) -> Answered {
-        // The signature covers the query, so the word `restore` has to be signed with it.
+        // The signature covers the query, so `restore` must be signed as well.
         let options = SignedUrlOptions::new().with_query(query.iter().copied());
         let (path, ttl) = (Path::from(key), Duration::from_secs(60));
         let url = self.s3.signed_url_opts(method.clone(), &path, ttl, &options);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-/// A client with the settings of `env`, retrying at most so often and without long pauses.
+/// Returns a client with the settings of `env`, with at most `retries` retries and no long pauses.
 pub fn client(env: Vec<(String, String)>, bucket: &str, retries: usize) -> AmazonS3 {
     builder(env, bucket, retries).build().expect("a client")
 }
 
 pub fn builder(env: Vec<(String, String)>, bucket: &str, retries: usize) -> AmazonS3Builder {
-    // Fails when another test of this process was first, which is as good.
+    // Fails if another test of this process was first, which works as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig {
         backoff: BackoffConfig {
@@ -23,7 +23,7 @@ pub fn builder(env: Vec<(String, String)>, bucket: &str, retries: usize) -> Amaz
         retry_timeout: Duration::from_secs(30),
     };
     let mut builder = AmazonS3Builder::new();
-    // Before the settings: this replaces AWS_ALLOW_HTTP as well.
+    // Call this before the settings, because it overwrites AWS_ALLOW_HTTP.
     builder = builder.with_client_options(ClientOptions::new().with_allow_http(true));
     for (name, value) in env {
         let key = name.to_lowercase().parse().expect("a known setting");
@@ -32,7 +32,7 @@ pub fn builder(env: Vec<(String, String)>, bucket: &str, retries: usize) -> Amaz
     builder.with_bucket_name(bucket).with_retry(retry)
 }
 
-/// Runs a test's async body on a runtime of its own.
+/// Runs a test's async body on its own runtime.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -42,7 +42,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
         .block_on(body)
 }
 
-/// The text of an error and of everything below it.
+/// Returns the text of an error and of all its sources.
 pub fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,8 +1,7 @@
-//! Catalogs of very many chunks: what it costs to make one, to look into it, to plan a prune, and to take a
-//! snapshot into it.
+//! Measures catalogs with very many chunks: building one, looking up chunks, planning a prune, and taking a snapshot.
 //!
-//! `scale make DIR 20000000` once, then the others, each a process of its own, so that time and peak
-//! memory are those of that alone.
+//! Run `scale make DIR 20000000` once, then the other commands, each in its own process, so that time and peak memory
+//! belong to that command alone.
 
 mod make;
 
@@ -90,7 +89,8 @@ fn rebuild(dir: &Path) -> Result<()> {
 /// Chunks that a snapshot looks up at a time.
 const TASK_CHUNKS: usize = 4;
 
-/// As a snapshot does it: what the filter does not know is new, the rest is looked up in the table.
+/// Looks up chunks like a snapshot does: a chunk that the filter does not know is new, and the others are looked up in
+/// the table.
 fn look_up(dir: &Path, lookups: u64) -> Result<()> {
     let repository = open(dir)?;
     let chunks = repository.catalog.chunk_count()?;

@@ -1,4 +1,4 @@
-//! Making a repository of very many chunks: its log and trees tell of them, without the packs.
+//! Makes a repository with very many chunks: a log and trees that name them, but no packs.
 
 use std::path::Path;
 
@@ -19,17 +19,17 @@ const CHUNK_BYTES: u32 = 1 << 20;
 const PACK_CHUNKS: u64 = 64;
 const FILE_CHUNKS: u64 = 32;
 const FOLDER_FILES: u64 = 1000;
-/// One file in so many is not in the snapshot that is kept.
+/// One in this many files is not in the snapshot that is kept.
 const CULLED: u64 = 5;
-/// Packs of one log entry: its tables take some 8 MiB.
+/// Number of packs in one log entry, with tables of some 8 MiB.
 const ENTRY_PACKS: u64 = 3072;
 
-/// The id of a chunk, which has no order.
+/// Returns the id of a chunk. Ids have no order.
 pub fn id_of(chunk: u64) -> ChunkId {
     ChunkId(*blake3::hash(&chunk.to_le_bytes()).as_bytes())
 }
 
-/// Makes a repository of so many chunks.
+/// Makes a repository with this many chunks.
 pub fn make(dir: &Path, chunks: u64) -> Result<()> {
     let identity = Identity::generate();
     std::fs::create_dir_all(dir.join("repository"))?;
@@ -85,7 +85,7 @@ pub fn make(dir: &Path, chunks: u64) -> Result<()> {
     Ok(())
 }
 
-/// The record of a pack that is nowhere.
+/// Returns the record of a pack that does not exist.
 fn record(pack: u64, chunks: u64) -> PackRecord {
     let ids = pack * PACK_CHUNKS..chunks.min((pack + 1) * PACK_CHUNKS);
     let frames: Vec<Frame> = ids
@@ -107,7 +107,7 @@ fn record(pack: u64, chunks: u64) -> PackRecord {
     }
 }
 
-/// Stores the trees of a snapshot that has the files of which `has` says so.
+/// Stores the trees of a snapshot with the files for which `has` returns true.
 fn trees(
     repository: &Repository,
     chunks: u64,

@@ -1,10 +1,10 @@
-//! The links between the documents lead to files and headings that exist.
+//! Links between the documents lead to existing files and headings.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// All documents of the repository.
+/// Returns all documents of the repository.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found = Vec::new();
@@ -19,7 +19,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The lines that are not in a block of code.
+/// Returns the lines outside of code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -29,7 +29,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The names by which other pages can link to the headings of this one.
+/// Returns the anchors by which other pages can link to the headings of this one.
 fn anchors(text: &str) -> BTreeSet<String> {
     let heading = |line: &str| {
         let title =

@@ -1,4 +1,4 @@
-//! A page of the guide as the steps that its reader takes.
+//! Parses a page of the guide into the steps of its reader.
 
 use super::world::Place;
 
@@ -10,7 +10,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Reads what a comment behind a command says.
+    /// Parses the comment after a command.
     fn of(command: &str) -> Ends {
         let words = command.lines().next().and_then(|line| line.split_once(" # "));
         let said = words.and_then(|(_, comment)| comment.split_once("exit code "));
@@ -31,20 +31,20 @@ impl Ends {
 
 #[derive(Debug)]
 pub enum Step {
-    /// A block of commands begins.
+    /// The beginning of a block of commands.
     Block,
     Run {
         line: usize,
         command: String,
         ends: Ends,
     },
-    /// The commands of the block before print these lines.
+    /// The commands of the previous block print these lines.
     Prints {
         line: usize,
         text: String,
     },
     Before(String),
-    /// An empty home folder. These files are brought along.
+    /// An empty home folder to which only these files are copied.
     NewComputer {
         keeps: Vec<String>,
     },
@@ -112,7 +112,7 @@ impl Step {
     }
 }
 
-/// The commands of a block. A command goes on after a backslash, and until the end of its here-document.
+/// Returns the commands of a block. A command continues after a backslash, and until the end of its here-document.
 fn commands(block: &[&str], first: usize) -> Vec<Step> {
     let mut found = Vec::new();
     let mut lines = block.iter().enumerate();
@@ -136,7 +136,7 @@ fn commands(block: &[&str], first: usize) -> Vec<Step> {
     found
 }
 
-/// A line without what differs from run to run: numbers with their units, ids and times.
+/// Returns a line without the parts that differ between runs: numbers with their units, ids and times.
 pub fn without_numbers(line: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_matches(['(', ')', ',', ';', '.']);

@@ -1,4 +1,4 @@
-//! A reader's computer: a home folder with photos, a disk, a NAS, a card, and a shell that remembers what was set.
+//! A reader's computer: a home folder with photos, a disk, a NAS, a card, and a shell that keeps its variables.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub enum Place {
 }
 
 pub struct World {
-    /// Removed at the end.
+    /// The temporary folder, which is removed at the end.
     _dir: TempDir,
     root: PathBuf,
     server: Option<S3Server>,
@@ -27,18 +27,18 @@ pub struct World {
     place: Place,
 }
 
-/// What a command has done.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Typed {
     #[expect(dead_code, reason = "shown when an assertion fails")]
     pub command: String,
     pub code: i32,
-    /// Both outputs, with the paths of the page.
+    /// Stdout and stderr, with the paths of the page.
     pub printed: String,
 }
 
 impl World {
-    /// A computer with photos of this size.
+    /// Creates a computer with photos of this size.
     pub fn new(place: Place, size: usize) -> World {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let root = dir.path().canonicalize().expect("it is there");
@@ -77,7 +77,7 @@ impl World {
         self.root.join(name)
     }
 
-    /// A catalog of Lightroom.
+    /// Creates a Lightroom catalog.
     fn catalog(&self) {
         let folder = self.path("home/maria/Pictures/Lightroom");
         fs::create_dir_all(&folder).expect("a folder");
@@ -87,7 +87,7 @@ impl World {
         catalog.execute_batch(rows).expect("rows");
     }
 
-    /// The text with the names of this world in the place of those of the guide.
+    /// Returns the text with the names of this world instead of those in the guide.
     fn here(&self, text: &str) -> String {
         let mut text = text.to_owned();
         if self.place == Place::Bucket {
@@ -107,12 +107,12 @@ impl World {
         text
     }
 
-    /// Types a command of a page.
+    /// Runs a command of a page.
     pub fn type_in(&self, command: &str) -> Typed {
         self.bash(&self.here(command))
     }
 
-    /// Runs a command in a shell that knows what the commands before have set.
+    /// Runs a command in a shell with the variables that earlier commands have set.
     fn bash(&self, command: &str) -> Typed {
         let state = self.path("state");
         let script = format!(
@@ -132,7 +132,7 @@ impl World {
         let mut bash = Command::new("bash");
         bash.args(["-c", &script]).env_clear().stdin(Stdio::null()).current_dir(&self.root);
         bash.env("PATH", path).env("HOME", self.path("home/maria")).env("TZ", "UTC");
-        // What a reader types when icecore asks for the password. Guessing it is slow on purpose.
+        // Replaces the password that a reader would type. The password hash is slow on purpose.
         bash.env("ICECORE_PASSWORD_FILE", self.path("password"))
             .env("ICECORE_PASSWORD_MEMORY", "8MiB");
         bash.env("ICECORE_RETRY_SECONDS", "2");
@@ -144,12 +144,12 @@ impl World {
         printed.push_str(&String::from_utf8_lossy(&output.stderr));
         assert!(!printed.contains("panicked"), "a panic: {command}\n{printed}");
         let root = self.root.to_str().expect("a plain path");
-        // A path in a snapshot has no slash in front.
+        // A path in a snapshot has no leading slash.
         let printed = printed.replace(root, "").replace(&format!("{}/", &root[1..]), "");
         Typed { command: command.to_owned(), code: output.status.code().unwrap_or(-1), printed }
     }
 
-    /// Leaves the home folder as that of the old computer, and makes an empty one with these files of it.
+    /// Moves to a new computer, with an empty home folder that contains only these files of the old one.
     pub fn new_computer(&mut self, keeps: &[String]) {
         let old = self.path(&format!("computer-{}", self.computers));
         self.computers += 1;
@@ -162,7 +162,7 @@ impl World {
         fs::remove_file(self.path("state")).expect("there was a shell");
     }
 
-    /// Lets time pass at the server.
+    /// Advances the clock of the server.
     pub fn pass(&self, hours: u64) {
         let server = self.server.as_ref().expect("a page of a bucket");
         server.advance(Duration::from_secs(hours * 3600));

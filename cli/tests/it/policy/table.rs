@@ -1,17 +1,17 @@
-//! The table of requests behind [`super`]: what each role is for, and every kind of request on every
-//! kind of object, on the neighbours of the repository and on its bucket.
+//! The table of requests for [`super`]: the purpose of each role, and every kind of request on every kind of object, on
+//! neighbours of the repository and on its bucket.
 
 use icecore_testkit::RequestHead;
 use icecore_testkit::iam::request;
 
 use crate::support::BUCKET;
 
-/// What a role is for, by kinds of objects.
+/// The purpose of a role, by kinds of objects.
 pub struct Role {
     pub name: &'static str,
     pub lists: &'static [&'static str],
     pub reads: &'static [&'static str],
-    /// With the class that is to be named.
+    /// Kinds that it adds, with the storage class that the put must name.
     pub adds: &'static [(&'static str, &'static str)],
     pub thaws: &'static [&'static str],
     pub deletes: &'static [&'static str],
@@ -63,7 +63,7 @@ const CLASSES: [Option<&str>; 8] = [
     Some("INTELLIGENT_TIERING"),
 ];
 
-/// With these a put names a key that other hosts may not have.
+/// Headers by which a put names an encryption key that other hosts may not have.
 pub const KEYS_OF_OTHERS: [&str; 2] = [
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-server-side-encryption-aws-kms-key-id",
@@ -81,13 +81,13 @@ fn case(what: &str, request: RequestHead, may: impl Fn(&Role) -> bool + 'static)
     Case { what, request, may: Box::new(may) }
 }
 
-/// Every kind of request on every kind of object, and on the bucket.
+/// Returns every kind of request on every kind of object, and on the bucket.
 pub fn table() -> Vec<Case> {
     let mut cases = Vec::new();
     for kind in KINDS {
         cases.extend(object_cases(&format!("/{BUCKET}/photos/{kind}"), Some(kind)));
     }
-    // The neighbours of the repository: names that begin alike, the top, another bucket.
+    // Neighbours of the repository: names that begin with the same letters, the top, another bucket.
     let alike = ["photos/packs2", "photos/meta2", "photos/log2", "photos/jobs2", "photos/config2"];
     let around = ["photos2/packs", "photo", "packs", "jobs", "other/photos/packs"];
     for outside in alike.into_iter().chain(around) {
@@ -98,7 +98,7 @@ pub fn table() -> Vec<Case> {
     cases
 }
 
-/// `kind` is that of the repository's objects at this path, none if they are not its.
+/// Returns the cases of one object. `kind` is its kind; `None` if it does not belong to the repository.
 fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
     let is_file = kind == Some("config");
     let old = if is_file { path.to_owned() } else { format!("{path}/old") };
@@ -127,7 +127,7 @@ fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
             }));
         }
     }
-    // With everything else as it should be.
+    // All other headers are correct.
     for named in ["STANDARD", "GLACIER_IR", "DEEP_ARCHIVE"] {
         let right = [("if-none-match", "*"), ("x-amz-storage-class", named)];
         for (what, header) in [
@@ -142,7 +142,7 @@ fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
             let headers = [right[0], right[1], header];
             cases.push(case(what, request("PUT", &new, "", &headers), |_| false));
         }
-        // A copy reads: it gets no photo out, and is a put.
+        // A copy reads its source, but returns no content, and counts as a put.
         let source = format!("{BUCKET}/photos/packs/old");
         let headers = [right[0], right[1], ("x-amz-copy-source", &source)];
         cases.push(case("copy", request("PUT", &new, "", &headers), move |role| {
@@ -229,21 +229,21 @@ fn bucket_cases() -> Vec<Case> {
     cases
 }
 
-/// What moto 5.2 takes for another action than AWS does, or does not look at; the judge of the test
-/// kit proves these.
+/// Returns whether moto 5.2 maps a request to another action than AWS, or ignores a part of it. The evaluator of the
+/// test kit covers these.
 pub fn moto_mistakes(request: &RequestHead) -> bool {
     let query = request.query.split(['=', '&']).next().unwrap_or_default();
     let on_object = request.path.trim_matches('/').contains('/');
     let names: &[&str] = match (request.method.as_str(), on_object) {
-        // All of them listings to moto.
+        // moto treats all of these as listings.
         ("GET", false) => {
             &["encryption", "object-lock", "ownershipControls", "publicAccessBlock", "replication"]
         }
-        // A plain read, a plain put and a plain deletion.
+        // moto treats these as a plain read, a plain put and a plain deletion.
         ("GET", true) => &["retention", "legal-hold", "torrent"],
         ("PUT", true) => &["retention", "legal-hold"],
         ("DELETE", true) => &["tagging"],
-        // It has an action of its own.
+        // This request has its own action.
         ("POST", true) => &["select"],
         _ => &[],
     };

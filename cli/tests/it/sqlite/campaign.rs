@@ -1,7 +1,7 @@
-//! Kills of a program that writes a catalog in full swing, before and while a snapshot is taken.
+//! Kills a program that writes a catalog, before and during a snapshot.
 //!
-//! `ICECORE_CATALOGS=200` is the campaign, `ICECORE_SEED` another one. How far the writer has come at its moment
-//! is not drawn from the seed.
+//! `ICECORE_CATALOGS=200` runs the campaign, `ICECORE_SEED` another one. The seed does not determine how far the writer
+//! has come when it is killed.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -47,7 +47,7 @@ fn writer(database: &Path, mode: &str, seed: u64) -> Child {
     writer
 }
 
-/// Returns how many photos a catalog has, and how many it says it has.
+/// Returns how many photos a catalog contains, and how many it records.
 fn counts(catalog: &Path) -> rusqlite::Result<(i64, i64)> {
     let catalog = Connection::open(catalog)?;
     catalog.query_row("SELECT (SELECT count(*) FROM photo), n FROM total", [], |row| {
@@ -64,7 +64,7 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
     let mut begun = None;
     for round in 0..rounds {
         let which = (round % MODES.len() as u64) as usize;
-        // A program keeps to its mode; a new one begins a new catalog.
+        // A program keeps its journal mode; a new mode begins with a new catalog.
         if round % 20 < MODES.len() as u64 {
             host.remove(&format!("lr-{which}"));
             std::fs::create_dir(host.path(&format!("lr-{which}"))).expect("a folder");
@@ -73,7 +73,7 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
         let catalog = host.path(&folder).join("Catalog.lrcat");
         let mut process = writer(&catalog, MODES[which], seed + round);
         std::thread::sleep(Duration::from_millis(random.below(400)));
-        // Before, in the midst, or after: the writer goes on during the whole snapshot.
+        // Kill the writer before or during the snapshot, or let it write during the whole snapshot.
         let when = random.below(3);
         if when == 0 {
             process.kill().expect("it is killed");
@@ -91,7 +91,7 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
         }
         let ran = Ran::new("snapshot", &snapshot.wait_with_output().expect("it ends"));
         begun = Some(started.elapsed());
-        // It has ended, or was killed.
+        // The process may have ended or been killed already.
         let _ = process.kill();
         process.wait().expect("it ends");
         assert!([0, 3].contains(&ran.code), "round {round}: {ran:#?}");
@@ -121,8 +121,8 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
         eprintln!("{mode}: {whole} of {rounds} are whole; the run said 3 in {named}");
         all_whole += whole;
     }
-    // Where the machine is busy, a program without a write-ahead log may leave SQLite no moment to begin a copy, and
-    // the run says so, as was seen above. The campaign runs alone.
+    // On a busy machine, a program without a write-ahead log may leave SQLite no time to begin a copy, which the run
+    // reports (checked above). The campaign runs alone.
     let wanted = if std::env::var_os("ICECORE_CATALOGS").is_some() { rounds } else { rounds / 2 };
     assert!(all_whole >= wanted, "{all_whole} of {rounds} are whole");
 }

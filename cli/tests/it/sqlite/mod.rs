@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use crate::support::{Host, assert_unchanged, objects, write};
 
-/// A catalog with so many photos in a new folder `lr`; the connection keeps it in use.
+/// Creates a catalog with this many photos in a new folder `lr`. The connection keeps it in use.
 fn catalog(host: &Host, mode: &str, photos: u32) -> (PathBuf, Connection) {
     let path = host.path("lr/Catalog.lrcat");
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -41,7 +41,7 @@ fn photos_in(catalog: &Path) -> i64 {
     catalog.query_row("SELECT count(*) FROM photo", [], |row| row.get(0)).expect("a count")
 }
 
-/// What SQLite finds wrong with a database, or `ok`.
+/// Returns the damage that SQLite finds in a database, or `ok`.
 fn integrity(database: &Path) -> String {
     let database = Connection::open(database).expect("a database");
     let check = database.query_row("PRAGMA integrity_check", [], |row| row.get(0));
@@ -63,14 +63,14 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Restores what is in `lr` to `out` and returns the path of the catalog.
+/// Restores `lr` to `out` and returns the path of the catalog.
 fn restored(host: &Host) -> PathBuf {
     host.remove("out");
     host.run("restore latest:lr --target out").ok();
     host.path("out/Catalog.lrcat")
 }
 
-/// Waits until times of files tell what happened before a run from what happens in it.
+/// Waits until file times distinguish changes before a run from changes during it.
 fn settle() {
     std::thread::sleep(Duration::from_millis(1100));
 }
@@ -121,7 +121,7 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
     let (path, connection) = catalog(&host, "delete", 2000);
     connection.pragma_update(None, "cache_size", 10).expect("a small cache");
     let before = photos_in(&path);
-    // As a program leaves it that is killed while it writes.
+    // Leave it like a program that is killed while it writes.
     connection.execute_batch("BEGIN; UPDATE photo SET pad = randomblob(800)").expect("a change");
     fs::create_dir(host.path("killed")).expect("a folder");
     for name in ["Catalog.lrcat", "Catalog.lrcat-journal"] {
@@ -138,7 +138,7 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
     let copy = restored(&host);
     assert_eq!(names(&host.path("out")), ["Catalog.lrcat", "Catalog.lrcat-journal"]);
     assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), before));
-    // The catalog is of no use without its journal, so they come back together, whatever was typed.
+    // The catalog is useless without its journal, so both are restored, whichever was named.
     for line in [
         "restore latest:lr/Catalog.lrcat --target out",
         "restore latest:lr --include *.lrcat --target out",
@@ -150,14 +150,14 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
         let folder = if line.contains("out") { "out" } else { "lr" };
         assert_eq!(names(&host.path(folder)), ["Catalog.lrcat", "Catalog.lrcat-journal"], "{line}");
         if folder == "lr" {
-            // Who opens it rolls it back.
+            // Opening the catalog rolls the journal back.
             assert_unchanged(&state, &host.state("lr"), line);
             continue;
         }
         let copy = host.path("out/Catalog.lrcat");
         assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), before), "{line}");
     }
-    // Without its journal, it says so.
+    // If the journal is left out, the run reports that.
     let ran = host.run("snapshot --exclude *-journal lr").exits(3);
     assert!(ran.stderr.contains("-journal file is not in the snapshot"), "{ran:#?}");
 }
@@ -179,7 +179,7 @@ fn a_program_with_its_journal_in_memory_does_not_tear_a_catalog_unnoticed() {
     let copy = restored(&host);
     assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), 3000));
     connection.execute_batch("ROLLBACK").expect("it ends");
-    // One that is locked and changes nothing is archived as it is.
+    // A locked catalog without changes is archived as it is.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE").expect("a mode");
     connection.execute_batch("DELETE FROM photo WHERE id <= 10").expect("a change");
     settle();
@@ -188,8 +188,8 @@ fn a_program_with_its_journal_in_memory_does_not_tear_a_catalog_unnoticed() {
     assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), 2990));
 }
 
-/// Copies a catalog as a program does that knows nothing of SQLite. The test itself must not open the file: closing
-/// it would end the locks of its own connection.
+/// Copies a catalog like a program that does not use SQLite. The test itself must not open the file, because closing it
+/// would drop the locks of its own connection.
 fn copied(host: &Host, catalog: &Path) -> PathBuf {
     let to = host.path("raw.lrcat");
     let done = std::process::Command::new("cp").arg(catalog).arg(&to).status().expect("cp runs");
@@ -261,11 +261,11 @@ fn names_of_two_files_that_only_look_like_a_journal_are_archived() {
     }
 }
 
-/// Does something while a file is written to without a pause.
+/// Runs `act` while a file is written to without a pause.
 fn while_written<T>(file: &fs::File, act: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        // More than the machine has cores: on a busy one, one thread may rest as long as a snapshot takes.
+        // Use several threads, because on a busy machine, one thread may sleep during the whole snapshot.
         for _ in 0..4 {
             threads.spawn(|| {
                 let mut turn = 0_u64;
@@ -285,7 +285,7 @@ fn while_written<T>(file: &fs::File, act: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Ends a writer, after a failure too.
+/// Ends a writer, even after a failure.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -309,7 +309,7 @@ fn a_version_that_was_torn_is_not_kept_as_the_last_good_one() {
         })
     });
     assert!(largest[0] < largest[1], "the second snapshot has what it read: {largest:?}");
-    // A good version is kept, once there is one.
+    // Once there is a good version, it is kept.
     host.run("snapshot lr").ok();
     let good = fs::read(&path).expect("a file");
     while_written(&file, || {
@@ -325,7 +325,7 @@ fn stale_journals_in_the_target_are_set_aside() {
     let (path, connection) = catalog(&host, "delete", 100);
     drop(connection);
     host.run("snapshot lr").ok();
-    // The target has another version of it, in use, with edits that only its log has.
+    // The target has another version, which is in use and has edits only in its write-ahead log.
     let target = host.path("out/Catalog.lrcat");
     fs::create_dir(host.path("out")).expect("a folder");
     fs::copy(&path, &target).expect("a copy");
@@ -344,7 +344,7 @@ fn stale_journals_in_the_target_are_set_aside() {
     }
     drop(other);
     assert_eq!(names_before.len(), 3);
-    // One that no database needs stays.
+    // A journal that does not belong to a database is kept.
     host.remove("out");
     write(&host.path("other/trip"), photos::bytes(1, 5000));
     host.run("snapshot other").ok();
@@ -365,7 +365,7 @@ fn an_audit_and_a_seed_compare_a_copy() {
     assert_eq!(plan["seed_bytes"].as_u64(), Some(bytes), "{plan}");
     add(&catalog, 1);
     host.run("audit lr").exits(3);
-    // A log without its shared memory, as a copy of the folder may have it.
+    // A write-ahead log without its shared memory, as a copy of the folder may have.
     fs::create_dir(host.path("cut")).expect("a folder");
     for ending in ["", "-wal"] {
         let name = format!("Catalog.lrcat{ending}");
@@ -376,7 +376,7 @@ fn an_audit_and_a_seed_compare_a_copy() {
     assert!(ran.stderr.contains("SQLite cannot copy it to compare it"), "{ran:#?}");
     let ran = host.run("restore latest:lr --plan --seed cut").ok();
     assert!(ran.stderr.contains("SQLite cannot copy it"), "{ran:#?}");
-    // Once it is archived with its log, as it is, the audit finds both.
+    // After it is archived together with its log, the audit finds both.
     host.run("snapshot cut").ok();
     host.run("audit cut").ok();
     host.run("restore latest:cut --target whole").ok();
@@ -387,7 +387,7 @@ fn an_audit_and_a_seed_compare_a_copy() {
 fn an_audit_says_that_it_cannot_compare_what_was_archived_with_its_journal() {
     let host = host();
     let (path, connection) = catalog(&host, "delete", 2000);
-    // A program was killed while it wrote: what it changed is in the file, what was there is in the journal.
+    // A program was killed while it wrote: its changes are in the file, and the old content is in the journal.
     connection.pragma_update(None, "cache_size", 10).expect("a small cache");
     connection
         .execute_batch("BEGIN; UPDATE photo SET pad = randomblob(800)")
@@ -407,7 +407,7 @@ fn an_audit_says_that_it_cannot_compare_what_was_archived_with_its_journal() {
     assert!(ran.stderr.contains("it cannot be compared"), "{ran:#?}");
     assert!(!ran.stdout.contains("not archived"), "{ran:#?}");
     assert!(ran.stdout.contains("1 file or folder could not be read or compared"), "{ran:#?}");
-    // A catalog of another name is what it is: not archived.
+    // A catalog with another name is not archived.
     fs::rename(host.path("left/Catalog.lrcat"), host.path("left/Other.lrcat")).expect("a name");
     assert!(host.run("audit left").exits(3).stdout.contains("not archived: "));
     assert!(path.exists());

@@ -1,9 +1,9 @@
 //! Proves that local files are in the archive, for example before a memory card is formatted.
 //!
-//! A file counts as archived if a snapshot that is not dropped has a file with the same content,
-//! under any name, and the packs of its chunks exist. Files are read and cut as for a snapshot.
-//! From the store, only trees are read, and nothing that is cold. Needs the identity: only trees
-//! show which of the stored chunks a snapshot still has.
+//! A file counts as archived if a snapshot that is not dropped contains a file with the same
+//! content, under any name, and the packs of its chunks exist. Files are read and cut as for a
+//! snapshot. From the store, only trees are read, which are never cold. The audit needs the
+//! identity, because only trees show which of the stored chunks a snapshot still contains.
 
 mod wanted;
 
@@ -29,10 +29,11 @@ use crate::repo::{Repository, TreeReader};
 pub use wanted::AuditReport;
 use wanted::{ContentHash, FileGroup, Kind, SoughtFile, SoughtFiles, content, group};
 
-/// One way in which a file may be archived: chunks and what they have, one after the other.
+/// One form in which a file may be archived: the chunks of each part, and a hash of the part's
+/// content.
 type Way = Vec<(Vec<ChunkId>, ContentHash)>;
 
-/// Looks for each file at and below some paths in all snapshots.
+/// Searches all snapshots for each file at and below some paths.
 pub fn audit(
     repository: &Repository,
     paths: &[PathBuf],
@@ -51,7 +52,7 @@ pub fn audit(
         all.failed.extend(found.failed);
         all.litter.extend(found.litter);
     }
-    // One path may be below another.
+    // One path may be below another, so drop duplicates.
     let Gathered { mut files, mut failed, mut litter } = all;
     let mut seen = HashSet::new();
     files.retain(|(path, _)| seen.insert(path.clone()));
@@ -91,7 +92,7 @@ pub fn audit(
     Ok(report)
 }
 
-/// Removes from `wanted` the files that snapshots have. Reads the newest snapshot first, which
+/// Removes from `wanted` the files that snapshots contain. Reads the newest snapshot first, which
 /// probably has most of them.
 fn tick_off(
     repository: &Repository,
@@ -137,7 +138,7 @@ struct Auditor<'a> {
 }
 
 impl Auditor<'_> {
-    /// Looks at a file, and at what lies beside it, which is a part of it if it is a database.
+    /// Reads a file and the files beside it. If it is a database, these are parts of it.
     fn group(&self, group: &FileGroup, window: &mut ReadBuffer) -> Result<(), Error> {
         self.progress.go_on()?;
         let (path, bytes) = &group.main;
@@ -163,9 +164,9 @@ impl Auditor<'_> {
             Err(NoCopy::Stopped) => return Err(Error::Interrupted),
             Err(why) => Kind::Database { no_copy: Some(why.reason().to_owned()) },
         };
-        // A snapshot may have the file as it is, with its journals. Examine it only now, because
-        // SQLite running as root sets the owner of a journal that it opens, which changes its
-        // ctime.
+        // A snapshot may contain the database file itself with its journals. Take the `stat` only
+        // now, because SQLite, when run as root, sets the owner of a journal that it opens, which
+        // changes its ctime.
         let sight = Sight::of(path);
         let parts = group.beside.iter().filter(|(_, beside)| matches!(beside, Beside::Journal(_)));
         let parts = std::iter::once(path).chain(parts.map(|((path, _), _)| path));
@@ -181,7 +182,7 @@ impl Auditor<'_> {
         self.note(path, *bytes, Ok(ways), kind)
     }
 
-    /// Records a file to search for. It counts as archived if a snapshot has all contents of one of
+    /// Records a file to search for. It counts as archived if snapshots contain all parts of one of
     /// its forms.
     fn note(
         &self,
@@ -219,7 +220,7 @@ impl Auditor<'_> {
         SourceFile::open(path, &|| !self.progress.interrupted())
     }
 
-    /// Reads and cuts a file. Returns its chunks and what it holds.
+    /// Reads and cuts a file. Returns its chunks and the hash of its content.
     fn read(
         &self,
         file: SourceFile,
@@ -240,7 +241,8 @@ impl Auditor<'_> {
         Ok((ids, content))
     }
 
-    /// Returns whether each chunk is in an existing pack of the log and not known to be lost there.
+    /// Returns whether each chunk is in a pack that exists and is in the log, and is not known to
+    /// be lost there.
     fn all_sound(&self, ids: &[ChunkId]) -> Result<bool, Error> {
         let catalog = &self.repository.catalog;
         'ids: for id in ids {

@@ -1,4 +1,4 @@
-//! What an audit looks for in the snapshots: files, each with the ways in which a snapshot may have it.
+//! The files that an audit searches for, each with the forms in which a snapshot may contain it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -9,33 +9,33 @@ use crate::format::tree::MARK_TORN;
 use crate::format::{ChunkId, Hole};
 use crate::progress::{Problem, Progress};
 
-/// What was found of some local files.
+/// The result of an audit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
     pub files: u64,
     pub bytes: u64,
-    /// Files that no snapshot has whole, in the order of their paths, and their sizes.
+    /// Files that no snapshot contains completely, sorted by path, with their sizes.
     pub missing: Vec<(PathBuf, u64)>,
-    /// Files and folders that could not be read, and of which nothing is proven.
+    /// Number of files and folders that could not be read, so that nothing is proven about them.
     pub failed: u64,
-    /// Paths that were given and hold no file: perhaps a card that is not mounted.
+    /// Given paths without any file, perhaps of a card that is not mounted.
     pub empty: Vec<PathBuf>,
-    /// Objects of the archive that cannot be read, of trees that may have had what is missing.
+    /// Unreadable objects of the archive that contain trees. Missing files may be listed there.
     pub damaged: BTreeSet<String>,
-    /// Packs that the log has and that are not there, or not as long as they were.
+    /// Number of packs in the log that are missing or truncated.
     pub packs_absent: u64,
-    /// Files and folders that systems and programs leave behind, and that were not looked for.
+    /// Number of files and folders that are litter, and were not searched for.
     pub litter: u64,
 }
 
 impl AuditReport {
-    /// Returns whether every path holds files, and all of these are archived.
+    /// Returns whether every path has files, and all of these are archived.
     pub fn is_proven(&self) -> bool {
         self.files > 0 && self.missing.is_empty() && self.failed == 0 && self.empty.is_empty()
     }
 }
 
-/// What a file holds: its size, its chunks, and where its holes are.
+/// A hash of the content of a file: its size, its chunks and its holes.
 pub(super) type ContentHash = [u8; 16];
 
 pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> ContentHash {
@@ -54,7 +54,7 @@ pub(super) struct FileGroup {
     pub beside: Vec<(LocalFile, Beside)>,
 }
 
-/// Puts files together with those beside which they would lie.
+/// Groups each file with the files that would be journals or lock files beside it.
 pub(super) fn group(files: Vec<LocalFile>) -> Vec<FileGroup> {
     let paths: HashSet<&[u8]> = files.iter().map(|(path, _)| path.as_os_str().as_bytes()).collect();
     let main_of = |(path, bytes): &LocalFile| {
@@ -81,11 +81,12 @@ pub(super) fn group(files: Vec<LocalFile>) -> Vec<FileGroup> {
     groups
 }
 
-/// A file that is looked for.
+/// A file that is searched for.
 pub(super) struct SoughtFile {
     pub path: PathBuf,
     pub bytes: u64,
-    /// What must be in snapshots: all of one way.
+    /// The forms of the file, each as the contents that are not found yet. The file is found when one form has none
+    /// left.
     pub ways: Vec<Vec<ContentHash>>,
     pub kind: Kind,
 }
@@ -94,7 +95,7 @@ pub(super) struct SoughtFile {
 pub(super) enum Kind {
     /// Byte for byte.
     Plain,
-    /// By the copy that SQLite makes, or as it is with its journals.
+    /// By the copy that SQLite makes, or byte for byte together with its journals.
     Database {
         /// Why there is no copy.
         no_copy: Option<String>,
@@ -106,17 +107,17 @@ fn name_of(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// Files that are looked for.
+/// All files that are searched for.
 #[derive(Default)]
 pub(super) struct SoughtFiles {
     files: Vec<SoughtFile>,
-    /// Which files want a content, in which of their ways.
+    /// For each content, the files that need it, and the index of the form.
     by_content: HashMap<ContentHash, Vec<(usize, usize)>>,
-    /// Names of the databases among them that are not found.
+    /// Names of the databases that are not found yet.
     databases: HashSet<Vec<u8>>,
-    /// Of these, the names that a snapshot has uncopied, with a journal beside them.
+    /// Those of these names under which a snapshot contains a database that is not a copy by SQLite.
     with_journal: HashSet<Vec<u8>>,
-    /// Number of files that are not found yet but may be.
+    /// Number of files that may still be found.
     open: usize,
 }
 
@@ -134,7 +135,7 @@ impl SoughtFiles {
         self.files.push(file);
     }
 
-    /// A snapshot has a content.
+    /// Records that a snapshot contains a content.
     pub fn found(&mut self, content: &ContentHash) {
         for (file, way) in self.by_content.remove(content).unwrap_or_default() {
             let ways = &mut self.files[file].ways;
@@ -155,8 +156,8 @@ impl SoughtFiles {
         self.open == 0 && self.databases.iter().all(|name| self.with_journal.contains(name))
     }
 
-    /// Records that a snapshot has a file of this name. A file with a journal beside it, or one
-    /// that another program was changing, is not a copy by SQLite.
+    /// Records that a snapshot has a file of this name. A database with a journal beside it, or one that another
+    /// program was changing, is not a copy by SQLite.
     pub fn met(&mut self, name: &[u8], mark: Option<u64>) {
         if self.databases.is_empty() {
             return;
@@ -171,7 +172,7 @@ impl SoughtFiles {
         }
     }
 
-    /// Reports what was not found.
+    /// Reports the files that were not found.
     pub fn end(self, report: &mut AuditReport, progress: &dyn Progress) {
         let is_found = |file: &SoughtFile| file.ways.iter().any(|way| way.is_empty());
         for file in self.files.into_iter().filter(|file| !is_found(file)) {

@@ -1,5 +1,5 @@
-//! Compares two snapshots source by source: each folder is compared with itself, wherever it is in
-//! each tree.
+//! Compares two snapshots source by source: each folder is compared with the folder of the same real path, wherever it
+//! is in each tree.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use crate::ops::tree_limits::Sharing;
 pub enum Change {
     Added,
     Removed,
-    /// Other content, another target, or another kind.
+    /// The content, the target or the kind differs.
     Modified,
-    /// The same content with other mode, owner, time or attributes.
+    /// The content is the same, but mode, owner, time or attributes differ.
     Metadata,
 }
 
@@ -54,7 +54,7 @@ pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut DiffVisitor) -> Result<(), E
             Side { snapshot: a, content: old },
             Side { snapshot: b, content: new },
             &mut |found| match b.places.is_above(found.path) {
-                // Other programs change the folders above the sources.
+                // Ignore the folders above the sources, because other programs change them.
                 true => Ok(()),
                 false => visit(&Difference { path: &b.places.real(found.path), ..*found }),
             },
@@ -68,7 +68,7 @@ pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut DiffVisitor) -> Result<(), E
     )
 }
 
-/// The folders above the sources, by their real paths.
+/// A tree of the folders above the sources, by their real paths.
 #[derive(Default)]
 struct Above {
     /// The source at this path, if there is one: its entry, if it has one, and its tree.
@@ -117,7 +117,7 @@ struct Side<'a> {
     content: Content<'a>,
 }
 
-/// Something in a folder. Folders above the sources have no entry; what is no folder has no content.
+/// An item in a folder. Folders above the sources have no entry; items other than folders have no content.
 struct FolderItem<'a> {
     name: Vec<u8>,
     entry: Option<Entry>,

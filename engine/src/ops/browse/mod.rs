@@ -28,10 +28,10 @@ use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
 /// Longest range that `dump` reads at once.
 const DUMP_BYTES: u64 = 8 << 20;
-/// Most snapshots that are searched for a path that another snapshot does not have.
+/// Maximum number of snapshots to search for a path that is not in the requested one.
 const LOOKS_MAX: usize = 100;
 
-/// Finds a snapshot among all of them by `latest`, `latest~2`, or a unique beginning of its id.
+/// Finds a snapshot by `latest`, `latest~2`, or a unique prefix of its id.
 pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error> {
     let now = Time { seconds: i64::MAX, nanos: 0 };
     let calendar = Calendar { zone: jiff::tz::TimeZone::UTC, now };
@@ -49,9 +49,9 @@ pub struct Snapshot<'a> {
 /// What the walk does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
-    /// Go into this folder.
+    /// Enter this folder.
     Into,
-    /// Skip it.
+    /// Skip this folder.
     Over,
 }
 
@@ -76,10 +76,9 @@ impl<'a> Snapshot<'a> {
         Ok(self.locate(path)?.0)
     }
 
-    /// Finds the entry at a path, and its place in the tree. The path is the real one, which may
-    /// begin with a slash, or the place in the tree. If nothing has exactly these names, letters
-    /// with accents match in the other form: a Mac stores them as two characters, and most people
-    /// type one.
+    /// Finds the entry at a path, and its place in the tree. The path is the real one, which may begin with a slash, or
+    /// the place in the tree. If no entry has exactly these names, letters with accents also match in their other form,
+    /// because a Mac stores them as two characters, and most people type one.
     pub fn locate(&self, path: &[u8]) -> Result<(Option<Entry>, PathBuf), Error> {
         let typed = clean(path);
         for place in self.places.candidates(&typed) {
@@ -93,8 +92,8 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// Finds every existing place in the tree that a path may mean. A source that was given by two
-    /// names has two places, and a folder may contain a name in both forms of its accents.
+    /// Finds every existing place in the tree that a path may refer to. A source that was given under two names has two
+    /// places, and a folder may contain a name in both forms of its accents.
     pub fn locate_all(&self, path: &[u8]) -> Result<Vec<PathBuf>, Error> {
         let typed = clean(path);
         let mut places = Vec::new();
@@ -143,7 +142,7 @@ impl<'a> Snapshot<'a> {
         Ok(all)
     }
 
-    /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
+    /// Returns what is at a place in the tree: nothing (`None`), the root itself (`Some(None)`), or an entry.
     pub(in crate::ops) fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
         let mut chunks = self.root()?;
         let mut found: Option<Entry> = None;
@@ -220,7 +219,7 @@ pub fn ids(entry: &Entry) -> Result<Vec<ChunkId>, Error> {
     entry.chunk_ids().map_err(|error| Error::object("a tree", error))
 }
 
-/// A visited part of a snapshot.
+/// A part of a snapshot that a walk has reached.
 pub enum Reached<'a> {
     /// A chunk of a tree, or a snapshot record.
     Tree(&'a ChunkId),
@@ -279,7 +278,7 @@ pub fn reach(
     Ok(())
 }
 
-/// Lists what is at or below a path, with real paths. At the top these are the sources, not the folders above them.
+/// Lists what is at or below a path, with real paths. At the top, lists the sources, not the folders above them.
 pub fn ls(
     snapshot: &Snapshot,
     path: &[u8],
@@ -289,7 +288,7 @@ pub fn ls(
     let top = Path::new("");
     if clean(path) == top && snapshot.places.is_above(top) {
         for (_, place) in snapshot.places.sources() {
-            // A rewrite may have taken it out.
+            // A rewrite may have removed it.
             let Some(Some(entry)) = snapshot.at(place)? else { continue };
             visit(&snapshot.places.real(place), &entry)?;
             if recursive && entry.kind == EntryKind::Folder {
@@ -307,7 +306,7 @@ pub fn ls(
     list(snapshot, &chunks, &place, recursive, visit)
 }
 
-/// Lists what is in a folder.
+/// Lists the content of a folder.
 fn list(
     snapshot: &Snapshot,
     chunks: &[ChunkId],

@@ -1,8 +1,8 @@
 //! Maps the sources of a snapshot to their places in its tree, and typed paths to both.
 //!
-//! The place of a source in the tree is the path as it was given, made relative. So a source that
-//! was given by a relative path, or through a symlink, has another place in the tree than on the
-//! disk. icecore shows the real path, and accepts either.
+//! The place of a source in the tree is the path as it was given, made relative. So the place of a
+//! source that was given by a relative path, or through a symlink, differs from its real path.
+//! icecore shows the real path, and accepts either.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,14 +19,14 @@ use crate::format::SnapshotRecord;
 pub struct Places {
     /// Real path without its leading slash, and place in the tree.
     sources: Vec<(PathBuf, PathBuf)>,
-    /// The real path of each source, by its place; also of each folder above a source that was
+    /// The real path of each source, by its place. Includes the folders above a source that was
     /// given by a relative path.
     real: HashMap<PathBuf, PathBuf>,
-    /// The places of each source, by its real path; also of such folders.
+    /// The places of each source, by its real path. Includes the same folders.
     places: HashMap<PathBuf, Vec<PathBuf>>,
-    /// The same by real paths with composed accents, where that differs.
+    /// The same by real paths with composed accents, if these differ.
     normal: HashMap<PathBuf, Vec<PathBuf>>,
-    /// The places above the sources: nothing of them is archived but what leads to a source.
+    /// The places above the sources. Only the folders that lead to a source are archived there.
     above: HashSet<PathBuf>,
 }
 
@@ -69,7 +69,7 @@ impl Places {
         self.above.contains(place)
     }
 
-    /// Returns real path and place in the tree of each source.
+    /// Returns the real path and the place in the tree of each source.
     pub fn sources(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.sources.iter().map(|(real, place)| (real.as_path(), place.as_path()))
     }
@@ -87,7 +87,7 @@ impl Places {
         }
     }
 
-    /// Returns the places that a typed path may mean, the most likely first.
+    /// Returns the places that a typed path may refer to, the most likely first.
     pub(super) fn candidates(&self, path: &Path) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for above in path.ancestors() {
@@ -104,8 +104,8 @@ impl Places {
         found
     }
 
-    /// Returns the places that a typed path may mean in any form of its accents, with composed
-    /// accents.
+    /// Returns the places that a typed path may refer to if the form of accents is ignored. They
+    /// have composed accents.
     pub(super) fn alike(&self, path: &Path) -> Vec<PathBuf> {
         let path = normal_names(path);
         let mut found = Vec::new();
@@ -147,7 +147,7 @@ fn prefix(real: &Path, place: &Path) -> Option<PathBuf> {
     real.ends_with(place).then(|| real.components().take(above).collect())
 }
 
-/// Makes a path of a user relative and plain.
+/// Makes a typed path relative, and removes `.` and repeated slashes.
 pub fn clean(path: &[u8]) -> PathBuf {
     path.split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty() && *name != b".")
@@ -180,12 +180,13 @@ mod tests {
         check("Pictures/2024/a.jpg", "home/anna/Pictures/2024/a.jpg");
         check("link/raw/b", "data/raw/b");
         check("x/y", "mnt/x/y");
-        // Folders above: of a relative path, and of one through a symlink.
+        // Folders above a source that was given by a relative path, and above one that was given
+        // through a symlink.
         assert_eq!(one.real(Path::new("x")), Path::new("mnt/x"));
         assert!(one.candidates(Path::new("mnt/x")).contains(&PathBuf::from("x")));
         assert_eq!(one.real(Path::new("link")), Path::new("link"));
         assert!(one.candidates(Path::new("link/raw/b")).contains(&PathBuf::from("link/raw/b")));
-        // Nothing else may be taken for the top.
+        // No other path may be mistaken for the top.
         assert!(!one.candidates(Path::new("home/anna")).contains(&PathBuf::new()));
         let alone = places(&[("/home/anna/Pictures", "Pictures")]);
         assert!(alone.candidates(Path::new("home/anna")).contains(&PathBuf::new()));

@@ -1,4 +1,4 @@
-//! Collects the versions of a file or folder: one for each content, with the snapshots that have
+//! Collects the versions of a file or folder: one for each content, with the snapshots that contain
 //! it.
 //!
 //! Successive snapshots share most of their folders. If a snapshot has the same folder at the same
@@ -20,13 +20,13 @@ use crate::ops::tree_limits::Sharing;
 pub struct Version {
     /// The real path.
     pub path: PathBuf,
-    /// Without chunks, holes and attributes.
+    /// The entry without chunks, holes and attributes.
     pub entry: Entry,
-    /// The indexes of the first and the last snapshot that have it, in the order in which they were
-    /// added.
+    /// The indexes of the first and the last snapshot that contain it, in the order in which they
+    /// were added.
     pub first: usize,
     pub last: usize,
-    /// Number of snapshots that have it.
+    /// Number of snapshots that contain it.
     pub snapshots: u64,
 }
 
@@ -39,13 +39,13 @@ pub struct Versions {
     searched: HashMap<[u8; 32], Vec<u32>>,
 }
 
-/// What is searched for.
+/// What to search for.
 pub struct VersionSearch<'a> {
     pub patterns: &'a Globs,
     pub filter: &'a dyn Fn(&Entry) -> bool,
 }
 
-/// Called for a folder that cannot be listed; an error from it ends the search.
+/// Called for a folder that cannot be listed. If it returns an error, the search ends.
 pub type OnDamage<'a> = dyn FnMut(&Path, Error) -> Result<(), Error> + 'a;
 
 impl Versions {

@@ -27,7 +27,7 @@ pub struct ClassPrices {
     pub storage_per_gb_month: f64,
     pub put_per_1000: f64,
     pub get_per_1000: f64,
-    /// For each GB that is read, in addition to transfer.
+    /// Price per GB that is read, in addition to transfer.
     #[serde(default)]
     pub retrieval_per_gb: f64,
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct TierPrices {
     pub per_gb: f64,
 }
 
-/// A step of the price of transfer out.
+/// A step in the price of transfer out.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressStep {
@@ -152,12 +152,12 @@ impl Prices {
         classes.get(class).unwrap_or_else(|| &classes["STANDARD"])
     }
 
-    /// Returns whether a class is in the table; the store's default always is, as STANDARD.
+    /// Returns whether a class is in the table. The store's default always is, as STANDARD.
     pub fn has_class(&self, class: &str) -> bool {
         class.is_empty() || self.prices.class.contains_key(class)
     }
 
-    /// Returns a class that the requests use but whose price is not in the table.
+    /// Returns a class that the requests use and whose price is not in the table.
     pub fn gap<'a>(&self, requests: &'a Requests) -> Option<&'a str> {
         let classes = requests.by_class.keys().find(|class| !self.has_class(class));
         let thaws = requests.thaws.keys().map(|(class, _)| class);

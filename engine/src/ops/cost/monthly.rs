@@ -22,7 +22,7 @@ pub struct ClassCost {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotCost {
     pub entry: SnapshotEntry,
-    /// All packs that it needs, …
+    /// Bytes of all packs that it needs, …
     pub bytes: u64,
     pub usd_per_month: f64,
     /// … and bytes of those that no other snapshot needs, which dropping it could free.
@@ -36,12 +36,12 @@ pub struct Monthly {
     /// By storage class in the store.
     pub classes: BTreeMap<String, ClassCost>,
     pub snapshots: Vec<SnapshotCost>,
-    /// Packs that are in another class than they were written with.
+    /// Packs whose class in the store differs from the class that they were written with.
     pub moved: Vec<Moved>,
-    /// Old versions that the bucket keeps of what was deleted, by class; not in `classes`. `None` if it keeps some that
-    /// the keys at hand may not list.
+    /// Old versions of deleted objects that the bucket keeps, by class; not in `classes`. `None` if there are some that
+    /// the credentials may not list.
     pub old_versions: Option<BTreeMap<String, ClassCost>>,
-    /// What the keys at hand may not list: it is not counted.
+    /// Prefixes that the credentials may not list, and that are not counted.
     pub unlisted: Vec<&'static str>,
 }
 
@@ -65,7 +65,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     let mut inventory = Inventory::list(repository)?;
     let moved = inventory.moved(repository, &committed);
     let mut packs = PackCosts::new();
-    // A tombstoned pack is paid for until it is deleted.
+    // A tombstoned pack is billed until it is deleted.
     for pack in committed.iter().chain(&tombstoned) {
         let Some(object) = inventory.remove(pack) else { continue };
         let dollars = count(object.class.as_deref().unwrap_or(&pack.class), object.bytes);
@@ -73,7 +73,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
             packs.insert(ordinal, PackCost { bytes: object.bytes, usd: dollars, users: 0 });
         }
     }
-    // Objects that the log does not name are uploads of an interrupted run, or of one in progress.
+    // Packs that the log does not name were uploaded by a run that was interrupted or is in progress.
     let settings = repository.settings()?;
     let class_of = |object: &Listed| {
         let mut kinds = [PackKind::Hot, PackKind::Cold].into_iter();
@@ -101,7 +101,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     Ok(monthly)
 }
 
-/// Computes what old versions cost. A bucket that keeps none has none.
+/// Computes what old versions cost. Returns an empty map if the bucket keeps none.
 fn old_versions(
     repository: &Repository,
     prices: &Prices,
@@ -119,7 +119,7 @@ fn old_versions(
     Ok(is_whole.then_some(classes))
 }
 
-/// Adds an object to the costs of its class, and returns its own.
+/// Adds an object to the costs of its class, and returns its own cost.
 fn add(classes: &mut BTreeMap<String, ClassCost>, class: &str, bytes: u64, prices: &Prices) -> f64 {
     let sum = classes.entry(class.to_owned()).or_default();
     let dollars = prices.storage(class, bytes);
@@ -129,7 +129,7 @@ fn add(classes: &mut BTreeMap<String, ClassCost>, class: &str, bytes: u64, price
     dollars
 }
 
-/// What a pack costs in a month.
+/// The monthly cost of a pack.
 struct PackCost {
     bytes: u64,
     usd: f64,
@@ -137,10 +137,10 @@ struct PackCost {
     users: u32,
 }
 
-/// Packs by their ordinals.
+/// The costs of packs, by their ordinals.
 type PackCosts = BTreeMap<u64, PackCost>;
 
-/// Computes what each snapshot costs, and what of it no other one needs.
+/// Computes what each snapshot costs, and which part of that no other snapshot needs.
 fn of_snapshots(snapshots: Vec<SnapshotRow>, mut packs: PackCosts) -> Vec<SnapshotCost> {
     for range in snapshots.iter().flat_map(|row| &row.entry.packs) {
         let end = range.first.saturating_add(range.count);

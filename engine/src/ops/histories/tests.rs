@@ -1,4 +1,4 @@
-//! Histories and clocks, written out.
+//! Tests of histories and clocks, with the expected results written out.
 
 use super::*;
 use crate::format::ChunkId;
@@ -25,7 +25,8 @@ fn row(number: u8, days: i64) -> SnapshotRow {
     SnapshotRow { entry, number: u64::from(number), writer: OWNER, accepted: false, apart: false }
 }
 
-/// Judges snapshots of some days after now, and returns the day and the clock of each.
+/// Dates snapshots that were taken some days after `now`, and returns the day and the clock of
+/// each.
 fn judged(days: &[i64], now: Time) -> Vec<(i64, Clock)> {
     let rows: Vec<SnapshotRow> = (0..).zip(days).map(|(number, day)| row(number, *day)).collect();
     let day = |dated: &Dated| (dated.time.seconds - NOW.seconds) / DAY;
@@ -37,18 +38,18 @@ fn the_fewest_clocks_are_presumed_wrong() {
     use Clock::{Future, Right, Wrong};
     let right = |days: &[i64]| days.iter().map(|day| (*day, Right)).collect::<Vec<_>>();
     assert_eq!(judged(&[-9, -8, -8, -1], NOW), right(&[-9, -8, -8, -1]));
-    // A clock in 2099 before tonight's snapshot, and between two that fit.
+    // A clock in 2099 for the snapshot before tonight's, and for one between two that fit.
     let (far, unset) = (26_000, -20_000);
     assert_eq!(judged(&[far, 0], NOW), [(0, Wrong), (0, Right)]);
     assert_eq!(judged(&[-2, far, -1], NOW), [(-2, Right), (-2, Wrong), (-1, Right)]);
     assert_eq!(judged(&[-2, far, far + 1, -1], NOW)[1..3], [(-2, Wrong), (-2, Wrong)]);
-    // 1970, at the end, in between and at the beginning.
+    // A clock in 1970 for the last snapshot, one in between and the first.
     assert_eq!(judged(&[-2, unset], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[-2, unset, -1], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[unset, -1], NOW)[0], (-1, Wrong));
-    // A clock half a year ahead for one night, and then right again.
+    // A clock that is half a year ahead for one night, and right again afterwards.
     assert_eq!(judged(&[-300, -100, -298, -297], NOW)[1], (-300, Wrong));
-    // Nothing shows which clock is right.
+    // Nothing in the log shows which clock is right.
     assert_eq!(judged(&[-2, far], NOW)[1], (far, Future));
     let past = Time { seconds: 0, nanos: 0 };
     assert_eq!(judged(&[-2, -1], past), [(-2, Future), (-1, Future)]);
@@ -58,7 +59,8 @@ fn the_fewest_clocks_are_presumed_wrong() {
     assert!(dated(&rows, NOW).iter().all(|dated| dated.clock == Right));
 }
 
-/// Fakes one second after each snapshot: if they counted, they would form the longer run.
+/// There is a fake one second after each snapshot. If fakes counted, they would form the longer
+/// run.
 #[test]
 fn what_does_not_count_has_no_say_in_the_times_of_others() {
     let mut rows: Vec<SnapshotRow> =

@@ -1,7 +1,7 @@
-//! Sets journals in the target aside that would corrupt a restored database. SQLite treats a
+//! Sets aside journals in the target that would corrupt a restored database. SQLite treats a
 //! journal beside a database as a part of it, so it would apply an older journal to the restored
-//! database. The journal is renamed just before the database gets its name. So whenever a restore
-//! is killed, nothing is lost, and no restored database is beside a journal of another.
+//! database. The journal is renamed just before the database gets its name. So even if the restore
+//! is killed, nothing is lost, and no restored database is beside the journal of another.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,9 +13,9 @@ use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
 
-/// The ending that a journal gets.
+/// The ending that a journal gets when it is set aside.
 const ASIDE: &str = ".set-aside";
-/// Most set-aside journals of one name.
+/// Maximum number of set-aside journals of one name.
 const ASIDE_MAX: u32 = 1000;
 
 /// Endings of the journals that must not be beside a restored database.
@@ -33,7 +33,7 @@ pub(super) fn has_journals(folder: &Folder, name: &[u8]) -> bool {
     })
 }
 
-/// Returns the names in a folder of the snapshot that a restore writes and that may be journals.
+/// Returns the names in a folder of the snapshot that the restore writes and that may be journals.
 pub(super) fn journals<'e>(
     entries: &'e [Entry],
     picks: impl Fn(&Entry) -> bool + 'e,
@@ -92,7 +92,7 @@ fn set_aside(
         let name = [&entry.name[..], ending.as_bytes()].concat();
         match folder.stat(&name) {
             Ok(Some(stat)) if stat.kind == EntryKind::File => {}
-            // The disk cannot have a name of this length.
+            // The file system does not allow names of this length.
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => continue,
             found => {
                 found?;
@@ -111,7 +111,7 @@ fn set_aside(
         progress.problem(Problem { path: folder.path_of(&name), message });
         renamed = true;
     }
-    // Sync, so that the order is the same on the disk.
+    // Sync, so that the rename reaches the disk before the database gets its name.
     if renamed { folder.sync() } else { Ok(()) }
 }
 

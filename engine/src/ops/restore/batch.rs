@@ -20,30 +20,30 @@ use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackRowId};
 use crate::store::ObjectName;
 
-/// Ranges that are fetched and written at the same time: the link and the disk are at some while others
-/// are decrypted or wait for an answer. More than the disk can take would only take memory.
+/// Number of ranges that are fetched and written at the same time. The link and the disk work on some of them while
+/// others are decrypted or wait for an answer. More ranges than the disk can absorb would only need memory.
 const FETCHES: RangeInclusive<usize> = 4..=16;
-/// Chunks from the seed that a thread takes at once, so that adjacent ones are written together.
+/// Chunks from the seed that one thread handles together, so that it writes adjacent ones at once.
 const SEEDED_AT_ONCE: usize = 16;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
 
-/// Files that wait to be written.
+/// A batch of files to write.
 pub(super) struct FileBatch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
-    /// Files go there as soon as they are written, to be synced and named.
+    /// Sends each written file to the thread that syncs and names it.
     written: SyncSender<Written>,
-    /// Threads that fetch, if there could be any.
+    /// The pool of fetching threads; `None` if it could not be created.
     fetching: Option<ThreadPool>,
     tasks: Vec<FileTask>,
     fill: Fill,
     pub packs: BTreeSet<PackRowId>,
-    /// Memory of the threads that are not at it.
+    /// Idle per-thread buffers.
     hands: Mutex<Vec<Hand>>,
-    /// Locked for chunks larger than any that icecore writes, so that only one is in memory at a
-    /// time.
+    /// Locked while a chunk is read that is larger than any that icecore writes, so that only one of these is in memory
+    /// at a time.
     large: Mutex<()>,
 }
 
@@ -54,7 +54,7 @@ struct Hand {
     run: WriteBuffer,
 }
 
-/// The chunks to write.
+/// The pieces to write.
 #[derive(Default)]
 struct Pieces {
     /// From packs, …
@@ -71,7 +71,7 @@ impl<'a> FileBatch<'a> {
         written: SyncSender<Written>,
     ) -> Self {
         let threads = rayon::current_num_threads().clamp(*FETCHES.start(), *FETCHES.end());
-        // Without them it takes longer.
+        // Without a pool, the restore is slower.
         let fetching = ThreadPoolBuilder::new().num_threads(threads).build().ok();
         FileBatch {
             reader,
@@ -87,15 +87,15 @@ impl<'a> FileBatch<'a> {
         }
     }
 
-    /// Adds a file; returns true if the batch is full with it.
+    /// Adds a file; returns true if the batch is now full.
     pub fn push(&mut self, task: FileTask) -> bool {
         let full = self.fill.add(task.entry.data_bytes());
         self.tasks.push(task);
         full
     }
 
-    /// Writes all files of the batch, about in their order, and hands over each as soon as it is written. An error is
-    /// something that every other file would fail with.
+    /// Writes all files of the batch, roughly in order, and hands over each as soon as it is written. Returns an error
+    /// only if every other file would fail with it, too.
     pub fn run(&mut self) -> Result<(), Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
@@ -114,11 +114,11 @@ impl<'a> FileBatch<'a> {
             if at != bytes {
                 file.fail(OTHER_LENGTH, Cause::Damage);
             }
-            // All its pieces are known.
+            // All pieces of this file are known now.
             file.done(1, &self.written)?;
         }
         self.fetch(pieces, &open)?;
-        // What is left has failed.
+        // The files that are left have failed.
         open.iter().try_for_each(|file| file.hand_over(&self.written))
     }
 
@@ -137,7 +137,7 @@ impl<'a> FileBatch<'a> {
                 continue;
             };
             let bytes = u64::from(place.frame.raw_bytes);
-            // A few bytes can name a chunk a million times: nothing is written for that.
+            // A hostile entry of a few bytes can name a chunk a million times. Write nothing beyond its length.
             if bytes > data_bytes - *at {
                 open[file].fail(OTHER_LENGTH, Cause::Damage);
                 return Ok(());
@@ -155,7 +155,7 @@ impl<'a> FileBatch<'a> {
         Ok(())
     }
 
-    /// Reads and writes pieces, pack by pack, many at the same time.
+    /// Reads and writes pieces, pack by pack, on many threads.
     fn fetch(&self, pieces: Pieces, open: &[OpenFile]) -> Result<(), Error> {
         match &self.fetching {
             Some(pool) => pool.install(|| self.fetch_here(pieces, open)),
@@ -165,13 +165,13 @@ impl<'a> FileBatch<'a> {
 
     fn fetch_here(&self, pieces: Pieces, open: &[OpenFile]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
-        // What the seed held when it was looked through and does not hold now is in a pack.
+        // Chunks that have disappeared from the seed since it was scanned are read from packs.
         let lost = seeded
             .par_chunks(SEEDED_AT_ONCE)
             .map(|pieces| self.with_hand(open, |_, filler| self.put_from_seed(pieces, filler)));
         packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
-        // One after the other, so that the first files are complete first: what an interrupted run has of the others
-        // is read again.
+        // Start the groups in order, so that the first files are complete first. After an interruption, the parts of
+        // incomplete files are read again.
         groups(packed).into_iter().par_bridge().try_for_each(|group| {
             let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
             let _alone = group.pieces.iter().any(is_large).then(|| lock(&self.large));

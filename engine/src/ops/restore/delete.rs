@@ -1,6 +1,7 @@
-//! `--delete`: removes files that the snapshot does not have. Never removes excluded files or the
-//! folders above them, files on another disk that is mounted below the target, files behind a
-//! symlink, files beside the archived folders, or litter (`files/litter`) in them.
+//! Implements `--delete`: removes files that the snapshot does not contain. Never removes excluded
+//! files or the folders above them, files on another disk that is mounted below the target, files
+//! behind a symlink, files beside the archived folders, or litter (`files/litter`) in these
+//! folders.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +15,8 @@ use crate::format::{Entry, EntryKind};
 use crate::progress::Problem;
 
 impl RestoreWriter<'_> {
-    /// Removes what the snapshot does not have in a folder; `inside` is its path in the snapshot.
+    /// Removes the names in a folder that the snapshot does not contain; `inside` is the folder's
+    /// path in the snapshot.
     pub(super) fn delete(
         &mut self,
         folder: &Folder,
@@ -71,7 +73,7 @@ impl RestoreWriter<'_> {
             return Ok(false);
         }
         if !is_folder {
-            // Another restore may be writing it.
+            // Another restore may be writing this file, so let `sweep` decide.
             if is_temporary(name) && stat.kind == EntryKind::File {
                 return above.sweep(name);
             }

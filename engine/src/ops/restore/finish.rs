@@ -18,7 +18,7 @@ use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
-/// The results for the files.
+/// The counts of finished and failed files.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     pub files: u64,
@@ -26,10 +26,10 @@ pub(super) struct Finished {
     pub failed: BTreeMap<PathBuf, Cause>,
 }
 
-/// So long a written file waits for others that are synced with it: a run that is killed loses no more.
+/// How long a written file waits for others to be synced with it. A run that is killed loses at most this much work.
 const WAITS: Duration = Duration::from_secs(1);
 
-/// Finishes files until there are no more; also what is complete when the run is interrupted.
+/// Finishes files until there are no more. If the run is interrupted, still finishes the files that are complete.
 pub(super) fn run(
     files: Receiver<Written>,
     repository: &Repository,
@@ -38,8 +38,8 @@ pub(super) fn run(
     let mut finished = Finished::default();
     while let Ok(first) = files.recv() {
         let batch = together(first, &files);
-        // One sync of each disk for all of them, before any file gets its name, because a name must
-        // never refer to content that can be lost.
+        // Sync each disk once for all files, before any of them gets its name, because a name must never refer to
+        // content that can be lost.
         let written = batch.iter().filter(|file| file.result.is_ok());
         let disks: BTreeMap<u64, &Folder> =
             written.map(|file| (file.task.folder.device, &file.task.folder)).collect();
@@ -53,7 +53,7 @@ pub(super) fn run(
     Ok(finished)
 }
 
-/// Returns the files that are synced together: those that are written until it is time.
+/// Returns the files to sync together: those that arrive before the time is up or the batch is full.
 fn together(first: Written, files: &Receiver<Written>) -> Vec<Written> {
     let until = Instant::now() + WAITS;
     let mut bytes = first.task.entry.data_bytes();
@@ -67,8 +67,7 @@ fn together(first: Written, files: &Receiver<Written>) -> Vec<Written> {
     batch
 }
 
-/// Returns whether the existing file is already what was to be restored, because another restore
-/// into the same target was faster.
+/// Returns whether the existing file is the one to restore, because another restore into the same target was faster.
 pub(super) fn is_there(repository: &Repository, entry: &Entry, folder: &Folder) -> bool {
     let there = folder.stat(&entry.name).ok().flatten();
     there.is_some_and(|there| looks_same(&there, entry, folder))

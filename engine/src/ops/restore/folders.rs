@@ -1,6 +1,6 @@
-//! The folders of the target: entered when the walk reaches them, finished at the end. A folder
-//! that the restore has created gets the metadata from the snapshot. An existing folder keeps its
-//! own, including its time, even if files were written into it.
+//! The folders of the target: opened when the walk reaches them, finished at the end. A folder that
+//! the restore has created gets the metadata from the snapshot. An existing folder keeps its own,
+//! including its time, even if files were written into it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,8 +15,8 @@ use crate::files::{Folder, NoFolder, OwnFolder};
 use crate::progress::Problem;
 
 impl RestoreWriter<'_> {
-    /// Opens the folder of `at`, making it and those above it if need be. Reports and returns
-    /// `None` if something else is in the way.
+    /// Opens the folder of `at`, and creates it and its parents if necessary. If something else is
+    /// in the way, reports that and returns `None`.
     pub(super) fn ensure(&mut self, at: &mut At) -> Option<Folder> {
         if at.folder.is_none() {
             let mut line = self.line(at.number);
@@ -30,7 +30,7 @@ impl RestoreWriter<'_> {
         at.folder.clone()
     }
 
-    /// Returns the indexes of a folder and of those above it.
+    /// Returns the indexes of a folder and of its parents.
     fn line(&self, number: Option<usize>) -> Vec<usize> {
         std::iter::successors(number, |above| self.folders[*above].parent).collect()
     }
@@ -73,7 +73,7 @@ impl RestoreWriter<'_> {
             Err(NoFolder::Missing) => {
                 self.writing(parent, above);
                 match above.create(name) {
-                    // Another restore may create it at the same moment.
+                    // Another restore may have created it at the same moment.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     made => {
                         self.folders[number].was = Was::Made;
@@ -96,7 +96,7 @@ impl RestoreWriter<'_> {
 
     fn entered(&mut self, opened: OwnFolder, number: usize) -> Folder {
         let OwnFolder { folder, before, widened } = opened;
-        // A job that began with an empty target has made all that is in it.
+        // If a job began with an empty target, it has created every folder there.
         let is_ours = self.options.resume && self.options.overwrite.is_none();
         self.folders[number].was = match is_ours || before.is_unfinished() {
             true => Was::Made,
@@ -132,7 +132,7 @@ impl RestoreWriter<'_> {
         }
     }
 
-    /// Removes what killed restores left in a folder.
+    /// Removes temporary files that killed restores left in a folder.
     pub(super) fn sweep(&mut self, folder: &Folder, number: Option<usize>) {
         let swept = folder.leftovers().and_then(|names| {
             for name in names {
@@ -147,10 +147,11 @@ impl RestoreWriter<'_> {
         }
     }
 
-    /// Finishes folders, the deepest first, so that setting metadata below cannot change the times
-    /// above. After a failure, does not report metadata that cannot be set.
+    /// Finishes folders, the deepest first, so that setting metadata of a folder cannot change the
+    /// time of its parent afterwards. After a failure, does not report metadata that cannot be set.
     pub(super) fn finish_folders(&mut self, reports: bool) {
-        // Open folders from the top down to the current one, most of which its neighbours need too.
+        // The open folders from the top down to the current one. Its neighbours need most of them,
+        // too.
         let mut open: Vec<(usize, Folder)> = Vec::new();
         for number in (0..self.folders.len()).rev() {
             if !matches!(self.folders[number].was, Was::Made | Was::There(_)) {

@@ -1,4 +1,4 @@
-//! Decides about what already has the name of an entry in the target.
+//! Decides what to do with a file or folder that already has the name of an entry in the target.
 
 use super::options::{Overwrite, RestoreOptions};
 use super::{aside, verify};
@@ -19,11 +19,12 @@ pub(super) enum There {
 pub(super) enum InTheWay {
     Stays,
     IsReplaced,
-    /// The options do not say what should happen to it.
+    /// The options do not allow replacing it.
     Refused,
 }
 
-/// Decides about what has the name of an entry in `folder`; plan and execution ask the same.
+/// Decides what to do with `there`, which has the name of an entry in `folder`. Plan and execution
+/// share this decision.
 pub(super) fn in_the_way(
     repository: &Repository,
     options: &RestoreOptions,
@@ -33,7 +34,7 @@ pub(super) fn in_the_way(
 ) -> std::io::Result<InTheWay> {
     let same = looks_same(there, entry, folder);
     Ok(match options.overwrite {
-        // Of the same size and time, it is what an earlier run of this restore finished.
+        // With the same size and time, an earlier run of this restore has finished it.
         None if options.resume && same => InTheWay::Stays,
         None => InTheWay::Refused,
         Some(Overwrite::Never) => InTheWay::Stays,
@@ -47,7 +48,7 @@ pub(super) fn in_the_way(
     })
 }
 
-/// Returns whether what is there looks like the entry in the snapshot. Some file systems keep
+/// Returns whether the existing file looks like the entry in the snapshot. Some file systems round
 /// times to hundredths of a second, or to two seconds.
 pub(super) fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
     if there.kind != entry.kind || there.kind == EntryKind::Folder {
@@ -61,7 +62,7 @@ pub(super) fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
         }
         _ => return there.rdev == entry.device.unwrap_or(0),
     }
-    // What has journals has more than its own size and time tell.
+    // Size and time of a database with journals do not show its whole content.
     if entry.mark == Some(MARK_COPY) && aside::has_journals(folder, &entry.name) {
         return false;
     }

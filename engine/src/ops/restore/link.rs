@@ -14,7 +14,7 @@ use crate::files::Folder;
 use crate::format::EntryKind;
 
 impl RestoreWriter<'_> {
-    /// Gives files their further names.
+    /// Gives files their additional names.
     pub(super) fn link(&mut self) {
         for further in std::mem::take(&mut self.further_names) {
             let Further { place, entry, .. } = &further;
@@ -55,8 +55,8 @@ impl RestoreWriter<'_> {
             Err(_) => {}
             Ok(()) => return Ok(()),
         }
-        // Not every disk has links, no link leads to another disk, and the number of links to a
-        // file is limited.
+        // The link may fail because the file system has none, because the name is on another disk,
+        // or because a file has a maximum number of links.
         if entry.kind != EntryKind::File {
             return self.make_special(&to, entry);
         }

@@ -1,10 +1,10 @@
 //! Restores files from a snapshot.
 //!
-//! A plan is made from trees and catalog alone. Execution goes through the selected files in the
-//! order of their paths, which is about the order of the packs: a batch of files at a time, the
-//! ranges that they need of each pack are read at once, those of the first files first, every chunk is
-//! verified by its id, files are written under temporary names, synced, and only then given their
-//! names. A file does not wait for its batch: an interrupted run keeps every file that is complete.
+//! A plan is computed from trees and the catalog alone. Execution visits the selected files in the order of their
+//! paths, which is roughly the order of the packs, one batch at a time. It reads the ranges that the batch needs from
+//! each pack, those of the first files first, and verifies every chunk by its id. Files are written under temporary
+//! names, synced, and only then given their names. A file does not wait for its batch, so an interrupted run keeps
+//! every file that is complete.
 
 mod aside;
 mod batch;

@@ -33,7 +33,7 @@ pub(super) struct FileTask {
 pub(super) struct Written {
     pub task: FileTask,
     pub path: PathBuf,
-    /// The file; or why it is not there.
+    /// The file, or why it could not be written.
     pub result: Result<TempFile, (String, Cause)>,
 }
 
@@ -43,7 +43,7 @@ impl Written {
     }
 }
 
-/// Why a file is not there.
+/// Why a file could not be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// A pack that it needs turned out to be cold; another run may restore it.
@@ -56,14 +56,14 @@ pub(super) enum Cause {
 /// A file that is being written.
 pub(super) struct OpenFile {
     layout: Layout,
-    /// Pieces that are not written yet, and one until all of them are known.
+    /// Number of pieces that are not written yet, plus one until all pieces are known.
     left: AtomicUsize,
     /// `None` after it was handed over to be synced and named.
     file: Mutex<Option<Written>>,
 }
 
 impl OpenFile {
-    /// Begins a file. An error is something that every other file would fail with.
+    /// Begins a file. Returns an error only if every other file would fail with it, too.
     pub fn begin(task: FileTask) -> Result<OpenFile, Error> {
         let path = task.folder.path_of(&task.entry.name);
         let bytes = task.entry.size.unwrap_or(0);
@@ -81,7 +81,7 @@ impl OpenFile {
         self.file.lock().expect("nothing panics here")
     }
 
-    /// Returns its chunks, and the bytes that they have together.
+    /// Returns the chunks of the file, and their total length.
     pub fn chunks(&self) -> Result<(Vec<ChunkId>, u64), Error> {
         let file = self.file();
         let Some(Written { task, .. }) = &*file else { return Ok((Vec::new(), 0)) };
@@ -100,7 +100,7 @@ impl OpenFile {
         }
     }
 
-    /// Counts pieces that are written; with the last one, the file is handed over.
+    /// Counts pieces that are written. Hands the file over after the last one.
     pub fn done(&self, pieces: usize, written: &SyncSender<Written>) -> Result<(), Error> {
         if self.left.fetch_sub(pieces, Ordering::AcqRel) > pieces {
             return Ok(());
@@ -108,19 +108,20 @@ impl OpenFile {
         self.hand_over(written)
     }
 
-    /// Hands the file over as it is, unless that was done.
+    /// Hands the file over as it is, unless that has happened already.
     pub fn hand_over(&self, written: &SyncSender<Written>) -> Result<(), Error> {
         let Some(mut file) = self.file().take() else { return Ok(()) };
         if let Ok(temp) = &mut file.result {
-            // Many files wait for their sync; they need not be open twice until then.
+            // Many files wait for their sync, so do not keep a second descriptor of each.
             temp.output = None;
         }
-        // The receiver is gone only after a failure, which it reports itself.
+        // The receiver ends early only after a failure, which it reports itself.
         written.send(file).map_err(|_| Error::Interrupted)
     }
 }
 
-/// Reports why a file cannot be written. A full disk fails every file: that is an error.
+/// Returns why a file cannot be written. If every other file would fail as well, as on a full disk,
+/// returns an error.
 fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
     match error.kind() {
         io::ErrorKind::StorageFull
@@ -136,11 +137,11 @@ fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
 /// Fills some files with chunks, for one thread.
 pub(super) struct Filler<'a> {
     open: &'a [OpenFile],
-    /// Chunks put together as they lie in a file, …
+    /// Collects adjacent chunks of one file, …
     run: &'a mut WriteBuffer,
-    /// … by its number; none before the first chunk.
+    /// … which has this index; `None` before the first chunk.
     file: Option<usize>,
-    /// Pieces of it that are put together and not counted as written.
+    /// Number of pieces in `run` that are not counted as written yet.
     pieces: usize,
     written: &'a SyncSender<Written>,
     progress: &'a dyn Progress,
@@ -156,11 +157,11 @@ impl<'a> Filler<'a> {
         Filler { open, run, file: None, pieces: 0, written, progress }
     }
 
-    /// Appends a chunk to the collected content if it follows that in its file. Otherwise, or if
-    /// the memory is full, writes the collected content first.
+    /// Appends a chunk to the collected content if the chunk follows it in the file. Otherwise, or
+    /// if the memory is full, writes the collected content first.
     pub fn put(&mut self, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
-        // The chunk may come from another pack or from the seed, and the length in the table may be
-        // false.
+        // The chunk may come from another pack or from the seed, so its length can differ from the
+        // one in the table.
         if raw.len() != piece.place.frame.raw_bytes as usize {
             self.fail(piece, OTHER_LENGTH, Cause::Damage);
             return Ok(());
@@ -176,8 +177,8 @@ impl<'a> Filler<'a> {
         self.advance(piece)
     }
 
-    /// Returns the memory from which a chunk will be written, with [`TAG_BYTES`] more, to open the
-    /// chunk in place; `None` if the chunk is split by holes or too long.
+    /// Returns memory in the write buffer into which the caller can decrypt a chunk in place, with
+    /// [`TAG_BYTES`] extra bytes; `None` if the chunk is split by holes or too long.
     pub fn room(&mut self, piece: &Piece) -> Result<Option<&mut [u8]>, Error> {
         let bytes = piece.place.frame.raw_bytes as usize;
         let pieces = self.open[piece.file].layout.pieces(piece.at, bytes as u64);
@@ -189,7 +190,7 @@ impl<'a> Filler<'a> {
         Ok(self.run.room(bytes + TAG_BYTES))
     }
 
-    /// Takes a chunk that was opened in its [`Filler::room`].
+    /// Adds a chunk that was decrypted into [`Filler::room`].
     pub fn take(&mut self, piece: &Piece) -> Result<(), Error> {
         self.run.grow(piece.place.frame.raw_bytes as usize);
         self.advance(piece)
@@ -197,7 +198,7 @@ impl<'a> Filler<'a> {
 
     fn advance(&mut self, piece: &Piece) -> Result<(), Error> {
         self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
-        // An empty piece goes nowhere.
+        // An empty piece is not in the write buffer, so count it at once.
         if self.file != Some(piece.file) {
             return self.open[piece.file].done(1, self.written);
         }
@@ -205,7 +206,8 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Moves to a place of a file, after writing the content collected elsewhere.
+    /// Moves to an offset of a file. If that does not continue the collected content, writes this
+    /// first.
     fn go_to(&mut self, file: usize, offset: u64) -> Result<(), Error> {
         if (self.file, self.run.end()) != (Some(file), offset) {
             self.flush()?;
@@ -215,17 +217,17 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Writes what was put together, and hands the file over if that was the last of it.
+    /// Writes the collected content, and hands the file over if nothing else is left to write.
     pub fn flush(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.map(|file| &self.open[file]) else { return Ok(()) };
-        // Nothing is written to a file that has failed.
+        // A file that has failed has no output, so nothing is written to it.
         let output = file.file().as_ref().and_then(Written::output);
         if let Err(error) = self.run.write(output.as_deref()) {
             let path = file.file().as_ref().map(|file| file.path.clone());
             let (message, cause) = local(error, &path.unwrap_or_default())?;
             file.fail(message, cause);
         }
-        // The file is handed over with one descriptor.
+        // Close the second descriptor before the file is handed over.
         drop(output);
         file.done(std::mem::take(&mut self.pieces), self.written)
     }

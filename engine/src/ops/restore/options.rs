@@ -1,4 +1,4 @@
-//! What a restore is to do, and what it did.
+//! The options of a restore, and its result.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use crate::files::Links;
 use crate::repo::PackRowId;
 use crate::store::Requests;
 
-/// What happens to a file that is there already.
+/// What to do with an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
     Never,
-    /// Replaced if its size or its time is another.
+    /// Replaced if its size or its time differs.
     IfChanged,
     Always,
 }
@@ -21,48 +21,49 @@ pub enum Overwrite {
 /// How to restore.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
-    /// Where to; empty for a plan that is only looked at.
+    /// Target folder; empty for a plan that will not be executed.
     pub target: PathBuf,
-    /// `None`: the target must be empty.
+    /// If `None`, the target must be empty.
     pub overwrite: Option<Overwrite>,
-    /// Remove what is in the target and not in the snapshot.
+    /// Remove files in the target that are not in the snapshot.
     pub delete: bool,
-    /// Read every restored file again.
+    /// Read every restored file again, and compare it with the snapshot.
     pub verify: bool,
-    /// Make pipes, sockets and devices too.
+    /// Create pipes, sockets and devices, too.
     pub special: bool,
     /// Which symlinks in the target may stand for folders of the snapshot.
     pub links: Links,
-    /// Folders of this program: no target may lie in one, and none is deleted.
+    /// Folders of this program. The target may not be inside one of them, and none of them is
+    /// deleted.
     pub protect: Vec<PathBuf>,
     /// Continues an earlier run, whose finished files stay.
     pub resume: bool,
     /// Chunks that need not be fetched.
     pub seed: Option<Arc<Seed>>,
-    /// Packs that cannot be read yet: files that need one of them wait for another run.
+    /// Packs that cannot be read yet. Files that need one of them wait for a later run.
     pub unreadable: Arc<HashSet<PackRowId>>,
 }
 
-/// What was restored.
+/// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
     pub files: u64,
     pub bytes: u64,
-    /// Files that were there already and were left.
+    /// Files that already existed and were kept.
     pub files_skipped: u64,
-    /// Of these, files that are not those of the snapshot.
+    /// Of these, files that differ from the snapshot.
     pub files_differing: u64,
     /// Files that wait for a pack that cannot be read yet.
     pub files_waiting: u64,
     /// Files that could not be restored; each was reported.
     pub files_failed: u64,
-    /// Of these, files that damage in the store took.
+    /// Of these, files that failed because of damage in the store.
     pub files_damaged: u64,
-    /// Symlinks that are where the snapshot has a folder, and were not followed.
+    /// Symlinks in place of a folder of the snapshot that were not followed.
     pub links_in_the_way: u64,
-    /// Pipes, sockets and devices, which were not asked for.
+    /// Pipes, sockets and devices that were skipped because `special` is false.
     pub special_left: u64,
-    /// Names that were removed by `delete`.
+    /// Names that were removed because of `delete`.
     pub deleted: u64,
     pub packs_fetched: u64,
     pub files_verified: u64,

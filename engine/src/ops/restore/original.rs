@@ -1,4 +1,4 @@
-//! Finds where a part of a snapshot was on its host.
+//! Finds the original location of a part of a snapshot.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,7 +9,7 @@ use crate::files::Folder;
 use crate::format::EntryKind;
 use crate::ops::browse::{Snapshot, clean};
 
-/// A part of a snapshot, and the folder in which it was.
+/// A part of a snapshot, and the folder on the host that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
     /// Path in the snapshot; the content of a folder goes directly into the target.
@@ -20,8 +20,8 @@ pub struct Original {
 }
 
 impl Original {
-    /// Finds where a path in the snapshot was. A folder above the sources stands for the sources
-    /// below it.
+    /// Finds the original location of a path in the snapshot. A folder above the sources means all
+    /// sources below it.
     pub fn find(snapshot: &Snapshot, path: &[u8]) -> Result<Original, Error> {
         let (entry, wanted) = snapshot.locate(path)?;
         let sources = sources(snapshot)?;
@@ -34,7 +34,7 @@ impl Original {
         let mut below = sources.iter().filter(|(_, place)| place.starts_with(&wanted));
         match (below.next(), below.next()) {
             (Some((_, place)), None) => Original::find(snapshot, place.as_os_str().as_bytes()),
-            // Together, the sources have the same layout in the snapshot as on the disk.
+            // The sources have the same layout in the snapshot as on the disk.
             (Some(_), _)
                 if sources.iter().all(|(real, place)| *real == Path::new("/").join(place)) =>
             {
@@ -86,7 +86,7 @@ impl Original {
             made.extend(snapshot.find(folder.as_os_str().as_bytes())?.map(|e| (above.clone(), e)));
         }
         for (folder, entry) in made.into_iter().rev() {
-            // If the disk cannot set it, the same is reported for each file.
+            // If this fails, the same problem is reported for each file.
             let _ = folder.set_own_metadata(&entry);
         }
         let mode = widened.then_some(before.mode);
@@ -94,7 +94,7 @@ impl Original {
     }
 }
 
-/// Returns the sources of a snapshot: the original path of each, and its place in the tree.
+/// Returns the original path and the place in the tree of each source.
 fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let sources = snapshot.places.sources();
     let mut found: Vec<(PathBuf, PathBuf)> =

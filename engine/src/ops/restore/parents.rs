@@ -1,11 +1,12 @@
-//! Opens the parent folders of the paths that a walk visits, one below the other from the target.
+//! Opens the parent folders of the paths that a walk visits, each from its own parent, beginning at
+//! the target.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::{Folder, Links, NoFolder};
 
-/// Caches the folder of the last path, which its neighbours are in too.
+/// Caches the folder of the last path, because its neighbours are in the same folder.
 pub(super) struct Parents {
     /// `None` while there is no target.
     root: Option<Folder>,

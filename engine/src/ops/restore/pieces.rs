@@ -9,22 +9,21 @@ use crate::repo::PackRowId;
 use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{GAP_BYTES, coalesce};
 
-/// Bytes of data from which on a batch is full.
+/// A batch with this many bytes of data is full.
 pub(super) const BATCH_BYTES: u64 = 128 << 20;
-/// Most files in one batch, if the process may have them open.
+/// Maximum number of files in one batch, if the process may open as many.
 const FILES_MAX: usize = 512;
-/// Least number of files in one batch.
+/// Minimum number of files in one batch.
 const FILES_MIN: usize = 8;
-/// Number of files that a process has open besides: the catalog, packs, connections, the seed.
+/// Descriptors that the process needs for other things: the catalog, packs, connections, the seed.
 const FILES_BESIDES: u64 = 128;
-/// The share of the file limit that open folders above the current one may use: one in this many.
+/// One in this many descriptors may be used for open folders above the current one.
 const LEVELS_SHARE: u64 = 8;
 const LEVELS_MIN: usize = 16;
-/// Descriptors that a file of a batch needs: the file, its folder, and the file opened for direct
-/// I/O while it is written. In addition, as many files as a batch has wait to be synced, and as many
-/// are being synced and named.
+/// Descriptors that a file of a batch needs: the file, its folder, and the file opened for direct I/O while it is
+/// written. In addition, one batch of files waits to be synced, and another is being synced and named.
 const OPEN_FOR_A_FILE: u64 = 3 + 2 + 2;
-/// Chunks that are planned at once.
+/// Number of chunks to plan at once.
 pub(super) const CHUNKS_AT_ONCE: usize = 4096;
 
 /// A chunk to be written to a file.
@@ -37,7 +36,7 @@ pub(super) struct Piece {
     pub at: u64,
 }
 
-/// How full a batch of files is.
+/// Tracks how full a batch of files is.
 #[derive(Debug)]
 pub(super) struct Fill {
     bytes: u64,
@@ -52,7 +51,7 @@ impl Default for Fill {
 }
 
 impl Fill {
-    /// Adds a file; returns true if the batch is full with it.
+    /// Adds a file; returns true if the batch is now full.
     pub fn add(&mut self, data_bytes: u64) -> bool {
         self.bytes = self.bytes.saturating_add(data_bytes);
         self.files += 1;
@@ -60,7 +59,7 @@ impl Fill {
     }
 }
 
-/// Returns how many files a batch has at most.
+/// Returns the maximum number of files in a batch.
 pub(super) fn batch_files_max() -> usize {
     files_max(open_files())
 }
@@ -94,7 +93,8 @@ pub(super) struct PieceGroup {
     pub pieces: Vec<Piece>,
 }
 
-/// Groups pieces into ranges of packs that are read at once, in the order of the first file that each is for.
+/// Groups pieces into ranges of packs that are read at once. The groups are sorted by the first file that needs each of
+/// them.
 pub(super) fn groups(pieces: Vec<Piece>) -> Vec<PieceGroup> {
     let mut by_pack: HashMap<PackRowId, Vec<Piece>> = HashMap::new();
     for piece in pieces {

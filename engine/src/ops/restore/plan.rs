@@ -1,6 +1,5 @@
-//! Plans a restore: the files, the packs, their states, the ranges to read, and from these the
-//! price. Reads trees and asks for the states of packs; nothing here costs more than LIST and HEAD
-//! requests and the trees.
+//! Plans a restore: which files and packs it needs, whether the packs are readable, which ranges to
+//! read, and what that costs. Reads only trees, and makes only LIST and HEAD requests otherwise.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
@@ -34,13 +33,13 @@ pub struct PlannedPack {
     /// Name of the object.
     pub name: String,
     pub bytes: u64,
-    /// The class in the store, or the one in the log until the store was asked.
+    /// The class in the store; until the store was asked, the class in the log.
     pub class: String,
     /// Files that need it.
     pub files: u64,
-    /// Bytes that are read of it; never more than the whole pack.
+    /// Bytes to read from it; never more than the whole pack.
     pub fetch_bytes: u64,
-    /// Number of these requests. Each reads whole blocks, and the header is read separately, so
+    /// Number of read requests. Each reads whole blocks, and the header is read separately, so
     /// together they may read more bytes than the pack has.
     pub gets: u64,
     request_bytes: u64,
@@ -96,7 +95,7 @@ impl ColdPack for PlannedPack {
         self.lost = seen.as_ref().is_none_or(|seen| seen.bytes != self.bytes);
         let state = seen.as_ref().filter(|_| !self.lost).map(|seen| seen.state);
         let state = state.unwrap_or(ObjectState::Warm);
-        // S3 removes expired copies with a delay.
+        // S3 deletes expired copies late, so check the time.
         let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
         self.state = if ended { ObjectState::Cold } else { state };
         if let Some(seen) = seen {
@@ -113,13 +112,13 @@ pub struct RestorePlan {
     pub bytes: u64,
     /// Bytes of the files that are written; additional names and holes take no space.
     pub write_bytes: u64,
-    /// Files that are in the target already and stay, or that cannot be written there.
+    /// Files that already exist in the target and are kept, or that cannot be written there.
     pub files_kept: u64,
     /// Of these, files that differ from the snapshot.
     pub files_differing: u64,
-    /// Files and folders in the target that the snapshot does not have, and that are removed.
+    /// Files and folders in the target that are not in the snapshot, and will be removed.
     pub removed: u64,
-    /// Files that cannot come back because of damage that is known; the restore will name them.
+    /// Files that cannot be restored because of known damage; the restore will report them.
     pub files_damaged: u64,
     pub pack_bytes: u64,
     pub fetch_bytes: u64,
@@ -137,7 +136,7 @@ struct FetchTotals {
     fetch_bytes: u64,
     gets: u64,
     files: u64,
-    /// The last file that was counted.
+    /// Index of the last file that was counted.
     last_file: u64,
 }
 
@@ -188,7 +187,7 @@ pub fn plan(
                 other => other,
             }
         },
-        // The restore will name them.
+        // The restore will report these folders.
         &mut |_, _| Ok(()),
     )?;
     planner.flush()?;
@@ -218,11 +217,11 @@ impl Planner<'_> {
                 }
             }
             Err(NoFolder::Missing) => {}
-            // The restore makes folders of this user readable.
+            // The restore will make folders of this user readable.
             Err(NoFolder::Failed(error)) if error.kind() == ErrorKind::PermissionDenied => {}
             Err(NoFolder::Other) if self.options.overwrite == Some(Overwrite::Always) => {}
-            // Something else is in the place of a parent folder: the files below it will fail, so
-            // nothing is paid for them.
+            // Something else is in place of a parent folder, so the files below it will fail. Plan
+            // no requests for them.
             Err(_) => {
                 self.plan.files_kept += 1;
                 return Ok(());
@@ -231,7 +230,7 @@ impl Planner<'_> {
         self.plan.files += 1;
         // A hostile tree may contain any sizes.
         self.plan.bytes = self.plan.bytes.saturating_add(entry.size.unwrap_or(0));
-        // Another name of the same file is a link and reads nothing.
+        // An additional name of the same file becomes a link, and needs no reads.
         if self.is_further_name(entry) {
             return Ok(());
         }
@@ -267,7 +266,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns whether another name of the same file was met before.
+    /// Returns whether another name of the same file was visited before.
     fn is_further_name(&mut self, entry: &Entry) -> bool {
         let Some(link) = entry.link else { return false };
         match self.links.get(&link) {
@@ -326,7 +325,8 @@ impl Planner<'_> {
         let mut packs = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
             let row = self.row(key)?;
-            // The log of a copied bucket names classes, which a folder does not have.
+            // In a folder that was copied from a bucket, the log names classes, but a folder has
+            // none.
             let class = if is_remote { row.class.clone() } else { String::new() };
             packs.push(PlannedPack {
                 key,
@@ -378,8 +378,8 @@ impl RestorePlan {
         self.packs.iter().filter(|pack| pack.lost).map(|pack| pack.files).sum()
     }
 
-    /// Finds out the classes of the packs that need not be read because of the seed, from a
-    /// listing, to price the saving.
+    /// Finds the classes of the packs that need not be read because of the seed. Makes one listing,
+    /// so that the saving can be priced.
     fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
         let Some(provider) = repository.store.location().provider() else { return Ok(()) };
         let classes: HashMap<PackRowId, String> =
@@ -445,7 +445,7 @@ impl RestorePlan {
     pub fn spared(&self, tier: Tier, days: u32) -> Requests {
         let mut spared = predict(&self.spared, tier, days);
         for pack in &self.partly_spared {
-            // Its header must still be read, and its thaw must still be paid for.
+            // The header must still be read, and the thaw is still needed.
             let by_class = spared.class(&pack.class);
             by_class.get += pack.gets - 1;
             by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;

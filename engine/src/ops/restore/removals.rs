@@ -1,5 +1,5 @@
-//! What `--delete` will remove, counted before: the same decisions as in `delete.rs`. Changes nothing, also no mode: what
-//! only its owner could make readable is not counted.
+//! Counts in advance what `--delete` will remove, by the same decisions as in `delete.rs`. Changes nothing, not even a
+//! mode, so it does not count files in a folder that would have to be made readable first.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use crate::ops::browse::{check_depth, ids};
 use crate::ops::tree_limits::Sharing;
 use crate::progress::Progress;
 
-/// Counts the names in the target that the snapshot does not have and that a restore will remove.
+/// Counts the names in the target that are not in the snapshot and that a restore will remove.
 pub(super) fn removals(
     selection: &Selection,
     options: &RestoreOptions,
@@ -53,7 +53,7 @@ impl RemovalCounter<'_> {
         self.progress.go_on()?;
         let trees = self.selection.snapshot.trees;
         let entries = match check_depth(path).and_then(|()| trees.folder(chunks)) {
-            // The restore will say so.
+            // The restore will report it.
             Err(error) if error.is_of_object() => return Ok(()),
             entries => entries?,
         };
@@ -78,14 +78,14 @@ impl RemovalCounter<'_> {
                 && self.options.overwrite == Some(Overwrite::Always)
                 && folder.stat(&entry.name).ok().flatten().is_some_and(is_folder)
             {
-                // It is in the way of a file.
+                // This folder is in the way of a file.
                 self.goes(folder, &entry.name, path.parent().unwrap_or(Path::new("")));
             }
         }
         Ok(())
     }
 
-    /// Counts what the snapshot does not have in a folder.
+    /// Counts the names in a folder that the snapshot does not contain.
     fn others(&mut self, folder: &Folder, entries: &[Entry], inside: &Path) {
         if folder.is_beyond || !self.selection.covers(inside) {
             return;
@@ -103,7 +103,7 @@ impl RemovalCounter<'_> {
         }
     }
 
-    /// Counts a name and everything below it, as far as it goes. Returns whether all of it does.
+    /// Counts the parts of a name and of everything below it that will be removed. Returns whether all of it will be.
     fn goes(&mut self, above: &Folder, name: &[u8], inside: &Path) -> bool {
         let Ok(Some(stat)) = above.stat(name) else { return false };
         let path = inside.join(OsStr::from_bytes(name));

@@ -1,5 +1,5 @@
-//! Finds chunks that a local folder still has, such as a NAS, an old disk or a memory card. They
-//! are found by content, under any file name, and need no thaw.
+//! Finds chunks that a local folder still contains, for example on a NAS, an old disk or a memory card. They are found
+//! by content, whatever the file names, and need no thaw.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +16,7 @@ use crate::format::{ChunkId, PackKind};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::Repository;
 
-/// Most copies of databases that a seed keeps open.
+/// Maximum number of copies of databases that a seed keeps open.
 const COPIES_MAX: usize = 64;
 
 /// The location of a chunk in a local file.
@@ -27,18 +27,18 @@ struct SeedPlace {
     offset: u64,
 }
 
-/// The chunks of some local folders that the repository knows.
+/// The chunks in some local folders that the repository knows.
 #[derive(Debug, Default)]
 pub struct Seed {
     files: Vec<PathBuf>,
-    /// Copies of databases among them, numbered after the files; `None` for one that could not be read.
+    /// Copies of databases in these folders, numbered after the files; `None` for one that could not be read.
     copies: Vec<Option<SourceFile>>,
     chunks: HashMap<ChunkId, SeedPlace>,
 }
 
-/// Cuts all files of some folders like a snapshot, and keeps the chunks that the repository knows.
-/// Reports and skips unreadable files. Copies an SQLite database first, like a snapshot, because
-/// the archived copy may differ from the file.
+/// Cuts all files of some folders like a snapshot does, and records the chunks that the repository knows. Reports and
+/// skips unreadable files. Copies an SQLite database first, like a snapshot, because the archived copy may differ from
+/// the file.
 pub fn seed(
     repository: &Repository,
     folders: &[PathBuf],

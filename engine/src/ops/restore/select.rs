@@ -1,4 +1,4 @@
-//! Which part of a snapshot is meant.
+//! Selects a part of a snapshot.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use crate::files::{Globs, normal};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
-/// A path in a snapshot, and patterns that pick or leave out what is below it.
+/// A path in a snapshot, and patterns that include or exclude files below it.
 pub struct Selection<'a> {
     pub snapshot: &'a Snapshot<'a>,
     /// Path in the snapshot; its content goes straight into the target. Empty for everything.
@@ -19,13 +19,13 @@ pub struct Selection<'a> {
     pub exclude: Globs,
 }
 
-/// What a selection begins with.
+/// Where the walk of a selection begins.
 pub(super) enum Start {
     Folder {
         chunks: Vec<ChunkId>,
         path: PathBuf,
     },
-    /// A file, and the journals of it if it is a database.
+    /// A file, and its journals if it is a database.
     Files(Vec<Entry>),
 }
 
@@ -43,7 +43,8 @@ impl Selection<'_> {
         })
     }
 
-    /// Returns the journals that were stored beside a file. A database that another program had open is of no use without.
+    /// Returns the journals that were stored beside a file. Without them, a database that another program had open is
+    /// useless.
     fn journals(&self, entry: &Entry, place: &Path) -> Result<Vec<Entry>, Error> {
         let mut journals = Vec::new();
         if entry.kind != EntryKind::File {
@@ -59,13 +60,14 @@ impl Selection<'_> {
         Ok(journals)
     }
 
-    /// Returns whether the snapshot has all of a folder: it is below a source, not above one.
+    /// Returns whether the snapshot contains a whole folder, because the folder is a source or below one, not above
+    /// one.
     pub(super) fn covers(&self, folder: &Path) -> bool {
         if self.snapshot.places.sources().next().is_some() {
             return self.snapshot.places.sources().any(|(_, place)| folder.starts_with(place));
         }
-        // An older snapshot has the paths as they were given. One that goes up stands where it was on the disk,
-        // which it does not say.
+        // An older snapshot contains only the paths as they were given. The place of a path with `..` is its real path,
+        // which the snapshot does not contain.
         self.snapshot.record.paths.iter().any(|given| {
             let path = Path::new(OsStr::from_bytes(given));
             let goes_up = path.components().any(|part| part == Component::ParentDir);
@@ -73,20 +75,20 @@ impl Selection<'_> {
         })
     }
 
-    /// Returns whether an entry is left out, with everything below it.
+    /// Returns whether an entry is excluded, with everything below it.
     pub(super) fn leaves_out(&self, path: &Path, entry: &Entry) -> bool {
         self.excludes(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Returns whether a pattern leaves a path out. It may be written for the place of an entry in the tree, for its
-    /// real path, or for its place below the folder that is restored.
+    /// Returns whether a pattern excludes a path. A pattern may be written for the place of an entry in the tree, for
+    /// its real path, or for its path below the folder that is restored.
     pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
         let real = self.snapshot.places.real(path);
         self.exclude.matches([path, &real, self.below(path)], is_folder)
     }
 
-    /// Returns whether a pattern protects something in the target that the snapshot does not have. It may be written as
-    /// for a file of the snapshot, or for its path on this computer.
+    /// Returns whether a pattern protects a file in the target that the snapshot does not contain. The pattern may be
+    /// written as for a file of the snapshot, or for the path on this computer.
     pub(super) fn protects(&self, path: &Path, here: &Path, is_folder: bool) -> bool {
         let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
         let here = here.strip_prefix("/").unwrap_or(&here);
@@ -96,7 +98,7 @@ impl Selection<'_> {
     /// Returns the path of an entry below the folder that is restored.
     fn below<'p>(&self, path: &'p Path) -> &'p Path {
         let above = clean(&self.path);
-        // The names above are as long as they were typed, but may write their accents in the other form.
+        // The typed path has the same number of names, but may have the other form of accents.
         if !path.starts_with(&above) && !normal(path).starts_with(&*normal(&above)) {
             return path;
         }
@@ -108,7 +110,8 @@ impl Selection<'_> {
         }
     }
 
-    /// Returns whether an entry is picked, by itself, with a folder above it, or as the journal of a database.
+    /// Returns whether an entry is included, by its own path, by a folder above it, or as the journal of an included
+    /// database.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
         let is_folder = entry.kind == EntryKind::Folder;
         let includes = |path: &Path| {
@@ -123,8 +126,8 @@ impl Selection<'_> {
         self.include.is_empty() || includes(path) || (!is_folder && is_of_picked())
     }
 
-    /// Visits all files that are meant, each with its path below the target. Calls `damaged` for each
-    /// folder that cannot be listed.
+    /// Visits all selected files, each with its path below the target. Calls `damaged` for each folder that cannot be
+    /// listed.
     pub(super) fn each_file(
         &self,
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,

@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use crate::format::Hole;
 
-/// Maps positions in the data of a file, which is what the chunks contain, to positions in the
-/// file.
+/// Maps positions in the data of a file, which the chunks contain without the holes, to positions
+/// in the file.
 pub struct Layout {
     /// The beginning of each run of data, in the data and in the file.
     runs: Vec<(u64, u64)>,
 }
 
 impl Layout {
-    /// Creates the layout from the holes of a decoded entry, which ascend, do not touch, and are
-    /// inside the file.
+    /// Creates the layout from the holes of a decoded entry. The decoder has checked that they
+    /// ascend, do not touch, and are inside the file.
     pub fn new(holes: Option<Vec<Hole>>) -> Self {
         let (mut data, mut file) = (0, 0);
         let mut runs = vec![(0, 0)];

@@ -1,4 +1,4 @@
-//! What a restore remembers of the folders and names that it has come to.
+//! The folders and names that a restore keeps track of.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,11 +8,11 @@ use super::aside::Stale;
 use crate::files::{Folder, Stat};
 use crate::format::{Entry, Time};
 
-/// Where the walk is: in the snapshot and in the target.
+/// The position of the walk, in the snapshot and in the target.
 pub(super) struct At {
     /// Names below the target.
     pub components: Vec<Vec<u8>>,
-    /// The open folder; `None` while nothing in it was picked yet.
+    /// The open folder; `None` until an entry in it is selected.
     pub folder: Option<Folder>,
     /// Path in the snapshot.
     pub path: PathBuf,
@@ -20,23 +20,24 @@ pub(super) struct At {
     pub number: Option<usize>,
 }
 
-/// A folder that is finished when everything in it is done.
+/// A folder that will be finished when everything in it is done.
 pub(super) struct PendingFolder {
-    /// The number of the one above.
+    /// The number of the parent folder.
     pub parent: Option<usize>,
     pub entry: Entry,
     pub was: Was,
 }
 
-/// Names of the folders from the target down, and of what is in the last one.
+/// Names of the folders from the target down, and the name in the last one.
 pub(super) type Destination = (Vec<Vec<u8>>, Vec<u8>);
 
-/// What a folder was before the restore.
+/// The state of a folder before the restore.
 pub(super) enum Was {
     NotOpened,
-    /// Something is in the way that stays; it was reported.
+    /// Something else is in the way and stays there; it was reported.
     Blocked,
-    /// It was not there, or an earlier restore made it and was killed before it finished it.
+    /// It did not exist, or an earlier restore created it and was killed before it finished the
+    /// folder.
     Made,
     There(Before),
 }
@@ -44,15 +45,16 @@ pub(super) enum Was {
 pub(super) struct Before {
     pub mode: u32,
     pub mtime: Time,
-    /// It was made writable.
+    /// Whether it was made writable.
     pub widened: bool,
     pub written: bool,
-    /// All that is in it and not in the snapshot is removed: it becomes the folder of the snapshot.
+    /// Whether everything in it that is not in the snapshot is removed, so that it becomes equal to
+    /// the folder in the snapshot.
     pub mirrors: bool,
 }
 
 impl Was {
-    /// Returns what the target was; `None` if it was not there.
+    /// Returns the state of the target; `before` is `None` if it did not exist.
     pub fn of(before: Option<Stat>) -> Was {
         let before = before.filter(|stat| !stat.is_unfinished());
         before.map_or(Was::Made, |stat| Was::there(stat, false))
@@ -64,11 +66,11 @@ impl Was {
     }
 }
 
-/// A further name of a file.
+/// An additional name of a file.
 pub(super) struct Further {
     pub place: Destination,
     pub entry: Entry,
-    /// Something there gives way to it.
+    /// Whether it replaces an existing file.
     pub replaces: bool,
     pub stale: Stale,
 }

@@ -1,4 +1,4 @@
-//! Checks whether a restore may write to its target, and can.
+//! Checks whether a restore may write to its target, and whether it can.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use crate::files::{Folder, Links, private};
 use crate::repo::Repository;
 use crate::store::Location;
 
-/// Fails if a restore may not write to its target. Called before anything is requested or paid for.
+/// Fails if a restore may not write to its target. Called before any request that costs money.
 pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
     let target = &options.target;
     refuse_own_folders(repository, options)?;
@@ -24,15 +24,15 @@ pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result
     Ok(())
 }
 
-/// Creates the target, and fails if the restore could not write to it. Called before a thaw is paid
-/// for.
+/// Creates the target, and fails if the restore could not write to it. Called before a thaw is
+/// requested.
 pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error> {
     let target = &options.target;
     private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let before = root.own_stat().map_err(Error::file("read the metadata of", target))?;
     let tried = root.create_temp(0, 0).map(drop);
-    // Reset the folder, which may have been made writable for the test.
+    // Reset the mode of the folder, which may have been made writable for the test.
     let widened = root.own_stat().is_ok_and(|now| now.mode != before.mode);
     let back = root.put_back(before.mtime, widened.then_some(before.mode));
     tried.and(back).map_err(Error::file("write into", target))?;
@@ -67,8 +67,9 @@ impl RestoreOptions {
     }
 }
 
-/// Refuses to write into the repository or another folder of icecore, and to delete in a folder
-/// above one, because the archive itself would be deleted as not in the snapshot.
+/// Refuses to write into the repository or another folder of icecore. Also refuses to delete in a
+/// folder above one of these, because the archive itself is not in the snapshot and would be
+/// deleted.
 fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
     let target = real_path(&options.target);
     for folder in options.own_folders(repository) {
@@ -82,7 +83,7 @@ fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Resu
     Ok(())
 }
 
-/// Returns the real path, even of a path that does not exist, whose existing part is resolved.
+/// Returns the real path. If the path does not exist, resolves the part that does.
 pub fn real_path(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));

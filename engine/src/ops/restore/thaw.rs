@@ -7,8 +7,8 @@ use crate::progress::Progress;
 use crate::repo::Repository;
 use crate::store::Tier;
 
-/// Requests thaws of all cold packs of a plan. Requests none twice; after an error the plan shows
-/// which packs are thawing.
+/// Requests thaws of all cold packs of a plan. Never requests one twice; after an error, the plan
+/// shows which packs are thawing.
 pub fn thaw(
     repository: &Repository,
     plan: &mut RestorePlan,

@@ -1,4 +1,4 @@
-//! Reads restored files again and compares them, chunk by chunk, with the snapshot.
+//! Reads restored files again, and compares them with the snapshot, chunk by chunk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,20 +20,21 @@ use crate::repo::Repository;
 /// Compares restored files with the snapshot.
 pub(super) struct Verifier<'a> {
     pub selection: &'a Selection<'a>,
-    /// Files that were reported before: these are left out.
+    /// Files that failed before, which are skipped.
     pub failed: &'a BTreeMap<PathBuf, Cause>,
     pub summary: &'a mut RestoreSummary,
     pub progress: &'a dyn Progress,
 }
 
 impl Verifier<'_> {
-    /// Compares every selected file in the target; what differs is reported and counted as failed.
+    /// Compares every selected file in the target. Reports files that differ, and counts them as
+    /// failed.
     pub fn verify(mut self, root: &Folder, links: &Links) -> Result<(), Error> {
         self.progress.stage("reading again");
         let mut parents = Parents::new(Some(root.clone()), links.clone());
         self.selection.each_file(
             &mut |path, entry| self.file(entry, &root.path.join(path), parents.of(path)),
-            // The restore has named it.
+            // The restore has reported these folders.
             &mut |_, _| Ok(()),
         )
     }

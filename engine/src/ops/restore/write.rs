@@ -93,26 +93,26 @@ pub(super) struct RestoreWriter<'a> {
     pub links: Links,
     pub root: Folder,
     pub root_was: Was,
-    /// Files that are to be written; `None` when there will be no more.
+    /// The files to write; `None` when there will be no more.
     batch: Option<FileBatch<'a>>,
     packs: BTreeSet<crate::repo::PackRowId>,
     pub summary: RestoreSummary,
     pub folders: Vec<PendingFolder>,
-    /// Folders that are kept open from the target down.
+    /// Maximum number of folders to keep open from the target down.
     pub levels_open: usize,
     /// A folder on each file system that is written to.
     pub disks: HashMap<u64, Folder>,
     sharing: Sharing,
     /// The first restored name of each file with several names.
     pub first_names: HashMap<(u64, u64), (Destination, Entry)>,
-    /// Its further names.
+    /// The additional names of these files.
     pub further_names: Vec<Further>,
     /// Paths that could not be restored.
     pub failed: BTreeMap<PathBuf, Cause>,
 }
 
 impl RestoreWriter<'_> {
-    /// Counts what the files have come to, gives them their further names, and reads them again if that is wanted.
+    /// Counts finished and failed files, creates additional names, and verifies the files if the options require it.
     fn complete(&mut self, finished: Finished) -> Result<(), Error> {
         self.summary.files += finished.files;
         self.summary.bytes = self.summary.bytes.saturating_add(finished.bytes);
@@ -120,7 +120,7 @@ impl RestoreWriter<'_> {
             self.count_failed(path, cause);
         }
         self.link();
-        // What waits is verified by the run that finishes it.
+        // If files still wait for packs, a later run verifies everything.
         if self.options.verify && self.summary.files_waiting == 0 {
             let RestoreWriter { selection, root, links, failed, summary, progress, .. } = self;
             let verifier = Verifier { selection, failed, summary, progress: *progress };
@@ -212,11 +212,11 @@ impl RestoreWriter<'_> {
                 return Ok(());
             }
         }
-        // Hostile folders are nested deeply, and a process can have only a limited number open.
+        // A hostile tree can nest folders deeply, and a process can keep only a limited number open.
         if at.components.len() >= self.levels_open {
             at.folder = None;
         }
-        // Lent to the folder below.
+        // Move the components to the folder below, and take them back afterwards.
         let mut components = std::mem::take(&mut at.components);
         components.push(name);
         let mut below = At { components, folder, path, number: Some(number) };
@@ -243,7 +243,7 @@ impl RestoreWriter<'_> {
         let replaces = match self.is_in_the_way(&folder, &entry, at) {
             Ok(There::Stays(there)) => {
                 let same = looks_same(&there, &entry, &folder);
-                // A file that an earlier run finished is the first name of its links.
+                // If an earlier run finished this file, it is the first name of its links.
                 if let Some(link) = entry.link.filter(|_| same) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
@@ -257,8 +257,7 @@ impl RestoreWriter<'_> {
                 return Ok(());
             }
         };
-        // If a file changed while its names were read, they have different content and are not
-        // linked.
+        // Two names whose file changed between reading them have different content, and must not be linked.
         let first = entry.link.and_then(|link| self.first_names.get(&link));
         if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
             self.writing(at.number, &folder);
@@ -316,7 +315,7 @@ impl RestoreWriter<'_> {
         Ok(false)
     }
 
-    /// Decides what happens to an existing file of that name.
+    /// Decides what to do with an existing file of that name, and removes what must go first.
     fn is_in_the_way(&mut self, folder: &Folder, entry: &Entry, at: &At) -> io::Result<There> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(There::Nothing) };
         let repository = self.selection.snapshot.trees.repository();
@@ -352,7 +351,7 @@ impl RestoreWriter<'_> {
         self.batch.as_mut().map_or(Ok(()), FileBatch::run)
     }
 
-    /// Lets the other thread end.
+    /// Closes the channel, so that the finishing thread can end.
     fn end(&mut self) {
         if let Some(batch) = self.batch.take() {
             self.packs = batch.packs;

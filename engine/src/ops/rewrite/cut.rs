@@ -1,5 +1,5 @@
-//! Computes a snapshot without some paths: which tree chunks are new, which stay, and which go.
-//! Stores nothing.
+//! Computes a snapshot without some paths: which tree chunks are new, which are kept, and which are
+//! removed. Stores nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use crate::repo::TreeReader;
 pub struct Counts {
     pub files: u64,
     pub bytes: u64,
-    /// Files without content.
+    /// Number of empty files.
     pub empty: u64,
 }
 
@@ -37,15 +37,15 @@ pub(super) struct Rewritten {
     pub keeps: bool,
     /// Tree chunks that are new.
     pub made: Vec<(ChunkId, Vec<u8>)>,
-    /// Tree chunks that stay, with everything below them, …
+    /// Tree chunks that are kept, with everything below them, …
     pub kept_trees: Vec<ChunkId>,
-    /// … and chunks of files that stay in the changed folders.
+    /// … and chunks of files that are kept in the changed folders.
     pub kept_data: Vec<ChunkId>,
-    /// Tree chunks that go, with everything below them, …
+    /// Tree chunks that are removed, with everything below them, …
     pub gone_trees: Vec<ChunkId>,
-    /// … and single chunks that go: of files, and of the folders above.
+    /// … and single chunks that are removed: those of files and of the folders above.
     pub gone: Vec<ChunkId>,
-    /// The removed places in the tree, and the numbers of files and bytes there.
+    /// The removed places in the tree, with the counts of files and bytes there.
     pub removed: Vec<(PathBuf, Counts)>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Rewritten {
 #[derive(Debug, Default)]
 struct RemovedNames(BTreeMap<Vec<u8>, RemovedNames>);
 
-/// Removes paths from snapshots. Remembers the trees that it has counted.
+/// Removes paths from snapshots. Caches the counts of trees.
 pub(super) struct PathRemover<'a> {
     trees: &'a TreeReader<'a>,
     paths: &'a [Vec<u8>],
@@ -65,7 +65,7 @@ impl<'a> PathRemover<'a> {
         PathRemover { trees, paths, counted: HashMap::new() }
     }
 
-    /// Takes the paths out of a snapshot; `None` if it has none of them.
+    /// Removes the paths from a snapshot; returns `None` if it contains none of them.
     pub fn cut(&mut self, snapshot: &Snapshot) -> Result<Option<Rewritten>, Error> {
         let mut top = RemovedNames::default();
         let mut places = Vec::new();
@@ -81,7 +81,7 @@ impl<'a> PathRemover<'a> {
             while let Some(name) = names.next() {
                 let is_new = !node.0.contains_key(name.as_bytes());
                 let next = node.0.entry(name.as_bytes().to_vec()).or_default();
-                // A folder above it is removed already.
+                // A folder above this place is already removed.
                 if !is_new && next.0.is_empty() {
                     break;
                 }
@@ -99,7 +99,7 @@ impl<'a> PathRemover<'a> {
         Ok(Some(cut))
     }
 
-    /// Takes everything out.
+    /// Removes everything from a snapshot.
     fn whole(&mut self, snapshot: &Snapshot) -> Result<Rewritten, Error> {
         let gone_trees = snapshot.root()?;
         let counts = self.count_trees(&gone_trees, 0)?;
@@ -112,8 +112,8 @@ impl<'a> PathRemover<'a> {
         })
     }
 
-    /// Removes names from a folder and from those below it; returns its new tree chunks. A chunk in
-    /// which nothing changes stays.
+    /// Removes names from a folder and from those below it; returns its new tree chunks. Keeps a
+    /// chunk in which nothing changes.
     fn folder(
         &mut self,
         chunks: &[ChunkId],

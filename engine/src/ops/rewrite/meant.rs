@@ -1,4 +1,5 @@
-//! What a typed path means in all snapshots, and under which other names the same content stays. Stores nothing.
+//! Finds what a typed path refers to in all snapshots, and under which other names the same content remains. Stores
+//! nothing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Returns all snapshots whose trees may be there.
+/// Returns all snapshots whose trees may still exist: visible, dropped and set apart.
 pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error> {
     let catalog = &repository.catalog;
     let mut all = catalog.snapshots()?;
@@ -19,8 +20,8 @@ pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error>
     Ok(all)
 }
 
-/// Returns some paths, and the real ones that they stand for in any snapshot. A path that was typed as it stands in one
-/// snapshot is called otherwise in another, and must go from there too.
+/// Returns the typed paths, and the real paths that they refer to in any snapshot. A path may be typed as one snapshot
+/// shows it and have another name in another snapshot, and must be removed there as well.
 pub(super) fn meant(
     trees: &TreeReader,
     rows: &[SnapshotRow],
@@ -36,13 +37,13 @@ pub(super) fn meant(
                 Ok(places.iter().map(|p| snapshot.places.real(p).into_owned()).collect::<Vec<_>>())
             });
             match places {
-                // Trees that are gone name nothing any more.
+                // If the trees are gone, this snapshot names nothing any more.
                 Err(error) if error.is_of_object() => {}
                 places => found.extend(places?),
             }
         }
         fresh.clear();
-        // The top of a snapshot is called by the paths that were typed: it has no other name.
+        // Skip the top of a snapshot, which has no name other than the typed paths.
         for path in found.into_iter().filter(|path| !path.as_os_str().is_empty()) {
             let path = Path::new("/").join(path).as_os_str().as_bytes().to_vec();
             if !all.contains(&path) {
@@ -63,7 +64,7 @@ fn places(snapshot: &Snapshot, paths: &[Vec<u8>]) -> Result<Vec<PathBuf>, Error>
     Ok(places)
 }
 
-/// Returns the snapshots that have one of some paths.
+/// Returns the snapshots that contain one of some paths.
 pub(super) fn having<'r>(
     trees: &TreeReader,
     rows: &'r [SnapshotRow],
@@ -78,16 +79,16 @@ pub(super) fn having<'r>(
     Ok(having)
 }
 
-/// Content that stays although a name of it goes: other files have it as well.
+/// Content that remains after one of its names is removed, because other files have the same content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptElsewhere {
-    /// Different contents.
+    /// Number of different contents.
     pub contents: u64,
-    /// Names that keep them, of all snapshots, as real paths.
+    /// The other names of these contents in all snapshots, as real paths.
     pub names: BTreeSet<PathBuf>,
 }
 
-/// Finds what of some paths stays in the `visible` snapshots under other names.
+/// Finds content of some paths that remains in the `visible` snapshots under other names.
 pub(super) fn elsewhere(
     trees: &TreeReader,
     visible: &[SnapshotRow],
@@ -121,7 +122,8 @@ pub(super) fn elsewhere(
             }
             let Some(key) = key(entry) else { return Ok(Visit::Into) };
             if entry.kind == EntryKind::Folder {
-                // The same tree stands elsewhere too, but not with the same below it that goes.
+                // The same tree may be at another place where nothing below it is removed, so remember only trees that
+                // stay whole.
                 let is_whole = !places.iter().any(|gone| gone.starts_with(place));
                 return Ok(match is_whole && !seen.insert(key) {
                     true => Visit::Over,
@@ -138,7 +140,7 @@ pub(super) fn elsewhere(
     Ok(KeptElsewhere { contents: contents.len() as u64, names })
 }
 
-/// The contents of files that go.
+/// The contents of removed files.
 #[derive(Default)]
 struct Contents {
     keys: HashSet<[u8; 16]>,
@@ -183,7 +185,7 @@ impl Contents {
     }
 }
 
-/// Returns half a hash of the chunks of an entry; `None` if it has none.
+/// Returns half of a hash over the chunks of an entry; `None` if it has no chunks.
 fn key(entry: &Entry) -> Option<[u8; 16]> {
     let chunks = entry.chunks.as_deref().filter(|chunks| !chunks.is_empty())?;
     blake3::hash(chunks).as_bytes().first_chunk().copied()

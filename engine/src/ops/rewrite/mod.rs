@@ -1,11 +1,10 @@
 //! Removes paths from every snapshot for good.
 //!
-//! [`plan`] finds the snapshots that have a path, and the packs with data that only this path
-//! needs. [`rewrite`] replaces the snapshots. [`Plan::erasing`], passed to
-//! [`crate::ops::prune::prune`], erases the data. A rewritten snapshot takes the position of the
-//! old one in the order of the log, and has its time, host, tags and history. All snapshots of a
-//! round become visible in one log entry: if the run is killed at any moment, either the old or the
-//! new snapshot exists, and the next run continues.
+//! [`plan`] finds the snapshots that contain a path, and the packs with data that only this path needs. [`rewrite`]
+//! replaces the snapshots. [`Plan::erasing`], passed to [`crate::ops::prune::prune`], erases the data. A rewritten
+//! snapshot takes the position of the old one in the order of the log, and has its time, host, tags and history. All
+//! snapshots of a round become visible in one log entry: if the run is killed at any moment, either the old or the new
+//! snapshot exists, and the next run continues.
 
 mod cut;
 mod meant;
@@ -28,12 +27,12 @@ use crate::ops::prune::{Erasing, Live, erasing};
 use crate::progress::{Progress, Unit};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// A snapshot that has one of the paths.
+/// A snapshot that contains one of the paths.
 #[derive(Debug, Clone)]
 pub struct Affected {
     pub row: SnapshotRow,
     pub removed: Counts,
-    /// Whether it has nothing else; then it is dropped without a replacement.
+    /// Whether it contains nothing else. Then it is dropped without a replacement.
     pub is_all: bool,
 }
 
@@ -42,16 +41,16 @@ pub struct Affected {
 pub struct Plan {
     /// Visible snapshots, in the order of the log.
     pub affected: Vec<Affected>,
-    /// Dropped snapshots that still have one of the paths.
+    /// Dropped snapshots that still contain one of the paths.
     pub dropped: Vec<SnapshotRow>,
     /// Snapshots with one of the paths that are set apart because their writer is revoked; they
     /// stay as they are.
     pub apart: Vec<SnapshotRow>,
-    /// The real paths to remove, each with the largest counts that a snapshot has there.
+    /// The real paths to remove, each with the largest counts of all snapshots.
     pub paths: BTreeMap<PathBuf, Counts>,
-    /// The paths as they are called in all snapshots: as they were typed, and by their real names.
+    /// All names of the paths in all snapshots: as they were typed, and their real paths.
     pub meant: Vec<Vec<u8>>,
-    /// Content of these files that stays under other names.
+    /// Content of these files that remains under other names.
     pub elsewhere: KeptElsewhere,
     /// Bytes of the trees that are written.
     pub bytes_written: u64,
@@ -59,7 +58,7 @@ pub struct Plan {
     pub erasing: Erasing,
 }
 
-/// Finds the snapshots that have one of some paths, and what only these need. Changes nothing.
+/// Finds the snapshots that contain one of some paths, and the data that only these paths need. Changes nothing.
 pub fn plan(
     repository: &Repository,
     paths: &[Vec<u8>],
@@ -99,7 +98,7 @@ pub fn plan(
     for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
         progress.go_on()?;
         progress.advance(1, 0);
-        // Trees that are gone no longer name any data.
+        // If the trees are gone, this snapshot no longer names any data.
         let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
         match cut {
             Ok(Some(cut)) => {
@@ -125,7 +124,7 @@ pub fn plan(
     Ok(Plan { affected, dropped, apart, paths, meant, elsewhere, bytes_written, erasing })
 }
 
-/// Chunks that stay and chunks that go, of all snapshots.
+/// The chunks to keep and the chunks to remove, of all snapshots.
 #[derive(Default)]
 struct KeptAndGone {
     kept: Vec<ChunkId>,
@@ -134,8 +133,8 @@ struct KeptAndGone {
     gone_trees: Vec<ChunkId>,
 }
 
-/// Returns the sum of what is removed from a snapshot. For each real path, `paths` keeps the largest count of all
-/// snapshots.
+/// Returns the total counts that are removed from a snapshot. For each real path, `paths` keeps the largest count of
+/// all snapshots.
 fn sum(
     removed: &[(PathBuf, Counts)],
     snapshot: &Snapshot,
@@ -152,12 +151,12 @@ fn sum(
     all
 }
 
-/// All chunks, by whether they stay.
+/// All chunks, divided by whether they are still needed.
 struct Divided {
     live: Live,
     /// Chunks that only removed files need.
     gone: Vec<ChunkId>,
-    /// Whether files that stay also need some chunks of removed files.
+    /// Whether remaining files also need some chunks of removed files.
     is_elsewhere: bool,
 }
 
@@ -178,7 +177,8 @@ impl KeptAndGone {
         Ok(Divided { live, gone, is_elsewhere })
     }
 
-    /// Adds what a snapshot has; what stays of it is needed only if it is `rewritten`.
+    /// Adds the chunks of a snapshot. The kept ones are needed only if the snapshot is `rewritten`, not if it is
+    /// dropped.
     fn add(&mut self, cut: Rewritten, rewritten: bool) {
         self.gone.extend(cut.gone);
         self.gone_trees.extend(cut.gone_trees);
@@ -187,7 +187,7 @@ impl KeptAndGone {
             self.kept.extend(cut.made.iter().map(|(id, _)| *id));
             self.kept_trees.extend(cut.kept_trees);
             for ids in [&mut self.kept, &mut self.kept_trees] {
-                // Successive snapshots share nearly all of these chunks.
+                // Successive snapshots share nearly all of these chunks, so remove duplicates from time to time.
                 if ids.len() > 1 << 20 {
                     ids.sort_unstable_by_key(|id| id.0);
                     ids.dedup();

@@ -18,7 +18,7 @@ use crate::ops::prune::compare;
 use crate::progress::Progress;
 use crate::repo::{PackBuilder, PackRowId, PackState, Repository, SnapshotRow, TreeReader};
 
-/// Snapshots that one log entry replaces.
+/// Maximum number of snapshots that one log entry replaces.
 const ROUND: usize = 256;
 
 /// The result of a rewrite.
@@ -26,15 +26,15 @@ const ROUND: usize = 256;
 pub struct RewriteSummary {
     /// The replaced snapshots, and their replacements.
     pub replaced: Vec<(SnapshotId, SnapshotId)>,
-    /// Snapshots that had nothing else.
+    /// Snapshots that contained nothing else.
     pub dropped: Vec<SnapshotId>,
-    /// Snapshots that have one of the paths all the same: none, unless something went wrong.
+    /// Snapshots that still contain one of the paths; none unless something went wrong.
     pub left: Vec<SnapshotId>,
-    /// Bytes of the new packs.
+    /// Total bytes of the new packs.
     pub bytes_written: u64,
 }
 
-/// A snapshot that is ready to take the place of another.
+/// A new snapshot that is ready to replace an old one.
 struct Ready {
     old: SnapshotId,
     id: SnapshotId,
@@ -43,8 +43,8 @@ struct Ready {
     sources: Option<Vec<SourceCount>>,
 }
 
-/// Removes paths from all snapshots that have one of them, including snapshots that other hosts add
-/// at the same time.
+/// Removes paths from all snapshots that contain one of them, including snapshots that other hosts add at the same
+/// time.
 pub fn rewrite(
     repository: &Repository,
     paths: &[Vec<u8>],
@@ -57,16 +57,16 @@ pub fn rewrite(
     let mut summary = RewriteSummary::default();
     let trees = TreeReader::new(repository)?;
     let paths = &meant(&trees, &all_of(repository)?, paths)?;
-    // Compared before anything is taken out of them.
+    // Compare the snapshots before anything is removed from them.
     let doubtful = compare(repository, &repository.catalog.snapshots()?, progress)?.shrunk;
-    // Those that turned out to have none of the paths.
+    // Snapshots that are known to contain none of the paths.
     let mut clear: HashSet<SnapshotId> = HashSet::new();
     loop {
         let rows = repository.catalog.snapshots()?;
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
-            // What is said of the archive is looked up in it.
+            // Search the archive again, so that the result is what it contains.
             let rows = repository.catalog.snapshots()?;
             let left = having(&TreeReader::new(repository)?, &rows, paths)?;
             summary.left = left.iter().map(|row| row.entry.id).collect();
@@ -78,18 +78,18 @@ pub fn rewrite(
     }
 }
 
-/// What a rewrite is about.
+/// What all rounds of a rewrite share.
 struct Aims<'a> {
     repository: &'a Repository,
     paths: &'a [Vec<u8>],
-    /// Snapshots that had shrunk before, by their trees.
+    /// Snapshots whose trees had shrunk before the rewrite.
     doubtful: &'a BTreeSet<SnapshotId>,
     time: Time,
     progress: &'a dyn Progress,
 }
 
 impl Aims<'_> {
-    /// Replaces some of the snapshots that have a path, and remembers those that have none.
+    /// Replaces some of the snapshots that contain a path, and records those that contain none.
     fn round(
         &self,
         rows: Vec<SnapshotRow>,
@@ -149,7 +149,7 @@ impl Aims<'_> {
         Ok(())
     }
 
-    /// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
+    /// Composes the entry from the catalog at the head of the log. Skips a snapshot that was dropped meanwhile.
     fn compose(
         &self,
         ready: &[Ready],
@@ -183,7 +183,7 @@ impl Aims<'_> {
                 ..before.clone()
             });
             replaced.push(Replaced { new: *id, old: *old });
-            // What it lacks now the owner has taken out: that is no reason to suspect it.
+            // The owner removed the files that it lacks now, so that must not make it look suspicious.
             let was_full = !row.is_marked() && !self.doubtful.contains(old);
             accepted.extend((row.accepted || was_full).then_some(*id));
         }
@@ -220,7 +220,7 @@ fn sources(
     Some(counts)
 }
 
-/// Fills packs with trees and uploads them.
+/// Collects trees in packs and uploads these.
 struct Packing<'a> {
     repository: &'a Repository,
     progress: &'a dyn Progress,

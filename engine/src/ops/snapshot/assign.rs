@@ -1,4 +1,5 @@
-//! What is done in the order of the files: chunks get their slots in packs, and each file its outcome.
+//! The stage that runs in the order of the files: assigns a slot in a pack to each new chunk, and an outcome to each
+//! file.
 
 use super::context::Context;
 use super::jobs::Outcome;
@@ -14,16 +15,16 @@ use crate::format::{ChunkId, PackKind};
 pub(super) struct Assigner<'a> {
     hot: PackWriter<'a>,
     cold: PackWriter<'a>,
-    /// Chunks of the file in hand.
+    /// Chunks of the current file.
     chunks: Vec<ChunkId>,
-    /// All of them are in the last full snapshot.
+    /// Whether all of them are in the last full snapshot.
     same: bool,
     /// Some of them are stored again, because the archive has lost them.
     was_lost: bool,
     /// Bytes of the file in hand that were reported as done.
     reported: u64,
     outcomes: Outcomes,
-    /// The outcomes of the files of the batch in hand.
+    /// The outcomes of the files in the current batch.
     batch: Vec<Outcome>,
 }
 
@@ -45,7 +46,7 @@ impl<'a> Assigner<'a> {
         if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot }
     }
 
-    /// Gives the chunks of a task their slots.
+    /// Assigns slots to the chunks of a task.
     pub fn assign(&mut self, context: &Context, prepared: &mut Prepared) -> Result<(), Error> {
         let Prepared { task, chunks, packed, .. } = prepared;
         let raw = task.window.cut();
@@ -73,7 +74,7 @@ impl<'a> Assigner<'a> {
                             || before.iter_mut().for_each(|chunk| chunk.seal(uploads, raw, packed));
                         writer.place(context, chunk, cut.left, seal_rest)?;
                     }
-                    // A film takes an hour: its bytes count before it is done.
+                    // A film can take an hour, so report its bytes before it is done.
                     context.progress.advance(0, bytes);
                     self.reported += bytes;
                     number += 1;
@@ -98,7 +99,7 @@ impl<'a> Assigner<'a> {
         Ok(())
     }
 
-    /// Closes the packs that are open.
+    /// Closes the open packs.
     pub fn close(&mut self) {
         self.hot.close();
         self.cold.close();

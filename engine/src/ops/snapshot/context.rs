@@ -1,4 +1,5 @@
-//! What all stages of a snapshot read, count and report to; and how one of them stops the others.
+//! The state that all stages of a snapshot share: inputs, counts and reports, and how one stage
+//! stops the others.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,14 +24,15 @@ use crate::format::{Settings, Time};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
-/// What the key of a folder in the stat cache is made of beside its path, …
+/// Kinds of rows in the stat cache, hashed into their keys with the path of a folder: the folder
+/// itself, …
 pub(super) const FOLDER: &[u8] = b"folder";
-/// that of the files which were in it before most of them disappeared, …
+/// … the files that were in it before most of them disappeared, …
 pub(super) const GONE: &[u8] = b"gone";
-/// … and that of a folder above given paths.
+/// … and a folder above given paths.
 pub(super) const GIVEN: &[u8] = b"given";
 
-/// What is said of a file whose content has changed, although its size and its times have not.
+/// The warning for a file whose content has changed although its size and times have not.
 const ROTTED_TEXT: &str =
     "its content has changed, but its size and its times have not: the disk may be failing";
 
@@ -44,10 +46,11 @@ pub(super) struct Context<'a> {
     pub exclude: &'a Exclude,
     pub settings: Settings,
     pub cutter: Cutter,
-    /// When the attempt began: what changed since then may change again unseen.
+    /// When the attempt began. A file that has changed since then may change again without a
+    /// visible change of its times.
     pub started: Time,
     pub roots: Roots,
-    /// What the new snapshot is compared with.
+    /// The last full snapshot, with which the new one is compared.
     pub last: Option<Last>,
     pub saved: Saved,
     pub reread: Reread,
@@ -69,7 +72,7 @@ impl<'a> Context<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
-        // Memory is for packs.
+        // Keep the memory of the catalog small, because packs need it.
         repository.catalog.keep_little()?;
         if !options.dry_run {
             repository.catalog.settle(|| progress.go_on())?;
@@ -127,13 +130,13 @@ impl<'a> Context<'a> {
         self.progress.problem(Problem { path: path.to_owned(), message });
     }
 
-    /// Names a file that is not in the snapshot as it is on disk.
+    /// Reports a file that is not in the snapshot as it is on the disk.
     pub fn failed_file(&self, path: &Path, message: String) {
         self.count(|totals| totals.files_failed += 1);
         self.problem(path, message);
     }
 
-    /// Names a file whose content has changed, although its size and its times have not.
+    /// Counts and reports a file whose content has changed although its size and times have not.
     pub fn rotted_file(&self, path: &Path) {
         self.count(|totals| totals.files_rotted += 1);
         self.problem(path, ROTTED_TEXT.to_owned());
@@ -150,17 +153,18 @@ impl<'a> Context<'a> {
         self.count(|totals| totals.litter_left_out += names);
     }
 
-    /// Names what is not in the snapshot because it is on another file system.
+    /// Records a path that is left out because it is on another file system.
     pub fn left_out(&self, path: PathBuf) {
         self.count(|totals| totals.mounts_left_out.push(path));
     }
 
-    /// Names the repository where it is left out.
+    /// Records the path of the repository itself, which is left out.
     pub fn left_out_repository(&self, path: PathBuf) {
         self.count(|totals| totals.repository_left_out = Some(path));
     }
 
-    /// Ends the attempt with an error; the first one counts, it is the cause of the others.
+    /// Ends the attempt with an error. Only the first error is kept, because it is the cause of the
+    /// others.
     pub fn fail(&self, error: Error) {
         lock(&self.failure).get_or_insert(error);
         self.stop();
@@ -171,12 +175,12 @@ impl<'a> Context<'a> {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the error that has ended the attempt.
+    /// Returns the error that ended the attempt.
     pub fn failure(&self) -> Option<Error> {
         lock(&self.failure).take()
     }
 
-    /// Returns whether the run is over, by a failure or by the user.
+    /// Returns whether the run must end, because of a failure or because the user interrupted it.
     pub fn stopped(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
     }
@@ -196,7 +200,7 @@ impl<'a> Context<'a> {
         });
     }
 
-    /// Moves chunks in the catalog to where many are looked up in little time.
+    /// Compacts the recent chunks of the catalog, so that lookups stay fast.
     pub fn settle(&self) -> Result<(), Error> {
         self.dedup.settle(&self.repository.catalog, || self.progress.go_on())
     }
@@ -208,7 +212,7 @@ impl<'a> Context<'a> {
         key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
-    /// Returns what stands for a name in the stat cache.
+    /// Returns the keyed hash that replaces a name in the stat cache.
     pub fn name_key(&self, name: &[u8]) -> [u8; 16] {
         let hash = self.repository.secrets.local_hasher().update(b"name").update(name).finalize();
         let mut key = [0; 16];

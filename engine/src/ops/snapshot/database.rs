@@ -1,5 +1,5 @@
-//! Opening a file for a snapshot. A database is copied first; where it cannot be, it is read together with
-//! its journals, and trusted if none of them changes while it is read.
+//! Opens a file for a snapshot. A database is copied first. If that is not possible, it is read together with its
+//! journals, and trusted if none of them changes meanwhile.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,47 +19,47 @@ pub(super) struct OpenedFile {
     pub taken: ReadAs,
 }
 
-/// What is read of a file.
+/// What is read in place of a file.
 pub(super) enum ReadAs {
     /// The file itself.
     File,
-    /// A copy of a database that was so when it was begun.
+    /// A copy of a database, with the state of the original when the copy began.
     Copy(Sight),
-    /// A database itself, with the reason why there is no copy.
+    /// The database file itself, with its state and the reason why there is no copy.
     Database(Sight, NoCopy),
 }
 
-/// What the files beside a file are that follow it in its batch.
+/// How to treat the files that follow a file in its batch because they lie beside it.
 #[derive(Default)]
 pub(super) enum DatabaseSet {
-    /// Files like others.
+    /// As ordinary files.
     #[default]
     Ordinary,
-    /// They lie beside a database that was copied.
+    /// As files beside a database that was copied, which need not be stored.
     Copied,
-    /// They lie beside a database that was so when it was read.
+    /// As files beside a database that was read itself, in this state.
     Read(Box<(PathBuf, Sight)>),
 }
 
-/// What is known of a file beside its chunks.
+/// What is known about a file in addition to its chunks.
 pub(super) struct ReadFile {
     pub stat: Stat,
     pub holes: Option<Vec<Hole>>,
     pub xattrs: Xattrs,
-    /// It held still, and was as long as it said.
+    /// Whether the file did not change, and was as long as its size.
     pub trusted: bool,
-    /// As in the tree entry.
+    /// The mark of the tree entry.
     pub mark: Option<u64>,
     pub database: Option<CachedDatabase>,
     /// Why there is no copy of a database.
     pub no_copy: Option<String>,
-    /// What is wrong with it, however well it was read.
+    /// A problem with the file that does not prevent storing it.
     pub problem: Option<String>,
     /// It is a database that SQLite finds damaged: its bytes were read as they are.
     pub is_damaged: bool,
 }
 
-/// Opens a file by `open`, or a copy of it.
+/// Opens a file with `open`; opens a copy of it if it is a database.
 pub(super) fn open(
     context: &Context,
     job: &FileJob,
@@ -77,7 +77,8 @@ pub(super) fn open(
     let (file, taken) = match copied {
         Ok(copy) => (copy, ReadAs::Copy(sight)),
         Err(NoCopy::Stopped) => return Err(io::ErrorKind::Interrupted.into()),
-        // Looked at again: SQLite sets the owner of a journal that it opens as root, which changes its ctime.
+        // Take the state again, because SQLite, when run as root, sets the owner of a journal that it opens, which
+        // changes its ctime.
         Err(why) => (open()?, ReadAs::Database(Sight::of(path)?, why)),
     };
     Ok(OpenedFile { reading: Reading::new(file)?, taken })
@@ -88,7 +89,7 @@ impl ReadAs {
         !matches!(self, ReadAs::File)
     }
 
-    /// Returns what the files are that follow it.
+    /// Returns how to treat the files that follow this one.
     pub fn set(self, path: &Path) -> DatabaseSet {
         match self {
             ReadAs::File => DatabaseSet::Ordinary,
@@ -97,7 +98,7 @@ impl ReadAs {
         }
     }
 
-    /// Returns what is known of a file that was read to its end.
+    /// Returns what is known about a file that was read to its end.
     pub fn end(&self, context: &Context, job: &FileJob, read: &WasRead) -> io::Result<ReadFile> {
         let stat = read.file.stat;
         let mut found = ReadFile {
@@ -152,7 +153,7 @@ impl ReadAs {
 }
 
 impl DatabaseSet {
-    /// Returns whether a database of which this file is a part is as it was.
+    /// Returns whether the database that this file belongs to is unchanged.
     pub fn is_still(&self, context: &Context) -> io::Result<bool> {
         match self {
             DatabaseSet::Ordinary | DatabaseSet::Copied => Ok(true),

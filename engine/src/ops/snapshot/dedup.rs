@@ -1,8 +1,8 @@
-//! Decides whether a chunk is stored again: not if the repository has it, or if another thread of this run is about
-//! to store it.
+//! Decides whether a chunk must be stored: not if the repository has it, or if another thread of this run is about to
+//! store it.
 //!
-//! A chunk that is found nowhere is claimed by the thread that asked; others that ask find the claim. When its pack
-//! is uploaded, the chunk is in the catalog and the claim is released.
+//! The first thread that looks up an unknown chunk claims it; other threads find the claim. When the pack is uploaded,
+//! the chunk is in the catalog and the claim is released.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
@@ -18,11 +18,11 @@ use crate::repo::catalog::{Catalog, Filter};
 
 /// Which chunks are stored, which are claimed, and which packs the snapshot needs.
 pub(super) struct Dedup {
-    /// Recognizes most new chunks without a look into the catalog.
+    /// Recognizes most new chunks without a lookup in the catalog.
     filter: RwLock<Filter>,
-    /// How often chunks were put into the catalog.
+    /// Number of times that chunks were put into the catalog.
     changes: AtomicU64,
-    /// Chunks that some thread stores and that the catalog does not know yet.
+    /// Chunks that some thread is storing and that are not in the catalog yet.
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackRowId>>,
 }
@@ -37,7 +37,7 @@ impl Dedup {
         })
     }
 
-    /// Looks at the catalog as it is at each lookup. `last` is the last full snapshot of the history.
+    /// Returns a lookup that reads the catalog as it is at each call. `last` is the last full snapshot of the history.
     pub fn look<'r>(&'r self, catalog: &'r Catalog, last: Option<&'r Last>) -> Lookup<'r> {
         let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
         Lookup { dedup: self, last, catalog, filter, seen: Cell::new(None) }
@@ -56,7 +56,7 @@ impl Dedup {
         Ok(lookup)
     }
 
-    /// Moves chunks in the catalog to where many are looked up in little time.
+    /// Compacts the recent chunks of the catalog, so that lookups stay fast.
     pub fn settle(
         &self,
         catalog: &Catalog,
@@ -68,9 +68,9 @@ impl Dedup {
         settled
     }
 
-    /// Releases the claims of chunks that are in the catalog now.
+    /// Releases the claims of chunks that are now in the catalog.
     pub fn stored(&self, ids: impl IntoIterator<Item = ChunkId>) {
-        // Bumped before claims are released, so that a racing lookup reads the catalog again.
+        // Bump the count before releasing claims, so that a racing lookup reads the catalog again.
         self.changes.fetch_add(1, Ordering::SeqCst);
         let mut claims = lock(&self.claims);
         for id in ids {
@@ -78,7 +78,7 @@ impl Dedup {
         }
     }
 
-    /// The snapshot needs these packs.
+    /// Records that the snapshot needs these packs.
     pub fn need(&self, packs: impl IntoIterator<Item = PackRowId>) {
         lock(&self.needed).extend(packs);
     }
@@ -89,11 +89,11 @@ impl Dedup {
     }
 }
 
-/// What is known of a chunk.
+/// The result of looking up a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     No,
-    /// This run stores it.
+    /// This run is storing it.
     InThisRun,
     Stored,
     /// It must be stored again: wherever the archive has it, it was found lost.
@@ -112,24 +112,24 @@ impl Known {
     }
 }
 
-/// The catalog as one thread looks at it. No chunks are moved in it while it exists.
+/// One thread's view of the catalog. While it exists, the catalog is not compacted.
 pub(super) struct Lookup<'r> {
     dedup: &'r Dedup,
     last: Option<&'r Last>,
     catalog: &'r Catalog,
     filter: RwLockReadGuard<'r, Filter>,
-    /// How many changes there were when it began; `None` if each look is at what is there then.
+    /// The number of changes when the read transaction began; `None` if there is no transaction.
     seen: Cell<Option<u64>>,
 }
 
 impl Lookup<'_> {
-    /// Returns whether a chunk is stored or about to be. Otherwise it is claimed: no other thread stores it.
+    /// Looks up a chunk. If it is neither stored nor about to be, claims it, so that no other thread stores it.
     pub fn knows(&self, id: &ChunkId) -> Result<Known, Error> {
         let dedup = self.dedup;
         if !lock(&dedup.claims).insert(*id) {
             return Ok(Known::InThisRun);
         }
-        // Its claim may have been released just now, because it is in the catalog.
+        // Another claim may just have been released because the chunk is now in the catalog.
         self.renew()?;
         if !self.filter.may_have(self.catalog, id)? {
             return Ok(Known::No);
@@ -152,7 +152,7 @@ impl Lookup<'_> {
         })
     }
 
-    /// Turns to what is there now.
+    /// Renews the read transaction if chunks were put into the catalog since it began.
     fn renew(&self) -> Result<(), Error> {
         let now = self.dedup.changes.load(Ordering::SeqCst);
         if self.seen.get().is_some_and(|seen| seen != now) {
@@ -168,7 +168,7 @@ impl Lookup<'_> {
 impl Drop for Lookup<'_> {
     fn drop(&mut self) {
         if self.seen.get().is_some() && !std::thread::panicking() {
-            // There is nothing in it to be written.
+            // A read transaction has nothing to commit, so a failure does not matter.
             let _ = self.catalog.end_read();
         }
     }

@@ -1,4 +1,5 @@
-//! What the stages hand to each other: jobs from the walk to the workers, outcomes from these to the trees.
+//! The messages between the stages: jobs from the walk to the workers, and outcomes from the workers to the tree
+//! builder.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, PackKind, Xattr};
 use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder, FolderRow};
 
-/// Events that the walk may be ahead of the trees.
+/// Number of events by which the walk may be ahead of the tree builder.
 pub(super) const EVENTS_MAX: usize = 64;
 
 /// A file to read.
@@ -20,41 +21,41 @@ pub(super) struct FileJob {
     pub stat: Stat,
     /// Number of its source.
     pub source: usize,
-    /// What the last run knew of it.
+    /// What the last run recorded about it.
     pub older: Option<CachedFile>,
-    /// Which journal it is of the file before it in the batch, if that file is a database.
+    /// Its role beside the main file that precedes it in the batch, if it lies beside one.
     pub beside: Option<Beside>,
-    /// Which journals follow it in the batch.
+    /// Which of its journals follow it in the batch.
     pub journals: [bool; 2],
 }
 
-/// What is known of a file's content.
+/// The content of a file.
 #[derive(Debug, Clone)]
 pub(super) struct FileContent {
-    /// What the file was when this content was read.
+    /// The `stat` of the file when this content was read.
     pub stat: Stat,
     pub chunks: ByteVec,
     pub holes: Option<Vec<Hole>>,
     pub xattrs: Option<Vec<Xattr>>,
     /// False if some of them could not be read.
     pub has_all_xattrs: bool,
-    /// False if the file changed while it was read, is an older version carried over, or is to be
-    /// named again by the next run.
+    /// False if the file changed while it was read, if this is an older version of it, or if the next run must report
+    /// it again.
     pub trusted: bool,
-    /// As in the tree entry.
+    /// The mark of the tree entry.
     pub mark: Option<u64>,
-    /// If it is a database: its journals, and the bytes of what is stored without them.
+    /// For a database: its journals, and the number of bytes that are stored for it.
     pub database: Option<CachedDatabase>,
 }
 
 impl FileContent {
-    /// Returns the bytes of what is stored.
+    /// Returns the number of bytes that are stored.
     pub fn bytes(&self) -> u64 {
         self.database.map_or(self.stat.size, |database| database.bytes)
     }
 }
 
-/// What is in the snapshot of one file; `None` if nothing is.
+/// The content of one file in the snapshot; `None` if the snapshot does not contain it.
 pub(super) type Outcome = Option<FileContent>;
 
 /// A batch of neighbouring files of one kind.
@@ -65,20 +66,20 @@ pub(super) struct Work {
     pub outcomes: Promised<Vec<Outcome>>,
 }
 
-/// What the walk knows of one name in a folder.
+/// What the walk knows about one name in a folder.
 #[derive(Debug)]
 pub(super) enum NameState {
-    /// No file: nothing to read.
+    /// Not a file, so there is nothing to read.
     NotFile,
     /// A file that has not changed since a run read it; `saved` if a snapshot has it.
     Known { file: Box<CachedFile>, saved: bool },
-    /// A file that is left out, because of the database that it lies beside.
+    /// A file that is left out because it lies beside a database.
     LeftOut,
     /// A file that a worker reads.
     Pending(Pending<Vec<Outcome>>, usize),
 }
 
-/// What the walk knows of the files of a folder.
+/// What the walk knows about the files of a folder.
 #[derive(Debug)]
 pub(super) enum Files {
     /// Nothing changed since the last run.
@@ -87,26 +88,26 @@ pub(super) enum Files {
     Read(Vec<NameState>),
 }
 
-/// A folder as the walk found it.
+/// A folder that the walk found.
 #[derive(Debug)]
 pub(super) struct FolderJob {
     /// Name in the folder above.
     pub name: Vec<u8>,
     pub path: PathBuf,
-    /// Where what is in it stands on disk, if it is a folder above the given paths.
+    /// The real location of each name in it, if it is a folder above the given paths.
     pub given: BTreeMap<Vec<u8>, PathBuf>,
-    /// Row in the stat cache; `None` for a folder that could not be listed.
+    /// Key of its row in the stat cache; `None` for a folder that could not be listed.
     pub key: Option<i64>,
     pub inode: u64,
     pub signature: [u8; 32],
     pub found: Vec<Found>,
     pub files: Files,
-    /// What the stat cache keeps of files that have disappeared.
+    /// The row of the stat cache for files that have disappeared.
     pub gone: Option<FolderRow>,
 }
 
 impl FolderJob {
-    /// Returns where something in it stands on disk.
+    /// Returns the path on disk of a name in the folder.
     pub fn path_of(&self, found: &Found) -> PathBuf {
         self.given.get(&found.name).cloned().unwrap_or_else(|| found.path_in(&self.path))
     }

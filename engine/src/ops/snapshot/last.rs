@@ -1,4 +1,4 @@
-//! The snapshots that a new one is compared with, by what the log says alone: a host without the identity can do it.
+//! The snapshots that a new one is compared with. Uses the log alone, so that a host without the identity can compare.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::repo::{PackRowId, Repository};
 /// The last full snapshot of the history that a run adds to.
 pub(super) struct Last {
     pub entry: SnapshotEntry,
-    /// This host wrote it, and not another one that is called the same.
+    /// Whether this host wrote it, not another host with the same name.
     pub is_own: bool,
     packs: HashSet<PackRowId>,
 }
@@ -33,12 +33,13 @@ impl Last {
         Ok(Some(Last { entry: row.entry, is_own, packs }))
     }
 
-    /// Returns whether it needs all of some packs.
+    /// Returns whether it needs all of these packs.
     pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackRowId>) -> bool {
         packs.into_iter().all(|pack| self.packs.contains(pack))
     }
 
-    /// Returns whether it has all chunks of a file, wherever they are found; of a file without chunks it is not known.
+    /// Returns whether it has all chunks of a file, in any pack. Returns false for a file without chunks, because
+    /// nothing is known about it.
     pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
         let ids = tree::split_ids(chunks).unwrap_or_default();
         for id in &ids {
@@ -49,20 +50,20 @@ impl Last {
         Ok(!ids.is_empty())
     }
 
-    /// Returns whether it has a chunk that was found in a pack: another pack may have it as well.
+    /// Returns whether it has a chunk that was found in `pack`. Its own copy may be in another pack.
     pub fn has(&self, catalog: &Catalog, id: &ChunkId, pack: PackRowId) -> Result<bool, Error> {
         Ok(self.packs.contains(&pack) || self.has_lost(catalog, id)?)
     }
 
-    /// Returns whether it has a chunk, be it lost.
+    /// Returns whether it has a chunk, even if the chunk is lost.
     pub fn has_lost(&self, catalog: &Catalog, id: &ChunkId) -> Result<bool, Error> {
         Ok(catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)))
     }
 }
 
-/// What any snapshot has. What an interrupted run has stored is new until a snapshot has it.
+/// The content of all snapshots. Content that only an interrupted run has stored still counts as new.
 pub(super) struct Saved {
-    /// There is a snapshot.
+    /// Whether there is a snapshot.
     any: bool,
     packs: HashSet<PackRowId>,
 }
@@ -75,12 +76,12 @@ impl Saved {
         Ok(Saved { any: !rows.is_empty(), packs })
     }
 
-    /// Returns whether snapshots need all of some packs.
+    /// Returns whether snapshots need all of these packs.
     pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackRowId>) -> bool {
         self.any && packs.into_iter().all(|pack| self.packs.contains(pack))
     }
 
-    /// Returns whether snapshots have all chunks of a file, wherever they are found.
+    /// Returns whether snapshots have all chunks of a file, in any pack.
     pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
         if !self.any {
             return Ok(false);
@@ -93,7 +94,7 @@ impl Saved {
         Ok(true)
     }
 
-    /// Returns whether snapshots have all chunks of a file that were found in some packs.
+    /// Returns whether snapshots have all chunks of a file. `packs` are the packs in which these were found.
     pub fn has<'a>(
         &self,
         catalog: &Catalog,
@@ -104,7 +105,7 @@ impl Saved {
     }
 }
 
-/// Returns whether so little is left of something that most of it may have been lost.
+/// Returns whether `part` is less than half of `of`, which suggests that most of it was lost.
 pub(crate) fn is_less_than_half(part: u64, of: u64) -> bool {
     part < of.div_ceil(2)
 }

@@ -1,4 +1,4 @@
-//! What of a folder is walked: names without what is left out, and what is said of those.
+//! Lists the names of a folder that a snapshot contains, and reports the names that it leaves out.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::format::{EntryKind, tree};
 use crate::progress::Unit;
 use crate::store::Location;
 
-/// Folders that are known by what they are, whatever leads to them: by device and inode.
+/// Folders with special treatment, identified by device and inode, whatever path leads to them.
 pub(super) struct Marks {
-    /// They must not be archived.
+    /// Folders that must not be archived.
     skip: Vec<(u64, u64)>,
-    /// The repository, if it is a folder: it would take itself in.
+    /// The repository, if it is a folder, because it would archive itself.
     repository: Option<(u64, u64)>,
-    /// They were given: one that is below another is taken, though it may be on another file system.
+    /// The given folders. One below another is archived even if it is on another file system.
     given: Vec<(u64, u64)>,
 }
 
@@ -41,27 +41,27 @@ impl Marks {
     }
 }
 
-/// What is reported while a folder is listed.
+/// What is needed to report on a folder while it is listed.
 #[derive(Clone, Copy)]
 pub(super) struct FolderWatch {
     /// Number of its source.
     pub source: usize,
-    /// It is the source itself.
+    /// Whether it is the source itself.
     pub given: bool,
 }
 
-/// What a snapshot takes of a folder.
+/// The names of a folder that a snapshot contains.
 #[derive(Default)]
 pub(super) struct ListedFolder {
     pub found: Vec<Found>,
-    /// Journals of what is taken that are left out themselves: edits may be in them alone.
+    /// Journals that are left out although their databases are not. Edits may be in the journals alone.
     pub journals: Vec<Found>,
 }
 
-/// A folder by its names.
+/// The paths of a folder.
 #[derive(Clone, Copy)]
 pub(super) struct Dir<'a> {
-    /// As it was given.
+    /// Its path as it was given.
     pub path: &'a Path,
     /// Its real path.
     pub disk: &'a Path,
@@ -69,7 +69,8 @@ pub(super) struct Dir<'a> {
     pub inside: &'a Path,
 }
 
-/// Lists a folder without what is left out; `None` if it cannot be listed. Without `watch`, the pass only counts.
+/// Lists a folder without the names that are left out; returns `None` if it cannot be listed. Without `watch`, reports
+/// nothing.
 pub(super) fn list(
     context: &Context,
     Dir { path, disk, inside }: Dir,
@@ -119,7 +120,7 @@ pub(super) fn list(
         if is_left_out && watch.is_some() {
             context.left_out(found.path_in(path));
         }
-        // The folder stays, empty: a restore makes it, to mount on again.
+        // Keep the folder itself, empty, so that a restore creates a mount point.
         is_folder || !is_left_out
     });
     let mut whole = false;
@@ -139,7 +140,7 @@ pub(super) fn list(
     Some(ListedFolder { found, journals })
 }
 
-/// Leaves out the folders in a folder at the greatest depth: a reader takes a deeper tree for a hostile one.
+/// Leaves out the subfolders of a folder at the maximum depth, because a reader refuses a deeper tree as hostile.
 fn leave_out_folders(context: &Context, path: &Path, found: &mut Vec<Found>, is_reported: bool) {
     let is_folder = |found: &Found| found.stat.kind == EntryKind::Folder;
     for found in found.iter().filter(|found| is_reported && is_folder(found)) {
@@ -152,7 +153,7 @@ fn leave_out_folders(context: &Context, path: &Path, found: &mut Vec<Found>, is_
 /// Reports names that are listed but cannot be examined.
 fn report_problems(context: &Context, problems: Vec<(PathBuf, std::io::Error)>) {
     for (path, error) in problems {
-        // A share whose server is gone is left out as one that is there.
+        // Leave out a mounted share as well whose server is unreachable.
         if context.exclude.one_file_system() && scan::is_mounted_on(&path) {
             context.left_out(path);
         } else {
@@ -168,7 +169,7 @@ pub(super) fn count(context: &Context, roots: &Node) {
     while let Some((node, inside)) = nodes.pop() {
         match node.given {
             Some(stat) if stat.kind == EntryKind::Folder => {
-                // What cannot be found any more is reported by the walk.
+                // If the path has disappeared, the walk reports it.
                 let disk = scan::real_path(&node.path).unwrap_or_else(|_| node.path.clone());
                 let dir = Dir { path: &node.path, disk: &disk, inside: &inside };
                 count_folder(context, dir, stat.device, &marks);

@@ -8,10 +8,10 @@
 //!                          each: seal ─► upload ─────────────────────────────►┘
 //! ```
 //!
-//! One thread walks and never reads a file; workers share the files, large ones too, and fill one pack
-//! together, so that a shoot stays together; one thread writes packs; the caller's thread builds trees
-//! in the order of the walk. Every queue is short: memory does not grow with the library, nor
-//! with the number of cores. [`pipeline`] wires the stages; what they share is in [`context`].
+//! One thread walks and never reads a file. The workers share the files, even large ones, and fill one pack together,
+//! so that a shoot stays together. One or two threads upload packs. The caller's thread builds trees in the order of
+//! the walk. Every queue is short, so memory grows neither with the library nor with the number of cores. [`pipeline`]
+//! wires the stages; [`context`] is what they share.
 
 mod assign;
 mod context;
@@ -59,32 +59,33 @@ use publish::{predict, publish};
 pub use shrink::{Doubts, Emptied, Mark};
 pub use totals::{SourceTotals, Totals};
 
-/// How often a snapshot is begun again because a prune deleted packs that it counted on.
+/// Maximum number of times that a snapshot starts over because a prune deleted packs that it relied on.
 const REBASES_MAX: u32 = 5;
 
-/// What was done.
+/// The result of a snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotSummary {
     /// `None` after a dry run.
     pub id: Option<SnapshotId>,
     pub totals: Totals,
     pub requests: Requests,
-    /// After a dry run, what the run would have requested beyond that.
+    /// After a dry run, the requests that a real run would have made in addition.
     pub predicted: Requests,
-    /// The head of the log that holds the snapshot, to hand to a fresh host.
+    /// The head of the log with this snapshot, to give to a new host.
     pub head: Option<LogHead>,
-    /// What the owner must look at.
+    /// What the owner should check.
     pub doubts: Doubts,
-    /// What the owner reads first and something has frozen: this host does not read it.
+    /// Objects that every restore reads first and that have been moved to an archive class. This host does not read
+    /// them.
     pub frozen: Vec<Frozen>,
     /// Numbers of the patterns that have matched nothing.
     pub unmatched: Vec<usize>,
-    /// This host remembers nothing of the files, as its catalog was lost: files that count as new may be old.
+    /// Whether this host has lost its catalog, so that files counted as new may be old.
     pub forgotten: bool,
 }
 
-/// Takes a snapshot. It is durable and complete when this returns; files that could not be read
-/// are counted and were reported to `progress`.
+/// Creates a snapshot. It is durable and complete when this function returns. Files that could not be read are counted
+/// and reported to `progress`.
 pub fn snapshot(
     repository: &Repository,
     options: &SnapshotOptions,

@@ -1,5 +1,5 @@
-//! Disks that are mounted below the sources. A mount point whose disk is away looks like a folder that its owner
-//! emptied; the difference is that its files were on another device than the folder above it.
+//! Disks that are mounted below the sources. A mount point without its disk looks like a folder that its owner emptied.
+//! The difference is that its files used to be on another device than the parent folder.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,32 +20,33 @@ pub(super) struct Mounts {
     away: Mutex<Vec<MissingMount>>,
 }
 
-/// A mount point whose disk is away.
+/// A mount point whose disk is not mounted.
 #[derive(Debug, Clone)]
 pub(super) struct MissingMount {
     pub path: PathBuf,
-    /// Files that were below it, …
+    /// Number of files that were below it in the newest snapshot, …
     pub before: u64,
-    /// … and that are.
+    /// … and number of files below it now.
     pub now: u64,
-    /// The newest snapshot that has them.
+    /// The newest snapshot with these files.
     pub holder: SnapshotEntry,
 }
 
-/// A folder of which everything below was walked.
+/// A folder after everything below it was walked.
 pub(super) struct Walked {
     /// Its row in the stat cache.
     pub key: i64,
-    /// Whether it is on another device than the folder above it.
+    /// Whether it is on another device than its parent folder.
     pub is_mount: bool,
-    /// False if it could not be listed, or is not taken with something mounted on it.
+    /// False if it could not be listed, or if a disk mounted on it would be left out.
     pub counts: bool,
-    /// Files in it and below.
+    /// Number of files at any depth below it.
     pub files: u64,
 }
 
 impl Mounts {
-    /// Loads what is known of mounts. One whose loss the owner has accepted in this history is not missed any more.
+    /// Loads the known mounts. If the owner has accepted the loss of one in this history, it no longer counts as
+    /// missing.
     pub fn load(
         repository: &Repository,
         options: &SnapshotOptions,
@@ -70,7 +71,8 @@ impl Mounts {
         Ok(Mounts { known, seen: Mutex::default(), away: Mutex::default() })
     }
 
-    /// Takes note of a folder. A few files may lie below a mount point that nothing is mounted on.
+    /// Records a folder. A mount point can count as missing although it has a few files, which lie below it when
+    /// nothing is mounted.
     pub fn leave(&self, folder: &Walked, path: &Path) {
         let Walked { key, is_mount, counts, files } = *folder;
         if !counts {
@@ -90,7 +92,7 @@ impl Mounts {
         lock(&self.away).clone()
     }
 
-    /// Remembers the mounts that a new snapshot has.
+    /// Records the mounts that are in a new snapshot.
     pub fn remember(&self, catalog: &Catalog, id: &SnapshotId) -> Result<(), Error> {
         catalog.put_mounts(&lock(&self.seen), id)
     }

@@ -1,4 +1,4 @@
-//! Decides what of a file is in the snapshot: what was read, the version before, or nothing.
+//! Decides which content of a file goes into the snapshot: the content that was read, the previous version, or none.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::files::source::{self, Xattrs};
 use crate::format::{ChunkId, tree};
 use crate::repo::catalog::{CachedFile, Catalog};
 
-/// Decides file by file, in their order.
+/// Decides on the outcome of each file, in the order of the batch.
 pub(super) struct Outcomes {
     view: Catalog,
-    /// What the file is beside which the next ones may lie.
+    /// The kind of the last main file, beside which the next files may lie.
     main: Main,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct ReadChunks<'c> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Main {
-    /// No database.
+    /// Not a database.
     File,
-    /// A database that is stored whole: nothing beside it is.
+    /// A database that is complete by itself, so that no file beside it is stored.
     Whole,
     /// A database that needs its journals of the same time.
     WithJournals,
@@ -101,7 +101,8 @@ impl Outcomes {
                 (None, format!("cannot read: {error}"), gone)
             }
         };
-        // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
+        // A removed file is left out; for one that cannot be read, which may be on a failing disk, keep the previous
+        // version.
         let older = if gone || is_part { None } else { self.older(context, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
@@ -187,7 +188,7 @@ impl Main {
     fn of(outcome: Option<&FileContent>) -> Main {
         match outcome {
             Some(FileContent { mark: Some(tree::MARK_COPY), .. }) => Main::Whole,
-            // An older version is kept only if it is good alone.
+            // An older version is kept only if it is usable on its own.
             Some(FileContent { database: Some(database), trusted, mark: None, .. })
                 if !trusted && database.journals.are_empty() =>
             {
@@ -199,8 +200,9 @@ impl Main {
     }
 }
 
-/// Returns whether a file has another content than when it was read last, although its size and all its times are the
-/// same: every program that changes a file changes its ctime. Its inode does not count: some servers number files differently each time. Databases are stored as copies, which may differ.
+/// Returns whether the content of a file differs from when it was last read although its size and all its times are the
+/// same. A program cannot cause this, because every write changes the ctime. The inode is ignored, because some servers
+/// assign new inode numbers on each mount. Databases are excluded, because they are stored as copies, which may differ.
 fn is_rotted(job: &FileJob, content: &FileContent) -> bool {
     let is_plain = content.mark.is_none() && content.database.is_none() && content.trusted;
     job.older.as_ref().is_some_and(|older| {
@@ -231,7 +233,7 @@ fn count(
         Some(older) => context.saved.has_file(view, &older.chunks)?,
         None => false,
     };
-    // What a card or a sync program left empty says nothing.
+    // Empty files, as a card or a sync program leaves them, do not show a move.
     let is_moved = job.older.is_none()
         && !content.chunks.is_empty()
         && context.saved.has_file(view, &content.chunks)?;

@@ -1,4 +1,4 @@
-//! Gives chunks their slots in the open pack of one kind, and decides when a pack is closed.
+//! Assigns chunks to slots in the open pack of one kind, and decides when a pack is closed.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,29 @@ use crate::error::Error;
 use crate::format::{ChunkId, Codec, PackKind};
 use crate::repo::{Buffers, FrameSlot, PackBuilder};
 
-/// Packs of photo data in memory: one is filled while another is uploaded. Of the other kinds there is one: the next
-/// waits.
+/// Number of packs of photo data in memory, so that one is filled while another is uploaded. Each other kind has one
+/// pack, and the next one waits for its memory.
 const COLD_BUFFERS: usize = 2;
 
-/// A chunk on its way into a pack.
+/// A chunk to be written into a pack.
 pub(super) struct Chunk {
     pub id: ChunkId,
-    /// No pack has it.
+    /// Whether it must be stored.
     pub is_new: bool,
     /// It is new because the archive has lost it.
     pub was_lost: bool,
     /// The last full snapshot has it.
     pub is_in_last: bool,
-    /// Where it is in the read buffer.
+    /// Its range in the read buffer.
     pub raw: Range<usize>,
-    /// Where it is compressed, if it is.
+    /// The range of its compressed form, if it is compressed.
     pub packed: Option<Range<usize>>,
-    /// Where it goes, until it is sealed there.
+    /// Its slot, until it is sealed there.
     pub slot: Option<(Arc<SharedPack>, FrameSlot)>,
 }
 
 impl Chunk {
-    /// Seals it in its slot, if it has one. `raw` and `packed` are the buffers.
+    /// Seals the chunk in its slot, if it has one. `raw` and `packed` are the buffers of the two ranges.
     pub fn seal(&mut self, uploads: &Uploads, raw: &[u8], packed: &[u8]) {
         let Some((pack, slot)) = self.slot.take() else { return };
         let content = match &self.packed {
@@ -80,14 +80,14 @@ impl SharedPack {
 pub(super) struct PackWriter<'a> {
     kind: PackKind,
     uploads: &'a Uploads,
-    /// Memory of the packs.
+    /// The memory of the packs.
     buffers: Arc<Buffers>,
     pack: Option<Arc<SharedPack>>,
     /// The folder of the files in the pack.
     folder: PathBuf,
-    /// The file in hand was found to fit into the open pack.
+    /// Whether the rest of the current file is known to fit into the open pack.
     fits: bool,
-    /// Packs that were begun.
+    /// Number of packs that were begun.
     packs: u64,
 }
 
@@ -98,8 +98,8 @@ impl<'a> PackWriter<'a> {
         PackWriter { kind, uploads, buffers, pack, folder, fits: false, packs: 0 }
     }
 
-    /// Starts a new folder. Closes the pack if it is more than half full, so that folders rarely share a pack: to
-    /// restore one shoot should not thaw another.
+    /// Starts a new folder. Closes the pack if it is more than half full, so that folders rarely share a pack:
+    /// restoring one shoot should not thaw another.
     pub fn turn_to(&mut self, folder: &Path) {
         if self.folder != folder {
             if self.asks(PackBuilder::is_half_full) {
@@ -109,8 +109,8 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    /// Starts a new file. If packs are uploaded at the same time, the second is a small one: those
-    /// that begin together would end together, and then nothing goes up until another is filled.
+    /// Starts a new file. If several packs are uploaded at once, makes the second one small. Uploads that begin
+    /// together would end together, and the link would be idle until the next pack is full.
     pub fn next_file(&mut self) {
         self.fits = false;
         let staggers = self.packs == 2 && self.kind == PackKind::Cold && self.uploads.threads > 1;
@@ -119,7 +119,7 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    /// Stores a chunk by itself, unless it is known.
+    /// Stores a single chunk, unless it is known.
     pub fn store(
         &mut self,
         context: &Context,
@@ -140,9 +140,9 @@ impl<'a> PackWriter<'a> {
         Ok(id)
     }
 
-    /// Gives a chunk its slot. `left` is what still follows in its file, this chunk included: a file
-    /// stays in one pack if one pack can contain it. Before this waits for the memory of a pack,
-    /// `seal_rest` seals what the caller still has to seal, as that may be what it waits for.
+    /// Assigns a slot to a chunk. `left` is the number of bytes from this chunk to the end of its file; a file stays in
+    /// one pack if it fits into one. Calls `seal_rest` before waiting for the memory of a pack, because a pack may be
+    /// waiting for the chunks that the caller has not sealed yet.
     pub fn place(
         &mut self,
         context: &Context,
@@ -185,7 +185,7 @@ impl<'a> PackWriter<'a> {
                 totals.bytes_of_listings += raw_bytes;
             }
         });
-        // Nothing is uploaded by a dry run, and trees are no bytes of files.
+        // A dry run uploads nothing, and trees do not count as bytes of files.
         if !context.options.dry_run {
             let file_bytes = if self.kind == PackKind::Meta { 0 } else { raw_bytes };
             context.progress.queued(file_bytes, content_bytes as u64);
@@ -215,7 +215,7 @@ impl<'a> PackWriter<'a> {
         pack.is_some_and(|pack| lock(&pack.progress).pack.as_ref().is_some_and(question))
     }
 
-    /// Returns where packs are submitted.
+    /// Returns the upload queue.
     pub fn uploads(&self) -> &'a Uploads {
         self.uploads
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Pending<T>(Arc<OneShot<T>>);
 
-/// The other end, for the thread that owes the value. Dropped without one, it delivers the default, so that no thread
-/// waits for one that panicked; a run ends there.
+/// The other end, for the thread that delivers the value. If it is dropped without a value, it delivers the default, so
+/// that no thread waits for one that panicked. The run fails in that case.
 pub(super) struct Promised<T: Default>(Option<Arc<OneShot<T>>>);
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl<T: Default> Pending<T> {
         (Pending(slot.clone()), Promised(Some(slot)))
     }
 
-    /// Waits for the value, and returns what `take` makes of it.
+    /// Waits for the value, and returns the result of `take`.
     pub fn wait<R>(&self, take: impl FnOnce(&mut T) -> R) -> R {
         let guard = lock(&self.0.value);
         let guard = self.0.delivered.wait_while(guard, |value| value.is_none());

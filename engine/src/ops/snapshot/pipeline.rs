@@ -1,5 +1,5 @@
-//! Wires the stages of a snapshot: their threads, the channels between them, and the guards that end them all if one
-//! of them panics. Only this file knows every stage.
+//! Wires the stages of a snapshot: their threads, the channels between them, and the guards that end all of them if one
+//! panics. Only this file knows every stage.
 
 use std::io;
 use std::sync::mpsc::sync_channel;
@@ -13,17 +13,17 @@ use super::{listing, tree_builder, walk};
 use crate::error::Error;
 use crate::format::SnapshotId;
 
-/// Workers: one at a time reads and cuts, and more would wait for it.
+/// Maximum number of workers. Only one at a time reads and cuts, and more workers would only wait for it.
 const WORKERS_MAX: usize = 8;
-/// Stack of the thread that walks.
+/// Stack size of the walking thread.
 const WALK_STACK_BYTES: usize = 64 << 20;
 
-/// Walks, reads, uploads; returns what is left to publish.
+/// Walks, reads and uploads; returns the root that is left to publish.
 pub(super) fn execute(context: &Context, id: SnapshotId) -> Result<FinishedRoot, Error> {
     let (uploads, packs) = Uploads::new(context.repository);
     let uploads = &uploads;
     let (events, folders) = sync_channel(EVENTS_MAX);
-    // One batch may wait, so that no worker does.
+    // One batch may wait in the channel, so that no worker has to wait.
     let (work, batches) = sync_channel(1);
     let pool = &WorkerPool::new(context, uploads, batches)?;
     let record = std::thread::scope(|threads| {
@@ -54,7 +54,7 @@ pub(super) fn execute(context: &Context, id: SnapshotId) -> Result<FinishedRoot,
         let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
         if context.progress.wants_totals() {
             let counting = deep().spawn_scoped(threads, || listing::count(context, roots));
-            // Without it, the bar has no end.
+            // Without this thread, the progress bar has no total.
             _ = counting;
         }
         let walking =
@@ -63,7 +63,7 @@ pub(super) fn execute(context: &Context, id: SnapshotId) -> Result<FinishedRoot,
             context.fail(no_thread(source));
         }
         let record = tree_builder::build(context, uploads, folders, id);
-        // The walk is over, so the workers end.
+        // The walk has ended, so the workers will end.
         for worker in workers {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);
@@ -85,7 +85,7 @@ pub(super) fn execute(context: &Context, id: SnapshotId) -> Result<FinishedRoot,
     Ok(FinishedRoot { id, record, needed: context.dedup.needed() })
 }
 
-/// Closes the channel to the uploads at the end of an attempt, however it ends: then they end too.
+/// Closes the channel to the upload threads at the end of an attempt, however it ends, so that these threads end, too.
 struct Closing<'a> {
     context: &'a Context<'a>,
     uploads: &'a Uploads,

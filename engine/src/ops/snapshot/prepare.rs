@@ -9,7 +9,7 @@ use crate::codec::Compressor;
 use crate::error::Error;
 use crate::repo::catalog::Catalog;
 
-/// A task in the hands of one thread, with the buffers of that thread.
+/// A task that one thread is working on, with the buffers of that thread.
 pub(super) struct Prepared {
     view: Catalog,
     compressor: Compressor,
@@ -31,13 +31,13 @@ impl Prepared {
         })
     }
 
-    /// Names, looks up and compresses the chunks of the task.
+    /// Hashes, looks up and compresses the chunks of the task.
     pub fn prepare(&mut self, context: &Context) -> Result<(), Error> {
         let Prepared { view, compressor, task, chunks, packed } = self;
         chunks.clear();
         let bytes = task.window.cut_bytes();
         if packed.len() < bytes {
-            // Fresh from the system, so that what is not used takes no memory; and as much as is ever needed.
+            // Allocate the maximum at once. Zeroed memory of the system costs nothing until it is used.
             *packed = vec![0; bytes.max(context.cutter.window_bytes())];
         }
         for item in &task.items {
@@ -51,7 +51,7 @@ impl Prepared {
             let (is_new, was_lost, is_in_last) = (false, false, false);
             chunks.push(Chunk { id, is_new, was_lost, is_in_last, raw, packed, slot });
         }
-        // Held no longer than it is needed: the log of the catalog grows until old transactions end.
+        // Keep the transaction short, because the write-ahead log of the catalog grows until old transactions end.
         let lookup = context.dedup.begin_read(view, context.last.as_ref())?;
         for chunk in &mut *chunks {
             let known = lookup.knows(&chunk.id)?;

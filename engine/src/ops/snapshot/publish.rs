@@ -12,12 +12,12 @@ use crate::repo::catalog::Catalog;
 use crate::repo::{PackRowId, PackState, Repository};
 use crate::store::Requests;
 
-/// Packs that are put into the log before the snapshot itself is.
+/// Number of uploaded packs after which a log entry is written for them, before the snapshot is complete.
 pub(super) const COMMIT_PACKS: u64 = 64;
-/// Folders whose packs are written to the catalog at once.
+/// Number of folders whose packs are written to the catalog at once.
 const FOLDERS_MAX: usize = 1000;
 
-/// What the stages left to publish.
+/// The result of the stages, to be published.
 pub(super) struct FinishedRoot {
     pub id: SnapshotId,
     pub record: ChunkId,
@@ -74,16 +74,16 @@ pub(super) fn publish(
     Ok(Some(*id))
 }
 
-/// Bytes of pack tables in one log entry, beyond which packs get an entry of their own: far below
-/// the limit of an entry.
+/// Maximum bytes of pack tables in one log entry; further packs get their own entry. This is far below the size limit
+/// of an entry.
 const ENTRY_TABLE_BYTES: usize = 8 << 20;
 
 fn table_bytes(packs: &[PackRecord]) -> usize {
     packs.iter().map(|pack| pack.table.len()).sum()
 }
 
-/// Puts uploaded packs into the log until at most `left_bytes` of their tables are left, so that an
-/// entry never grows without bound and other hosts can refer to them.
+/// Adds uploaded packs to the log until at most `left_bytes` of their tables are left. So no entry grows without bound,
+/// and other hosts can use the packs.
 pub(super) fn drain(repository: &Repository, time: Time, left_bytes: usize) -> Result<(), Error> {
     loop {
         let mut more = false;
@@ -108,16 +108,16 @@ pub(super) fn drain(repository: &Repository, time: Time, left_bytes: usize) -> R
     }
 }
 
-/// Predicts what storing the packs of a dry run asks of the store: each pack, and the log entries,
-/// with a listing and a look at the newest entry before each of them and before each look for more
-/// to append; and the checkpoints that these entries fill.
+/// Predicts the requests that a real run would make after a dry run: one for each pack; the log entries, each preceded
+/// by a listing and a read of the newest entry, and followed by the same if more packs may have to be added; and the
+/// checkpoints that these entries complete.
 pub(super) fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> {
     let mut requests = Requests::default();
     for (class, bytes) in &totals.stored {
         requests.add_put(class, *bytes);
     }
     let position = repository.catalog.position()?.number;
-    // An entry is about as large as those before it, or as what was read so far.
+    // Assume that an entry is as large as the earlier ones.
     let entry_bytes = repository.catalog.unfolded()?.entry_bytes(position);
     let entry_bytes = entry_bytes.unwrap_or(SMALL_ENTRY_BYTES);
     let mut log_is_empty = position == 0;
@@ -128,7 +128,7 @@ pub(super) fn predict(repository: &Repository, totals: &Totals) -> Result<Reques
         }
         if append {
             requests.add_put("", 0);
-            // The entry is looked at again.
+            // The new entry is read back.
             requests.add_get("", entry_bytes);
             log_is_empty = false;
         }
@@ -143,7 +143,7 @@ pub(super) fn predict(repository: &Repository, totals: &Totals) -> Result<Reques
     Ok(requests.plus(&repository.predict_fold(entries_of_packs + 1, entry_bytes)?))
 }
 
-/// Finds out which packs each folder that was read needs, for the next run to check.
+/// Records which packs each folder that was read needs, so that the next run can check them.
 fn remember_packs_of_folders(catalog: &Catalog) -> Result<(), Error> {
     let mut rows = Vec::new();
     for key in catalog.open_folders()? {

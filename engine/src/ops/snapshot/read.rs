@@ -1,4 +1,4 @@
-//! Reads files in their order and cuts them into chunks: the shared input of the workers, used by one at a time.
+//! Reads files in order and cuts them into chunks. All workers share this input, and one at a time uses it.
 
 use std::cell::Cell;
 use std::io;
@@ -12,12 +12,12 @@ use super::pending::Promised;
 use crate::files::{Beside, Cut, ReadBuffer, SourceFile};
 use crate::format::PackKind;
 
-/// Bytes of one task, or somewhat more: small files are not worth a task each.
+/// Approximate number of bytes of one task. Small files share a task.
 const TASK_BYTES: usize = 1 << 20;
-/// Items of one task.
+/// Maximum number of items of one task.
 const ITEMS_MAX: usize = 512;
 
-/// What a worker does at once: some chunks, and what happens between them.
+/// The unit of work of a worker: some chunks, and the events between them.
 #[derive(Default)]
 pub(super) struct Task {
     /// Tasks are numbered in the order of the files.
@@ -26,16 +26,16 @@ pub(super) struct Task {
     pub items: Vec<Item>,
 }
 
-/// What happens, in the order of the files.
+/// An event, in the order of the files.
 pub(super) enum Item {
     /// Files of another kind or folder follow.
     Batch(PackKind, PathBuf),
     /// A file is begun, or begun again.
     Begin(PackKind),
     Chunk(PackKind, Cut),
-    /// A file was read, or could not be.
+    /// A file was read, or could not be read.
     End(Box<FileJob>, io::Result<Box<ReadFile>>),
-    /// A file is left out, because of the database that it lies beside.
+    /// A file is left out because it lies beside a database.
     LeftOut(Box<FileJob>),
     /// A batch is done.
     Deliver(Promised<Vec<Outcome>>),
@@ -46,7 +46,7 @@ pub(super) struct Source {
     /// `None` after the last worker has stopped.
     batches: Option<Receiver<Work>>,
     batch: Option<ReadingBatch>,
-    /// What was read of a file and not cut.
+    /// Bytes of a file that are read but not cut.
     rest: ReadBuffer,
     tasks: u64,
 }
@@ -56,13 +56,13 @@ struct ReadingBatch {
     jobs: std::vec::IntoIter<FileJob>,
     outcomes: Promised<Vec<Outcome>>,
     file: Option<ReadingFile>,
-    /// What the files are that lie beside the file before.
+    /// How to treat the files that lie beside the last main file.
     set: DatabaseSet,
 }
 
 struct ReadingFile {
     job: Box<FileJob>,
-    /// This is the second try.
+    /// Whether this is the second attempt.
     again: bool,
     opened: Option<OpenedFile>,
 }
@@ -72,7 +72,7 @@ impl Source {
         Source { batches: Some(batches), batch: None, rest: ReadBuffer::default(), tasks: 0 }
     }
 
-    /// Reads and cuts what comes next. Returns false if there is no more.
+    /// Reads and cuts the next part of the files into `task`. Returns false if there is no more.
     pub fn next(&mut self, context: &Context, task: &mut Task) -> bool {
         task.items.clear();
         std::mem::swap(&mut task.window, &mut self.rest);
@@ -93,7 +93,7 @@ impl Source {
                         task.items.push(Item::Deliver(outcomes));
                     }
                 }
-                // Never waits with something in hand, for which others may be waiting.
+                // Never wait for a batch while this task has items, because other threads may be waiting for those.
                 None => match self.receive(task.items.is_empty()) {
                     Some(Work { kind, jobs, outcomes }) => {
                         let folder = jobs.first().and_then(|job| job.path.parent());
@@ -116,7 +116,7 @@ impl Source {
         true
     }
 
-    /// Takes no more batches: who sends them need not wait.
+    /// Accepts no more batches, so that a sender does not block.
     pub fn close(&mut self) {
         (self.batch, self.batches) = (None, None);
     }
@@ -128,7 +128,7 @@ impl Source {
 }
 
 impl ReadingBatch {
-    /// Goes on with a file. Returns false if there is no more.
+    /// Continues with the current file, or begins the next one. Returns false if there is none.
     fn step(&mut self, context: &Context, task: &mut Task) -> bool {
         let file = match &mut self.file {
             Some(file) => file,
@@ -157,7 +157,7 @@ impl ReadingBatch {
             Ok(Some(read)) => Ok(read),
             Err(error) => Err(error),
         };
-        // A file that changed or vanished since then is read once more.
+        // A file that changed or vanished meanwhile is read once more.
         let trusted = read.as_ref().is_ok_and(|read| read.trusted);
         if !trusted && !file.again {
             (file.again, file.opened) = (true, None);
@@ -169,7 +169,8 @@ impl ReadingBatch {
 }
 
 impl ReadingFile {
-    /// Reads on; returns what is known of the file at its end. `next` are the files that come after it.
+    /// Reads the next part of the file. At the end of the file, returns what is known about it. `next` are the files
+    /// that follow it.
     fn step(
         &mut self,
         context: &Context,
@@ -180,7 +181,7 @@ impl ReadingFile {
     ) -> io::Result<Option<ReadFile>> {
         let is_part = self.job.beside.is_some() && !matches!(set, DatabaseSet::Ordinary);
         let kind_of = |opened: &OpenedFile| {
-            // A database changes in place, and often.
+            // A database is hot, because it changes often and in place.
             if is_part || opened.taken.is_database() { PackKind::Hot } else { kind }
         };
         let mut opened = match self.opened.take() {
@@ -197,7 +198,7 @@ impl ReadingFile {
         let stepped = opened.reading.step(&context.cutter, &mut task.window, &mut cuts);
         task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
         stepped.inspect_err(|_| task.window.forget_uncut())?;
-        // An error that ends the run is seen with the next file.
+        // If the run has failed, the next call notices that.
         if !opened.reading.is_over() || context.stopped() {
             self.opened = Some(opened);
             return Ok(None);
@@ -214,14 +215,14 @@ impl ReadingFile {
     }
 }
 
-/// Opens a file. If a lease must be waited for, those on the files that come next are asked for at once:
-/// or a server that is slow to give them up would be waited for once for each.
+/// Opens a file. If it must wait for a lease to be released, also requests the release of leases on the next files.
+/// Otherwise, a slow server would delay each of them in turn.
 fn open(context: &Context, path: &Path, next: &[FileJob]) -> io::Result<SourceFile> {
     let has_asked = Cell::new(false);
     SourceFile::open(path, &|| {
         if !has_asked.replace(true) {
             for job in next {
-                // Opened later, if it is there.
+                // The file is opened for reading later, if it exists.
                 let _ = SourceFile::open(&job.path, &|| false);
             }
         }

@@ -1,29 +1,29 @@
-//! Which unmodified files a run reads again, to find out whether the disk still has what was stored.
+//! Selects the unmodified files that a run reads again to find corruption on disk.
 //!
-//! Each file has a place on a ring, by a hash of its folder and its name. Each run reads the files on the next arc of
-//! the ring, as long as the share that it is to read. So each file is read once in each round, and the next one is
-//! always the one that has not been read for the longest time. Nothing is remembered but where the last arc ended.
+//! Each file has a place on a ring, given by a hash of its folder and name. Each run reads the files on the next arc of
+//! the ring; the length of the arc is the share of files to read. So each file is read once per round, and the files
+//! that have not been read for the longest time come next. Only the end of the last arc is stored.
 
 use super::options::SnapshotOptions;
 use crate::error::Error;
 use crate::format::HistoryKey;
 use crate::repo::Repository;
 
-/// All files, in the unit of [`SnapshotOptions::reread`].
+/// The value of [`SnapshotOptions::reread`] that stands for all files.
 pub(super) const ALL: u32 = 1_000_000;
 
-/// The arc of one run.
+/// The arc of the ring that one run reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reread {
-    /// What the end of the last arc is stored under: histories go round by themselves.
+    /// The key under which the end of the last arc is stored. Each history has its own.
     history: [u8; 16],
     from: u64,
-    /// Places on the arc; none if nothing is read again.
+    /// Length of the arc; 0 if nothing is read again.
     places: u128,
 }
 
 impl Reread {
-    /// Finds the arc of a run in the history that it adds to.
+    /// Returns the arc of a run, which depends on its history.
     pub fn find(
         repository: &Repository,
         options: &SnapshotOptions,
@@ -41,24 +41,24 @@ impl Reread {
         Ok(Reread { history, from: repository.catalog.reread_from(&history)?, places })
     }
 
-    /// Returns whether the run reads nothing again that it knows.
+    /// Returns whether the run reads no unmodified file again.
     pub fn is_empty(&self) -> bool {
         self.places == 0
     }
 
-    /// Returns whether a file is on the arc, by the keys of its folder and of its name in the stat cache.
+    /// Returns whether a file is on the arc. The file is given by the keys of its folder and name in the stat cache.
     pub fn has(&self, folder: i64, name_key: &[u8; 16]) -> bool {
         let name = name_key.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let place = name ^ folder.cast_unsigned();
         u128::from(place.wrapping_sub(self.from)) < self.places
     }
 
-    /// Stores where the arc ends, because all files on it were read.
+    /// Stores the end of the arc. To be called after all files on the arc were read.
     pub fn remember(&self, repository: &Repository) -> Result<(), Error> {
         if self.is_empty() {
             return Ok(());
         }
-        // A whole round ends where it began.
+        // An arc of the whole ring ends where it began.
         let end = u128::from(self.from).wrapping_add(self.places) as u64;
         repository.catalog.set_reread_from(&self.history, end)
     }

@@ -1,4 +1,4 @@
-//! Where the given paths stand in the snapshot.
+//! Determines the places of the given paths in the snapshot.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,25 +14,25 @@ use crate::store::Location;
 pub(super) struct Node {
     /// The path on disk, for its metadata.
     pub path: PathBuf,
-    /// Set if this is a given path: what it is.
+    /// The `stat` of a given path; `None` for a folder above given paths.
     pub given: Option<Stat>,
     /// Number of the source among [`Roots::paths`], if this is a given path.
     pub source: usize,
     pub children: BTreeMap<Vec<u8>, Node>,
 }
 
-/// What is taken.
+/// The given paths, and their places in the snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     pub top: Node,
-    /// The sources: real, absolute paths, ascending, each once.
+    /// The sources: real, absolute paths, sorted and unique.
     pub paths: Vec<Vec<u8>>,
-    /// Where each of them stands in the tree.
+    /// The place of each source in the tree.
     pub places: Vec<SourcePlace>,
 }
 
-/// Finds the given paths on this host, and where each stands in the snapshot. None may be the `repository`, or be
-/// in it.
+/// Finds the given paths on this host and their places in the snapshot. Fails if one of them is the `repository` or
+/// inside it.
 pub(super) fn find(paths: &[PathBuf], repository: &Location) -> Result<Roots, Error> {
     expect_outside(paths, repository)?;
     let mut top = build(paths)?;
@@ -71,7 +71,7 @@ fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error>
     Ok(())
 }
 
-/// What is done with a given path and the components of its place.
+/// Called with a given path and the components of its place.
 type Visitor<'a> = dyn FnMut(&mut Node, &[Vec<u8>]) -> Result<(), Error> + 'a;
 
 /// Visits the given paths with the components of their places, always in the same order.
@@ -87,8 +87,8 @@ fn each_given(node: &mut Node, place: &mut Vec<Vec<u8>>, visit: &mut Visitor) ->
     Ok(())
 }
 
-/// Builds the tree of given paths. A path stands in the snapshot as it was given, made relative;
-/// one that goes up by `..` stands where it is on disk. A given symlink stands for what it points to.
+/// Builds the tree of given paths. The place of a path in the snapshot is the path as it was given, made relative. A
+/// path with `..` is replaced by its real path. A given symlink means its target.
 fn build(paths: &[PathBuf]) -> Result<Node, Error> {
     let fail = |reason: String| Error::Input { what: Argument::Paths, reason };
     let mut root = Node::default();
@@ -117,8 +117,8 @@ fn build(paths: &[PathBuf]) -> Result<Node, Error> {
                 }
             }
         }
-        // `.` or `/` has no name: its content stands at the top. A symlink is resolved, so that
-        // nothing below needs to follow one.
+        // `.` and `/` have no name, so their content goes to the top. A symlink is resolved, so that no path below it
+        // has to follow one.
         if node.path.as_os_str().is_empty() || on_disk.is_symlink() {
             node.path = path.canonicalize().map_err(Error::file("read", &path))?;
         } else if node.given.is_some() && !same_file(&node.path, &path) {
@@ -137,8 +137,8 @@ fn build(paths: &[PathBuf]) -> Result<Node, Error> {
     Ok(root)
 }
 
-/// A path below another given path is taken with it; one that only stands below it in the
-/// snapshot, and not on disk, would be lost.
+/// Removes paths below another given path, which contains them anyway. Fails if a path is below another one in the
+/// snapshot but not on the disk, because it would be lost.
 fn drop_nested(node: &mut Node) -> Result<(), Error> {
     if node.given.is_some() && !node.children.is_empty() {
         let above = node.path.canonicalize().map_err(Error::file("read", &node.path))?;

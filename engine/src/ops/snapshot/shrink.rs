@@ -1,8 +1,8 @@
-//! Whether a snapshot has shrunk: compares its counts with the last full snapshot of its history, by what the log
-//! says alone, so that a host without the identity can do it.
+//! Detects whether a snapshot has shrunk: compares its counts with the last full snapshot of its history. Uses the log
+//! alone, so that a host without the identity can do it.
 //!
-//! A file is *the same* if all its chunks are in packs that the last full snapshot needs. That its content was
-//! stored before is not enough: a run that was cut off, or a marked snapshot, may have stored it.
+//! A file is *the same* if all its chunks are in packs that the last full snapshot needs. It is not enough that its
+//! content is already stored, because an interrupted run or a marked snapshot may have stored it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -18,9 +18,9 @@ use crate::format::{EntryKind, PathsKey, ROTTED, SHRUNK, SnapshotEntry, SourceCo
 use crate::repo::SnapshotRow;
 use crate::repo::catalog::{CachedFolder, Catalog};
 
-/// Fewer files than that may all be edited in a day.
+/// Fewer files than this may all be edited in one day.
 const CHANGED_FILES_MIN: u64 = 5;
-/// A clock that goes back by no more than that was only set right.
+/// A clock that goes back by no more than this was only corrected.
 const CLOCK_SECONDS: i64 = 86_400;
 
 /// Why a snapshot is marked.
@@ -28,54 +28,56 @@ const CLOCK_SECONDS: i64 = 86_400;
 pub struct Mark {
     /// The last full snapshot.
     pub last: SnapshotEntry,
-    /// Files that it has, …
+    /// Number of files in it, …
     pub files: u64,
-    /// … and those of them that are still there; with the same content, if there are enough to say so.
+    /// … and of those that still exist; with the same content, if there are enough files to judge by content.
     pub left: u64,
-    /// The files still exist, but with other contents.
+    /// Whether the files still exist, but with other contents.
     pub changed: bool,
-    /// It has none of the sources of the last full snapshot: they share a name, and no more.
+    /// Whether the two snapshots have no source in common and share only a name.
     pub other_sources: bool,
 }
 
-/// A source, or a mount point below one.
+/// A source, or a mount point below one, that has lost its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emptied {
     pub path: PathBuf,
-    /// Files that it had, …
+    /// Number of files that it had, …
     pub before: u64,
-    /// … and that it has.
+    /// … and that it has now.
     pub now: u64,
 }
 
-/// What the owner must know about a snapshot, whatever is in it.
+/// What the owner should know about a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubts {
     pub mark: Option<Mark>,
-    /// What had files and has none, or few: perhaps its disk is not mounted.
+    /// Sources and mount points that had files and now have none or few, perhaps because a disk is not mounted.
     pub emptied: Vec<Emptied>,
-    /// Sources of which everything is left out by patterns or markers.
+    /// Sources that are left out completely because of patterns or markers.
     pub left_out: Vec<PathBuf>,
-    /// The snapshot before this one, if it was taken much later by its clock.
+    /// The previous snapshot, if its time is much later than that of this one.
     pub clock: Option<SnapshotEntry>,
-    /// Files of this snapshot that have changed by themselves ([`Totals::files_rotted`](super::Totals::files_rotted)).
+    /// Number of files of this snapshot that were corrupted on disk
+    /// ([`Totals::files_rotted`](super::Totals::files_rotted)).
     pub rotted: u64,
-    /// Earlier snapshots of the history that are marked because of such files and not accepted.
+    /// Earlier snapshots of the history that are marked because of such files and have not been accepted.
     pub rotted_before: Vec<SnapshotEntry>,
 }
 
 impl Doubts {
-    /// Returns whether the snapshot may lack what it should have.
+    /// Returns whether the snapshot may lack files that it should contain.
     pub fn is_incomplete(&self) -> bool {
         self.mark.is_some() || !self.emptied.is_empty() || !self.left_out.is_empty()
     }
 
-    /// Returns whether files have changed by themselves, now or before, and the owner has not accepted it.
+    /// Returns whether this snapshot, or an earlier one that the owner has not accepted, contains files that were
+    /// corrupted on disk.
     pub fn has_rotted(&self) -> bool {
         self.rotted > 0 || !self.rotted_before.is_empty()
     }
 
-    /// Returns why the snapshot is to be marked (spec section 4.3, key 10).
+    /// Returns the reason to mark the snapshot, if any (spec section 4.3, key 10).
     pub(super) fn marked(&self) -> Option<u64> {
         let rotted = (self.rotted > 0).then_some(ROTTED);
         self.mark.as_ref().map(|_| SHRUNK).or(rotted)
@@ -83,8 +85,8 @@ impl Doubts {
 }
 
 impl Context<'_> {
-    /// Returns whether the last full snapshot has a source of which this host remembers nothing, although it wrote that
-    /// snapshot: its catalog was lost, and so it does not know which files are new.
+    /// Returns whether this host has lost its catalog, so that it does not know which files are new: it wrote the last
+    /// full snapshot, but has no record of one of its sources.
     pub fn has_forgotten(&self) -> Result<bool, Error> {
         let Some(last) = self.last.as_ref().filter(|last| last.is_own) else { return Ok(false) };
         for path in &self.roots.paths {
@@ -94,7 +96,7 @@ impl Context<'_> {
                 continue;
             }
             let path = Path::new(OsStr::from_bytes(path));
-            // A file is remembered with the folder above it.
+            // The stat cache records a file in the row of its parent folder.
             let (what, at) =
                 if path.is_dir() { (FOLDER, Some(path)) } else { (GIVEN, path.parent()) };
             let key = at.map(|at| self.folder_key(what, at));
@@ -106,8 +108,8 @@ impl Context<'_> {
         Ok(false)
     }
 
-    /// Counts the files of a folder that has not changed since the last context, which need not be the one that took
-    /// the last full snapshot.
+    /// Counts the files of a folder that has not changed since the last run, which need not be the run of the last full
+    /// snapshot.
     pub fn count_unchanged(
         &self,
         view: &Catalog,
@@ -142,7 +144,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Returns the counts of each source, as the log has them.
+    /// Returns the counts of each source in the form of the log.
     pub fn source_counts(&self) -> Vec<SourceCount> {
         let sources = self.totals().sources;
         let counts = self.roots.paths.iter().zip(sources);
@@ -185,7 +187,7 @@ impl Context<'_> {
             doubts.mark =
                 Overlap::with(last, &now, lost.is_empty()).mark(last, last.files, missing);
         } else if let Some(holder) = holder {
-            // The contents of another history were not counted, and this snapshot may not have all of its sources.
+            // The other history's contents were not counted, and this snapshot may not have all of its sources.
             let compared = Overlap::with(holder, &now, false);
             let had: u64 = doubts.emptied.iter().map(|emptied| emptied.before).sum();
             let (files, there) = match compared.other_sources {
@@ -198,8 +200,8 @@ impl Context<'_> {
         Ok(doubts)
     }
 
-    /// Finds what had files and has none, each with the newest full snapshot that has them. A set of sources that is
-    /// new may have a source that is not.
+    /// Finds sources and mount points that had files and now have none or few, each with the newest full snapshot with
+    /// these files. Looks at all histories, because a new set of sources may contain an old source.
     fn lost(
         &self,
         now: &[(PathsKey, SourceTotals)],
@@ -237,7 +239,7 @@ impl Context<'_> {
         Ok(lost)
     }
 
-    /// Returns the snapshots of the history that are marked because files had changed by themselves.
+    /// Returns the snapshots of the history that are marked because files were corrupted on disk.
     fn rotted_before(&self) -> Result<Vec<SnapshotEntry>, Error> {
         let key = self.options.history_key(self.repository, &self.roots.paths);
         let rows = self.repository.catalog.snapshots()?.into_iter();
@@ -248,7 +250,7 @@ impl Context<'_> {
         Ok(rotted.map(|row| row.entry).collect())
     }
 
-    /// Returns the snapshot before, if its clock says that it was taken later than this one.
+    /// Returns the previous snapshot, if its time is much later than that of this one.
     fn clock(&self) -> Result<Option<SnapshotEntry>, Error> {
         let key = self.options.history_key(self.repository, &self.roots.paths);
         let rows = self.repository.catalog.snapshots()?;
@@ -261,20 +263,20 @@ impl Context<'_> {
     }
 }
 
-/// What of a snapshot is in the sources of another one.
+/// How much of one snapshot is left in the sources of another.
 struct Overlap {
-    /// Files of the sources that both have.
+    /// Number of files in the sources that both have, …
     files: u64,
-    /// Files that are there, …
+    /// … of those that still exist, …
     there: u64,
-    /// … and that have the same content.
+    /// … and of those with the same content.
     same: u64,
-    /// None of its sources is among those of the other one.
+    /// Whether the two have no source in common.
     other_sources: bool,
 }
 
 impl Overlap {
-    /// Compares counts, source by source. If `moved`, a file with known content counts wherever it is now.
+    /// Compares counts, source by source. If `moved` is true, a file with known content counts wherever it is now.
     fn with(last: &SnapshotEntry, now: &[(PathsKey, SourceTotals)], moved: bool) -> Overlap {
         let sum = |of: fn(&SourceTotals) -> u64| now.iter().map(|(_, t)| of(t)).sum::<u64>();
         let Some(sources) = &last.sources else {
@@ -304,7 +306,8 @@ impl Overlap {
         all
     }
 
-    /// Decides by the counts. The other one has so many `files` in what is compared; so many are `missing` from what was emptied, whatever has come since.
+    /// Decides by the counts whether to mark the snapshot. `files` is the number of files in the compared sources of
+    /// the other snapshot; `missing` is the number that disappeared from emptied sources, whatever was added since.
     fn mark(self, last: &SnapshotEntry, files: u64, missing: u64) -> Option<Mark> {
         let Overlap { there, same, other_sources, .. } = self;
         let there = there.min(files);

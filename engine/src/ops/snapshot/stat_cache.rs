@@ -1,4 +1,4 @@
-//! The stat cache: what earlier runs know of a file, and whether it is still what is there now.
+//! The stat cache: what earlier runs recorded about a file, and whether the file is still unchanged.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,16 +6,17 @@ use crate::files::{Ignore, Stat};
 use crate::format::Time;
 use crate::repo::catalog::CachedFile;
 
-/// Times so far ahead may still be of this moment: servers have clocks of their own, and memory cards
-/// keep local time. A file with a time beyond was dated by a wrong clock.
+/// A time that is at most this far ahead may still mean "now", because servers have their own clocks and memory cards
+/// keep local time. A later time comes from a wrong clock.
 const AHEAD_SECONDS: i64 = 24 * 3600;
 
-/// Files of earlier runs that a folder may still have.
+/// Files of earlier runs that a folder may still contain.
 pub(super) struct Older {
-    /// The key of the folder that has the files now.
+    /// The key of the folder that contains the files now.
     pub folder: i64,
-    /// Whether the files were in this folder. Otherwise they were in folders that had its inode, one of which was moved
-    /// here: a file is the same one if its own inode and times are the same, and no older version of it otherwise.
+    /// Whether the files were in this folder. Otherwise they were in folders with the same inode, one of which may have
+    /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and is not an
+    /// older version otherwise.
     pub is_here: bool,
     pub lists: Vec<Vec<CachedFile>>,
 }
@@ -25,7 +26,7 @@ pub(super) fn find<'a>(files: &'a [CachedFile], key: &[u8; 16]) -> Option<&'a Ca
     files.binary_search_by(|file| file.name_key.cmp(key)).ok().map(|at| &files[at])
 }
 
-/// Returns whether a file is as it was when it was read.
+/// Returns whether a file is unchanged since it was read.
 pub(super) fn is_same(file: &CachedFile, stat: &Stat, ignore: Ignore) -> bool {
     file.settled
         && (file.size, file.mtime) == (stat.size, stat.mtime)
@@ -33,14 +34,13 @@ pub(super) fn is_same(file: &CachedFile, stat: &Stat, ignore: Ignore) -> bool {
         && (ignore.inode || file.inode == stat.inode)
 }
 
-/// Returns whether each change of a file with these times after it was read will show in them: not if it
-/// was changed just before or since the run `started`, as the next change may come within the same
-/// tick of the clock.
+/// Returns whether every later change of a file with these times will show in them. That is not so if the file was
+/// changed shortly before or after the run `started`, because the next change may fall into the same tick of the clock.
 ///
-/// Every change sets the ctime to what the clock says then. So a ctime of long ago shows all changes that
-/// follow, whatever the mtime is: a photo of a camera whose clock is years ahead is not read every night.
-/// A ctime that is far ahead itself was set by a wrong clock; the next change sets another one, unless the
-/// clock is wrong again by the same time to the tick. Where ctimes are ignored, the mtime stands for both.
+/// Every change sets the ctime to the current time. So if the ctime is old, all later changes will show, whatever the
+/// mtime is: a photo from a camera whose clock is years ahead is not read every night. A ctime far in the future was
+/// set by a wrong clock; the next change sets another one, unless the clock is wrong again by exactly the same time. If
+/// ctimes are ignored, the mtime is used for both.
 pub(super) fn is_settled(mtime: Time, ctime: Time, started: Time, ignore: Ignore) -> bool {
     is_settled_at((mtime, ctime), started, ignore, now)
 }
@@ -51,7 +51,7 @@ fn is_settled_at(
     ignore: Ignore,
     now: impl Fn() -> Time,
 ) -> bool {
-    // Times without nanoseconds come from file systems that count in seconds, or in two.
+    // Times without nanoseconds come from file systems with a resolution of one or two seconds.
     let coarse = mtime.nanos == 0 && ctime.nanos == 0;
     let margin = if coarse { 3 } else { 1 };
     let before = Time { seconds: started.seconds - margin, ..started };
@@ -69,7 +69,7 @@ fn is_settled_at(
     }
 }
 
-/// Returns what the clock says.
+/// Returns the current time.
 pub(super) fn now() -> Time {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() }
@@ -82,7 +82,7 @@ mod tests {
     const STARTED: i64 = 1_700_000_000;
     const HOUR: i64 = 3600;
 
-    /// Checks a file whose times are so many seconds after the start of a run that took an hour.
+    /// Checks a file whose times are this many seconds after the start of a run that took an hour.
     fn check(mtime: i64, ctime: i64, settled: bool, without_ctime: bool) {
         let time = |after: i64| Time { seconds: STARTED + after, nanos: 1 };
         let times = (time(mtime), time(ctime));
@@ -97,14 +97,14 @@ mod tests {
     fn what_may_change_unseen_is_read_again() {
         let (old, future) = (-HOUR, 4 * 365 * 24 * HOUR);
         check(old, old, true, true);
-        // Changed just before, since then, or by the clock of a server that is ahead.
+        // Changed at the start of the run, after it, or by a server whose clock is ahead.
         for recent in [0, 60, HOUR, 3 * HOUR] {
             check(recent, recent, false, false);
             check(old, recent, false, true);
         }
         check(0, old, false, false);
         check(HOUR, old, false, false);
-        // Dated ahead: by hours, by years; and just now.
+        // Dated hours ahead, years ahead, and years ahead just now.
         check(3 * HOUR, old, true, false);
         check(future, old, true, true);
         check(future, HOUR / 2, false, true);

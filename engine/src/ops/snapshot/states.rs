@@ -1,4 +1,4 @@
-//! What the walk decides for each file of a folder: whether it is as it was, or must be read.
+//! Decides for each file of a folder whether it is unchanged or must be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use crate::format::{ChunkId, EntryKind, tree};
 use crate::repo::PackRowId;
 use crate::repo::catalog::CachedFile;
 
-/// Finds the path of a name, and the number of its source.
+/// Returns the path of a name and the number of its source.
 type PlaceOf<'p> = &'p dyn Fn(&Found) -> (PathBuf, usize);
 
-/// Files of a folder, by their numbers, that lie beside another one.
+/// Files that lie beside another file, by their indexes in the folder.
 type Members = [(usize, Beside)];
 
-/// A file that is as it was, and the packs that it needs.
+/// An unchanged file, and the packs that it needs.
 type KnownFile = (Box<CachedFile>, BTreeSet<PackRowId>);
 
 impl Walk<'_> {
@@ -71,8 +71,8 @@ impl Walk<'_> {
         Ok(states)
     }
 
-    /// Returns the states of what lies beside a file that is as it was; `None` if all must be read, as
-    /// journals are of use only with the database of the same time.
+    /// Returns the states of the files beside an unchanged file; `None` if all of them must be read, because journals
+    /// are useful only with the database of the same time.
     fn known_members(
         &mut self,
         main: &CachedFile,
@@ -113,7 +113,7 @@ impl Walk<'_> {
         Ok(Some(states))
     }
 
-    /// Takes a file as it is known. It is counted.
+    /// Counts an unchanged file, and returns its state.
     fn take(&self, known: KnownFile, found: &Found, place: PlaceOf) -> Result<NameState, Error> {
         let (file, packs) = known;
         let same = match self.context.last.as_ref().filter(|_| !packs.is_empty()) {
@@ -127,7 +127,7 @@ impl Walk<'_> {
         Ok(NameState::Known { file, saved })
     }
 
-    /// Returns what is known of a file, if it is as it was.
+    /// Returns what is known about a file, if it is unchanged.
     fn known(
         &self,
         older: &Older,
@@ -143,8 +143,8 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Returns the packs of a file that is as it was, its journals too, and all of whose chunks are still
-    /// there. What was in another folder is known by its inode or not at all.
+    /// Returns the packs of a file if it and its journals are unchanged, and all of its chunks are still stored. A file
+    /// of another folder is recognised only by its inode.
     fn packs_if_same(
         &self,
         file: &CachedFile,
@@ -156,7 +156,7 @@ impl Walk<'_> {
         if self.context.options.force || !is_same(file, &found.stat, ignore) {
             return Ok(None);
         }
-        // A catalog that was stored by online backup is not compared with what the disk has.
+        // A database that was stored by online backup is a copy, so it cannot be compared with the file on disk.
         let reread = &self.context.reread;
         if file.database.is_none() && reread.has(older.folder, &file.name_key) {
             return Ok(None);

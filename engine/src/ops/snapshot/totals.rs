@@ -1,14 +1,14 @@
-//! What a snapshot counts.
+//! The counts of a snapshot.
 
 use std::path::PathBuf;
 
-/// Counts of one run.
+/// The counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Files whose content no snapshot has and that this host did not know. An interrupted run may have stored them.
+    /// Files that this host did not know and whose content is in no snapshot. An interrupted run may have stored it.
     pub files_new: u64,
-    /// Files that this host did not know here, and whose content a snapshot has under another name: they were renamed,
-    /// moved or copied, or this host has forgotten them.
+    /// Files that this host did not know under this name, and whose content is in a snapshot under another name: they
+    /// were renamed, moved or copied, or this host lost its catalog.
     pub files_moved: u64,
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
@@ -16,7 +16,8 @@ pub struct Totals {
     /// Files of which content was stored again, because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
-    /// Files whose content has changed, although their size and their times have not. They count as changed, too.
+    /// Number of files whose content has changed although their size and times have not. They are counted as changed
+    /// too.
     pub files_rotted: u64,
     /// Databases that SQLite finds damaged, and that are stored as they are.
     pub damaged: Vec<PathBuf>,
@@ -24,21 +25,21 @@ pub struct Totals {
     pub bytes_processed: u64,
     /// Bytes of plaintext that were new.
     pub bytes_added: u64,
-    /// Those of them that are folder listings and the record of the snapshot.
+    /// The part of them that is folder listings and the record of the snapshot.
     pub bytes_of_listings: u64,
-    /// Bytes of the objects that were uploaded, the parity of packs included.
+    /// Bytes of the uploaded objects, including the parity of packs.
     pub bytes_stored: u64,
     pub chunks_new: u64,
     pub packs_written: u64,
     /// Storage class and bytes of each pack that was written.
     pub stored: Vec<(String, u64)>,
-    /// Where something is mounted that is not in the snapshot, because it is on another file system.
+    /// Mount points whose content is not in the snapshot, because it is on another file system.
     pub mounts_left_out: Vec<PathBuf>,
-    /// Where the repository itself stands below a source: it is not in the snapshot.
+    /// The path of the repository, if it is below a source and therefore left out.
     pub repository_left_out: Option<PathBuf>,
-    /// Files and folders that systems and programs leave behind, and that are not in the snapshot.
+    /// Number of files and folders that were left out as litter.
     pub litter_left_out: u64,
-    /// Counts of each source.
+    /// The counts of each source.
     pub sources: Vec<SourceTotals>,
 }
 
@@ -49,18 +50,19 @@ impl Totals {
     }
 }
 
-/// What a run has of one source.
+/// The counts of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceTotals {
     pub files: u64,
-    /// Files of no bytes: their content says nothing.
+    /// Empty files, whose content shows nothing.
     pub empty: u64,
     /// Files whose content the last full snapshot has.
     pub same: u64,
-    /// Databases that it has otherwise: a catalog changes whenever it is used, and so says nothing.
+    /// Databases whose content differs from the last full snapshot. That shows nothing, because a catalog changes
+    /// whenever it is used.
     pub databases: u64,
-    /// Something in it was left out.
+    /// Whether a part of it was left out.
     pub left_out: bool,
-    /// All of it was left out, because of a marker in it.
+    /// Whether all of it was left out because of a marker in it.
     pub left_out_whole: bool,
 }

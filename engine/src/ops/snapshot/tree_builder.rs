@@ -1,5 +1,5 @@
-//! Builds trees from the events of the walk and the outcomes of the workers, writes them and the snapshot record into
-//! meta packs, and remembers in the stat cache what was seen.
+//! Builds trees from the events of the walk and the outcomes of the workers. Writes the trees and the snapshot record
+//! into meta packs, and updates the stat cache.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,10 @@ use crate::repo::catalog::{CachedFile, CachedFolder, FolderRow};
 const CUT_BITS: u32 = 9;
 /// … or when it would grow beyond this.
 const TREE_CHUNK_BYTES: usize = 1 << 20;
-/// Folders written to the catalog at once.
+/// Number of folders that are written to the catalog at once.
 const FOLDERS_MAX: usize = 256;
 
-/// Consumes the events of the walk to the end. Returns the chunk of the snapshot record, or `None`
-/// if the run failed.
+/// Consumes all events of the walk. Returns the chunk of the snapshot record, or `None` if the run failed.
 pub(super) fn build(
     context: &Context,
     uploads: &Uploads,
@@ -53,10 +52,10 @@ pub(super) fn build(
     }
 }
 
-/// A folder whose subfolders are not all there yet.
+/// A folder whose subfolders are not all complete yet.
 struct OpenFolder {
     job: FolderJob,
-    /// Tree of each subfolder that was entered and left, in order.
+    /// The trees of the subfolders that are complete, in order.
     children: Vec<(Vec<u8>, ByteVec)>,
 }
 
@@ -65,7 +64,7 @@ struct TreeBuilder<'a> {
     compressor: Compressor,
     packs: PackWriter<'a>,
     rows: Vec<FolderRow>,
-    /// Packs written when the log was last appended to.
+    /// Number of packs that had been written when the last log entry was appended.
     committed: u64,
 }
 
@@ -99,7 +98,7 @@ impl TreeBuilder<'_> {
         Ok(Some(record))
     }
 
-    /// Makes the snapshot record for a finished root.
+    /// Builds the snapshot record for a finished root.
     fn record(&self, id: SnapshotId, root: &[u8]) -> SnapshotRecord {
         let options = self.context.options;
         SnapshotRecord {
@@ -117,7 +116,7 @@ impl TreeBuilder<'_> {
         }
     }
 
-    /// Makes the tree of a folder whose subfolders are all done.
+    /// Builds the tree of a folder whose subfolders are all complete.
     fn leave(&mut self, frame: OpenFolder) -> Result<ByteVec, Error> {
         let OpenFolder { mut job, children } = frame;
         let hash = self.hash_children(&children);
@@ -172,7 +171,7 @@ impl TreeBuilder<'_> {
         self.count_files(files, bytes, new);
     }
 
-    /// Counts files that are not read, `new` of which no snapshot has.
+    /// Counts files that are not read; `new` of them are in no snapshot.
     fn count_files(&self, files: u64, bytes: u64, new: u64) {
         let new = new.min(files);
         self.context.count(|totals| {
@@ -183,7 +182,7 @@ impl TreeBuilder<'_> {
         self.context.progress.advance(files, bytes);
     }
 
-    /// Finds the files of a folder in which nothing changed but a subfolder's tree.
+    /// Returns the states of the files in a folder in which only the tree of a subfolder changed.
     fn known_states(&self, job: &FolderJob) -> Result<Vec<NameState>, Error> {
         let key = job.key.expect("a folder from the stat cache has a key");
         let files = self.context.repository.catalog.folder_files(key)?;
@@ -267,7 +266,7 @@ impl TreeBuilder<'_> {
             NameState::Pending(outcomes, index) => outcomes
                 .wait(|outcomes| outcomes.get_mut(index).map(Option::take))
                 .unwrap_or_else(|| {
-                    // A snapshot without it would look as if it had been deleted.
+                    // Fail, because without its content the file would look deleted.
                     if !self.context.stopped() {
                         self.context.fail(not_read(job.path_of(found)));
                     }
@@ -292,8 +291,8 @@ impl TreeBuilder<'_> {
         }
     }
 
-    /// Reads extended attributes, and returns whether these are all; what cannot be read is named, and is
-    /// asked for again by the next context.
+    /// Reads extended attributes, and returns whether all of them could be read. Reports the ones that could not, and
+    /// the next run tries again.
     fn xattrs(&self, path: &Path) -> (Option<Vec<Xattr>>, bool) {
         let Xattrs { found, problem } = source::xattrs(path);
         let all = problem.is_none();
@@ -331,8 +330,8 @@ impl TreeBuilder<'_> {
         }
     }
 
-    /// Makes the tree entry of a name; `None` if it has vanished. Clears `settled` if
-    /// something about it must be read again.
+    /// Builds the tree entry of a name; returns `None` if the file has vanished. Clears `settled` if a part of it must
+    /// be read again.
     fn entry(
         &self,
         job: &FolderJob,
@@ -371,7 +370,7 @@ impl TreeBuilder<'_> {
             }
             EntryKind::Folder => {
                 entry.chunks = Some(tree.cloned().unwrap_or_else(|| Vec::new().into()));
-                // A folder without a tree is one of another file system, which is left out.
+                // A folder without a tree is on another file system, which is left out.
                 if tree.is_some() {
                     let (xattrs, all) = self.xattrs(&path);
                     entry.xattrs = xattrs;
@@ -397,8 +396,8 @@ impl TreeBuilder<'_> {
         self.packs.store(self.context, &mut self.compressor, raw)
     }
 
-    /// Puts packs into the log from time to time, so that an entry never grows without bound and
-    /// other hosts can refer to them.
+    /// Adds packs to the log from time to time. This limits the size of log entries, and lets other hosts use the packs
+    /// early.
     fn commit_packs(&mut self) -> Result<(), Error> {
         let written = self.context.packs_written();
         if self.context.options.dry_run || written < self.committed + COMMIT_PACKS {
@@ -422,8 +421,8 @@ fn not_read(path: PathBuf) -> Error {
     Error::File { action: "read", path, source: std::io::Error::other("no thread came to it") }
 }
 
-/// Groups entries into tree chunks. The cuts depend on names only, so that a change in a large
-/// folder rewrites the chunk around it and no other.
+/// Groups entries into tree chunks. The cuts depend on names only, so that a change in a large folder rewrites only the
+/// chunk around it.
 #[derive(Default)]
 struct TreeChunks {
     entries: Vec<Entry>,
@@ -432,7 +431,7 @@ struct TreeChunks {
 }
 
 impl TreeChunks {
-    /// Adds an entry; returns a chunk if it is complete with it.
+    /// Adds an entry; returns the chunk that it completes, if any.
     fn push(&mut self, entry: Entry, key: &[u8; 16]) -> Option<Vec<u8>> {
         self.bytes += 128 + entry.name.len() + entry.chunks.as_ref().map_or(0, |ids| ids.len());
         self.entries.push(entry);

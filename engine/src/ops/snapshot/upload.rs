@@ -9,15 +9,15 @@ use crate::error::Error;
 use crate::format::pack;
 use crate::repo::{Repository, SealedPack};
 
-/// The way to the threads that upload.
+/// The queue to the upload threads.
 pub(super) struct Uploads {
     packs: Mutex<Option<SyncSender<SealedPack>>>,
-    /// Packs that are uploaded at the same time.
+    /// Number of packs that are uploaded at the same time.
     pub threads: usize,
 }
 
 impl Uploads {
-    /// Returns both ends of the way.
+    /// Returns both ends of the queue.
     pub fn new(repository: &Repository) -> (Uploads, Arc<Mutex<Receiver<SealedPack>>>) {
         let (packs, received) = sync_channel(0);
         // One disk is fastest with one writer.
@@ -26,16 +26,16 @@ impl Uploads {
         (uploads, Arc::new(Mutex::new(received)))
     }
 
-    /// Hands a closed pack over, waiting for a thread to be free.
+    /// Hands over a closed pack. Waits until an upload thread is free.
     pub fn submit(&self, pack: SealedPack) {
         let sender = lock(&self.packs).clone();
-        // A send fails only when the uploads have ended, and then the failure is known.
+        // Sending fails only after the upload threads have ended, and then the failure is already recorded.
         if let Some(sender) = sender {
             _ = sender.send(pack);
         }
     }
 
-    /// Ends the threads that upload, when they have uploaded what was handed over.
+    /// Ends the upload threads after they have uploaded everything in the queue.
     pub fn close(&self) {
         *lock(&self.packs) = None;
     }

@@ -1,4 +1,4 @@
-//! Walks the given paths. Reads no file: what has not changed is known by its stat.
+//! Walks the given paths. Reads no file, because unchanged files are recognised by their `stat`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -18,10 +18,10 @@ use crate::format::{EntryKind, PackKind};
 use crate::repo::PackRowId;
 use crate::repo::catalog::{CachedFile, CachedFolder, Catalog, FolderRow};
 
-/// Events of the channel that are left when an open batch is dispatched: the one that is sent, and the one that the tree
-/// builder may wait in.
+/// Number of places left in the event channel when an open batch is dispatched: for the event that is being sent, and
+/// for the event that the tree builder may be waiting in.
 const EVENTS_OPEN: usize = 2;
-/// Files of one batch; its bytes are bounded by the size of a pack.
+/// Maximum number of files in one batch. The size of a pack limits its bytes.
 const BATCH_FILES_MAX: usize = 1024;
 
 /// Walks all roots and sends events to the tree builder; batches go to the workers.
@@ -55,13 +55,13 @@ pub(super) fn walk(
 /// How the files of a folder differ from those of the last run.
 #[derive(Default)]
 struct Missing {
-    /// Files that had disappeared before, and may be back.
+    /// Files that had disappeared before and may be back.
     back: Vec<CachedFile>,
-    /// A row with the files that have disappeared.
+    /// The row of the stat cache for files that have disappeared.
     gone: Option<FolderRow>,
 }
 
-/// A folder at hand.
+/// The current folder.
 struct Here {
     path: PathBuf,
     /// Its real path.
@@ -82,7 +82,7 @@ impl Here {
         self.stat = folder.stat;
     }
 
-    /// Goes to the folder above, whose `stat` is not needed any more.
+    /// Goes to the parent folder, whose `stat` is no longer needed.
     fn go_up(&mut self) {
         for path in [&mut self.path, &mut self.disk, &mut self.inside] {
             path.pop();
@@ -90,10 +90,10 @@ impl Here {
     }
 }
 
-/// A folder on the way down to the one at hand.
+/// A folder on the path down to the current one.
 struct Level {
     device: u64,
-    /// What of it is left to walk.
+    /// The subfolders that are left to walk.
     folders: std::vec::IntoIter<Found>,
     walked: Walked,
 }
@@ -105,7 +105,7 @@ struct OpenBatch {
     promised: Promised<Vec<Outcome>>,
     jobs: Vec<FileJob>,
     bytes: u64,
-    /// Events that were sent before it was begun.
+    /// Number of events that were sent before it was begun.
     since: usize,
 }
 
@@ -120,10 +120,10 @@ pub(super) struct Walk<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) view: Catalog,
     events: SyncSender<Event>,
-    /// Events that were sent.
+    /// Number of events that were sent.
     sent: usize,
     work: SyncSender<Work>,
-    /// Packs that were found usable in this context.
+    /// Packs that this run has found usable.
     usable: HashSet<PackRowId>,
     open: [OpenBatch; 2],
     marks: Marks,
@@ -179,7 +179,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks a folder that was given, and all below it, however deep they are nested.
+    /// Walks a given folder and everything below it, however deeply it is nested.
     fn given(&mut self, mut here: Here, name: Vec<u8>) -> Result<(), Error> {
         let mut levels = vec![self.enter(&here, name, None)?];
         while let Some(level) = levels.last_mut() {
@@ -204,8 +204,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Enters a folder; `above` is the device of the one that it was found in, `None` if it was given. One that was
-    /// given must be listed: without it, a snapshot of nothing would pass for the newest good one.
+    /// Enters a folder. `above` is the device of its parent folder, or `None` for a given folder. Fails if a given
+    /// folder cannot be listed, because an empty snapshot would pass for the newest good one.
     fn enter(&mut self, here: &Here, name: Vec<u8>, above: Option<u64>) -> Result<Level, Error> {
         let Here { path, disk, inside, stat, source } = here;
         let given = above.is_none();
@@ -213,13 +213,13 @@ impl Walk<'_> {
         let listed =
             list(self.context, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
         if given && listed.is_none() && !self.context.stopped() {
-            // Why it cannot be listed says what to do.
+            // List it again, because the reason why it fails shows what to do.
             let none = || std::io::Error::other("without it there is no snapshot");
             let source = scan::list(path).err().unwrap_or_else(none);
             return Err(Error::File { action: "list", path: path.clone(), source });
         }
         let key = self.context.folder_key(FOLDER, disk);
-        // What could not be listed is named, and its row in the stat cache stays as it is.
+        // A folder that could not be listed is already reported, and its row in the stat cache is kept.
         let (ListedFolder { found, journals }, row) =
             listed.map_or_else(|| (ListedFolder::default(), None), |listed| (listed, Some(key)));
         let signature = self.signature(disk, found.iter().chain(&journals));
@@ -257,7 +257,7 @@ impl Walk<'_> {
         let of_parent = || disk.parent().and_then(|above| scan::stat(above, true).ok());
         let above = above.or_else(|| of_parent().map(|stat| stat.device));
         let is_mount = above.is_some_and(|device| device != stat.device);
-        // What is left out as long as it is mounted is not missed.
+        // A disk that is left out while it is mounted does not count as missing later.
         let taken = !self.context.exclude.one_file_system() || given || self.marks.is_given(stat);
         let walked = Walked { key, is_mount, counts: taken && row.is_some(), files: count };
         self.send(Event::Enter(Box::new(FolderJob {
@@ -274,8 +274,8 @@ impl Walk<'_> {
         Ok(Level { device: stat.device, folders: folders.into_iter(), walked })
     }
 
-    /// Compares a folder with its files of the last run. Most of them are gone if a disk is not mounted. They stay in a row
-    /// of their own, so that they need not be read when they are back.
+    /// Compares a folder with its files of the last run. If most of them are gone, perhaps because a disk is not
+    /// mounted, keeps them in a separate row, so that they need not be read when they are back.
     fn missing(
         &self,
         disk: &Path,
@@ -306,7 +306,7 @@ impl Walk<'_> {
         Ok(Missing { back, gone })
     }
 
-    /// Returns a hash over everything that matters of a folder.
+    /// Returns a hash over everything in a folder that affects its tree.
     fn signature<'f>(&self, disk: &Path, found: impl Iterator<Item = &'f Found>) -> [u8; 32] {
         let path = disk.as_os_str().as_bytes();
         let mut hasher = self.context.repository.secrets.local_hasher();
@@ -318,7 +318,8 @@ impl Walk<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    /// Returns whether a file of a folder is to be read again, modified or not.
+    /// Returns whether any file of a folder is on the arc of this run and therefore has to be read even if it is
+    /// unmodified.
     fn is_any_reread(&self, key: i64, found: &[Found]) -> bool {
         let reread = &self.context.reread;
         let is_reread = |found: &Found| {
@@ -344,8 +345,8 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Puts a file, and what lies beside it, into a batch of its kind, about as large as a pack. Neighbours
-    /// stay together, and a folder begins a batch of its own if that does not make the one before too small.
+    /// Adds a file, and the files beside it, to a batch of its kind. A batch is about as large as a pack. Neighbours
+    /// stay together, and a folder begins a new batch unless that would leave the previous one less than half full.
     pub(super) fn read(&mut self, jobs: Vec<FileJob>) -> Vec<NameState> {
         let Some(first) = jobs.first() else { return Vec::new() };
         let kind = kind(self.context, first);
@@ -373,7 +374,7 @@ impl Walk<'_> {
         states
     }
 
-    /// Hands an open batch to the workers, waiting while they have enough to do.
+    /// Hands an open batch to the workers. Waits while they are busy.
     fn dispatch(&mut self, which: usize) {
         let kind = self.open[which].kind;
         let OpenBatch { promised, jobs, .. } =
@@ -381,12 +382,12 @@ impl Walk<'_> {
         if jobs.is_empty() {
             return;
         }
-        // Fails only when there are no workers any more; the batch is then delivered empty.
+        // Fails only after all workers have ended; the batch is then delivered empty.
         _ = self.work.send(Work { kind, jobs, outcomes: promised });
     }
 
-    /// Sends an event to the tree builder. This may wait for a batch that is still open: so none stays open for as
-    /// many events as fit into the channel.
+    /// Sends an event to the tree builder. Because the tree builder may wait for a batch that is still open, no batch
+    /// stays open for as many events as fit into the channel.
     fn send(&mut self, event: Event) {
         for which in 0..self.open.len() {
             if self.sent - self.open[which].since >= EVENTS_MAX - EVENTS_OPEN {
@@ -394,19 +395,19 @@ impl Walk<'_> {
             }
         }
         self.sent += 1;
-        // Fails only when the tree builder has given up.
+        // Fails only after the tree builder has given up.
         _ = self.events.send(event);
     }
 }
 
-/// Returns where a path stands on this machine; nothing stands for the current folder.
+/// Returns the absolute path of a path on this host. An empty path means the current folder.
 fn absolute(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Decides between hot and cold: small files and files that change often are hot. A database is hot too
-/// (`read`).
+/// Decides between hot and cold: small files and files that change often are hot. Databases are hot, too; `read`
+/// decides that.
 fn kind(context: &Context, job: &FileJob) -> PackKind {
     let name = job.path.file_name().map(|name| name.as_bytes().to_ascii_lowercase());
     let name = name.unwrap_or_default();

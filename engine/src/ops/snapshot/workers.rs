@@ -1,6 +1,6 @@
 //! Worker threads. One at a time reads and cuts, and then hashes, deduplicates and compresses what it has cut while the
-//! next one reads. Before they seal, the workers assign slots in the order of the files, by tickets, so that the same
-//! library makes the same packs whatever the threads do, and a dry run predicts what the run does.
+//! next one reads. Before sealing, the workers assign slots in the order of the files, enforced by tickets. So the same
+//! library gives the same packs however threads are scheduled, and a dry run predicts the real run.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex};
@@ -14,7 +14,7 @@ use super::read::Source;
 use super::upload::Uploads;
 use crate::error::Error;
 
-/// What the workers share: one reads at a time, and each assigns slots in its turn.
+/// The state that workers share: one at a time reads, and each assigns slots in turn.
 pub(super) struct WorkerPool<'a> {
     uploads: &'a Uploads,
     source: Mutex<Source>,
@@ -23,9 +23,9 @@ pub(super) struct WorkerPool<'a> {
 }
 
 struct Ticket<'a> {
-    /// The task whose chunks get their places next.
+    /// Number of the task whose chunks get their slots next.
     next: u64,
-    /// That task has no worker any more.
+    /// Whether the worker of that task has exited early.
     broken: bool,
     assigner: Assigner<'a>,
 }
@@ -60,12 +60,12 @@ impl<'a> WorkerPool<'a> {
         }
     }
 
-    /// Takes no more batches.
+    /// Accepts no more batches.
     pub fn give_up(&self) {
         self.source.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).close();
     }
 
-    /// Gives the chunks of a task their slots, when it is its turn. Returns false if there is none.
+    /// Waits for the turn of a task, and assigns slots to its chunks. Returns false if the run ends before that.
     fn place(&self, context: &Context, prepared: &mut Prepared) -> Result<bool, Error> {
         let number = prepared.task.number;
         let waits = |ticket: &mut Ticket| ticket.next != number && !ticket.broken;
@@ -81,7 +81,7 @@ impl<'a> WorkerPool<'a> {
         Ok(true)
     }
 
-    /// Closes the packs that are open, when all workers are done.
+    /// Closes the open packs after all workers are done.
     pub fn close(&self) {
         lock(&self.ticket).assigner.close();
     }

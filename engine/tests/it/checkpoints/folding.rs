@@ -1,4 +1,5 @@
-//! Writing checkpoints: whoever fills a range does, and nobody fails for want of one.
+//! Writing checkpoints: the host that fills a range writes one, and no host fails because one is
+//! missing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ fn what_was_not_folded_is_folded_by_the_next_run() {
             fault.clone()
         })));
     };
-    // It never arrives, and is not tried again and again.
+    // The checkpoint never arrives, and is not put again and again.
     fault_on_put(Fault::DropConnectionBefore);
     let owner = open(&bench, "owner");
     commit(&owner, 2);
@@ -51,7 +52,7 @@ fn what_was_not_folded_is_folded_by_the_next_run() {
     let made: Vec<String> = bench.under("checkpoints/").into_keys().collect();
     assert_eq!(made, [layout::checkpoint(&(1..=32))]);
 
-    // It arrives and nobody says so; the next run has a look.
+    // The checkpoint arrives without an acknowledgement; the next run finds it.
     let owner = open(&bench, "owner");
     commit(&owner, 29);
     fault_on_put(Fault::DropConnectionAfter);
@@ -84,9 +85,9 @@ fn a_bad_checkpoint_does_not_spoil_the_level_above() {
     assert_eq!(bench.under("checkpoints/").len(), 33);
     assert_eq!(damaged(&bench), BTreeSet::from([torn]));
     let fresh = open(&bench, "fresh");
-    // The config; a first part; the owner's entry, and once more; and two behind it.
+    // The config; a first part; the owner's entry twice; and two entries after it.
     assert_eq!((state(&fresh) == state(&owner), fresh.store.requests().get), (true, 6));
-    // The level below serves where that above is bad, as far as it goes.
+    // If a checkpoint of the higher level is bad, those of the lower level are used.
     put(&bench.folder(), &layout::checkpoint(&(1..=1024)), b"torn");
     let fresh = open(&bench, "again");
     assert_eq!(state(&fresh), state(&owner));
@@ -97,7 +98,7 @@ fn a_bad_checkpoint_does_not_spoil_the_level_above() {
 #[test]
 fn hosts_that_fold_at_once() {
     let bench = Bench::local(small_packs());
-    // Its catalog is there and knows nothing yet.
+    // The catalog of this host exists and is empty.
     drop(open(&bench, "new"));
     // Two hosts, and a second process on one of them.
     let caches = ["one", "two", "two"];
@@ -119,7 +120,7 @@ fn hosts_that_fold_at_once() {
     assert_eq!(damaged(&bench), BTreeSet::new());
     let [one, two] = ["one", "two"].map(|cache| open(&bench, cache));
     assert_eq!(state(&one), state(&two));
-    // Processes of one host that read on at once.
+    // Processes of one host read new entries at the same time.
     std::thread::scope(|threads| {
         for _ in 0..3 {
             threads.spawn(|| assert_eq!(state(&open(&bench, "new")), state(&one)));
@@ -161,7 +162,7 @@ fn a_role_without_checkpoints_takes_snapshots() {
     tree::assert_same(&bench.library, bench.restored(&taken.to_string(), "out"));
 }
 
-/// A snapshot and a prune that fill ranges cost what was predicted.
+/// A snapshot and a prune that fill ranges cost as much as predicted.
 #[test]
 fn folding_is_in_the_predicted_bill() {
     let prices = Prices::built_in(None);

@@ -1,5 +1,5 @@
-//! Checkpoints that are damaged, or forged by a thief of a writer credential, mislead nobody: for what is in them the
-//! owner vouches, or it is not used.
+//! Checkpoints that are damaged, or forged by a thief of a writer credential, mislead no host: their content is used
+//! only if the owner vouches for it.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use super::{
 use crate::prune::after;
 use crate::setup::{BUCKET, Bench, small_packs};
 
-/// Seals a checkpoint as whoever has the credential can.
+/// Seals a checkpoint, as anyone with the credential can.
 fn seal(repository: &Repository, first: u64, slots: Vec<(Slot, Option<Proof>)>) -> Vec<u8> {
     let count = slots.len() as u64;
     let header =
@@ -33,7 +33,7 @@ fn seal(repository: &Repository, first: u64, slots: Vec<(Slot, Option<Proof>)>) 
     repository.secrets.seal_checkpoint(&checkpoint).expect("a small one")
 }
 
-/// What a checkpoint says of entries.
+/// Returns the slots of a checkpoint for these entries.
 fn slots(repository: &Repository, first: u64, objects: &[Vec<u8>]) -> Vec<(Slot, Option<Proof>)> {
     let slot = |(number, object): (u64, &Vec<u8>)| {
         let opened = repository.secrets.open_log(number, object).expect("it opens");
@@ -71,7 +71,7 @@ fn bad_checkpoints_mislead_nobody() {
         change(&mut object);
         object
     };
-    // What a holder of the credential can make: entries that open, in a chain of their own.
+    // A holder of the credential can make entries that open, in a separate chain.
     let thief = Author::of(owner.secrets.credential());
     let head = hash(&read(&layout::log(32)));
     let seen = owner.catalog.seen_at(32).expect("a look").expect("it is remembered");
@@ -90,7 +90,7 @@ fn bad_checkpoints_mislead_nobody() {
     }
     let hidden = (Slot { said: None, ..genuine[7].0.clone() }, None);
     let cut = good.len() - proofs_bytes(32) as usize;
-    // Whether a fresh host sees that it is bad: of the second part it reads nothing.
+    // Pairs of a bad checkpoint and whether a new host notices it. A new host does not read the second part.
     let cases = [
         ("torn", good[..good.len() / 2].to_vec(), true),
         ("empty", Vec::new(), true),
@@ -123,23 +123,24 @@ fn bad_checkpoints_mislead_nobody() {
     assert_eq!(state(&open(&bench, "no-file")), truth);
     std::fs::remove_dir(folder.join(&name)).expect("it goes");
 
-    // Names of no range are none of ours.
+    // Names that are no valid range are ignored.
     put(&folder, "checkpoints/0000000000000002-0000000000000033", &good);
     put(&folder, "checkpoints/README", b"not ours");
     assert_eq!(damaged(&bench), BTreeSet::new());
     assert_eq!(state(&open(&bench, "other-names")), truth);
     put(&folder, &name, &good);
     let fresh = open(&bench, "good");
-    // Two first parts; seven behind them; the config, and the last once more.
+    // Two first parts; seven entries after them; the config, and the last entry again.
     assert_eq!((state(&fresh) == truth, fresh.store.requests().get), (true, 2 + 7 + 2));
 }
 
-/// The thief fills a range with an entry that lies about the one before it, and is the first to write its checkpoint.
+/// Makes the thief fill a range with an entry that lies about the one before it, and be the first to write its
+/// checkpoint.
 fn lie(bench: &Bench, put: impl Fn(&str, &[u8])) {
     let genuine = open(bench, "genuine");
     commit(&genuine, 20);
     let thief = Author::of(genuine.secrets.credential());
-    // A history in which the owner has dropped all snapshots, which he has not signed.
+    // A history in which the owner seems to drop all snapshots, but has not signed that.
     let mut forged = End { number: 1, head: genuine.genesis(), seen: NOTHING_SEEN };
     let mut said = Vec::new();
     for number in 1..32 {
@@ -156,7 +157,7 @@ fn lie(bench: &Bench, put: impl Fn(&str, &[u8])) {
         let object = real.seal(&genuine, LogEntry::new(TIME), &thief);
         put(&layout::log(number), &object);
     }
-    // It follows the forged ones, and has seen them.
+    // The last entry follows the forged ones, and its running hash contains them.
     let last = forged.seal(&genuine, LogEntry::new(TIME), &thief);
     put(&layout::log(32), &last);
     said.extend(slots(&genuine, 32, &[last]));
@@ -241,7 +242,7 @@ fn a_void_entry_does_not_end_a_checkpoint() {
     assert_eq!(fresh.catalog.vouched().expect("a number"), 0);
 }
 
-/// What an opening that breaks off has read is not believed, and the next one knows the truth.
+/// An interrupted opening does not trust what it has read, and the next one learns the truth.
 #[test]
 fn an_opening_that_breaks_off_leaves_nothing() {
     let server = S3Server::start();
@@ -302,7 +303,7 @@ fn what_deletes_checks_each_signature_once() {
     plan(&again).expect("a plan");
     assert_eq!(again.store.requests().since(&before).get, 0, "once");
 
-    // Without checkpoints the entries themselves serve.
+    // Without checkpoints, the entries themselves are used.
     let other = owner_of(&bench, "other");
     std::fs::remove_dir_all(bench.folder().join("checkpoints")).expect("they go");
     std::fs::create_dir(bench.folder().join("checkpoints")).expect("a folder");
@@ -310,7 +311,7 @@ fn what_deletes_checks_each_signature_once() {
     assert!(other.store.requests().get > 64);
 }
 
-/// No owner's program vouches for an entry that is not signed. If one did, who deletes would not follow it.
+/// An owner's program never vouches for an entry that is not signed. If one did, a prune would not trust it.
 #[test]
 fn a_signature_that_is_wrong_stops_what_deletes() {
     let server = S3Server::start();
@@ -351,7 +352,7 @@ fn a_signature_that_is_wrong_stops_what_deletes() {
         let error = plan(&fresh).expect_err("a wrong signature");
         assert!(error.to_string().contains("vouched"), "{error}");
     }
-    // Whoever reads entry by entry knows that it is none.
+    // A host that reads entry by entry notices that it is not an entry.
     server.clear_requests();
     let name = format!("archive/{}", layout::checkpoint(&(1..=32)));
     server.put(BUCKET, &name, b"torn", "STANDARD");
@@ -360,7 +361,7 @@ fn a_signature_that_is_wrong_stops_what_deletes() {
     assert!(void.iter().any(|entry| entry.number == 5), "{void:?}");
 }
 
-/// The entries themselves are there: what a thief puts in the place of their copies keeps nothing from being deleted.
+/// The entries themselves exist, so a thief who replaces their copies cannot prevent deletions.
 #[test]
 fn a_false_checkpoint_stops_no_prune() {
     let bench = Bench::local(small_packs());

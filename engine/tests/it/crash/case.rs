@@ -1,4 +1,4 @@
-//! One case: three hosts at work, one operation that goes wrong, and what has to hold after that.
+//! One case: three hosts work, one operation goes wrong, and the promises are checked after that.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -22,28 +22,28 @@ use super::scene::{A, B, C, Library, Moment, NAMES, Policy, Scene, Stores};
 use super::store::{At, Bucket, Fault, Point, Verb};
 use crate::setup::{Log, bytes_of};
 
-/// A case, and all that decides how it goes.
+/// A case, with everything that determines its course.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub seed: u64,
-    /// What goes wrong at first; what goes wrong after that is drawn.
+    /// The first fault; the second one is drawn from the seed.
     pub point: Option<Point>,
 }
 
-/// How it went.
+/// The result of a case.
 #[derive(Default)]
 pub struct Went {
-    /// What each host asked for at first.
+    /// The operations of each host before the first fault.
     pub verbs: Vec<Vec<Verb>>,
     pub operations: u64,
-    /// The faults that came to pass, on whose part.
+    /// The faults that happened, with their hosts.
     pub faults: Vec<(usize, Fault, Verb)>,
-    /// Runs of hosts, and those of them that ended without an error.
+    /// Number of runs of hosts; below, of runs without an error.
     pub runs: u64,
     pub succeeded: u64,
 }
 
-/// Later than all of the past.
+/// A time later than the whole history.
 const LATER: i64 = 1_700_001_000;
 
 impl Case {
@@ -76,7 +76,7 @@ impl Case {
     }
 }
 
-/// A case under way.
+/// A running case.
 struct Stage<'a> {
     scene: &'a Scene,
     stores: &'a Stores,
@@ -84,14 +84,14 @@ struct Stage<'a> {
     bucket: &'a Bucket,
     folder: &'a Path,
     time: i64,
-    /// The snapshots that somebody was told are taken.
+    /// The acknowledged snapshots.
     acknowledged: Vec<SnapshotId>,
-    /// Those that a prune was told to drop.
+    /// The snapshots that a prune was asked to drop.
     dropped: BTreeSet<SnapshotId>,
     went: Went,
 }
 
-/// What a run of a host did.
+/// The result of a host's run.
 type Ran = (Result<Option<SnapshotId>, Error>, BTreeSet<SnapshotId>);
 
 impl Stage<'_> {
@@ -102,7 +102,7 @@ impl Stage<'_> {
             takes_orphans: random.below(2) == 0,
             repacks: random.below(2) == 0,
         };
-        // A host that has never read the log knows less, and finds out the same.
+        // A host that has never read the log knows less, but must reach the same result.
         for host in [A, B, C] {
             if random.below(4) == 0 {
                 std::fs::remove_dir_all(self.cache(host)).expect("a cache");
@@ -110,11 +110,11 @@ impl Stage<'_> {
         }
         self.race(&[A, B, C], &policy, point);
         self.went.verbs = self.bucket.verbs();
-        // What is still under way arrives before the archive is looked at, or after that.
+        // Late operations arrive either before the archive is examined or after that.
         if random.below(2) == 0 {
             self.bucket.settle();
         }
-        // By the catalog of the host that had trouble, and by one that knows nothing.
+        // Examine it with the catalog of the host that had trouble, and with an empty one.
         let host = point.map_or(A, |point| point.host);
         let mut caches = [self.cache(host), self.folder.join("fresh")];
         if random.below(2) == 0 {
@@ -122,7 +122,7 @@ impl Stage<'_> {
         }
         let [now, later] = caches;
         self.judge(&now);
-        // It runs again while another does, and has trouble again.
+        // The host runs again beside another one, and has trouble again.
         let other = if host == C { A } else { C };
         let fault = Fault::ALL[random.below(Fault::ALL.len() as u64) as usize];
         let at = At::Number(random.below(12) as usize);
@@ -137,7 +137,7 @@ impl Stage<'_> {
         self.folder.join(NAMES[host])
     }
 
-    /// Lets some hosts work at the same time. Only one that has trouble may fail.
+    /// Lets some hosts work at the same time. Only a host with trouble may fail.
     fn race(&mut self, hosts: &[usize], policy: &Policy, point: Option<Point>) {
         self.bucket.begin(hosts, point);
         self.time += 10;
@@ -169,7 +169,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Does what a host does: takes a snapshot, or prunes.
+    /// Does the work of a host: takes a snapshot, or prunes.
     fn work(&self, store: &Store, host: usize, policy: &Policy) -> Ran {
         let cache = self.cache(host);
         if host != C {
@@ -182,7 +182,7 @@ impl Stage<'_> {
         (done.map(|_| None), dropped)
     }
 
-    /// Remembers what a run did. Returns why it failed, if it did.
+    /// Records the result of a run. Returns why it failed, if it did.
     fn note(&mut self, (done, dropped): Ran) -> Option<Error> {
         self.went.runs += 1;
         self.dropped.extend(dropped);
@@ -196,7 +196,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Opens with a catalog, and proves that all is there that should be.
+    /// Opens with a catalog, and checks that everything exists that should.
     fn judge(&self, cache: &Path) {
         let repository = self.sound(cache);
         let trees = TreeReader::new(&repository).expect("a reader");
@@ -209,7 +209,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Opens, checks, and looks for each snapshot that should be there.
+    /// Opens, checks, and searches each snapshot that should exist.
     fn sound(&self, cache: &Path) -> Repository {
         let store = self.stores.nobody();
         let repository = self.scene.open(store, self.scene.reader(), cache).expect("it opens");
@@ -238,8 +238,8 @@ impl Stage<'_> {
         std::fs::remove_dir_all(&target).expect("what was restored");
     }
 
-    /// The host that had trouble runs again, and somebody prunes: nothing is in anybody's way, and
-    /// nothing is left that the log has given up or does not know.
+    /// Runs the host that had trouble again, and a prune: both must succeed, and no object may be
+    /// left that is tombstoned or not in the log.
     fn go_on(&mut self, host: usize, policy: &Policy) {
         self.time += 10;
         let store = self.stores.nobody();
@@ -253,7 +253,7 @@ impl Stage<'_> {
         let repository = self.sound(&cache);
         for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
             for object in store.list(layout::prefix(kind), None).expect("a listing") {
-                // Halves of objects have names that no object has: they are nobody's.
+                // Partial objects have names that no object has, so ignore them.
                 let Some(id) = layout::pack_id(kind, &object.name) else { continue };
                 let state = repository.catalog.pack_state(&id).expect("a state");
                 assert_eq!(state, Some(PackState::Committed), "{} is left", object.name);
@@ -262,7 +262,7 @@ impl Stage<'_> {
     }
 }
 
-/// Tells the bucket that a host has ended, however it ends.
+/// Drop guard: reports to the bucket that a host has ended, however it ends.
 struct Ended<'a>(&'a Bucket, usize);
 
 impl Drop for Ended<'_> {

@@ -1,4 +1,4 @@
-//! The face of an object store that a bucket shows to a host.
+//! The `ObjectStore` through which a host reaches the bucket.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,7 @@ use object_store::{
 
 use super::store::{Answer, Bucket, Operation};
 
-/// The bucket of the moment as one host reaches it; as nobody in particular, everything is done at
-/// once.
+/// One host's connection to the current bucket. Without a host, every operation is done at once.
 #[derive(Clone)]
 pub struct Line {
     bucket: Arc<Mutex<Option<Arc<Bucket>>>>,

@@ -1,6 +1,6 @@
-//! Numbers drawn from a seed.
+//! Random numbers from a seed.
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 pub struct Random(u64);
 
 impl Random {

@@ -1,8 +1,8 @@
-//! What every case begins with: three hosts with an archive in common, made once and copied.
+//! The initial state of every case: three hosts with a common archive, made once and copied.
 //!
-//! A and B archive libraries that share photos; C prunes. Some packs are wholly dead once C drops
-//! what it will drop, and both libraries hold again what only these packs have: A and B count on
-//! them while C takes them away.
+//! A and B archive libraries that share photos; C prunes. When C drops its snapshots, some packs
+//! are completely dead. But both libraries contain again the photos that only these packs have, so
+//! A and B rely on the packs while C deletes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -36,15 +36,15 @@ pub const B: usize = 1;
 pub const C: usize = 2;
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// When snapshots are taken; those of the cases are later.
+/// When the snapshots of the history are taken; those of the cases are later.
 const START: i64 = 1_700_000_000;
 const DAY: i64 = 86_400;
 
-/// An archive at one moment: its objects, and what each host knows of it.
+/// An archive at one moment: its objects, and the caches of the hosts.
 pub struct Moment {
     pub objects: InMemory,
     caches: PathBuf,
-    /// What each snapshot was taken of; dropped ones are not in it.
+    /// The library of each snapshot that is not dropped.
     pub taken: BTreeMap<SnapshotId, Library>,
     /// The only snapshot that needs some of the packs.
     pub doomed: SnapshotId,
@@ -54,12 +54,12 @@ pub struct Scene {
     folder: TempDir,
     pub identity: Identity,
     pub repository: RepositoryId,
-    /// The libraries as they are in all cases, by host.
+    /// The libraries of the hosts, which are the same in all cases.
     pub libraries: [Library; 2],
     pub moments: Vec<Moment>,
 }
 
-/// A folder in memory, if there is one that this user may write to: cases are small and many.
+/// Returns a temporary folder in memory if possible, because there are many small cases.
 fn folder() -> TempDir {
     let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     made.expect("a temporary folder")
@@ -77,7 +77,7 @@ impl Scene {
                 ..Chunking::default()
             },
             Settings {
-                // What is deleted before its minimum days would be left.
+                // In this class there are no minimum days, during which packs would be kept.
                 pack_class: "STANDARD".to_owned(),
                 hot_class: "STANDARD".to_owned(),
                 pack_bytes: 1 << 20,
@@ -101,7 +101,7 @@ impl Scene {
         scene
     }
 
-    /// Lives through the past that all cases have in common.
+    /// Makes the history that all cases share.
     fn history(&mut self, bucket: Arc<Bucket>) {
         let now = self.folder.path().join("now");
         let stores = Stores::new();
@@ -110,7 +110,7 @@ impl Scene {
         let mut taken = BTreeMap::new();
         let mut time = START;
         let mut take = |scene: &Scene, host: usize| {
-            // What is as it was at the last run is not read again, and counts on its old packs.
+            // Unchanged files are not read again, and rely on their old packs.
             settle();
             time += 1;
             let cache = now.join(NAMES[host]);
@@ -126,7 +126,7 @@ impl Scene {
         self.write(B, "culled", 4);
         let doomed = take(self, A);
         let culled = take(self, B);
-        // C reads all of it.
+        // Host C reads the whole log.
         self.prune(nobody, &now.join("c"), &Policy::default(), &mut |_| {}).expect("a prune");
         self.remove(B, "culled");
         self.write_raw(B, "borrowed", 3);
@@ -136,8 +136,8 @@ impl Scene {
         self.libraries = [self.library(A), self.library(B)];
         self.remember(&bucket, &now, taken.clone(), doomed);
 
-        // Another past: runs of C and A were killed, so that the log has given up objects that are
-        // still there, and A has packs that the log does not know.
+        // Another history: runs of C and A were killed, so that tombstoned objects still exist, and
+        // A has packs that are not in the log.
         let policy = Policy { drop: [culled].into(), ..Policy::default() };
         let objects = killed(bucket.objects(), C, At::First(Verb::Delete, ""), |store| {
             self.prune(store, &now.join("c"), &policy, &mut |_| {}).map(drop)
@@ -162,7 +162,7 @@ impl Scene {
         self.moments.push(Moment { objects: bucket.objects(), caches: copy, taken, doomed });
     }
 
-    /// Makes a folder for a case, with the caches of the hosts as they were at a moment.
+    /// Makes the folder of a case, with the caches of the hosts at that moment.
     pub fn enter(&self, moment: &Moment) -> TempDir {
         let case = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder");
         copy_caches(&moment.caches, case.path());
@@ -187,7 +187,7 @@ impl Scene {
         }
     }
 
-    /// Writes one more that is large for this archive.
+    /// Writes one more file, which is large for this archive.
     fn write_raw(&self, host: usize, name: &str, seed: u64) {
         self.write(host, name, seed);
         let content = photos::bytes(seed * 10 + 5, 7000);
@@ -210,7 +210,7 @@ impl Scene {
         Keys::Reader(self.identity.clone())
     }
 
-    /// Takes a snapshot of a host's library, as the program does.
+    /// Takes a snapshot of a host's library like the program does.
     pub fn snapshot(
         &self,
         store: &Store,
@@ -230,7 +230,8 @@ impl Scene {
         Ok(done.id.expect("it is no dry run"))
     }
 
-    /// Prunes, as the program does. `dropping` is told what will be dropped before anything is.
+    /// Prunes like the program does. Calls `dropping` with the snapshots to drop before any of them
+    /// is dropped.
     pub fn prune(
         &self,
         store: &Store,
@@ -247,11 +248,11 @@ impl Scene {
             drop.extend(its.rev().skip(1).map(|row| row.entry.id));
         }
         dropping(&drop);
-        // Objects are as old as the clock of this computer says.
+        // The ages of objects are measured by the clock of this computer.
         let clock = clock_now();
         let days = if policy.takes_orphans { 3 } else { 0 };
         let now = Time { seconds: clock + days * DAY, nanos: 0 };
-        // Where nothing is billed, a tenth of a pack need be dead.
+        // Without a bill, a pack is repacked if a tenth of it is dead.
         let provider = repository.store.location().provider().filter(|_| !policy.repacks);
         let terms = Terms { provider, end_window: true, ..Terms::default() };
         let plan = plan(&repository, &drop, terms.at(&Prices::built_in(None), now), &Silent)?;
@@ -259,15 +260,15 @@ impl Scene {
     }
 }
 
-/// What a prune takes.
+/// What a prune drops and deletes.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     pub drop: BTreeSet<SnapshotId>,
     /// Drop all but the newest snapshot of each host as well.
     pub all_but_newest: bool,
-    /// Take objects that the log does not know, even those that are being uploaded now.
+    /// Delete objects that are not in the log, even those that are being uploaded now.
     pub takes_orphans: bool,
-    /// Empty packs that are needed in part.
+    /// Repack partially live packs.
     pub repacks: bool,
 }
 
@@ -276,8 +277,8 @@ fn clock_now() -> i64 {
     now.expect("it is later than 1970").as_secs() as i64
 }
 
-/// The stores of the hosts, and one of nobody in particular: made once, for one bucket after the
-/// other, because a store has threads of its own.
+/// The stores of the hosts, and one without a host. They are made once and used for one bucket
+/// after the other, because a store has its own threads.
 pub struct Stores {
     lines: Vec<Line>,
     stores: Vec<Store>,
@@ -293,7 +294,7 @@ impl Stores {
         Stores { lines, stores }
     }
 
-    /// Turns to a bucket.
+    /// Switches to a bucket.
     pub fn turn_to(&self, bucket: &Arc<Bucket>) {
         for line in &self.lines {
             line.turn_to(bucket);
@@ -309,7 +310,8 @@ impl Stores {
     }
 }
 
-/// Runs something as a host that is killed before an operation, and returns what is there then.
+/// Runs `work` as a host that is killed before an operation, and returns the state of the archive
+/// after that.
 fn killed(
     objects: InMemory,
     host: usize,

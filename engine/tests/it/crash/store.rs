@@ -1,9 +1,9 @@
-//! A store that takes one operation at a time from several hosts, in an order drawn from a seed,
-//! and does one of them wrong.
+//! A store that executes the operations of several hosts one at a time, in an order drawn from a
+//! seed, and makes one of them go wrong.
 //!
-//! A host is a thread with threads of its own. Each of its operations waits here until every host
-//! that still runs has one waiting; then one of them is drawn and done. So the order does not
-//! depend on how fast anybody is, but for the order in which the threads of one host arrive.
+//! A host is a thread that may start others. Each operation waits here until every running host has
+//! one waiting; then one of them is drawn and executed. So the order does not depend on the speed
+//! of the hosts, except for the order in which the threads of one host arrive.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,7 @@ use object_store::{
 
 use super::random::Random;
 
-/// What is asked of a store.
+/// The operations of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
     Get,
@@ -29,28 +29,28 @@ pub enum Verb {
     Delete,
 }
 
-/// What goes wrong with one operation. *Dead* means that the host has ended: no answer reaches it,
-/// and nothing that it asks from then on is done.
+/// What goes wrong with one operation. If the host *dies*, no answer reaches it, and none of its
+/// later operations is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It is not done; dead.
+    /// Not executed; the host dies.
     Before,
-    /// It is done; dead before the answer.
+    /// Executed; the host dies before the answer.
     AnswerLost,
-    /// A body that breaks off half-way, or half an object under a name that no object has, as a
-    /// folder keeps it until it is whole; dead.
+    /// A body that breaks off half-way, or half an object under a temporary name, as in a folder;
+    /// the host dies.
     Torn,
-    /// Dead; it is done later, after operations of others.
+    /// The host dies; executed later, after operations of others.
     Late,
-    /// It is done; dead; it is done again later.
+    /// Executed; the host dies; executed again later.
     TwiceLater,
-    /// It is done twice at once, and the second answer is heard: the host lives.
+    /// Executed twice in a row; the host gets the second answer and lives.
     Twice,
-    /// It is done and answered; it is done again later: the host lives.
+    /// Executed and answered, and executed again later; the host lives.
     Again,
-    /// It is done, and the connection is lost before the answer: the host lives.
+    /// Executed, and the connection is lost before the answer; the host lives.
     Unanswered,
-    /// The connection is lost; it is done later: the host lives.
+    /// The connection is lost, and the operation is executed later; the host lives.
     UnansweredLate,
 }
 
@@ -67,18 +67,18 @@ impl Fault {
         Fault::UnansweredLate,
     ];
 
-    /// Returns whether it makes a difference for such an operation that another one does not.
+    /// Returns whether this fault has an effect on such an operation that no other fault has.
     pub fn fits(self, verb: Verb) -> bool {
         match verb {
             Verb::Put => true,
-            // A second delete says the same as the first.
+            // A second delete has the same answer as the first.
             Verb::Delete => !matches!(self, Fault::Torn | Fault::Twice),
             Verb::Get => matches!(self, Fault::Before | Fault::Torn | Fault::Unanswered),
             Verb::List => matches!(self, Fault::Before | Fault::Unanswered),
         }
     }
 
-    /// Returns whether the host ends by it.
+    /// Returns whether the host dies.
     pub fn kills(self) -> bool {
         self <= Fault::TwiceLater
     }
@@ -89,7 +89,7 @@ impl Fault {
 pub enum At {
     /// Counted from 0.
     Number(usize),
-    /// The first of a kind whose object has such a name.
+    /// The first operation of this kind whose object has a name that begins like this.
     First(Verb, &'static str),
 }
 
@@ -100,7 +100,7 @@ pub struct Point {
     pub fault: Fault,
 }
 
-/// The objects, and the order of what is done to them.
+/// The objects, and the order of the operations on them.
 pub struct Bucket {
     objects: InMemory,
     state: Mutex<State>,
@@ -109,22 +109,22 @@ pub struct Bucket {
 
 struct State {
     random: Random,
-    /// How often of four times a host goes on that has just had its turn: between two steps of one
-    /// host, another does one or does all.
+    /// How often, out of four times, the host that has just had its turn gets the next one too. So
+    /// between two steps of one host, another may do one step or all of them.
     goes_on_of_4: u64,
     last: usize,
     point: Option<Point>,
     hosts: Vec<Waiting>,
     tickets: u64,
-    /// The operation whose turn it is.
+    /// The operation that may run now.
     turn: Option<u64>,
     late: Vec<Late>,
-    /// What went wrong, and with what.
+    /// The fault that happened, and the operation.
     fired: Option<(Fault, Verb)>,
     trace: Vec<Done>,
 }
 
-/// One host as the bucket sees it.
+/// The state of one host in the bucket.
 #[derive(Default)]
 struct Waiting {
     running: bool,
@@ -133,7 +133,7 @@ struct Waiting {
     verbs: Vec<Verb>,
 }
 
-/// Something on its way that will arrive after so many operations more.
+/// An operation that will arrive after some more operations.
 struct Late {
     after: u64,
     operation: Operation,
@@ -153,7 +153,7 @@ impl fmt::Display for Done {
     }
 }
 
-/// Stands for a host in the trace; the hosts are those before it.
+/// Marks operations without a host in the trace; hosts have smaller numbers.
 const NOBODY: usize = 3;
 
 #[derive(Clone)]
@@ -209,7 +209,7 @@ impl Bucket {
         Arc::new(Bucket { objects, state: Mutex::new(state), wake: Condvar::new() })
     }
 
-    /// Lets some hosts run, one of which may have trouble.
+    /// Begins a run of some hosts, one of which may have trouble.
     pub fn begin(&self, running: &[usize], point: Option<Point>) {
         let mut state = self.lock();
         let waiting = |host| Waiting { running: running.contains(&host), ..Waiting::default() };
@@ -222,7 +222,7 @@ impl Bucket {
         self.objects.fork()
     }
 
-    /// Tells that a host has ended, so that nobody waits for what it asks next.
+    /// Records that a host has ended, so that no other waits for its next operation.
     pub fn ends(&self, host: usize) {
         let mut state = self.lock();
         state.hosts[host].running = false;
@@ -230,7 +230,7 @@ impl Bucket {
         self.wake.notify_all();
     }
 
-    /// Lets everything arrive that is still on its way.
+    /// Executes all operations that are still in progress.
     pub fn settle(&self) {
         let mut state = self.lock();
         for late in std::mem::take(&mut state.late) {
@@ -238,17 +238,17 @@ impl Bucket {
         }
     }
 
-    /// Returns what went wrong and with what, if anything did.
+    /// Returns the fault that happened, and the operation, if any.
     pub fn fired(&self) -> Option<(Fault, Verb)> {
         self.lock().fired
     }
 
-    /// Returns what each host asked for.
+    /// Returns the operations of each host.
     pub fn verbs(&self) -> Vec<Vec<Verb>> {
         self.lock().hosts.iter().map(|host| host.verbs.clone()).collect()
     }
 
-    /// Tells everything that was done, for people.
+    /// Returns a readable list of all executed operations.
     pub fn trace(&self) -> String {
         self.lock().trace.iter().map(|done| format!("{done}\n")).collect()
     }
@@ -257,7 +257,7 @@ impl Bucket {
         self.state.lock().expect("nothing panics here")
     }
 
-    /// Waits for a turn of this host, and does the operation or what is to go wrong with it.
+    /// Waits for a turn of this host, and executes the operation or its fault.
     pub fn operate(&self, host: usize, operation: Operation) -> Result<Answer> {
         let mut state = self.lock();
         if state.hosts[host].dead {
@@ -283,7 +283,7 @@ impl Bucket {
             At::Number(number) => number == at,
             At::First(kind, prefix) => kind == verb && operation.name().starts_with(prefix),
         });
-        // Where it makes no difference, the nearest that does.
+        // If this fault has no effect of its own, use the most similar one that has.
         let fault = fault.map(|point| point.fault).map(|fault| match fault {
             fault if fault.fits(verb) => fault,
             fault if fault.kills() => Fault::Before,
@@ -313,7 +313,7 @@ impl Bucket {
         answer
     }
 
-    /// Does an operation wrong.
+    /// Executes an operation with a fault.
     fn fail(
         &self,
         state: &mut State,
@@ -326,7 +326,7 @@ impl Bucket {
             (host.dead, host.running) = (true, false);
             host.tickets.clear();
         }
-        // Operations of the others in between, or none: it arrives while nobody looks.
+        // Other operations may come in between.
         let after = 1 + state.random.below(12);
         let mut later = |operation| state.late.push(Late { after, operation });
         match fault {
@@ -352,7 +352,7 @@ impl Bucket {
         Err(lost())
     }
 
-    /// Does half of a put or a get.
+    /// Executes half of a put or a get.
     fn tear(&self, operation: Operation) -> Result<Answer> {
         match operation {
             Operation::Put(path, payload, attributes) => {
@@ -414,8 +414,8 @@ impl Bucket {
 }
 
 impl State {
-    /// Gives somebody the turn, if all are there of whom one is to be drawn. Returns whether
-    /// somebody has got it.
+    /// Draws the next operation if every running host has one waiting. Returns whether one was
+    /// drawn.
     fn draw(&mut self) -> bool {
         let waits = |host: &Waiting| !host.running || !host.tickets.is_empty();
         if self.turn.is_some() || !self.hosts.iter().all(waits) {

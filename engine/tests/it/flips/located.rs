@@ -1,7 +1,6 @@
-//! Found damage is said of the files and the snapshots that it touches, and a restore brings back all
-//! other files.
+//! Damage is reported for the files and snapshots that it affects, and a restore brings back all other files.
 //!
-//! What is touched is worked out here from the trees as they were and the tables of the packs.
+//! The affected files are computed here from the original trees and the tables of the packs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,8 +17,8 @@ use super::{flipped, places_of, tiny_files};
 use crate::objects::{checked, lost, put, remove, round, state};
 use crate::setup::{Bench, Dice, in_snapshot};
 
-/// What each file and each folder of each snapshot is read from. The folder without a name stands for
-/// the top of a snapshot, and its record.
+/// The chunks that each file and folder of each snapshot needs. The folder without a name means the top of a snapshot,
+/// and its record.
 struct Needs {
     entries: BTreeMap<(SnapshotId, PathBuf), (EntryKind, BTreeSet<ChunkId>)>,
     newest: SnapshotId,
@@ -51,21 +50,21 @@ impl Needs {
         self.entries.get(at).is_some_and(|(_, chunks)| !chunks.is_disjoint(bad))
     }
 
-    /// Whether a folder above something cannot be listed.
+    /// Returns whether a parent folder cannot be listed.
     fn is_hidden(&self, (id, path): &(SnapshotId, PathBuf), bad: &BTreeSet<ChunkId>) -> bool {
         path.ancestors().skip(1).any(|above| self.is_hit(&(*id, above.to_owned()), bad))
     }
 
-    /// What a check must name: files, folders that cannot be listed, and snapshots.
+    /// Returns what a check must name: files, folders that cannot be listed, and snapshots.
     fn touched(&self, bad: &BTreeSet<ChunkId>) -> (BTreeSet<PathBuf>, BTreeSet<SnapshotId>) {
         let hit = self.entries.keys().filter(|at| self.is_hit(at, bad) && !self.is_hidden(at, bad));
         let (snapshots, mut files): (BTreeSet<_>, BTreeSet<_>) = hit.cloned().unzip();
-        // The top of a snapshot has no name.
+        // The top of a snapshot has no name, so it is not reported.
         files.remove(Path::new(""));
         (files, snapshots)
     }
 
-    /// What a restore of the library in the newest snapshot must do without.
+    /// Returns the files that a restore of the library in the newest snapshot cannot restore.
     fn lost(&self, bench: &Bench, bad: &BTreeSet<ChunkId>) -> BTreeSet<PathBuf> {
         let library = in_snapshot(&bench.library);
         let files = self
@@ -78,7 +77,7 @@ impl Needs {
     }
 }
 
-/// Fifty files in several packs of each kind, and four snapshots that share most of them.
+/// Makes fifty files in several packs of each kind, and four snapshots that share most of them.
 fn archive() -> Bench {
     let bench = Bench::local(tiny_files());
     for number in 1..=3 {
@@ -94,7 +93,7 @@ fn archive() -> Bench {
     bench
 }
 
-/// Checks, and compares what is said with what the bad chunks of a pack must lead to.
+/// Runs a check, and compares its report with the files that the bad chunks of a pack affect.
 fn assert_located(bench: &Bench, needs: &Needs, pack: &str, bad: &BTreeSet<ChunkId>, what: &str) {
     let report = checked(bench, &bench.cache).expect("a check");
     assert!(!report.errors.is_empty(), "{pack}, {what}: it is not found");
@@ -107,13 +106,13 @@ fn assert_located(bench: &Bench, needs: &Needs, pack: &str, bad: &BTreeSet<Chunk
     assert_eq!((files, snapshots), needs.touched(bad), "{pack}, {what}: {:?}", report.errors);
 }
 
-/// Restores, and compares what does not come back with what the bad chunks must lead to.
+/// Restores, and compares the missing files with those that the bad chunks affect.
 fn assert_rest_restored(bench: &Bench, needs: &Needs, bad: &BTreeSet<ChunkId>, what: &str) {
     let library = tree::snapshot_of(&bench.library);
     assert_eq!(lost(bench, "latest", &library), needs.lost(bench, bad), "{what}");
 }
 
-/// The chunks that a byte of a pack is part of.
+/// Returns the chunks that contain a byte of a pack.
 fn chunks_at(repository: &Repository, row: &PackRow, byte: usize) -> BTreeSet<ChunkId> {
     let places = places_of(repository, row);
     let hit = |range: std::ops::Range<u64>| byte < HEADER_BYTES || range.contains(&(byte as u64));
@@ -134,7 +133,7 @@ fn a_flipped_bit_is_said_of_its_files() {
     for number in 0..FLIPS {
         let row = &packs[dice.roll(packs.len() as u64) as usize];
         let name = layout::pack(row.kind, &row.id);
-        // Frames are most of a pack: now and then its header or its end.
+        // Most bytes are in frames, so choose the header or the end now and then.
         let bytes = row.bytes;
         let byte = match dice.roll(6) {
             0 => dice.roll(HEADER_BYTES as u64),
@@ -147,7 +146,7 @@ fn a_flipped_bit_is_said_of_its_files() {
         touching += u64::from(!needs.touched(&bad).1.is_empty());
         let what = format!("flip {number} of byte {byte}");
         assert_located(&bench, &needs, &name, &bad, &what);
-        // Each file is synced to the disk: not every time.
+        // A restore syncs every file, so do not run one each time.
         if number % 4 == 0 {
             assert_rest_restored(&bench, &needs, &bad, &what);
         }
@@ -176,7 +175,7 @@ fn a_missing_pack_is_said_of_its_files() {
         remove(&bench, &name);
         assert_located(&bench, &needs, &name, &bad, "missing");
         assert_rest_restored(&bench, &needs, &bad, "missing");
-        // Half of it: what ends before that is as it was.
+        // Keep half of it: chunks that end before that are intact.
         let half = before[&name].len() / 2;
         let ends = |place: &ChunkLocation| half < HEADER_BYTES || place.range().end > half as u64;
         let cut = places_of(&repository, row).into_iter().filter(ends);

@@ -1,5 +1,5 @@
-//! Objects in the place of others of their kind: of the same repository, and of a sister with the
-//! same identity and the same password.
+//! Objects in place of others of their kind: from the same repository, and from a sibling with the
+//! same identity and password.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::objects::{
 };
 use crate::setup::Bench;
 
-/// Fills a repository: several objects of each kind.
+/// Fills a repository with several objects of each kind.
 fn fill(bench: &Bench) {
     for number in 1..=3 {
         put_slot(bench, "a password");
@@ -27,7 +27,7 @@ fn fill(bench: &Bench) {
     grow_log(bench, 64);
 }
 
-/// The names of objects that may be taken for each other.
+/// Returns the names of objects that could be confused with each other.
 fn kinds(objects: &State) -> BTreeMap<&str, Vec<&str>> {
     let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in objects.keys() {
@@ -37,8 +37,8 @@ fn kinds(objects: &State) -> BTreeMap<&str, Vec<&str>> {
     kinds
 }
 
-/// Fails if nobody tells that the object of this name is not what it was. A fresh host opens jobs
-/// that it has not begun.
+/// Fails unless this object is reported as changed: by a check, or if it belongs to a job, by a new
+/// host, which opens jobs that it did not begin.
 #[track_caller]
 fn assert_named(bench: &Bench, name: &str, what: &str) {
     if name.starts_with("jobs/") {
@@ -61,7 +61,7 @@ fn two_objects_of_a_kind_change_places() {
     for (kind, names) in kinds(&before) {
         for (at, a) in names.iter().enumerate() {
             for b in &names[at + 1..] {
-                // The rest of the log is told apart below, without a check for each two.
+                // The rest of the log is tested below, without a check for each pair.
                 if kind == "log" && ![1, 2, 33, 64].contains(&layout::log_number(b).expect("it")) {
                     continue;
                 }
@@ -103,7 +103,7 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
     for (kind, names) in kinds(&before) {
         let replacements = &kinds(&other)[kind];
         for (at, name) in names.iter().enumerate() {
-            // Log entries and checkpoints by those of the same name, others by any.
+            // Replace log entries and checkpoints by those of the same name, and others by any.
             let same = [replacements[at.min(replacements.len() - 1)]];
             let those =
                 if ["log", "checkpoints"].contains(&kind) { &same } else { &replacements[..] };
@@ -111,12 +111,13 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
                 put(&bench, name, &other[*replacement]);
                 match kind {
                     "config" => {
-                        // It is sound: that of another repository, of which nothing else is here.
+                        // This `config` is valid, but belongs to another repository, of which
+                        // nothing else is here.
                         let credential = Box::new(bench.identity.credential(bench.id));
                         let writer = bench.try_open(Keys::Writer(credential), &bench.cache);
                         assert!(matches!(writer, Err(Error::WrongCredential)));
                         let opened = checked(&bench, &bench.cache);
-                        // Its keys open no entry.
+                        // The keys of that repository open no entry.
                         assert!(named(&opened).contains(&layout::log(1)), "{opened:?}");
                     }
                     "keys" => slots += sister_slot(&bench, names.len(), name),
@@ -141,8 +142,8 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
     );
 }
 
-/// A slot of another repository is passed over, as an `init` that was killed leaves some: it is not
-/// said to be damage, and it opens nothing.
+/// Checks that a slot of another repository is skipped: it is not reported as damage, because a
+/// killed `init` leaves such slots, and it opens nothing.
 fn sister_slot(bench: &Bench, slots: usize, name: &str) -> u64 {
     let store = bench.store();
     let KeySlots { slots: found, problems, .. } =

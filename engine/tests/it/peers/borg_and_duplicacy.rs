@@ -18,8 +18,8 @@ use icecore_testkit::{Fault, S3Server, photos, tree as oracle};
 use crate::objects::{TIME, checked, lost, open_as};
 use crate::setup::{Bench, Log, Restore, small_packs};
 
-/// Borg #1138: an I/O error of the disk that the archive is on was taken for one of a source file,
-/// which was left out with a warning. The program's part is tested with it.
+/// Borg #1138: an I/O error of the archive's disk was mistaken for one of a source file, which was left out with a
+/// warning. A test of the program covers its part.
 #[test]
 fn borg_1138_an_error_of_the_target_is_none_of_a_source() {
     let server = S3Server::start();
@@ -29,7 +29,7 @@ fn borg_1138_an_error_of_the_target_is_none_of_a_source() {
         if is_pack { Fault::Status(500, "InternalError") } else { Fault::None }
     })));
     let local = Bench::local(small_packs());
-    // Where packs belong there is something that cannot be a folder.
+    // Put a file in place of the folder of packs.
     fs::write(local.folder().join("packs"), "").expect("a file");
     for bench in [&remote, &local] {
         bench.write_photos("shoot", 6, 900_000);
@@ -54,9 +54,8 @@ fn spoil_catalog(bench: &Bench, sql: &str) {
     connection.execute_batch(sql).expect("it is spoilt");
 }
 
-/// Borg #4829: a bug of the hash table gave entries of the index other values. The catalog is an index
-/// as well: whatever it says of where chunks are, nothing wrong is restored, and without it all
-/// is right.
+/// Borg #4829: a bug in the hash table changed values of the index. The catalog is an index as well: whatever it
+/// contains about the places of chunks, nothing wrong is restored, and without it everything is restored.
 #[test]
 fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
     let bench = Bench::local(small_packs());
@@ -78,7 +77,7 @@ fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
     ];
     for sql in spoilt {
         spoil_catalog(&bench, sql);
-        // It fails, and says for which files; what it brings back is right.
+        // The restore fails and names the files; all restored files are correct.
         assert!(!lost(&bench, "latest", &library).is_empty(), "{sql}");
         Catalog::delete(&bench.cache, bench.id, &Silent).expect("deleted");
         assert!(lost(&bench, "latest", &library).is_empty(), "{sql}");
@@ -86,8 +85,8 @@ fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
     assert_eq!(bench.check().errors, []);
 }
 
-/// The worst that an index can say: that a photo is stored which is not. A check by another host, or of
-/// the data by this one, names it.
+/// The worst error of an index: a photo counts as stored although it is not. A check by another host, or a check of the
+/// data by this one, finds it.
 #[test]
 fn borg_4829_an_index_that_has_what_is_not_stored() {
     let bench = Bench::local(small_packs());
@@ -116,7 +115,7 @@ fn borg_4829_an_index_that_has_what_is_not_stored() {
     }
 }
 
-/// An entry of a hostile tree.
+/// Returns an entry of a hostile tree.
 fn entry(name: &str, kind: EntryKind, size: Option<u64>, chunks: &[ChunkId]) -> Entry {
     Entry {
         name: name.as_bytes().to_vec().into(),
@@ -136,8 +135,7 @@ fn entry(name: &str, kind: EntryKind, size: Option<u64>, chunks: &[ChunkId]) -> 
     }
 }
 
-/// Puts a snapshot into the log whose tree is made by `make` from the chunk of a file, innermost
-/// folder first.
+/// Adds a snapshot to the log with a file in these nested folders, built from the innermost one.
 fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
     let mut data = PackBuilder::new(&thief.secrets, PackKind::Cold, 1 << 20).expect("a pack");
     let mut meta = PackBuilder::new(&thief.secrets, PackKind::Meta, 1 << 20).expect("a pack");
@@ -193,8 +191,8 @@ fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
     id
 }
 
-/// Duplicacy #692: names in a snapshot were joined to the target as they came, `..` and slashes
-/// included. Whoever has the writer credential can make such a snapshot.
+/// Duplicacy #692: names in a snapshot were joined to the target without a check, including `..` and slashes. A thief
+/// of the writer credential can make such a snapshot.
 #[test]
 fn duplicacy_692_a_name_that_leads_out() {
     let bench = Bench::local(small_packs());
@@ -215,7 +213,7 @@ fn duplicacy_692_a_name_that_leads_out() {
         (&["fine/../../a"], "evil"),
         (&["."], "evil"),
         (&["fine"], "nul\0evil"),
-        // And one that is as it should be, to see that these are made right.
+        // Also try a valid one, to show that these are built correctly.
         (&["fine", "deep"], "good"),
     ];
     for (folders, name) in cases {
@@ -243,7 +241,7 @@ fn duplicacy_692_a_name_that_leads_out() {
     drop(thief);
     let snapshots = open_as(&bench, &bench.cache).expect("it opens").catalog.snapshots();
     assert_eq!(snapshots.expect("snapshots").len(), cases.len());
-    // The honest go on beside it.
+    // Honest writers can continue nevertheless.
     bench.write("mine.JPG", "mine");
     snapshot(&bench.open_writer(), &bench.snapshot_options(), &Silent).expect("a snapshot");
     oracle::assert_same(&bench.library, bench.restored("latest", "out"));

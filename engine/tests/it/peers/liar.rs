@@ -1,4 +1,4 @@
-//! A store in memory that can be told to answer listings wrongly, or not to read.
+//! A store in memory that can return wrong listings or refuse reads.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -12,21 +12,21 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// What is wrong with a listing.
+/// How a listing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
     Nothing,
-    /// Nothing is there, and no error.
+    /// The listing is empty, without an error.
     Empty,
-    /// The newest object is missing, and no error.
+    /// The newest object is missing, without an error.
     Short,
     /// It breaks off with an error after the first object.
     BreaksOff,
-    /// Objects are listed, and their sectors are bad.
+    /// Objects are listed, but cannot be read.
     Unreadable,
 }
 
-/// A store that lies about what is under a prefix.
+/// A store with wrong listings under one prefix.
 #[derive(Clone)]
 pub struct Liar {
     pub inner: Arc<InMemory>,
@@ -77,7 +77,7 @@ impl ObjectStore for Liar {
         if !prefix.is_some_and(|prefix| prefix.as_ref().starts_with(about)) {
             return listed;
         }
-        // What is in memory is there at once.
+        // The listing of a store in memory never waits.
         let mut listed: Vec<_> = futures_util::FutureExt::now_or_never(listed.collect::<Vec<_>>())
             .expect("a listing of memory waits for nobody");
         match lie {

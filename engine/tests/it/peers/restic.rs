@@ -66,7 +66,7 @@ impl Lied {
         let identity = Identity::generate();
         let config = identity.config(RepositoryId(random()), Chunking::default(), small_packs());
         Repository::create(&store, &identity, &config).expect("a repository");
-        // For its library and its folders.
+        // The bench is used only for its library and folders.
         let bench = Bench::local(small_packs());
         Lied { liar, store, identity, bench }
     }
@@ -86,7 +86,7 @@ impl Lied {
         listed.into_iter().map(|object| object.name).collect()
     }
 
-    /// Prunes so late that everything that nobody needs may go.
+    /// Prunes so late that everything unneeded may be deleted.
     fn prune(&self, cache: &Path) -> Result<(), Error> {
         let repository = self.open(cache)?;
         let now = after(20 * 365);
@@ -97,8 +97,8 @@ impl Lied {
     }
 }
 
-/// restic #4612: a listing that failed was taken for an empty one; to the prune that followed no
-/// snapshot needed anything.
+/// restic #4612: a failed listing was mistaken for an empty one, so that for the following prune, no snapshot needed
+/// anything.
 #[test]
 fn restic_4612_a_listing_that_lies_deletes_nothing() {
     let lied = Lied::new();
@@ -111,7 +111,7 @@ fn restic_4612_a_listing_that_lies_deletes_nothing() {
     let mut ends = Vec::new();
     for prefix in ["log", "packs", ""] {
         for lie in [Lie::Empty, Lie::Short, Lie::BreaksOff] {
-            // A host that has seen the archive, and one that knows only what it is told.
+            // One host has seen the archive before; the other relies only on the store.
             for (host, cache) in [("known", "known"), ("fresh", &format!("{prefix}-{lie:?}"))] {
                 let cache = lied.bench.path(cache);
                 if host == "known" {
@@ -146,8 +146,8 @@ fn restic_4612_a_listing_that_lies_deletes_nothing() {
     eprintln!("{}", ends.join("\n"));
 }
 
-/// Nor loses one anything that is late: what another host has just appended may not be listed yet, and
-/// the slot itself tells.
+/// A late listing loses nothing either: a new entry of another host may not be listed yet, but the put to its slot
+/// fails.
 #[test]
 fn a_listing_that_lags_behind_loses_no_race() {
     let lied = Lied::new();
@@ -165,8 +165,8 @@ fn a_listing_that_lags_behind_loses_no_race() {
     assert_eq!(report.errors, []);
 }
 
-/// restic #3999: ids of chunks were written to a list that another thread had just replaced by a
-/// longer one, so that files were stored with ids of zeros.
+/// restic #3999: a thread wrote chunk ids to a list that another thread had just replaced by a longer one, so that
+/// files were stored with ids of zeros.
 #[test]
 fn restic_3999_files_of_many_chunks_on_all_cores() {
     let mut dice = Dice(3999);
@@ -176,7 +176,7 @@ fn restic_3999_files_of_many_chunks_on_all_cores() {
             let bytes = 1 + dice.roll(40_000) as usize;
             bench.write(&format!("small/{number}"), photos::bytes(dice.0, bytes));
         }
-        // Of 16 KiB each: a hundred and more chunks.
+        // With chunks of 16 KiB, each file has more than a hundred.
         for number in 0..4 {
             let mut content = b"SQLite format 3\0".to_vec();
             content.extend(photos::bytes(dice.0, 1_600_000 + dice.roll(500_000) as usize));
@@ -209,12 +209,11 @@ fn restic_3999_files_of_many_chunks_on_all_cores() {
     }
 }
 
-/// restic #4523: at its highest level the zstd encoder wrote frames that do not decompress to what
-/// was put in, now and then.
+/// restic #4523: at its highest level, the zstd encoder sometimes wrote frames that do not decompress to the input.
 #[test]
 fn restic_4523_the_largest_chunks_come_back_from_the_encoder() {
     let mut dice = Dice(4523);
-    // One encoder for all, as each worker has one for all of its chunks.
+    // Use one encoder for all chunks, like each worker does.
     let mut compressor = Compressor::default();
     let mut compressed = 0;
     for round in 0..24 {
@@ -228,7 +227,7 @@ fn restic_4523_the_largest_chunks_come_back_from_the_encoder() {
     }
     assert!(compressed >= 20, "{compressed} chunks were compressed");
 
-    // And through the archive: files without a place to cut have the largest chunks there are.
+    // Also test with an archive: files without cut points have the largest possible chunks.
     let bench = Bench::local(small_packs());
     for number in 0..3 {
         let line = photos::bytes(number, 100);
@@ -246,7 +245,7 @@ fn restic_4523_the_largest_chunks_come_back_from_the_encoder() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// Bytes of many kinds one after the other: noise, runs, repeats from near and far, text.
+/// Returns bytes of many kinds in sequence: noise, runs, near and far repeats, text.
 fn compressible(dice: &mut Dice, bytes: usize) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(bytes + (64 << 10));
     while out.len() < bytes {

@@ -26,7 +26,7 @@ fn pruned(bench: &Bench, drop: &[SnapshotId]) -> PruneSummary {
     prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune")
 }
 
-/// The chunks of all packs of a kind, with the times that each stands in one.
+/// Returns the chunks of all packs of a kind, each with all of its frames.
 fn tables(repository: &Repository, kind: PackKind) -> BTreeMap<ChunkId, Vec<Frame>> {
     let mut chunks: BTreeMap<ChunkId, Vec<Frame>> = BTreeMap::new();
     let packs = repository.catalog.packs(PackState::Committed).expect("packs");
@@ -38,12 +38,12 @@ fn tables(repository: &Repository, kind: PackKind) -> BTreeMap<ChunkId, Vec<Fram
     chunks
 }
 
-/// rustic #392: a blob that stood several times in packs was counted wrongly, and a prune took the
-/// pack that had the one in use.
+/// rustic #392: a blob that was in several packs was counted wrongly, and a prune deleted the pack
+/// with the copy in use.
 #[test]
 fn rustic_392_a_chunk_that_comes_often_keeps_its_pack() {
     let bench = Bench::local(small_packs());
-    // All of it is one chunk, or two.
+    // The whole file consists of one or two different chunks.
     bench.write("zeros", vec![0; 20 << 20]);
     bench.write("zeros again", vec![0; 20 << 20]);
     bench.write_photos("shoot", 3, 700_000);
@@ -59,8 +59,8 @@ fn rustic_392_a_chunk_that_comes_often_keeps_its_pack() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// The same with two hosts that did not know of each other: every chunk is in two packs, and either
-/// host's snapshot may go.
+/// The same with two hosts that did not know about each other: every chunk is in two packs, and
+/// either host's snapshot may be dropped.
 #[test]
 fn rustic_392_a_chunk_in_two_packs_keeps_the_one_in_use() {
     for dropped in [0, 1] {
@@ -86,7 +86,7 @@ fn rustic_392_a_chunk_in_two_packs_keeps_the_one_in_use() {
         assert_eq!(ids(&bench), [all[1 - dropped]]);
         assert_eq!(bench.check().errors, []);
         tree::assert_same(&bench.library, bench.restored("latest", "out"));
-        // A host without a catalog reads the same.
+        // A host without a catalog restores the same.
         let keys = Keys::Reader(bench.identity.clone());
         let fresh = bench.try_open(keys, &bench.path("fresh")).expect("it opens");
         let target = bench.path("fresh-out");
@@ -95,7 +95,7 @@ fn rustic_392_a_chunk_in_two_packs_keeps_the_one_in_use() {
     }
 }
 
-/// rustic #88: a repack compressed what was compressed, so that it came back as a zstd frame.
+/// rustic #88: a repack compressed chunks again, so that they were restored as zstd frames.
 #[test]
 fn rustic_88_a_repack_moves_chunks_as_they_are() {
     let settings = Settings { pack_bytes: 1 << 20, small_file_bytes: 1 << 10, ..small_packs() };
@@ -128,7 +128,7 @@ fn rustic_88_a_repack_moves_chunks_as_they_are() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// rustic #249: a pack whose upload had failed was in the index all the same.
+/// rustic #249: a pack was in the index although its upload had failed.
 #[test]
 fn rustic_249_a_pack_that_did_not_arrive_is_in_no_table() {
     for nth in 0.. {
@@ -201,7 +201,7 @@ fn rustic_core_571_a_path_that_is_a_symlink() {
         assert_eq!(bench.check().errors, [], "{paths:?}");
         let out = bench.restored("latest", &format!("out-{number}"));
         for path in *paths {
-            // It stands for what it leads to, once, under the name that was given.
+            // The symlink means its target, which is stored once, under the given name.
             if at(path).is_dir() {
                 tree::assert_same(at(path).canonicalize().expect("a folder"), out.join(path));
             } else {

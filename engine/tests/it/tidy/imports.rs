@@ -1,11 +1,11 @@
-//! Which file uses what of which other file of its crate: a name that is passed on by `pub use` belongs to the file
-//! that defines it.
+//! Finds which names a file uses of which other file of its crate. A name that is re-exported by `pub use` belongs to
+//! the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{self, Source};
 
-/// A crate as files and the arrows between them.
+/// The files of a crate and their imports.
 pub struct Imports<'a> {
     /// Each module by its path, as `ops::snapshot`.
     modules: BTreeMap<String, Module<'a>>,
@@ -14,7 +14,7 @@ pub struct Imports<'a> {
 struct Module<'a> {
     file: &'a str,
     code: &'a str,
-    /// What it imports: name here, path there.
+    /// Its imports: the local name, and the path.
     uses: Vec<Use>,
 }
 
@@ -25,7 +25,7 @@ struct Use {
     is_public: bool,
 }
 
-/// An arrow from a file to a file, for a name.
+/// An import: the importing file, the defining file, and the name.
 pub type Arrow = (String, String, String);
 
 impl<'a> Imports<'a> {
@@ -95,11 +95,11 @@ impl<'a> Imports<'a> {
             }
             rest = after;
         }
-        // A module by itself: what is used of it stands where it is used.
+        // This is a module itself; the names used from it are found where they are used.
         None
     }
 
-    /// Returns the circles: sets of files each of which reaches the others.
+    /// Returns the circles: sets of files in which each file reaches the others.
     pub fn circles(&self) -> Vec<BTreeSet<String>> {
         let mut reach: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to, _) in self.arrows() {
@@ -151,7 +151,7 @@ fn uses(code: &str) -> Vec<Use> {
     uses
 }
 
-/// Takes a tree of imports apart.
+/// Splits a tree of imports into single imports.
 fn spread(tree: &str, above: &[String], is_public: bool, uses: &mut Vec<Use>) {
     let tree = tree.trim();
     if let Some(list) = tree.strip_prefix('{') {
@@ -176,7 +176,7 @@ fn spread(tree: &str, above: &[String], is_public: bool, uses: &mut Vec<Use>) {
     uses.push(Use { name: alias.unwrap_or(first).to_owned(), path, is_public });
 }
 
-/// Returns the paths that stand in code, outside of imports.
+/// Returns the paths in code outside of imports.
 fn inline(code: &str) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let mut rest = code;

@@ -1,4 +1,4 @@
-//! Reads Rust sources as far as the rules need it: text without comments and strings, functions and types.
+//! Parses Rust sources as far as the rules need: text without comments and strings, functions and types.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ pub struct Source {
     /// Path below the `src` of its crate: `ops/snapshot/mod.rs`.
     pub name: String,
     pub text: String,
-    /// The text with blanks in place of comments, of what is in quotes, and of modules of tests.
+    /// The text with blanks in place of comments, string contents and test modules.
     pub code: String,
 }
 
-/// A function: its name, line, lines, and the types that its signature has.
+/// A function: its name, line, length, and facts about its signature.
 pub struct Function {
     pub name: String,
     pub line: usize,
     pub lines: usize,
-    /// Parameters besides `self`.
+    /// Number of parameters besides `self`.
     pub parameters: usize,
-    /// Tuples of three or more in the signature.
+    /// Number of tuples with three or more elements in the signature.
     pub tuples: usize,
 }
 
@@ -58,7 +58,7 @@ impl Source {
             if name.is_empty() {
                 continue;
             }
-            // The body begins with the first brace, where no bracket is open.
+            // The body begins with the first brace outside of brackets.
             let Some(end) = code[at..].find(['{', ';']).map(|end| at + end) else { continue };
             let end = if code.as_bytes()[end] == b';' { semicolon(code, at) } else { Some(end) };
             let Some(body) = end else { continue };
@@ -94,7 +94,7 @@ impl Source {
     }
 }
 
-/// Returns the first brace behind a signature that has a `;` in it, of an array; `None` if there is no body.
+/// Returns the first brace after a signature that contains the `;` of an array; `None` if there is no body.
 fn semicolon(code: &str, at: usize) -> Option<usize> {
     let mut depth = 0;
     for (offset, byte) in code[at..].bytes().enumerate() {
@@ -109,7 +109,7 @@ fn semicolon(code: &str, at: usize) -> Option<usize> {
     None
 }
 
-/// Returns where the brace at a place is closed.
+/// Returns the position of the brace that closes the one at `open`.
 pub fn closing(code: &str, open: usize) -> usize {
     let mut depth = 0;
     for (offset, byte) in code[open..].bytes().enumerate() {
@@ -125,7 +125,7 @@ pub fn closing(code: &str, open: usize) -> usize {
     code.len()
 }
 
-/// Returns where a word stands by itself.
+/// Returns the positions of a whole word.
 pub fn words(code: &str, word: &str) -> Vec<usize> {
     let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let stands = |at: &usize| {
@@ -144,7 +144,7 @@ pub fn identifier(text: &str) -> &str {
     &text[..end]
 }
 
-/// Returns the parts of a list between commas, as far as these are in no brackets.
+/// Splits a list at the commas that are not inside brackets.
 pub fn parts(list: &str) -> Vec<&str> {
     let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
     let mut before = b' ';
@@ -166,7 +166,7 @@ pub fn parts(list: &str) -> Vec<&str> {
     parts
 }
 
-/// Returns what is in each pair of round brackets, with what stands before it.
+/// Returns the text in each pair of parentheses, with the text before it.
 fn brackets(text: &str) -> Vec<(&str, &str)> {
     let (mut open, mut found) = (Vec::new(), Vec::new());
     for (at, byte) in text.bytes().enumerate() {
@@ -184,7 +184,7 @@ fn brackets(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Returns the list of parameters: the first brackets behind the name and the generic types.
+/// Returns the list of parameters: the first parentheses after the name and the generic types.
 fn list(signature: &str) -> &str {
     let generic = |before: &str| {
         let arrows = before.matches("->").count();
@@ -211,7 +211,7 @@ fn tuples(signature: &str) -> usize {
     brackets(signature).iter().filter(|found| is_tuple(found)).count()
 }
 
-/// Puts blanks in place of comments and of what is in quotes.
+/// Replaces comments and string contents by blanks.
 fn blanked(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
@@ -265,7 +265,7 @@ fn quote_end(bytes: &[u8], at: usize) -> usize {
     end + 1
 }
 
-/// A lifetime is left as it is.
+/// Returns the end of a character literal, or `at` for a lifetime.
 fn char_end(bytes: &[u8], at: usize) -> usize {
     if bytes.get(at + 1) == Some(&b'\\') {
         return find(bytes, at + 3, b"'") + 1;
@@ -275,7 +275,7 @@ fn char_end(bytes: &[u8], at: usize) -> usize {
     if bytes.get(at + 1 + width) == Some(&b'\'') { at + width + 2 } else { at }
 }
 
-/// Puts blanks in place of modules and files of tests.
+/// Replaces test modules and test files by blanks.
 fn without_tests(code: &str) -> String {
     let mut bytes = code.as_bytes().to_vec();
     for (at, _) in code.match_indices("#[cfg(test)]") {

@@ -1,5 +1,5 @@
-//! A second reader, written from `format-spec.md` alone. It shares no code with the engine, so that
-//! a mistake in the engine that reads back what it wrote shows here.
+//! A second reader, written from `format-spec.md` alone. It shares no code with the engine, so it finds mistakes that
+//! the engine's writer and reader share.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub fn seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], msg: &[u8]) -> Vec<u8> 
     Aes256GcmSiv::new(&(*key).into()).encrypt(&Nonce::from(nonce), payload).expect("it seals")
 }
 
-/// The keys of section 3.2 that follow from identity and repository.
+/// The keys of section 3.2, derived from identity and repository.
 pub struct Keys {
     pub seed: [u8; 32],
     pub dedup_secret: [u8; 32],
@@ -95,7 +95,7 @@ impl Keys {
         self.seal_log(header, &padded)
     }
 
-    /// Section 3.7: whether an entry is signed by the holder of a key.
+    /// Section 3.7: whether the holder of a key has signed an entry.
     pub fn is_signed(&self, object: &[u8], key: &[u8]) -> bool {
         let padded = self.open_log(object);
         let message = [&object[..68], &padded[2..18], record_of(&padded)].concat();
@@ -109,13 +109,13 @@ impl Keys {
     }
 }
 
-/// Section 4.3: the record in what a log entry seals.
+/// Section 4.3: the record in the plaintext of a log entry.
 pub fn record_of(padded: &[u8]) -> &[u8] {
     let (length, rest) = padded[2 + 16 + 3309..].split_at(4);
     &rest[..le(length) as usize]
 }
 
-/// Sections 4.9 and 6.1: the entries of a checkpoint, built from both parts, and what whoever has read them has seen.
+/// Sections 4.9 and 6.1: the entries of a checkpoint, built from both parts, and the running hash after them.
 pub fn read_checkpoint(keys: &Keys, object: &[u8]) -> (Vec<Vec<u8>>, [u8; 32]) {
     let (header, rest) = object.split_at(76);
     assert_eq!(header[..12], *b"ICECKPT\0\x01\0\0\0");
@@ -154,7 +154,7 @@ pub fn read_checkpoint(keys: &Keys, object: &[u8]) -> (Vec<Vec<u8>>, [u8; 32]) {
     (entries, seen)
 }
 
-/// Section 4.3: what the author of an entry had seen.
+/// Section 4.3: the running hash that the author of an entry had seen.
 pub fn seen_by(keys: &Keys, object: &[u8]) -> [u8; 32] {
     let padded = keys.open_log(object);
     let seen = Item::read(&mut record_of(&padded)).map()[&20].bytes().to_vec();
@@ -172,13 +172,13 @@ pub fn slot_keys(slot: &[u8], password: &[u8]) -> [[u8; 32]; 3] {
     [kek, derive("icecore v1 slot key", &[&kek]), derive("icecore v1 slot commitment", &[&kek])]
 }
 
-/// What the header of a pack leads to.
+/// The keys that follow from the header of a pack.
 pub struct PackKeys {
     pub secret: [u8; 32],
     pub key: [u8; 32],
     pub padding_key: [u8; 32],
     pub commitment: [u8; 32],
-    /// Repository, pack, kind.
+    /// The context: repository, pack, kind.
     pub context: Vec<u8>,
 }
 
@@ -207,7 +207,7 @@ pub struct Frame {
     pub plaintext: Vec<u8>,
 }
 
-/// Sections 3.3 and 4.5: the trailer, the table, and all frames, opened and checked.
+/// Sections 3.3 and 4.5: the trailer, the table, and all frames, opened and verified.
 pub fn read_pack(keys: &Keys, pack: &[u8]) -> ([u64; 2], Vec<Frame>) {
     let secrets = PackKeys::open(keys.seed, pack);
     assert_eq!(secrets.commitment, pack[1168..1200]);
@@ -251,7 +251,7 @@ pub fn padded_bytes(bytes: u64) -> u64 {
     match bytes {
         0 => 0,
         _ if power <= 4_194_304 => power,
-        // Over the limit, `power` is the one behind it: 128 steps make up its lower half.
+        // Above this limit, `power` is the next power of two, whose lower half has 128 steps.
         _ => bytes.div_ceil(power / 256) * (power / 256),
     }
 }
@@ -268,7 +268,7 @@ pub fn crc64_nvme(bytes: &[u8]) -> u64 {
     !crc
 }
 
-/// Section 5: the lengths of the chunks of a file without holes. The kind of cutting is given.
+/// Section 5: the lengths of the chunks of a file without holes. The caller chooses the kind of cutting.
 pub fn cut(gear: &[u64; 256], sizes: [usize; 3], masks: [u64; 2], file: &[u8]) -> Vec<usize> {
     let [min, avg, max] = sizes;
     let mut lengths = Vec::new();

@@ -179,7 +179,7 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
     value
 }
 
-/// Adds an optional field if it is there.
+/// Adds an optional field if it is present.
 fn add(value: &mut Value, name: &str, field: Option<Value>) {
     if let Some(field) = field {
         value[name] = field;

@@ -1,4 +1,5 @@
-//! Makes the golden bytes. Only what has to be random is: names, salts, X-Wing ciphertexts.
+//! Makes the golden bytes. Only values that must be random are random: names, salts, X-Wing
+//! ciphertexts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub mod history;
 const PASSWORD: &str = "correct horse battery staple";
 const TIME: Time = Time { seconds: 1_700_000_000, nanos: 123_456_789 };
 
-/// The keys of section 3.2 by the names they have in `vectors.json`.
+/// Returns the keys of section 3.2 by the names they have in `vectors.json`.
 pub fn derived_keys(keys: &by_spec::Keys) -> [(&'static str, [u8; 32]); 5] {
     [
         ("dedup_secret", keys.dedup_secret),
@@ -42,7 +43,7 @@ pub fn gear_digest(keys: &by_spec::Keys) -> String {
     blake3::hash(&table).to_string()
 }
 
-/// Every step from the identity to the frames of each pack, for whoever debugs another decoder.
+/// Returns every step from the identity to the frames of each pack, to help debug another decoder.
 pub fn pack_keys(keys: &by_spec::Keys) -> Value {
     let steps = PACKS.iter().map(|name| {
         let pack = read(name);
@@ -65,7 +66,7 @@ pub fn pack_keys(keys: &by_spec::Keys) -> Value {
     Value::Object(steps.collect())
 }
 
-/// The file of a cutting case: `prefix` in hex, then noise, then zeros.
+/// Returns the file of a cutting case: `prefix` in hex, then noise, then zeros.
 pub fn cut_file(case: &Value) -> Vec<u8> {
     let number = |name: &str| case[name].as_u64().expect("a number") as usize;
     let mut file = unhex(&case["prefix"]);
@@ -84,7 +85,7 @@ impl Maker<'_> {
         std::fs::write(self.folder.join(name), bytes).expect("the folder can be written");
     }
 
-    /// Makes a pack, each chunk compressed where that pays.
+    /// Makes a pack. Each chunk is compressed if that saves space.
     fn pack(&self, kind: PackKind, class: &str, chunks: &[&[u8]]) -> (SealedPack, Vec<ChunkId>) {
         let mut pack = PackBuilder::new(&self.secrets, kind, 16 << 20).expect("a valid public key");
         let mut compressor = Compressor::default();
@@ -99,7 +100,7 @@ impl Maker<'_> {
     }
 }
 
-/// What has been seen of the log with one more entry.
+/// Returns the running hash of the log after one more entry.
 fn seen_with(secrets: &Secrets, before: &Digest, number: u64, object: &[u8]) -> Digest {
     let said = Some(secrets.open_log(number, object).expect("it opens").said);
     seen(before, &Slot { digest: Digest(*blake3::hash(object).as_bytes()), said })
@@ -281,7 +282,7 @@ pub fn write(folder: &Path) {
         json["keys"][name] = hex(key).into();
     }
     let vectors = Vectors::new(json.clone());
-    // Its objects follow those that were just made.
+    // The objects of the history follow those that were just made.
     history::write(&vectors, maker.folder);
     for name in super::OBJECTS {
         let decoded = vectors.decode(name, &read(name)).expect("what was just made");
@@ -334,7 +335,7 @@ fn entry(name: &str) -> Entry {
     }
 }
 
-/// A folder with one entry of each kind, in the order of names.
+/// Returns a folder with one entry of each kind, sorted by name.
 fn photos(data: &[ChunkId], text_bytes: u64, raw_bytes: u64) -> Vec<Entry> {
     let chunks = |ids: &[ChunkId]| Some(tree::join_ids(ids));
     vec![
@@ -389,7 +390,7 @@ fn files(text: &[u8], raw: &[u8]) -> Value {
     ])
 }
 
-/// What a person may type of the page.
+/// Returns ways in which a person may type the identity of the page.
 fn accepted_texts(identity: &Identity) -> Value {
     let text = identity.to_text();
     let (front, data) = text.split_at(text.len() - 58);
@@ -487,7 +488,7 @@ fn cuts(secrets: &Secrets) -> Value {
 }
 
 const DEFAULT_MASKS: [u64; 2] = [0x0000_d937_6753_7000, 0x0000_d907_0753_7000];
-/// For an average of 1024 bytes: those of 4 KiB and of 256 bytes.
+/// Masks for an average of 1024 bytes: those of 4 KiB and of 256 bytes.
 const SMALL_MASKS: [u64; 2] = [0x0000_d901_0353_0000, 0x0000_0018_0003_5300];
-/// For 1500 bytes, which counts as 2^11: those of 8 KiB and of 512 bytes.
+/// Masks for 1500 bytes, which counts as 2^11: those of 8 KiB and of 512 bytes.
 const ODD_MASKS: [u64; 2] = [0x0000_d903_0353_0000, 0x0000_0190_0035_3000];

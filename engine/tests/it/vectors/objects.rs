@@ -1,4 +1,4 @@
-//! The vectors in the folder, the keys that open them, and the decoding of each kind.
+//! Reads the vectors, and decodes each kind with its keys.
 
 use icecore_engine::codec::{
     CodecError, Identity, NOTHING_SEEN, PackKey, Secrets, decompress, seen,
@@ -46,7 +46,7 @@ impl Vectors {
         Vectors { json, identity, secrets, keys, password }
     }
 
-    /// Decodes bytes of a kind as far as they go; damage must end it.
+    /// Decodes bytes of a kind completely, and fails at the first damage.
     pub fn decode(&self, decoder: &str, bytes: &[u8]) -> Result<Value, CodecError> {
         Ok(match decoder {
             "config" => {
@@ -79,7 +79,7 @@ impl Vectors {
                 let checkpoint = self.secrets.open_checkpoint(1, 2, bytes)?;
                 let slots = checkpoint.slots.iter();
                 let end = slots.fold(NOTHING_SEEN, |before, slot| seen(&before, slot));
-                // What it says, and what proves it, is what the log has.
+                // Its content and its running hash must match those of the log.
                 if Some(end) != self.secrets.read_log(3, &read("log_3"))?.seen {
                     return Err(CodecError::Authentication);
                 }

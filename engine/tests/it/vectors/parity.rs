@@ -1,4 +1,4 @@
-//! The golden parity object, and the setting that asks for it.
+//! The golden parity object, and the setting that requests it.
 
 use icecore_engine::codec::CodecError;
 use icecore_engine::codec::parity::{heal, protect};
@@ -18,7 +18,7 @@ pub fn made() -> Vec<u8> {
     protect(id, &pack, PERCENT)
 }
 
-/// Decodes a parity object; one that is not what was written is refused, although it may heal.
+/// Decodes a parity object. Refuses a changed one, although it may still heal.
 pub fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
     let parity = Parity::decode(bytes)?;
     let head = &parity.head;
@@ -42,7 +42,7 @@ fn the_golden_parity_is_made_again_and_heals_its_pack() {
     let parity = Parity::decode(&object).expect("it decodes");
     let sectors = pack.len().div_ceil(512);
     assert_eq!((parity.head.shard_bytes, parity.head.originals.len()), (512, sectors));
-    // A sector of 4096 bytes may be lost, and no more.
+    // One sector of 4096 bytes may be lost, but no more.
     let without = |lost: std::ops::Range<usize>| {
         let mut damaged = pack.clone();
         damaged[lost].fill(0);
@@ -52,7 +52,7 @@ fn the_golden_parity_is_made_again_and_heals_its_pack() {
     assert!(without(4096..8192).is_some_and(|healed| healed == pack));
     assert_eq!(without(4096..8193), None);
 
-    // Once more, by the page alone.
+    // Decode it again, by the specification alone.
     let number = |at: usize| u32::from_le_bytes(object[at..at + 4].try_into().expect("4")) as usize;
     assert_eq!(
         (&object[..12], number(28), number(32)),

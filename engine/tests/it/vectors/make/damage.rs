@@ -1,4 +1,5 @@
-//! Objects with one defect each, named for it; and some that look odd and must be accepted.
+//! Objects that each have one defect and are named for it, and some that look odd but must be
+//! accepted.
 
 mod log;
 mod pack;
@@ -23,7 +24,7 @@ impl Cases<'_> {
         self.list.push(json!({ "file": file, "decoder": decoder, "error": error }));
     }
 
-    /// Puts a copy of a good object with something done to it.
+    /// Writes a changed copy of a good object.
     fn change(&mut self, file: &str, of: &str, error: &str, with: impl FnOnce(&mut Bytes)) {
         let mut bytes = read(of);
         with(&mut bytes);
@@ -31,7 +32,7 @@ impl Cases<'_> {
     }
 }
 
-/// Writes the files; returns what is accepted and what is refused.
+/// Writes the files; returns the descriptions of the accepted and the refused ones.
 pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, Value) {
     let accepted = accepted(maker, keys, photos);
     let mut cases = Cases { maker, list: Vec::new() };
@@ -51,7 +52,7 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     (accepted, cases.list.into())
 }
 
-/// Changes the body of a `config` and makes its MAC right again, as a bug or a thief of the writer
+/// Changes the body of a `config` and corrects its MAC, as a bug or a thief of the writer
 /// credential would.
 fn signed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
     move |bytes| {
@@ -104,7 +105,8 @@ fn key_slot(cases: &mut Cases) {
         *b.last_mut().expect("a digest") ^= 1
     });
     cases.change("slot_label_flipped", "key_slot", "Invalid", |b| b[130] ^= 1);
-    // What somebody changed who made the digest anew shows to the password.
+    // If an attacker changes a slot and corrects the digest, opening it with the password shows the
+    // change.
     let mut forged = |name, kind, at: usize| {
         cases.change(name, "key_slot", kind, move |b| {
             b[at] ^= 1;
@@ -142,7 +144,7 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("job_length_overflow", "job", "Limit", overflow);
     let padding = resealed(|r| *r.last_mut().expect("padding") = 1);
     cases.change("job_padding_not_zero", "job", "Invalid", padding);
-    // The tier, behind its key and before that of the days.
+    // The tier, after its key and before that of the days.
     let tier = resealed(|r| {
         let at = find(r, &[0x0a, 0x01, 0x0b, 0x03]);
         r[at + 1] = 2;
@@ -150,7 +152,7 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("job_unknown_tier", "job", "Invalid", tier);
 }
 
-/// Changes both heads of a parity object, and makes their digests right again.
+/// Changes both heads of a parity object, and corrects their digests.
 fn both_heads(with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
     move |bytes| {
         let (front, length) = bytes.split_last_chunk::<4>().expect("a length");
@@ -193,7 +195,7 @@ fn parity(cases: &mut Cases) {
         b[length as usize - 1] ^= 1;
     });
     cases.change("parity_of_other_pack", of, "Authentication", both_heads(|head| head[12] ^= 1));
-    // These heal what they can, and are not what was written.
+    // These can still heal, but are not what was written.
     cases.change("parity_first_head_flipped", of, "Authentication", |b| b[60] ^= 1);
     cases.change("parity_last_head_flipped", of, "Authentication", |b| {
         let at = b.len() - 40;
@@ -272,7 +274,7 @@ fn records(cases: &mut Cases) {
     });
 }
 
-/// Adds a key that nobody knows to a CBOR map: `99: [1, {0: ""}]`.
+/// Adds an unknown key to a CBOR map: `99: [1, {0: ""}]`.
 fn with_unknown_key(map: &[u8]) -> Bytes {
     with(map, &[0x18, 0x63, 0x82, 0x01, 0xa1, 0x00, 0x60])
 }
@@ -309,7 +311,7 @@ fn accepted(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> Value {
     let record = by_spec::record_of(&padded);
     let reseal = |record: &[u8]| keys.sign_log(&object[..68], record);
     put("log_unknown_key", "log_1", reseal(&with_unknown_key(record)));
-    // What was seen comes last.
+    // The running hash comes last.
     let (front, seen) = record.split_at(record.len() - 35);
     let (shorter, lists) = front.split_at(front.len() - 10);
     assert_eq!(lists, [0x07, 0x80, 0x08, 0x80, 0x09, 0x80, 0x0a, 0x80, 0x0b, 0x80]);

@@ -1,5 +1,5 @@
-//! What later writers put into snapshots: histories, sources, marks, replacements, tags. `log_3` and `log_4` follow
-//! `log_2`, in no repository.
+//! Fields that later versions added to snapshots: histories, sources, marks, replacements, tags. `log_3` and `log_4`
+//! follow `log_2`, in no repository.
 
 use std::path::Path;
 
@@ -77,7 +77,7 @@ pub fn write(vectors: &Vectors, folder: &Path) {
     put("vectors.json", (text + "\n").as_bytes());
 }
 
-/// Writes `log_4`: a snapshot takes the place of that of `log_3`, and the first one has another tag.
+/// Writes `log_4`: a snapshot replaces that of `log_3`, and the first one has another tag.
 fn write_amends(vectors: &Vectors, log_3: &LogEntry, put: impl Fn(&str, &[u8])) {
     let old = &log_3.snapshots[0];
     let new = SnapshotEntry { id: SnapshotId([0x5c; 16]), files: 2, bytes: 13_000, ..old.clone() };

@@ -1,11 +1,11 @@
-//! Entries of the log, and checkpoints.
+//! Damaged log entries and checkpoints.
 
 use icecore_engine::codec::{OpenedCheckpoint, Secrets};
 
 use super::{Bytes, Cases, find};
 use crate::vectors::{by_spec, read};
 
-/// Where the length of the record stands in what a log entry seals: behind scheme, author and signature.
+/// Position of the record's length in the plaintext of a log entry: after scheme, author and signature.
 const LENGTH: usize = 2 + 16 + 3309;
 
 /// Changes the signed and padded record of a log entry and seals it again.
@@ -17,7 +17,7 @@ fn resealed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Byt
     }
 }
 
-/// Changes a byte of the header of a log entry, and seals and signs the record under it.
+/// Changes a byte in the header of a log entry, and signs and seals the record under it.
 fn with_header(keys: &by_spec::Keys, at: usize, byte: u8) -> impl Fn(&mut Bytes) {
     move |bytes| {
         let padded = keys.open_log(bytes);
@@ -63,14 +63,14 @@ pub fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         "Record",
         resealed(keys, |r| r[LENGTH + 4] = 0x80),
     );
-    // The nanoseconds of the entry: `1a` and four bytes of the first entry's time.
+    // The nanoseconds in the entry's time: `1a` and four bytes.
     let nanos = |r: &mut Bytes| {
         let at = find(r, &[0x1a, 0x07, 0x5b, 0xcd, 0x15]);
         r[at + 1..at + 5].fill(0xff);
     };
     cases.change("log_nanoseconds", "log_1", "Invalid", resealed(keys, nanos));
     let kind = |r: &mut Bytes| {
-        // The second field of the first pack record, behind its id.
+        // The second field of the first pack record, after its id.
         let at = find(r, &[0x02, 0x83, 0xa7, 0x00, 0x50]) + 5 + 16;
         assert_eq!(r[at..at + 2], [0x01, 0x02]);
         r[at + 1] = 4;
@@ -107,7 +107,7 @@ pub fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
     };
     // Where the second part begins.
     let second = |bytes: &Bytes| bytes.len() - (2 * 3341 + 16);
-    // Changes what one part seals, and seals it again.
+    // Changes the plaintext of one part, and seals it again.
     let resealed = |part: u8, with: fn(&mut Bytes)| {
         move |bytes: &mut Bytes| {
             let (header, at) = (bytes[..76].to_vec(), second(bytes));
@@ -182,7 +182,7 @@ pub fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
             c.proofs[1].as_mut().expect("an entry").signature[7] ^= 1;
         }),
     );
-    // An entry of the right number that another host made and lost the race with.
+    // An entry of the right number by another host that lost the race.
     change(
         "checkpoint_of_lost_entry",
         "Authentication",

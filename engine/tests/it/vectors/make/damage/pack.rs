@@ -1,4 +1,4 @@
-//! Packs, and what is in them.
+//! Damaged packs and their contents.
 
 use icecore_engine::codec::{Identity, PackKey};
 use icecore_engine::format::pack::{
@@ -36,7 +36,7 @@ pub fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
     });
     cases.change("pack_truncated", "cold_pack", "Authentication", |b| b.truncate(last(b) - 1));
     cases.change("pack_extended", "cold_pack", "Authentication", |b| b.push(0));
-    // Authentic packs with wrong contents, as a thief of the writer credential can make them.
+    // Authentic packs with wrong contents, which a thief of the writer credential can make.
     let object = read("cold_pack");
     let header = PackHeader::decode(&object[..HEADER_BYTES]).expect("it decodes");
     let key = PackKey::open(&Identity::from_seed(keys.seed), &header).expect("it opens");
