@@ -24,7 +24,7 @@ use crate::units::{date_of, now, show};
 use crate::{config, unfinished};
 use crate::{shell, signals};
 
-/// The name of a profile that nobody has named.
+/// The name of a profile without -P.
 const NAME_USUAL: &str = "home";
 
 pub fn run(global: &Global, report: Report, args: &SetupArgs) -> Result<u8, Failure> {
@@ -81,7 +81,7 @@ fn free_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
             return Err(Failure::usage(
                 format!("there is a profile {name} already, in {there}"),
                 &format!(
-                    "edit it, or make another one: icecore -P other setup. If nothing needs it any more, move it away: mv {0} {0}.old",
+                    "`icecore -P {name} run` uses it, and an editor changes it. For another one: icecore -P other setup. To begin again, move it away: mv {0} {0}.old",
                     shell::word(&there)
                 ),
             ));
@@ -208,13 +208,18 @@ impl Setup<'_> {
             Some(Ok(code)) => *code,
             _ => code::DONE,
         };
-        self.say_what_next();
+        self.say_what_next(matches!(taken, Some(Ok(_))));
         let report = &self.talk.report;
         if let (Err(failure), Some(Err(_))) = (&installed, &taken) {
-            report.failure(failure);
+            report.problem("the schedule", &failure.message);
         }
         let all = "the archive and the profile are made";
         if let Some(Err(failure)) = taken {
+            if signals::interrupted() {
+                let message = format!("{all}, and the first snapshot was interrupted");
+                let hint = format!("`icecore -P {} run` continues it", self.choices.name);
+                return Err(Failure::new(failure.code, message, Some(&hint)));
+            }
             let message = format!("{all}, but the first snapshot failed: {}", failure.message);
             return Err(Failure { message, ..failure });
         }
@@ -309,12 +314,12 @@ impl Setup<'_> {
     }
 
     /// Says what a person still has to do.
-    fn say_what_next(&self) {
+    fn say_what_next(&self, is_taken: bool) {
         let report = &self.talk.report;
         if report.json || report.quiet {
             return;
         }
-        let Choices { name, sources, place, page, scheduler, takes_snapshot, .. } = &self.choices;
+        let Choices { name, sources, place, page, scheduler, .. } = &self.choices;
         let mut steps = Vec::new();
         if let Some(page) = page {
             let page = show(page);
@@ -324,7 +329,7 @@ impl Setup<'_> {
                 shell::word(&page)
             ));
         }
-        if !takes_snapshot {
+        if !is_taken {
             steps.push(format!("Take the first snapshot: `icecore -P {name} run`"));
         }
         if scheduler.is_none() {

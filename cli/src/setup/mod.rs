@@ -2,7 +2,7 @@
 //!
 //! First everything is asked, and nothing is made. Then the identity page is written and shown to have arrived; then the
 //! archive is made, then the profile, then the rest, without another question. So a person who ends it at a question
-//! leaves nothing behind, and one whose computer dies later calls it again: it goes on with the archive that is there.
+//! leaves nothing behind, and one whose computer dies later calls it again: it continues with the archive that is there.
 //! Each step is one that a person can do by hand; the code is that of the commands that do it.
 
 mod ask;

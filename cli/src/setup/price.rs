@@ -14,7 +14,7 @@ use crate::units::{about, dollars, show, size};
 
 /// The classes that are proposed, the cheapest first; others can be named.
 const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
-/// What is priced where nobody has counted to the end.
+/// What is priced where the photos were not counted to the end.
 const TERABYTE: u64 = 1 << 40;
 
 /// How much is priced.
