@@ -7,7 +7,7 @@ use crate::repo::{PackRow, PackState, Repository};
 
 /// Packs that a dropped snapshot may need.
 pub(super) struct StillThere {
-    /// Those of the log that are not given up.
+    /// Packs of the log that are not tombstoned.
     pub committed: Ordinals,
     /// Those that only writers have given up, and whose objects are still there.
     pub given_up: Ordinals,
