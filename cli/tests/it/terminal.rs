@@ -139,13 +139,13 @@ fn hang_up_later(user: &File) -> std::sync::mpsc::Sender<()> {
     alive
 }
 
-/// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
-/// and what was on the screen; `None` where there is no such terminal.
+/// Runs a line on its own terminal. Types each answer when its question is on the screen. Returns the exit code and the
+/// text of the screen; `None` if there are no pseudo-terminals here.
 pub fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
     typing_slowly(host, line, answers, Duration::ZERO)
 }
 
-/// The same for a person who thinks before each answer.
+/// Like [`typing`], but waits before each answer.
 pub fn typing_slowly(
     host: &Host,
     line: &str,
