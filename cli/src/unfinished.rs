@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The one of this process.
+/// The temporary cache of this process.
 static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Removes a file when the program ends, unless it is kept before.

@@ -1,4 +1,4 @@
-//! The night: runs, their logs, and profiles.
+//! Options of runs, their logs, and profiles.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -12,7 +12,7 @@ pub fn read() -> Result<Vec<u8>, Failure> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.success() {
         true => Ok(output.stdout),
-        // That is how it says that there is none yet.
+        // This is how it reports that there is no crontab yet.
         false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
             Ok(Vec::new())
         }

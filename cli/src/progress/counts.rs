@@ -132,7 +132,7 @@ impl Counts {
         self.total = Total::Counting;
     }
 
-    /// Returns how many items are done.
+    /// Returns the number of items that are done.
     pub fn items(&self) -> u64 {
         self.items
     }

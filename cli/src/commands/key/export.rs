@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{local, now, show};
 
-/// What leads to the store beside its keys, and is no secret.
+/// Environment variables that are needed to reach the store and are not secret.
 const SETTINGS: [(&str, &[&str]); 5] = [
     ("AWS_REGION", &["aws_region", "aws_default_region"]),
     ("AWS_ENDPOINT_URL", &["aws_endpoint_url", "aws_endpoint"]),
@@ -48,7 +48,7 @@ pub fn blocks(
         found.map(|(_, value)| value.clone())
     };
     let settings = SETTINGS.iter().filter_map(|(name, names)| {
-        // A region that is not said is the one that was used.
+        // If the region is not set, the default one was used.
         let default = (*name == "AWS_REGION").then(|| "us-east-1".to_owned());
         Some(((*name).to_owned(), setting(names).or(default)?))
     });
