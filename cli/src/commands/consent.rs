@@ -24,7 +24,7 @@ pub fn yes(session: &Session, question: &str) -> bool {
 /// Asks a question in a command without a repository.
 pub fn says_yes(report: &Report, question: &str) -> bool {
     let mut answer = String::new();
-    // From the moment in which the question can be seen, Ctrl-C is an answer to it.
+    // From the moment when the question is visible, Ctrl-C is an answer to it.
     let ask = || {
         report.ask(&format!("{question} [y/N]"));
         std::io::stdin().lock().read_line(&mut answer)

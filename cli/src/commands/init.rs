@@ -101,18 +101,18 @@ pub fn make(
     Ok(())
 }
 
-/// What a new archive is made of.
+/// The settings, password and owner of a new archive.
 pub struct NewArchive {
     pub settings: Settings,
     pub password: Password,
     pub owner: Owner,
 }
 
-/// An archive that was made.
+/// An archive that was created.
 pub struct Made {
     pub repository: RepositoryId,
     pub location: String,
-    /// Where the writer credential is.
+    /// Path of the writer credential.
     pub credential: String,
 }
 
@@ -123,7 +123,7 @@ impl Made {
     }
 }
 
-/// Makes the repository, and says what is not as it should be.
+/// Creates the repository and reports problems that do not prevent it.
 pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
     let location = session.location()?;
     let store_options = session.store_options(&location)?;
@@ -163,7 +163,7 @@ fn refused(error: Error, location: &Location) -> Failure {
     refused_to_create(Failure::from(error), location)
 }
 
-/// The same of a failure.
+/// Like [`refused`], for a failure.
 pub fn refused_to_create(failure: Failure, location: &Location) -> Failure {
     if !failure.denied || !location.is_remote() {
         return failure;

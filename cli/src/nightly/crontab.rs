@@ -1,4 +1,4 @@
-//! The crontab of this user, by the program that may change it.
+//! Reads and writes the crontab of this user with the program `crontab`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ fn no_crontab(why: &str) -> Failure {
     Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
 }
 
-/// Replaces it.
+/// Replaces the crontab of this user.
 pub fn write(text: &[u8]) -> Result<(), Failure> {
     let failed = |why: String| {
         let hint = "the old crontab is still in force";

@@ -33,8 +33,8 @@ pub fn run(global: &Global, report: Report, command: &ScheduleCommand) -> Result
     run_as(global, report, command, None)
 }
 
-/// Installs the job as a part of `setup`, which has a summary of its own and has asked. The new profile may not be
-/// written yet.
+/// Installs the job for `setup`, which has already asked the user and prints its own summary. The new profile may not
+/// be written yet.
 pub fn install(
     global: &Global,
     report: Report,
@@ -120,7 +120,7 @@ struct Scheduler<'a> {
     with: SchedulerName,
     of_system: bool,
     name: String,
-    /// The profile that `setup` writes; the summary is that of `setup`, too.
+    /// The profile that `setup` is about to write, if `setup` calls. Then `setup` prints the summary.
     new: Option<&'a Profile>,
 }
 

@@ -145,7 +145,7 @@ pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u
     profiles::each(global, report, |night| test(&night))
 }
 
-/// Sends a test along each way.
+/// Sends a test in every configured way.
 pub fn try_all(notify: &Notify, profile: &str, host: &str) -> Vec<Sent> {
     let words = news::say(News::Test, profile, host, None, None);
     let mut all = notify.send(&words);

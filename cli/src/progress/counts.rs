@@ -1,5 +1,4 @@
-//! Counts the progress of a stage: how much of the total is done, at which rate, and when it will end. Does not read
-//! the clock.
+//! Counts the progress of a stage: how much is done, at which rate, and when it will end. Does not read the clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

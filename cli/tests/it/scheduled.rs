@@ -26,7 +26,7 @@ fn with_cron() -> Host {
     host
 }
 
-/// Puts a program in front of `crontab` that keeps the table in the file `tab`.
+/// Replaces `crontab` by a script that keeps the table in the file `tab`.
 pub fn crontab(host: &mut Host) {
     script(
         host,

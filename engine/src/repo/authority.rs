@@ -198,7 +198,7 @@ impl Repository {
         self.expect_rights(needed)?;
         match read {
             Err(Error::Reread) => Err(Error::Reread),
-            // The next append finds out what else is wrong with the log.
+            // The next append finds other errors in the log.
             _ => Ok(()),
         }
     }

@@ -81,7 +81,7 @@ pub struct Terms {
     /// Whether transfer out is free, because prune runs in the region of the bucket or within a
     /// free allowance.
     pub egress_free: bool,
-    /// Whether the undelete window ends now for all dropped snapshots. Only the owner ends it.
+    /// Whether to end the undelete window of all dropped snapshots now. Only the owner can do this.
     pub end_window: bool,
     /// Whether to thaw packs again that were thawed before and are cold again.
     pub thaw_again: bool,

@@ -123,7 +123,7 @@ impl Outcomes {
         Ok(content)
     }
 
-    /// Decides on a file that held still while it was read. What is wrong with it all the same is named.
+    /// Decides on a file that did not change while it was read. Reports other problems with it.
     fn trusted(
         &self,
         context: &Context,
