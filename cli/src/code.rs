@@ -17,7 +17,7 @@ pub const DOUBTFUL: u8 = 23;
 pub const OVERDUE: u8 = 30;
 /// `status`: the last run has failed.
 pub const FAILING: u8 = 31;
-/// By SIGHUP, Ctrl-C and SIGTERM.
+/// The program was ended by SIGHUP, Ctrl-C or SIGTERM.
 pub const HUNG_UP: u8 = 129;
 pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;

@@ -1,15 +1,15 @@
-//! The echo of the terminal. Checking or making a password takes a second on purpose, and what a person types
-//! meanwhile, such as the password once more, must not be shown.
+//! Turns off the echo of the terminal while a password is checked or made. This deliberately takes about a second, and
+//! text that the user types meanwhile, such as the password again, must not be shown.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// The terminal as it was before its echo was turned off.
+/// The terminal and its state before the echo was turned off.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// Turns the echo on again when it is dropped.
+/// Turns the echo on again when dropped.
 #[must_use]
 pub struct Hidden(());
 
@@ -19,7 +19,7 @@ impl Drop for Hidden {
     }
 }
 
-/// Turns the echo off, if there is a terminal that echoes.
+/// Turns the echo off if there is a terminal with echo.
 pub fn hide() -> Option<Hidden> {
     let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     let terminal = File::open("/dev/tty").ok()?;
@@ -34,8 +34,8 @@ pub fn hide() -> Option<Hidden> {
     Some(Hidden(()))
 }
 
-/// Makes the terminal what it was, also when the program ends at once. What was typed meanwhile is dropped: unseen, it
-/// must not answer the next question, or be a password in the history of a shell.
+/// Restores the terminal; also called when the program exits early. Discards text that was typed without echo, because
+/// it must not answer the next question or put a password into the history of a shell.
 pub fn restore() {
     if let Some((terminal, state)) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = tcsetattr(&terminal, OptionalActions::Flush, &state);

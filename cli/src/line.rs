@@ -42,13 +42,14 @@ pub fn parse() -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Writes options that say where the archive is.
+/// Formats the options that say where the archive is.
 fn address(options: impl Iterator<Item = (&'static str, String)>) -> String {
     let options = options.map(|(option, value)| format!("{option} {}", crate::shell::word(&value)));
     options.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the options of a line that say where the archive is, as far as they can be found in one that is not valid.
+/// Returns the options of a command line that say where the archive is. The line may be invalid; then returns those
+/// that can be found.
 pub fn address_of(line: &[String]) -> String {
     let names = [("-P", "-P"), ("--profile", "-P"), ("--repo", "--repo")];
     let words = line.iter().take_while(|word| *word != "--");
@@ -65,7 +66,7 @@ pub fn address_of(line: &[String]) -> String {
     address(found.into_iter())
 }
 
-/// Options of thaws and prices: in a folder nothing is thawed or paid for.
+/// Options of thaws and prices, which have no effect in a folder.
 const OF_BUCKETS: [&str; 5] = ["tier", "days", "max_cost", "wait", "detach"];
 
 /// Returns those of [`OF_BUCKETS`] that were given.

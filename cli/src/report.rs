@@ -173,7 +173,7 @@ impl Report {
     }
 }
 
-/// Breaks a text for people between words, if a terminal shows it.
+/// Breaks lines of a text between words if stderr is a terminal.
 pub fn wrap(text: &str) -> String {
     let columns = if std::io::stderr().is_terminal() { screen::columns() - 1 } else { usize::MAX };
     fit::wrap(text, columns)

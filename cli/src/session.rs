@@ -91,7 +91,7 @@ impl Session {
         })
     }
 
-    /// The same with a profile that is perhaps in no file yet.
+    /// Like [`Session::new`], but gets the profile from a function, because it may not be in a file yet.
     pub fn with(
         mut global: Global,
         report: Report,

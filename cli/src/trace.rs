@@ -44,7 +44,7 @@ pub fn start(verbose: u8) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The time of an event in UTC, to the second: what a person compares with a log of the store.
+/// Formats the time of an event in UTC, to the second, as in the logs of stores.
 struct Seconds;
 
 impl FormatTime for Seconds {
@@ -71,7 +71,7 @@ impl Drop for LogLine {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.0);
         let text = report::wrap(&crate::escape::lines(text.trim_end()));
-        // A log that cannot be written does not end a run.
+        // If the log cannot be written, the run continues.
         screen::above(|| _ = writeln!(io::stderr(), "{text}"));
     }
 }

@@ -1,19 +1,19 @@
-//! A file that means nothing until what it is about is made: it is removed if the program ends before that.
+//! Removes a file that is useless without something that is created after it, if the program ends before that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The one of this process.
+/// The file to remove.
 static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Removes a file when the program ends, unless it is kept before.
+/// Removes a file when the program ends, unless [`keep`] is called before.
 pub fn begin(path: &Path) {
     if let Ok(mut current) = CURRENT.lock() {
         *current = Some(path.to_owned());
     }
 }
 
-/// Keeps the file: what it is about is made.
+/// Keeps the file, because it is useful now.
 pub fn keep() {
     if let Ok(mut current) = CURRENT.lock() {
         *current = None;

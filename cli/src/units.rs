@@ -102,13 +102,13 @@ pub fn show(path: &Path) -> String {
     crate::escape::bytes(path.as_os_str().as_bytes())
 }
 
-/// Returns the target of a restore as it is said after "in" or "for". Files of several places go back to the root of the
-/// disk, each to where it was.
+/// Returns the target of a restore for a sentence, after "in" or "for". A restore of several places to `/` puts each
+/// file back to its original place.
 pub fn show_target(path: &Path) -> String {
     if path == Path::new("/") { "the original places".to_owned() } else { show(path) }
 }
 
-/// Returns the path that some bytes are.
+/// Converts bytes to a path.
 pub fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }

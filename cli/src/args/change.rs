@@ -1,4 +1,4 @@
-//! Changing snapshots that are there: `tag`, `rewrite`.
+//! Options of `tag` and `rewrite`, which change existing snapshots.
 
 use std::path::PathBuf;
 

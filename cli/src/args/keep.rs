@@ -1,4 +1,4 @@
-//! The policy of `prune`: flags, and `[keep]` of a profile.
+//! The policy of `prune`: options, and `[keep]` of a profile.
 
 use clap::Args;
 
@@ -43,7 +43,7 @@ pub struct KeepArgs {
     pub group_by: Option<String>,
 }
 
-/// Reads a number or a text.
+/// Parses a number or a text.
 fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
@@ -57,7 +57,7 @@ fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::
     }))
 }
 
-/// Reads a text or a list of them.
+/// Parses a text or a list of texts.
 fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
@@ -72,12 +72,12 @@ fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>,
 }
 
 impl KeepArgs {
-    /// Returns whether an option other than `keep-tag` says what to keep.
+    /// Returns whether there are rules other than `keep-tag`.
     pub fn has_rules(&self) -> bool {
         !KeepArgs { keep_tag: Vec::new(), ..self.clone() }.is_empty()
     }
 
-    /// Returns whether no option says what to keep.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         let group_by = self.group_by.clone();
         *self == KeepArgs { group_by, ..KeepArgs::default() }

@@ -1,4 +1,5 @@
-//! What systems and programs leave behind, for every command that looks at local files.
+//! Options for files that systems and programs leave behind, for every command that reads local
+//! files.
 
 use clap::Args;
 
@@ -15,7 +16,7 @@ pub struct LitterArgs {
 }
 
 impl LitterArgs {
-    /// Returns whether litter is left out; `default` is what the profile says.
+    /// Returns whether litter is left out. `default` is the setting of the profile.
     pub fn leaves_out(&self, default: Option<bool>) -> bool {
         match (self.exclude_litter, self.no_exclude_litter) {
             (true, _) => true,

@@ -1,4 +1,4 @@
-//! Looking at snapshots and for files: `snapshots`, `ls`, `diff`, `dump`, `find`, `history`.
+//! Options of `snapshots`, `ls`, `diff`, `dump`, `find` and `history`.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! What a new repository is made with: flags, and `[init]` of a profile.
+//! The settings of a new repository: options, and `[init]` of a profile.
 
 use clap::Args;
 
@@ -27,7 +27,7 @@ pub struct MakeArgs {
 }
 
 impl MakeArgs {
-    /// Returns the options that were given.
+    /// Returns the names of the given options.
     pub fn given(&self) -> Vec<&'static str> {
         let all = [
             ("--pack-class", self.pack_class.is_some()),
@@ -38,7 +38,7 @@ impl MakeArgs {
         all.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
     }
 
-    /// Returns these options, and those of a profile in the place of what was not given.
+    /// Returns these options, completed by those of a profile.
     pub fn or(&self, profile: &MakeArgs) -> MakeArgs {
         MakeArgs {
             pack_class: self.pack_class.clone().or_else(|| profile.pack_class.clone()),

@@ -1,4 +1,4 @@
-//! The night: runs, their logs, and profiles.
+//! Options of runs, their logs, and profiles.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub struct RunArgs {
     /// up
     #[arg(long)]
     pub if_due: bool,
-    /// `setup` calls: only a snapshot is taken, and the summary is that of `setup`.
+    /// Whether `setup` calls. Then the run only takes a snapshot, and `setup` prints the summary.
     #[arg(skip)]
     pub of_setup: bool,
 }

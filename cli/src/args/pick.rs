@@ -1,4 +1,4 @@
-//! Which snapshots are meant, for every command that takes one.
+//! Options that choose snapshots, for every command that needs one.
 
 use std::path::PathBuf;
 

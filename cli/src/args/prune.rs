@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{KeepArgs, PickArgs};
 
-/// What says how to drop snapshots, and has no effect on bringing one back.
+/// Options that control how snapshots are dropped, and so conflict with `--undelete`.
 const UNLIKE_UNDELETE: [&str; 19] = [
     "forget",
     "dry_run",

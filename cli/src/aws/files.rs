@@ -131,7 +131,8 @@ fn parse(text: &str) -> Sections {
         indent = Some(this);
         let key = trimmed[..at].trim().to_ascii_lowercase();
         let value = trimmed[at + 1..].trim();
-        // A command may contain such a sign. In any other value, a sign after white space begins a comment.
+        // In a value, `#` or `;` after white space begins a comment, except in a command, which may contain these
+        // characters.
         let comment = [" #", " ;", "\t#", "\t;"].iter().filter_map(|sign| value.find(sign)).min();
         let value = match comment.filter(|_| key != "credential_process") {
             Some(comment) => value[..comment].trim_end(),

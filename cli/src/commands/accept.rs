@@ -1,4 +1,4 @@
-//! `accept`: the owner takes a marked snapshot as it is. `accept-file`: files that have changed by themselves.
+//! Runs `accept`, which accepts a marked snapshot, and `accept-file`, which accepts files that were corrupted on disk.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ use crate::session::Session;
 use crate::units::{agree, count, local, now, show};
 
 pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
-    // A host that makes the nightly snapshots must not decide that they are whole.
+    // Requires the owner's keys, because the host that makes the nightly snapshots must not decide that they are
+    // complete.
     let repository = session.open_reader()?;
     let mut rows: Vec<SnapshotRow> = Vec::new();
     for name in &args.snapshots {
@@ -39,7 +40,7 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
     for id in accepted.iter().filter(|id| is_named(id)) {
         session.report.line(&format!("snapshot {} accepted", id.short()));
     }
-    // Its history is counted from them on: a policy that cannot count them would keep them for good.
+    // The policy counts accepted snapshots from now on. Otherwise it would keep them forever.
     let all = repository.catalog.snapshots()?;
     let earlier: Vec<String> = all
         .iter()
@@ -68,7 +69,8 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Lists the files that have changed by themselves, or accepts the snapshots all of whose such files are named.
+/// Lists the files that were corrupted on disk. If paths are given, accepts each snapshot all of whose corrupted files
+/// are among them.
 pub fn files(session: &Session, args: &AcceptFileArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let all = rotted(&repository, &TreeReader::new(&repository)?)?;
@@ -107,7 +109,7 @@ pub fn files(session: &Session, args: &AcceptFileArgs) -> Result<u8, Failure> {
     ))
 }
 
-/// Finds the files that paths of this computer mean.
+/// Returns the corrupted files that the given paths refer to.
 fn named<'r>(paths: &[PathBuf], all: &'r [Rotted]) -> Result<Vec<&'r PathBuf>, Failure> {
     let mut named = Vec::new();
     for path in paths {

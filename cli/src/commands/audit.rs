@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, files_or_folders, show, size};
 
-/// Files that are named, unless -v is given.
+/// Number of files that are listed without -v.
 const FILES_SHOWN: usize = 50;
 
 pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     }
     Ok(match found.is_proven() {
         true => code::DONE,
-        // They may be in what cannot be read.
+        // The missing files may be in data that cannot be read.
         false if !found.missing.is_empty() && !found.damaged.is_empty() => code::DAMAGED,
         false => code::INCOMPLETE,
     })
@@ -95,7 +95,7 @@ fn print_text(report: &Report, args: &AuditArgs, found: &AuditReport) {
     }
 }
 
-/// Says whether the files may be deleted; nothing if there were none.
+/// Returns the verdict whether the files may be deleted; `None` if there were none.
 fn verdict(found: &AuditReport) -> Option<String> {
     let (files, bytes) = (found.files, size(found.bytes));
     if found.is_proven() {

@@ -1,5 +1,5 @@
-//! What begins a new history, and how the old one is continued: `prune` counts each history for itself, so one that
-//! begins by mistake keeps everything in the old one, and `latest` means the new one.
+//! Warns when a snapshot begins a new history, and explains how to continue the old one. `prune` counts each history
+//! separately, so if one begins by mistake, everything in the old one is kept, and `latest` means the new one.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::show;
 
-/// Says that a snapshot is the first one of its history, if others are likely to be those that it should continue.
+/// Reports that a snapshot is the first one of its history, if it probably should have continued another one.
 pub fn say(session: &Session, repository: &Repository, id: &SnapshotId) -> Result<(), Failure> {
     let mut rows = repository.catalog.snapshots()?;
     let Some(at) = rows.iter().position(|row| row.entry.id == *id) else { return Ok(()) };
@@ -36,7 +36,7 @@ pub fn say(session: &Session, repository: &Repository, id: &SnapshotId) -> Resul
     Ok(())
 }
 
-/// Says how a history differs from one before it, and what continues that one.
+/// Describes how a history differs from an earlier one, and which option continues that one.
 fn why(this: &SnapshotEntry, before: &SnapshotEntry) -> String {
     let name = |text: &str| show(Path::new(text));
     let old = name(&name_of(before));

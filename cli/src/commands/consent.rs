@@ -1,4 +1,4 @@
-//! Who pays is asked first: on the terminal, or by the bound that the command line sets.
+//! Asks for consent before anything is billed: on the terminal, or by the bound on the command line.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -11,20 +11,20 @@ use crate::session::Session;
 use crate::signals;
 use crate::units::{count, exact_dollars};
 
-/// Returns whether somebody can be asked.
+/// Returns whether there is a terminal for questions.
 pub fn can_ask(session: &Session) -> bool {
     std::io::stdin().is_terminal() && !session.report.json && !session.report.quiet
 }
 
-/// Asks a question that only a plain yes agrees to.
+/// Asks a question. Only an explicit yes counts as consent.
 pub fn yes(session: &Session, question: &str) -> bool {
     says_yes(&session.report, question)
 }
 
-/// The same, for a command without a repository.
+/// Asks a question in a command without a repository.
 pub fn says_yes(report: &Report, question: &str) -> bool {
     let mut answer = String::new();
-    // From the moment in which the question can be seen, Ctrl-C is an answer to it.
+    // From the moment when the question is visible, Ctrl-C is an answer to it.
     let ask = || {
         report.ask(&format!("{question} [y/N]"));
         std::io::stdin().lock().read_line(&mut answer)
@@ -33,13 +33,14 @@ pub fn says_yes(report: &Report, question: &str) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
-/// Returns whether something may be paid for: a bound on the command line has agreed to its price already, or a person
-/// who can be asked says so.
+/// Returns whether something may be billed: the command line has a bound, which was checked before, or the user agrees
+/// on the terminal.
 pub fn agrees(session: &Session, max: Option<f64>, asks: bool, question: &str) -> bool {
     max.is_some() || asks && yes(session, question)
 }
 
-/// Fails unless somebody agrees to what cannot be undone: with --yes, or on the terminal. `instead` is what can be.
+/// Fails unless the user agrees to an action that cannot be undone, with --yes or on the terminal. `instead` describes
+/// an alternative that can be undone.
 pub fn final_act(
     session: &Session,
     is_agreed: bool,
@@ -60,21 +61,21 @@ pub fn final_act(
     }
 }
 
-/// Returns the question whether a thaw may be paid for. `what` is requested.
+/// Returns the question for consent to a thaw. `what` describes what is requested.
 pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
     let tier = tier.name().to_lowercase();
     format!("Request {what} ({tier}, within {})? It costs {cost}.", count(hours, "hour"))
 }
 
-/// Returns whether a price is agreed to by a bound. The price is compared as it is shown, because a person agrees to what
-/// was shown: $0.02 may be $0.024.
+/// Returns whether a price is within a bound. Compares the price as it is displayed, because the user agrees to the
+/// displayed price: $0.02 may be $0.024.
 pub fn fits(total: f64, max: f64) -> bool {
     let shown = if total < 0.01 { total } else { (total * 100.0).round() / 100.0 };
     shown <= max
 }
 
-/// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what
-/// has not been done, `hint` what is cheaper.
+/// Fails if the price in a bucket exceeds the bound or is unknown. `spared` describes what was not done, `hint` a
+/// cheaper way.
 pub fn bound(
     session: &Session,
     max: Option<f64>,

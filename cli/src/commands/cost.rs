@@ -1,4 +1,4 @@
-//! `cost`: what the archive costs each month, and to get back.
+//! `cost`: shows what the archive costs each month, and what a restore costs.
 
 use icecore_engine::files::Globs;
 use icecore_engine::ops::browse::Snapshot;
@@ -100,7 +100,7 @@ fn shown(class: &str) -> &str {
     if class.is_empty() { "STANDARD" } else { class }
 }
 
-/// Says which objects are billed that the keys at hand may not list.
+/// Reports the objects that are billed but that these keys may not list.
 fn say_uncounted(session: &Session, monthly: &Monthly) {
     let mut kinds: Vec<&str> = monthly.unlisted.clone();
     if monthly.old_versions.is_none() {

@@ -1,4 +1,4 @@
-//! `snapshots --dropped`: the snapshots that can be undeleted, and until when.
+//! `snapshots --dropped`: lists the snapshots that can be undeleted, and until when.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{agree, count, local, utc};
 
-/// Columns that a narrow terminal has no room for.
+/// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 7] = ["writer", "tags", "files", "size", "history", "host", "time"];
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
@@ -40,7 +40,8 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         let SnapshotRow { entry, .. } = row;
         let until = until.get(&entry.id).copied();
         if until.is_none() {
-            // Its packs are no longer kept for it. Other snapshots may still need all of them.
+            // The snapshot's packs are no longer kept for it, but other snapshots may still need
+            // all of them.
             if !repository.catalog.all_committed(&entry.packs)? {
                 continue;
             }
@@ -87,7 +88,8 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Says of how many snapshots the time to undelete them is over, or that there is none to undelete.
+/// Describes for how many snapshots the undelete window is over, or that no snapshot can be
+/// undeleted.
 fn over(session: &Session, shown: u64, others: u64) -> Option<String> {
     if others == 0 {
         return (shown == 0).then(|| "no dropped snapshot can be undeleted".to_owned());
@@ -105,7 +107,7 @@ fn over(session: &Session, shown: u64, others: u64) -> Option<String> {
     ))
 }
 
-/// Returns until when each dropped snapshot can be undeleted, if prunes run.
+/// Returns until when each dropped snapshot can be undeleted, assuming that prunes run.
 fn kept_until(
     session: &Session,
     repository: &Repository,
@@ -117,7 +119,7 @@ fn kept_until(
         ..Terms::default()
     };
     let prices = prices.unwrap_or_else(|| Prices::built_in(None));
-    // What a prune would leave is what can be promised.
+    // Plan a prune, because only what it would keep can be promised.
     let bar = session.bar("planning");
     let planned = plan(repository, &BTreeSet::new(), terms.at(&prices, time_of(repository)), &bar);
     bar.finish();

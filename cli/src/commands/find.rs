@@ -1,4 +1,4 @@
-//! `find`, `history`: files by their names, a line for each version and the snapshots that have it.
+//! `find`, `history`: lists the versions of files, one line each, with the snapshots that contain it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::screen;
 use crate::session::Session;
 use crate::units::{count, local, show, size, utc};
 
-/// Characters of a day: 2026-01-28.
+/// Number of characters of a date: 2026-01-28.
 const DAY_CHARS: usize = 10;
 
 pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
@@ -69,7 +69,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
-/// Refuses bounds between which nothing can be.
+/// Refuses bounds that exclude everything.
 fn expect_ranges(args: &FindArgs) -> Result<(), Failure> {
     let is_reversed = |bounds: (Option<u64>, Option<u64>)| matches!(bounds, (Some(least), Some(most)) if least > most);
     if matches!((args.newer, args.older), (Some(newer), Some(older)) if newer >= older) {
@@ -101,8 +101,8 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
     let typed = Path::new(&args.file);
     let spellings = spellings(typed);
     let mut searching = Searching::new(session, &repository, &rows);
-    // In each snapshot as it was typed, or else as a place on this computer: one has it where it was given by its
-    // full path, another where it was given by a relative one.
+    // Look in each snapshot for the path as it was typed, or else as a path on this computer. Snapshots of full paths
+    // and of relative paths contain the file at different places.
     searching.each(|versions, snapshot, number, _| {
         for path in &spellings {
             if versions.look_at(snapshot, number, path.as_os_str().as_bytes())? {
@@ -134,13 +134,13 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
 }
 
 impl PickArgs {
-    /// Returns whether it leaves any snapshot out.
+    /// Returns whether the options exclude any snapshot.
     pub(super) fn is_some(&self) -> bool {
         !pick(self).is_empty()
     }
 }
 
-/// A search of snapshots, one after the other. A damaged one hides no other.
+/// A search through snapshots, one after the other. A damaged one does not stop the search.
 struct Searching<'a> {
     session: &'a Session,
     repository: &'a Repository,
@@ -174,7 +174,7 @@ impl<'a> Searching<'a> {
             let found = Snapshot::open(&trees, row.clone())
                 .and_then(|snapshot| look(&mut self.versions, &snapshot, number, &mut problem));
             match found {
-                // One that was named must be readable.
+                // A snapshot that the user named must be readable.
                 Err(error) if error.is_of_object() && self.rows.len() > 1 => {
                     problem(Path::new(""), error);
                 }
@@ -209,7 +209,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
         let bytes = version.entry.size.map(size).unwrap_or_default();
         let changed = local(version.entry.mtime);
         let path = entry_text(&version.path, &version.entry, false);
-        // The time stays: without it, two versions would differ in nothing but the id.
+        // Keep the time, because otherwise two versions might differ only in the id.
         lines.push(Line {
             facts: vec![
                 format!("{id}  {bytes:>10}  {changed}  in {snapshots}, {span}  "),

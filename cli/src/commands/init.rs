@@ -29,8 +29,8 @@ pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Finds out whether a repository can be made, and with which settings; changes nothing. `new` says that
-/// one which was there is not missed.
+/// Checks whether a repository can be created, and returns its settings. Changes nothing. With `new`, it does not
+/// matter that this host used a repository there before.
 pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, Failure> {
     let location = session.location()?;
     refuse_variable(&location)?;
@@ -38,7 +38,7 @@ pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, F
     let store_options = session.store_options(&location)?;
     let looked = look(&location, &store_options, &settings);
     if matches!(looked, Ok(()) | Err(Error::NotEmpty { .. })) {
-        // A head that was seen of a repository is not that of a new one.
+        // An expected head belongs to an existing repository, not to a new one.
         if let Some(head) = session.expected_head() {
             return Err(Error::RolledBack { seen: head.number, found: 0 }.into());
         }
@@ -50,15 +50,15 @@ pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, F
     Ok(settings)
 }
 
-/// Refuses a new folder whose name is a variable that no shell has replaced: its owner would look for the archive
-/// elsewhere.
+/// Refuses a new folder whose name contains a variable that no shell has replaced, because the user would look for the
+/// archive elsewhere.
 fn refuse_variable(location: &Location) -> Result<(), Failure> {
     let Location::Folder(path) = location else { return Ok(()) };
     let has_variable = |name: &str| {
         let mut after = name.split('$').skip(1).filter_map(|rest| rest.chars().next());
         after.any(|first| first.is_ascii_alphabetic() || matches!(first, '_' | '{'))
     };
-    // The shortest one comes first.
+    // Start with the shortest path.
     let folders: Vec<&Path> = path.ancestors().collect();
     let name =
         |folder: &&Path| folder.file_name().and_then(OsStr::to_str).is_some_and(has_variable);
@@ -71,14 +71,14 @@ fn refuse_variable(location: &Location) -> Result<(), Failure> {
     }
 }
 
-/// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
+/// Creates the repository and prints how to keep it readable. With --json, prints a message of the given type.
 pub fn make(
     session: &Session,
     args: &MakeArgs,
     new: bool,
     message_type: &str,
 ) -> Result<(), Failure> {
-    // Nobody should think of a password for a repository that cannot be made.
+    // Check first, so that the user is not asked for a password of a repository that cannot be created.
     let settings = plan(session, args, new)?;
     let hidden = session.hide_new_password();
     let password = session.new_password("New password")?;
@@ -101,18 +101,18 @@ pub fn make(
     Ok(())
 }
 
-/// What a new archive is made of.
+/// The settings, password and owner of a new archive.
 pub struct NewArchive {
     pub settings: Settings,
     pub password: Password,
     pub owner: Owner,
 }
 
-/// An archive that was made.
+/// An archive that was created.
 pub struct Made {
     pub repository: RepositoryId,
     pub location: String,
-    /// Where the writer credential is.
+    /// Path of the writer credential.
     pub credential: String,
 }
 
@@ -123,7 +123,7 @@ impl Made {
     }
 }
 
-/// Makes the repository, and says what is not as it should be.
+/// Creates the repository and reports problems that do not prevent it.
 pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
     let location = session.location()?;
     let store_options = session.store_options(&location)?;
@@ -145,7 +145,7 @@ pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
     {
         session.remove_credential(repository);
     }
-    // What it says about the file is better than what the engine made of it.
+    // Prefer the error about the file to the error of the engine.
     let credential = saved.transpose()?;
     let created = created.map_err(|error| refused(error, &location))?;
     session.remember(created.config.repository)?;
@@ -158,12 +158,12 @@ pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
     })
 }
 
-/// Says that a bucket which refuses the first object needs other keys: no role that icecore prints may create an archive.
+/// Explains that creating an archive in a bucket requires other keys, because none of the printed roles may do it.
 fn refused(error: Error, location: &Location) -> Failure {
     refused_to_create(Failure::from(error), location)
 }
 
-/// The same of a failure.
+/// Like [`refused`], for a failure.
 pub fn refused_to_create(failure: Failure, location: &Location) -> Failure {
     if !failure.denied || !location.is_remote() {
         return failure;
@@ -172,7 +172,7 @@ pub fn refused_to_create(failure: Failure, location: &Location) -> Failure {
     failure.hinted(hint)
 }
 
-/// Returns whether there is surely no repository, although something has failed.
+/// Returns whether it is certain that there is no repository, even after a failure.
 fn is_missing(session: &Session) -> bool {
     match session.store() {
         Ok(store) => matches!(StoredConfig::read(&store), Err(Error::NoRepository { .. })),
@@ -180,7 +180,7 @@ fn is_missing(session: &Session) -> bool {
     }
 }
 
-/// Says what is not as it should be, and is no reason not to make the repository.
+/// Prints remarks that are no reason to refuse the repository.
 fn show_remarks(session: &Session, location: &Location, created: &Created) {
     let left = created.left.join(", ");
     if !left.is_empty() {
@@ -247,7 +247,7 @@ fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failur
     }
 }
 
-/// Returns the classes of a repository as their provider writes them; fails if they cannot be.
+/// Returns the storage classes in the provider's spelling. Fails if the provider does not have them.
 pub fn classes(provider: Provider, pack: &str, hot: &str) -> Result<(String, String), Failure> {
     let find = |name: &str| {
         let known = CLASSES.iter().filter(|class| class.provider == provider);

@@ -1,4 +1,4 @@
-//! `jobs`: restores that wait for a thaw.
+//! `jobs`: lists, continues and cancels restores that wait for a thaw.
 
 use std::path::{Path, PathBuf};
 
@@ -50,10 +50,10 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     }
 }
 
-/// A job that was found.
+/// The result of a search for a job.
 enum Found {
     Open(Box<Job>),
-    /// It is over: finished or cancelled. Both leave the same mark.
+    /// The job is over: finished or cancelled. Both leave the same mark.
     Ended(JobId),
 }
 
@@ -80,7 +80,7 @@ fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Fail
     Ok(Found::Ended(over))
 }
 
-/// Says that a job is over, to someone who wants nothing else of it.
+/// Reports that a job is over, in a command that needs nothing else of it.
 fn say_ended(session: &Session, id: &JobId) -> u8 {
     if session.report.json {
         let done = json!({ "job_id": id.to_string(), "done": "ended" });
@@ -95,14 +95,14 @@ fn has_ended(id: &JobId) -> String {
     format!("job {} has ended already: its files were restored, or it was cancelled", id.short())
 }
 
-/// Names the job in the hint of a failure.
+/// Puts the id of the job into the hint of a failure.
 fn of_job(failure: Failure, id: &JobId) -> Failure {
     let named =
         |hint: String| hint.replace("jobs cancel ID", &format!("jobs cancel {}", id.short()));
     Failure { hint: failure.hint.map(named), ..failure }
 }
 
-/// A script that wants files must learn that this run has restored none.
+/// Returns the failure if the job to resume is over, so that a script learns that no files were restored.
 fn nothing_to_resume(id: &JobId) -> Failure {
     Failure::new(
         code::NOTHING_FOUND,
@@ -118,7 +118,7 @@ fn summary_of(
     job: &Job,
     standing: &Standing,
 ) -> Result<serde_json::Value, Failure> {
-    // What is not thawing will not be ready by itself.
+    // Objects whose thaw is not requested will not become ready without the user.
     let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
     let by = if is_cold { None } else { ready_by(repository, job)? };
     Ok(json!({
@@ -133,7 +133,7 @@ fn summary_of(
     }))
 }
 
-/// Says what a job restores: everything, a path, or what patterns pick.
+/// Describes what a job restores: everything, a path, or what patterns select.
 fn what(job: &Job) -> String {
     let patterns: Vec<String> =
         job.record.include.iter().map(|pattern| show(Path::new(pattern))).collect();
@@ -145,7 +145,8 @@ fn what(job: &Job) -> String {
     }
 }
 
-/// Says where a job restores to. Files of several places go back to the root of the disk, each to where it was.
+/// Describes where a job restores to. Files from several places go back to their original paths below the root of the
+/// disk.
 fn where_to(job: &Job) -> String {
     match as_path(&job.record.target) {
         root if root == Path::new("/") => "where they were".to_owned(),
@@ -174,7 +175,7 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
     Ok(code::DONE)
 }
 
-/// Returns the line of a job.
+/// Returns the table row of a job.
 fn row(job: &Job, ready: String) -> Vec<String> {
     let Job { id, record, .. } = job;
     vec![
@@ -188,16 +189,16 @@ fn row(job: &Job, ready: String) -> Vec<String> {
     ]
 }
 
-/// Prints a line for each job.
+/// Prints a table of jobs.
 fn table(session: &Session, rows: Vec<Vec<String>>) {
     let header = vec!["id", "started", "host", "snapshot", "tier", "ready", "restores"];
     print_paths(&session.report, Table { header, rows }, &["tier", "host", "snapshot", "started"]);
 }
 
-/// Shows one job, and how far its packs are.
+/// Shows one job, and the states of its packs.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
     let standing = Standing::of(session, repository, job);
-    // What nothing is requested for any more costs what was agreed to.
+    // Thawing the objects that are still cold is a new cost, so it is priced.
     let to_thaw = standing.plan().filter(|plan| plan.states().cold > 0);
     let priced = match to_thaw {
         Some(plan) => price_of(session, repository, job, plan)?,
@@ -235,7 +236,7 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     }
 }
 
-/// What a job that is resumed is to do otherwise.
+/// The options that change a resumed job.
 struct Resuming<'a> {
     target: Option<PathBuf>,
     links: Links,
@@ -261,7 +262,7 @@ fn resume(
         }
     }
     match target {
-        // Nobody said that anything there may be replaced.
+        // The user has not allowed anything there to be replaced.
         Some(target) if real_path(&target) != real_path(&options.target) => {
             (options.target, options.overwrite) = (target, None);
         }
@@ -275,7 +276,7 @@ fn resume(
         None => {}
     }
     seeds.extend(wait.seed.iter().cloned());
-    // A job that has only thawed listings knows no days.
+    // A job that has only thawed listings has no number of days yet.
     let days = Some(record.days).filter(|days| job.asked || *days > 1);
     let consent = Consent::of(session, wait);
     let record = &record;

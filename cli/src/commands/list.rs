@@ -1,4 +1,4 @@
-//! `snapshots`, `ls`, `find`, `diff`, `dump`: looking at what is there.
+//! `snapshots`, `ls`, `diff`, `dump`: shows the content of the archive.
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
@@ -21,7 +21,7 @@ use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
-/// Columns that a narrow terminal has no room for.
+/// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 6] = ["writer", "tags", "files", "size", "history", "host"];
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
@@ -94,7 +94,7 @@ fn list(
     let mut header = SNAPSHOT_COLUMNS.to_vec();
     header.extend(any_writers.then_some("writer"));
     header.extend(any_marked.then_some("marked"));
-    // Without the password they are not known, which is said once.
+    // Without the password the paths are unknown, which is reported once.
     let has_paths = records.trees.is_some();
     header.extend(has_paths.then_some("paths"));
     let mut found = Table { header, rows: Vec::new() };
@@ -120,7 +120,7 @@ fn list(
     Ok(found)
 }
 
-/// The records of snapshots, and which of them cannot be read.
+/// Reads the records of snapshots, and collects those that cannot be read.
 struct Records<'a> {
     session: &'a Session,
     /// `None` without the identity.
@@ -131,7 +131,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Returns the paths of a snapshot; `None` if they cannot be read today.
+    /// Returns the paths of a snapshot; `None` if they cannot be read now.
     fn paths(&mut self, entry: &SnapshotEntry) -> Result<Option<Vec<String>>, Failure> {
         let paths = match self.trees.as_ref().map(|trees| trees.record(&entry.record)) {
             None => return Ok(None),
@@ -152,7 +152,7 @@ impl Records<'_> {
         Ok(Some(paths.iter().map(|path| show(as_path(path))).collect()))
     }
 
-    /// Says that records are frozen; returns whether any is.
+    /// Reports frozen records. Returns whether there are any.
     fn say_frozen(&mut self) -> Result<bool, Failure> {
         let Some(failure) = self.frozen.take() else { return Ok(false) };
         let Failure { message, hint, .. } = failure.explained(&self.session.location()?);
@@ -162,8 +162,8 @@ impl Records<'_> {
     }
 }
 
-/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are snapshots that a prune has found
-/// to lack files, although their entries in the log are not marked.
+/// Returns the mark of a snapshot that the owner has not accepted. `shrunk` are snapshots that a prune has found to
+/// lack files although the log does not mark them.
 fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
     let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {
@@ -206,7 +206,7 @@ fn kind(entry: &Entry) -> (&'static str, char) {
     }
 }
 
-/// Describes an entry. A path that is no text stands beside it as it is, in hex: two of them may look alike.
+/// Returns an entry as JSON. Adds a path that is not UTF-8 in hex, because two such paths may look the same.
 pub(super) fn entry_json(path: &Path, entry: &Entry) -> Value {
     let mut value = json!({
         "path": path.to_string_lossy(),
@@ -231,7 +231,7 @@ fn print_entry(session: &Session, path: &Path, entry: &Entry, long: bool) {
     session.report.entry(&entry_text(path, entry, long));
 }
 
-/// Describes an entry on a line.
+/// Returns the line for an entry.
 pub(super) fn entry_text(path: &Path, entry: &Entry, long: bool) -> String {
     let mut text = show(path);
     if entry.kind == EntryKind::Folder {
@@ -323,7 +323,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let trees = TreeReader::new(&repository)?;
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
     let path = &placed(&snapshot, path);
-    // Content and a line of progress do not go together on one terminal.
+    // Do not mix content and a progress line on one terminal.
     let on_terminal = std::io::stdout().is_terminal();
     let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
@@ -332,7 +332,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Writes to stdout as everything else does.
+/// Writes to stdout through the report, like all other output.
 struct Out<'a>(&'a Session);
 
 impl std::io::Write for Out<'_> {

@@ -1,4 +1,4 @@
-//! What listings have in common: the columns of a snapshot, and the names of writers.
+//! Shared code of listings: the columns of a snapshot, and the names of writers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,18 +28,18 @@ pub fn snapshot_cells(entry: &SnapshotEntry) -> Vec<String> {
     ]
 }
 
-/// How the owner is called among the writers.
+/// The label of the owner among the writers.
 pub const OWNER_LABEL: &str = "owner";
 pub const OWNER_IS: &str = "owner: not a computer, but what was written with the password or the identity, as by `rewrite`";
 
-/// Says who the owner is in the column of writers, if one of these snapshots is the owner's.
+/// Explains the label of the owner if one of these snapshots was written by the owner.
 pub fn say_owner<'a>(session: &Session, mut writers: impl Iterator<Item = &'a WriterId>) {
     if !session.report.json && writers.any(|writer| *writer == OWNER) {
         session.report.note(OWNER_IS);
     }
 }
 
-/// Describes a snapshot, and who has written it.
+/// Returns a snapshot and its writer as JSON.
 pub fn snapshot_json(row: &SnapshotRow, writers: &Writers) -> Value {
     let entry = &row.entry;
     json!({
@@ -58,7 +58,7 @@ impl Writers {
         Ok(Writers(all.map(|writer| (writer.id, writer.label)).collect()))
     }
 
-    /// Returns what the owner calls a writer.
+    /// Returns the label of a writer.
     pub fn label(&self, id: &WriterId) -> String {
         match self.0.get(id) {
             _ if *id == OWNER => OWNER_LABEL.to_owned(),
@@ -67,7 +67,7 @@ impl Writers {
         }
     }
 
-    /// Returns the label of a writer for a terminal; its id stands beside it if another one has the same label.
+    /// Returns the label of a writer for a terminal, followed by its id if another writer has the same label.
     pub fn name(&self, id: &WriterId) -> String {
         let label = self.label(id);
         let shown = show(Path::new(&label));
@@ -78,7 +78,7 @@ impl Writers {
     }
 }
 
-/// Returns whether a column for writers is worth its room: with -v, or if there are several.
+/// Returns whether to show a column for writers: with -v, or if there are several.
 pub fn shows_writers<'a>(session: &Session, rows: impl Iterator<Item = &'a WriterId>) -> bool {
     session.report.verbose || rows.collect::<BTreeSet<_>>().len() > 1
 }

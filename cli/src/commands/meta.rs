@@ -101,7 +101,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
         let [kind, class, chunks] = ["parity", "", ""].map(str::to_owned);
         rows.rows.push(vec![kind, class, parity.to_string(), size(parity_bytes), chunks]);
     }
-    // A folder has no classes.
+    // A repository in a folder has no classes.
     if rows.rows.iter().all(|row| row[1].is_empty()) {
         rows.remove("class");
     }
@@ -118,7 +118,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// Returns the listings and small files that are in an archive class.
+/// Returns the kinds of packs with listings and small files that are in an archive class.
 fn frozen(location: &Location, kinds: &[KindStats]) -> Vec<Frozen> {
     let Some(provider) = location.provider() else { return Vec::new() };
     let moved = kinds
@@ -175,7 +175,7 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Shows a page on the terminal by the `man` of this computer; `None` if it has none.
+/// Shows a page on the terminal with the `man` program; `None` if there is none.
 fn shown(name: &str, page: &[u8]) -> Option<()> {
     let folder = tempfile::tempdir().ok()?;
     let path = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Which snapshot a name means, and what the user must know about the choice.
+//! Finds the snapshot that a name means, and reports what the user must know about the choice.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -19,15 +19,15 @@ use crate::session::Session;
 use crate::shell::word;
 use crate::units::{agree, count, local, now, show};
 
-/// Snapshots that are named of those with a wrong time.
+/// Number of snapshots with a wrong time that are listed.
 const IDS_SHOWN: usize = 3;
-/// Snapshots that are named when a path is not in the one that was asked.
+/// Number of other snapshots that are listed if a path is not in the requested one.
 const HOLDERS_SHOWN: usize = 3;
 
-/// What is said of a dropped snapshot whose packs a prune or a rewrite has taken.
+/// Describes a dropped snapshot whose packs a prune or a rewrite has deleted.
 pub const ERASED: &str = "cannot be undeleted: data that only it had was erased";
 
-/// Returns what the flags choose. A path means the same folder however it is spelled.
+/// Returns the choice that the options make. A path means the same folder however it is spelled.
 pub fn pick(args: &PickArgs) -> Pick {
     let bytes = |path: PathBuf| path.into_os_string().as_bytes().to_vec();
     let paths = args.path.iter().flat_map(|path| [real(path), path.clone()]).map(bytes);
@@ -44,15 +44,15 @@ pub fn pick(args: &PickArgs) -> Pick {
     }
 }
 
-/// Returns the real, absolute path; of what is not on this host, the absolute one.
+/// Returns the real, absolute path, or the absolute path if it does not exist on this host.
 fn real(path: &Path) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let local = crate::mistyped::local(path);
-    // Compared by components: a slash at the end says nothing.
+    // Paths are compared by components, so a trailing slash makes no difference.
     local.canonicalize().unwrap_or_else(|_| absolute().components().collect())
 }
 
-/// Returns a path without the symlinks that this host has on the way; `None` if there are none.
+/// Resolves the symlinks on this host in a path; `None` if there are none.
 fn real_start(path: &Path) -> Option<PathBuf> {
     let mut there = path.ancestors().filter_map(|above| Some((above, above.canonicalize().ok()?)));
     let (above, real) = there.next()?;
@@ -63,7 +63,7 @@ fn real_start(path: &Path) -> Option<PathBuf> {
     (real != path).then_some(real)
 }
 
-/// Finds a snapshot. If it was the newest of several histories, that is said.
+/// Finds a snapshot. Reports if it was chosen as the newest of several histories.
 pub fn resolve(
     session: &Session,
     repository: &Repository,
@@ -80,7 +80,7 @@ pub fn resolve(
     Ok(chosen.row)
 }
 
-/// Returns the snapshots that the flags choose, of which there must be one if any flag was given.
+/// Returns the snapshots that the options choose. Fails if options were given and no snapshot matches.
 pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotRow>, Failure> {
     let rows = pick(args).of(repository, repository.catalog.snapshots()?)?;
     match rows.is_empty() && args.is_some() {
@@ -89,7 +89,7 @@ pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotR
     }
 }
 
-/// The flags leave no snapshot, or only snapshots that are set apart.
+/// Returns the failure if the options leave no snapshot, or only snapshots that are set apart.
 fn none_of(repository: &Repository, args: &PickArgs) -> Failure {
     let message = format!("there is no snapshot of {}", args.given().join(" "));
     let apart = repository.catalog.apart_snapshots();
@@ -103,7 +103,7 @@ fn none_of(repository: &Repository, args: &PickArgs) -> Failure {
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
 }
 
-/// Says why no snapshot has a name: it was dropped, or the options leave none, or there is none so old.
+/// Explains why no snapshot has a name: it was dropped, the options leave none, or there is none so old.
 fn none(
     repository: &Repository,
     name: &str,
@@ -159,7 +159,7 @@ fn none(
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
 }
 
-/// Says that no snapshot is so old as `latest` and what stands behind it, and which one is the oldest.
+/// Explains that no snapshot is as old as `latest` with this suffix, and which one is the oldest.
 fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
     let fail =
         |message: String, hint: String| Failure::new(code::NOTHING_FOUND, message, Some(&hint));
@@ -214,14 +214,14 @@ fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
 }
 
 impl PickArgs {
-    /// Warns that the options choose nothing, if any was given: a mistyped one has no other effect.
+    /// Warns that the options match nothing, if any were given, because a typing error would have no other effect.
     pub fn say_none(&self, session: &Session, what: &str) {
         if self.is_some() {
             session.report.problem(&self.given().join(" "), what);
         }
     }
 
-    /// Returns the options that were given, as they are typed.
+    /// Returns the given options as the user would type them.
     fn given(&self) -> Vec<String> {
         let option = |name: &str, value: &str| format!("--{name} {}", show(Path::new(value)));
         let mut given: Vec<String> = Vec::new();
@@ -233,7 +233,7 @@ impl PickArgs {
     }
 }
 
-/// Chooses the history that the profile adds to, if there is one and no flag chooses another.
+/// Chooses the history of the profile if it exists and no option chooses another one.
 fn of_profile(session: &Session, repository: &Repository, mut pick: Pick) -> Result<Pick, Failure> {
     if let Some(name) = session.profile_name.as_ref().filter(|_| pick.is_empty()) {
         let rows = repository.catalog.snapshots()?;
@@ -244,7 +244,7 @@ fn of_profile(session: &Session, repository: &Repository, mut pick: Pick) -> Res
     Ok(pick)
 }
 
-/// Finds two snapshots to compare: both of one history, unless both are named by their ids.
+/// Finds two snapshots to compare. Both are of the same history, unless both are named by ids.
 pub fn resolve_two(
     session: &Session,
     repository: &Repository,
@@ -297,7 +297,7 @@ fn calendar() -> Calendar {
     Calendar { zone: jiff::tz::TimeZone::system(), now: now() }
 }
 
-/// Says which history was chosen, if there are others, and that a snapshot is marked.
+/// Reports which history was chosen if there are several, and that a snapshot is marked.
 fn say(
     session: &Session,
     repository: &Repository,
@@ -318,7 +318,7 @@ fn say(
     if chosen.row.is_marked() && after_latest(name).is_some() {
         let id = HistoryId::of(entry);
         let rows = repository.catalog.snapshots()?;
-        // In the order of the log: a later one says nothing of what was lost then.
+        // Use the order of the log, because a later full snapshot does not show what was lost before.
         let at = rows.iter().position(|row| row.entry.id == entry.id).unwrap_or(rows.len());
         let is_full = |row: &&SnapshotRow| !row.is_marked() && HistoryId::of(&row.entry) == id;
         let full = rows[..at].iter().rfind(is_full);
@@ -334,9 +334,9 @@ fn say(
     Ok(())
 }
 
-/// Returns the path of something in a snapshot as it was typed; if the snapshot has nothing there, as it is on this
-/// computer: a shell expands no `~` behind a colon, and a relative path begins in the current folder, or else with the
-/// name of a source.
+/// Finds a typed path in a snapshot. If the snapshot has nothing at that path, tries it as a path on this computer: a
+/// shell does not expand `~` after a colon, and a relative path begins in the current folder or with the name of a
+/// source.
 pub fn placed(snapshot: &Snapshot, typed: &[u8]) -> Vec<u8> {
     if !matches!(snapshot.find(typed), Err(Error::NotInSnapshot { .. })) {
         return typed.to_vec();
@@ -347,8 +347,8 @@ pub fn placed(snapshot: &Snapshot, typed: &[u8]) -> Vec<u8> {
     there.next().unwrap_or_else(|| typed.to_vec())
 }
 
-/// Returns the path of something below the only source of that name: `Photos/2024` is in `/home/maria/Photos`, on
-/// another computer too.
+/// Returns a path below the only source with this name, so that `Photos/2024` is found in `/home/maria/Photos` even on
+/// another computer.
 fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
     let mut parts = Path::new(OsStr::from_bytes(typed)).components();
     let Some(Component::Normal(name)) = parts.next() else { return None };
@@ -360,7 +360,7 @@ fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Returns what else a path in a snapshot may be called that is typed on this computer.
+/// Returns other spellings of a path that was typed on this computer.
 fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
     let typed = Path::new(OsStr::from_bytes(typed));
     let at_home = crate::home::at_home(typed).unwrap_or_else(|_| typed.to_owned());
@@ -374,8 +374,8 @@ fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Says which snapshots have a path that this snapshot does not have. Symlinks on the way are resolved first, because
-/// files are archived by their real paths.
+/// Adds a hint to the error: which other snapshots contain a path. Also tries the path with its symlinks resolved,
+/// because files are archived by their real paths.
 pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
@@ -401,7 +401,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     failure
 }
 
-/// Says which snapshots were taken by a clock that was wrong: all of one kind in one line.
+/// Reports snapshots that were taken with a wrong clock, all of one kind in one line.
 pub fn say_clocks(session: &Session, dated: &[Dated]) {
     for kind in [Clock::Wrong, Clock::Future] {
         let found: Vec<&Dated> = dated.iter().filter(|dated| dated.clock == kind).collect();

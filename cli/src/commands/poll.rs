@@ -1,4 +1,4 @@
-//! Waiting for packs that are being thawed.
+//! Waits for packs that are being thawed.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::failure::Failure;
 use crate::progress::ThawWait;
 use crate::session::Session;
 
-/// Packs that are waited for.
+/// The packs to wait for.
 #[derive(Debug, Clone, Copy)]
 pub struct Packs {
     pub ready: u64,
     pub total: u64,
-    /// When the last one is ready at the latest, if that is known.
+    /// The latest time at which all of them are ready, if it is known.
     pub by: Option<Time>,
 }
 
@@ -26,8 +26,8 @@ impl Packs {
     }
 }
 
-/// Waits until it is time to look again, longer each time. `ICECORE_POLL_SECONDS` is where it
-/// begins.
+/// Waits until it is time to look again, longer each time. `ICECORE_POLL_SECONDS` is the first
+/// wait.
 pub fn pause(session: &Session, polls: u32, packs: &Packs) -> Result<(), Failure> {
     let first = match std::env::var("ICECORE_POLL_SECONDS").map(|text| text.parse::<f64>()) {
         Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),

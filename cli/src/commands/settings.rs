@@ -1,4 +1,4 @@
-//! `settings`: shows the settings of the repository, and changes what can be changed.
+//! `settings`: shows the settings of the repository, and changes those that can be changed.
 
 use icecore_engine::format::Settings;
 use icecore_engine::ops::prune::set_undelete_days;
@@ -15,7 +15,8 @@ pub fn run(session: &Session, args: &SettingsArgs) -> Result<u8, Failure> {
     let Some(days) = args.undelete_days else {
         return show(session, &session.open_any()?);
     };
-    // A host that makes the nightly snapshots must not decide how long what is dropped stays.
+    // Requires the owner's keys, because the host that makes the nightly snapshots must not decide
+    // how long dropped snapshots stay.
     let repository = session.open_reader()?;
     let is_other = set_undelete_days(&repository, days, now())?;
     let shown = show(session, &repository)?;
@@ -48,7 +49,7 @@ fn show(session: &Session, repository: &Repository) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Returns the settings in words.
+/// Returns the settings as text.
 fn words(settings: &Settings, is_remote: bool) -> Vec<(&'static str, String)> {
     let days = settings.undelete_days();
     let mut words = vec![

@@ -1,4 +1,4 @@
-//! The sources that `snapshot` was given: where they really are.
+//! Resolves the sources of `snapshot`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use icecore_engine::files::scan;
 use crate::failure::Failure;
 use crate::mistyped;
 
-/// Returns the sources by their real paths: whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
-/// one history.
+/// Returns the real paths of the sources, so that `Photos`, `/home/maria/Photos` and a symlink to it belong to the same
+/// history.
 pub fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
         mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
@@ -20,7 +20,8 @@ pub fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     typed.iter().map(real).collect()
 }
 
-/// Returns the current folder if all sources were typed as paths in it: `Photos` is then restored as `Photos`.
+/// Returns the current folder if all sources were given as paths relative to it, so that `Photos` is restored as
+/// `Photos`.
 pub fn base(typed: &[PathBuf], real: &[PathBuf]) -> Option<PathBuf> {
     let here = scan::real_path(Path::new(".")).ok()?;
     let is_in_it = |(typed, real): (&PathBuf, &PathBuf)| {

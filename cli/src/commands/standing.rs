@@ -1,4 +1,4 @@
-//! How far a restore that waits is: what the store says of its objects now, and what to do next.
+//! Determines the state of a waiting restore: the states of its objects in the store, and what to do next.
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::cold::PackStates;
@@ -11,20 +11,20 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, day_clock, hours_after, now};
 
-/// What the store says of a job. A thaw may be over long before the latest time.
+/// The state of a job according to the store. A thaw may be done long before the latest time.
 pub enum Standing {
-    /// What it has still to restore.
+    /// The remaining part of the restore.
     Photos(RestorePlan),
-    /// Its folder listings are frozen: what it restores is not known yet.
+    /// Its folder listings are frozen, so its files are not known yet.
     Listings(RestorePlan),
-    /// Its snapshot is there no more.
+    /// Its snapshot no longer exists.
     Gone(Failure),
     /// It cannot be planned, for this reason.
     Unknown(Failure),
 }
 
 impl Standing {
-    /// Asks the store.
+    /// Asks the store for the state of a job.
     pub fn of(session: &Session, repository: &Repository, job: &Job) -> Standing {
         let mut found = None;
         let asked = with_selection(repository, &job.record, |selection| {
@@ -52,7 +52,7 @@ impl Standing {
         self.plan().map(RestorePlan::states)
     }
 
-    /// Returns what is still to be thawed and fetched, if that is known.
+    /// Returns what still has to be thawed and fetched; `None` if that is unknown.
     pub fn plan(&self) -> Option<&RestorePlan> {
         match self {
             Standing::Photos(plan) | Standing::Listings(plan) => Some(plan),
@@ -75,11 +75,11 @@ impl Standing {
         is_thawing || has_asked(job)
     }
 
-    /// Returns whether what is cold was thawed for a job before.
+    /// Returns whether the cold objects of a job were thawed before.
     fn has_expired(&self, repository: &Repository, job: &Job) -> bool {
         match self {
             Standing::Photos(_) => job.asked,
-            // Nothing marks that all listings were requested: by now they would be thawed.
+            // There is no mark for requested listings, but after this time they would be thawed.
             Standing::Listings(plan) => {
                 let by = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
                 job.thaw != job.record.created && by.seconds < now().seconds
@@ -88,7 +88,7 @@ impl Standing {
         }
     }
 
-    /// Says in some words when the files of a job can be fetched.
+    /// Describes when the files of a job can be fetched.
     pub fn text(&self, repository: &Repository, job: &Job) -> Result<String, Failure> {
         let by_then = match ready_by(repository, job)? {
             Some(by) if by.seconds > now().seconds => format!("by {}", day_clock(by)),
@@ -117,7 +117,7 @@ impl Standing {
         })
     }
 
-    /// Says what to do next. `cost` is what must be paid for that.
+    /// Describes the next step for the user. `cost` is the price of this step.
     pub fn next_step(&self, repository: &Repository, job: &Job, cost: &str) -> Option<String> {
         let (plan, of) = match self {
             Standing::Photos(plan) => (plan, ""),
@@ -171,18 +171,18 @@ fn first_end(packs: &[PlannedPack]) -> Option<Time> {
     ends.min().map(|seconds| Time { seconds, nanos: 0 })
 }
 
-/// Returns whether a thaw was requested for a job itself: all that it needs may have been thawing already.
+/// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
 pub fn has_asked(job: &Job) -> bool {
     job.asked || job.thaw != job.record.created
 }
 
-/// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
-/// repository writes.
+/// Returns the latest time at which the thaws of a job are done, assuming that its objects are in the class in the
+/// settings.
 pub fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
     let class = repository.settings()?.pack_class;
     let provider = repository.store.location().provider();
     let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
-    // Of what was thawing when the job began, the store does not say how fast.
+    // The store does not report the tier of thaws that were in progress when the job began.
     let tier = if has_asked(job) { tier_of(&job.record) } else { Tier::Bulk };
     let hours = facts.map_or(0, |facts| tier.hours(facts));
     Ok((hours > 0).then(|| hours_after(job.thaw, hours)))

@@ -1,4 +1,4 @@
-//! `tag`: gives snapshots tags, and takes tags from them.
+//! `tag`: adds tags to snapshots, and removes them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,8 @@ use crate::units::{now, show};
 
 pub fn run(session: &Session, command: &TagCommand) -> Result<u8, Failure> {
     let (TagCommand::Add(args) | TagCommand::Remove(args)) = command;
-    // Tags decide what a policy keeps: the host that makes the nightly snapshots has no say in it.
+    // Requires the owner's keys, because tags determine what a policy keeps, and the host that makes the nightly
+    // snapshots must not decide that.
     let repository = session.open_reader()?;
     let (ids, tags) = split(session, &repository, args)?;
     let (add, remove) = match command {
@@ -46,8 +47,8 @@ pub fn run(session: &Session, command: &TagCommand) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Parts the snapshots from the tags behind them. The last name is a tag, whatever it looks like, and those before it
-/// are snapshots as long as they name one.
+/// Separates snapshots from the tags after them. The last name is always a tag. The names before it are snapshots until
+/// one does not name a snapshot.
 fn split(
     session: &Session,
     repository: &Repository,

@@ -1,10 +1,10 @@
-//! What is said of a bucket that keeps old versions: what was deleted there is billed for a while, and can be read.
+//! Warns of buckets that keep old versions, because deleted objects are still billed for a while and can be read.
 
 use icecore_engine::repo::Repository;
 
 use crate::session::Session;
 
-/// Says of what was just deleted that the bucket still has it, if it keeps old versions.
+/// Reports that a bucket still contains deleted objects, if it keeps old versions.
 pub fn say_kept(session: &Session, repository: &Repository) {
     if repository.store.keeps_versions() {
         session.report.note(

@@ -1,4 +1,4 @@
-//! Announces a run to people, if it is worth it, and what is overdue.
+//! Notifies the user of runs that deserve it, and of overdue profiles.
 
 use icecore_engine::format::Time;
 use jiff::Timestamp;
@@ -9,16 +9,16 @@ use super::notify::Sent;
 use super::profiles::Night;
 use super::record::{self, LogTime, Outcome, Record, SNAPSHOT};
 
-/// How much of the end of a log is sent.
+/// Maximum number of bytes from the end of a log that are sent.
 const LOG_BYTES_MAX: usize = 10_000;
 
-/// Pings the dead man's switch: a run begins.
+/// Pings the dead man's switch at the start of a run.
 pub fn begins(night: &Night, journal: &Journal) {
     let sent = night.profile().notify.ping("/start", "");
     complain(night, Some(journal), sent);
 }
 
-/// Sends what the last of these runs is worth.
+/// Sends the notification that the last of these runs deserves.
 pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     let Some(last) = records.last() else { return };
     let notify = &night.profile().notify;
@@ -44,13 +44,13 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     }
 }
 
-/// Sends that the newest snapshot is too old, once in as long as that takes. The archive is asked: a run that hangs has
-/// left no record, and one by hand has none.
+/// Sends a notification if the newest snapshot is too old, at most once per period after which a run is overdue. Asks
+/// the archive, because a run that hangs has left no record, and a manual run has none.
 pub fn overdue(night: &Night, records: &[Record]) {
     let rhythm = night.profile().run.rhythm();
     let (now, last) = (Timestamp::now(), record::last_settled(records, SNAPSHOT));
     let sent = night.state.overdue_sent().map(|sent| sent.0);
-    // The first run of all is not late.
+    // The very first run is not overdue.
     let Some(first) = records.first().map(|run| run.started.0) else { return };
     if !rhythm.is_overdue(last.or(Some(first)), now)
         || sent.is_some_and(|sent| !rhythm.is_overdue(Some(sent), now))
@@ -80,7 +80,7 @@ fn words(night: &Night, news: News, run: &Record) -> Words {
     news::say(news, &night.name, &night.session.recorded_host(), Some(run), log)
 }
 
-/// Returns the end of a text, of whole lines where it has some.
+/// Returns the end of a text, beginning with a whole line if possible.
 fn end_of(text: &str, bytes_max: usize) -> &str {
     let mut start = text.len().saturating_sub(bytes_max);
     while !text.is_char_boundary(start) {
@@ -93,7 +93,7 @@ fn end_of(text: &str, bytes_max: usize) -> &str {
     }
 }
 
-/// Says which ways did not work: that is no failure of the run.
+/// Reports the notifications that failed, which is not a failure of the run.
 fn complain(night: &Night, journal: Option<&Journal>, sent: impl IntoIterator<Item = Sent>) {
     for (way, error) in sent.into_iter().filter_map(|(way, sent)| Some((way, sent.err()?))) {
         let text = format!("the notification by {way} was not sent: {error}");

@@ -1,4 +1,4 @@
-//! What must hold before a run begins.
+//! Checks the conditions for the start of a run.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::job::RunSettings;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Where Linux says what power the machine has.
+/// The folder in which Linux describes the power supplies.
 const POWER: &str = "/sys/class/power_supply";
 
-/// Returns why a run should not begin now.
+/// Returns why a run should not begin now; `None` if it may.
 pub fn unmet(settings: &RunSettings, session: &Session) -> Result<Option<String>, Failure> {
     if settings.only_on_mains && !is_on_mains(Path::new(POWER)) {
         return Ok(Some("this computer runs on battery".to_owned()));
@@ -20,7 +20,7 @@ pub fn unmet(settings: &RunSettings, session: &Session) -> Result<Option<String>
     Ok(None)
 }
 
-/// Returns whether the machine is not on battery. One that does not say is not.
+/// Returns whether the machine is not on battery. True if the system does not report it.
 fn is_on_mains(folder: &Path) -> bool {
     let supplies: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
     let read = |supply: &std::fs::DirEntry, name: &str| {
@@ -32,7 +32,7 @@ fn is_on_mains(folder: &Path) -> bool {
         supplies.iter().filter(move |supply| wanted.contains(&read(supply, "type")))
     };
     let plugged = of_type(&["Mains", "USB"]).any(|supply| read(supply, "online") == "1");
-    // The battery of a mouse says that it is one of a device.
+    // The battery of a mouse has the scope `Device`.
     let is_own = |supply: &&std::fs::DirEntry| read(supply, "scope") != "Device";
     let discharging =
         of_type(&["Battery"]).filter(is_own).any(|supply| read(supply, "status") == "Discharging");

@@ -1,4 +1,4 @@
-//! The crontab of this user, by the program that may change it.
+//! Reads and writes the crontab of this user with the program `crontab`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ pub fn read() -> Result<Vec<u8>, Failure> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.success() {
         true => Ok(output.stdout),
-        // That is how it says that there is none yet.
+        // This is how it reports that there is no crontab yet.
         false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
             Ok(Vec::new())
         }
@@ -25,7 +25,7 @@ fn no_crontab(why: &str) -> Failure {
     Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
 }
 
-/// Replaces it.
+/// Replaces the crontab of this user.
 pub fn write(text: &[u8]) -> Result<(), Failure> {
     let failed = |why: String| {
         let hint = "the old crontab is still in force";

@@ -1,5 +1,5 @@
-//! Whether a snapshot has stored far more than is usual: ransomware makes every photo a new one, and so does a folder
-//! that was added by mistake. Pure.
+//! Detects snapshots that stored far more than usual. Ransomware rewrites every photo; a folder that was added by
+//! mistake has the same effect. Does no I/O.
 
 use serde_json::{Value, json};
 
@@ -7,26 +7,26 @@ use super::job::Growth;
 use super::record::{Record, SNAPSHOT, Step};
 use crate::units::{count, size};
 
-/// So many runs say what is usual.
+/// Number of previous runs whose median is the usual amount.
 const RUNS: usize = 10;
-/// With fewer runs before it, nothing is unusual: a library that is new grows in jumps.
+/// With fewer previous runs, nothing is unusual, because a new library grows in jumps.
 const RUNS_LEAST: usize = 3;
-/// So many times what is usual is too much …
+/// An amount is unusual if it exceeds the usual amount by this factor …
 const TIMES: u64 = 10;
-/// … if it is also more than this.
+/// … and is also larger than this.
 const BYTES_LEAST: u64 = 5_000_000_000;
-/// The field of a summary that has it.
+/// The field of a step summary that records unusual growth.
 const FIELD: &str = "growth";
 
-/// Looks at what a snapshot has stored, after the runs before it. If that is unusual, remembers so in the summary of the
-/// step, and returns it in words.
+/// Compares what a snapshot has stored with the runs before it. If the amount is unusual, records this in the summary
+/// of the step and returns a message.
 pub fn look(before: &[Record], step: &mut Step, most: Growth) -> Option<String> {
     let bytes = stored(step)?;
     let earlier: Vec<u64> = before.iter().filter_map(|run| stored(run.step(SNAPSHOT)?)).collect();
     let usual = median(&earlier[earlier.len().saturating_sub(RUNS)..])?;
     let is_unusual = match most {
         Growth::Off => false,
-        // The first snapshot of all stores everything.
+        // A first snapshot does not get here: it stores everything, and has no earlier runs to compare with.
         Growth::Bytes(most) => bytes > most,
         Growth::Usual => {
             earlier.len() >= RUNS_LEAST
@@ -42,12 +42,12 @@ pub fn look(before: &[Record], step: &mut Step, most: Growth) -> Option<String> 
     text(step)
 }
 
-/// Returns whether a snapshot was found to have stored too much.
+/// Returns whether a snapshot was found to have stored an unusual amount.
 pub fn is_unusual(step: &Step) -> bool {
     step.summary.contains_key(FIELD)
 }
 
-/// Says what a snapshot has stored that was found to be unusual.
+/// Returns the message for a snapshot that stored an unusual amount.
 pub fn text(step: &Step) -> Option<String> {
     let growth = step.summary.get(FIELD)?;
     let number = |key: &str| growth[key].as_u64().unwrap_or(0);
@@ -97,13 +97,13 @@ mod tests {
         let nights = [3 * GB, 0, GB, 2 * GB, GB];
         assert!(is_found(&nights, 11 * GB, Growth::Usual));
         assert!(!is_found(&nights, 10 * GB, Growth::Usual));
-        // Little is never too much.
+        // Small amounts are never unusual.
         assert!(!is_found(&[0; 10], 5 * GB, Growth::Usual));
         assert!(is_found(&[0; 10], 5 * GB + 1, Growth::Usual));
-        // Nothing is usual yet.
+        // With fewer than three earlier runs, nothing is unusual.
         assert!(!is_found(&[], 900 * GB, Growth::Usual));
         assert!(!is_found(&[GB, GB], 900 * GB, Growth::Usual));
-        // Only the last ten count.
+        // Only the last ten runs count.
         let long_ago: Vec<u64> = [vec![100 * GB; 20], vec![GB; 10]].concat();
         assert!(is_found(&long_ago, 20 * GB, Growth::Usual));
     }

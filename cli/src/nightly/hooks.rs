@@ -1,23 +1,24 @@
-//! The commands of a profile that run before and after, by `sh -c`.
+//! Runs the commands of a profile before and after a run, with `sh -c`.
 
 use std::process::{Command, Stdio};
 
 use super::journal::Journal;
 use super::step::{self, Stream};
 
-/// What hooks learn of a run, by variables.
+/// Facts about a run that hooks get in environment variables.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     pub profile: String,
     pub log: String,
-    /// Empty in `before`.
+    /// The outcome of the run; empty in `before`.
     pub outcome: String,
     pub exit: String,
     pub snapshot: String,
     pub error: String,
 }
 
-/// Runs the commands of a hook in turn; the first that fails is the last, and says why.
+/// Runs the commands of a hook one after the other. Stops at the first failure and returns its
+/// reason.
 pub fn run(
     name: &str,
     commands: &[String],

@@ -22,9 +22,9 @@ use crate::profile::Profile;
 use crate::report::Report;
 use crate::units::show;
 
-/// Units of the system.
+/// The folder of system units.
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
-/// It is there where systemd runs.
+/// This folder exists if systemd is running.
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
 /// The name of the job that runs all profiles.
 const ALL: &str = "icecore";
@@ -33,8 +33,8 @@ pub fn run(global: &Global, report: Report, command: &ScheduleCommand) -> Result
     run_as(global, report, command, None)
 }
 
-/// Installs the job as a part of `setup`, which has a summary of its own and has asked. The new profile may not be
-/// written yet.
+/// Installs the job for `setup`, which has already asked the user and prints its own summary. The new profile may not
+/// be written yet.
 pub fn install(
     global: &Global,
     report: Report,
@@ -79,12 +79,12 @@ fn run_as(
     }
 }
 
-/// Returns whether the job is one of the system, which runs also while no user is there.
+/// Returns whether the job is a system job, which also runs while no user is logged in.
 fn is_of_system(args: &SchedulerArgs) -> bool {
     rustix::process::geteuid().is_root() && !args.user
 }
 
-/// Returns the scheduler that this computer has.
+/// Returns the scheduler of this computer.
 pub fn found() -> Result<SchedulerName, Failure> {
     if cfg!(target_os = "macos") {
         return Ok(SchedulerName::Launchd);
@@ -108,24 +108,24 @@ pub fn found() -> Result<SchedulerName, Failure> {
 struct Change {
     /// The file; `None` for the crontab.
     path: Option<PathBuf>,
-    /// What it has, as far as it is ours.
+    /// Our part of the present content.
     old: Option<String>,
-    /// What it is to have.
+    /// Our part of the new content.
     new: Option<String>,
 }
 
-/// The scheduler of this computer, and a job of it.
+/// The scheduler of this computer, and the job to install.
 struct Scheduler<'a> {
     report: Report,
     with: SchedulerName,
     of_system: bool,
     name: String,
-    /// The profile that `setup` writes; the summary is that of `setup`, too.
+    /// The profile that `setup` is about to write, if `setup` calls. Then `setup` prints the summary.
     new: Option<&'a Profile>,
 }
 
 impl Scheduler<'_> {
-    /// Returns what is to be called. The profiles must be there, and name what they back up.
+    /// Returns the command to call. The profiles must exist and have sources.
     fn call(&self, global: &Global) -> Result<Call, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
@@ -143,7 +143,7 @@ impl Scheduler<'_> {
             let profile = if is_path { show(&absolute(file)?) } else { profile.clone() };
             words.extend(["-P".to_owned(), profile]);
         }
-        // A scheduler has no environment of a shell.
+        // A scheduler does not have the environment of this shell, so pass these as options.
         let folders = [("--config-dir", &global.config_dir), ("--cache-dir", &global.cache_dir)];
         for (option, folder) in folders {
             if let Some(folder) = folder {
@@ -162,7 +162,7 @@ impl Scheduler<'_> {
         })
     }
 
-    /// Says which variables of this shell the job will not have.
+    /// Warns of variables of this shell that the job will not have.
     fn warn_of_environment(&self) {
         let passed = ["ICECORE_CONFIG_DIR", "ICECORE_CACHE_DIR"];
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -180,7 +180,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Returns what a person does where no program can.
+    /// Returns instructions for the user if a program cannot install the job.
     fn recipe(&self, call: &Call) -> Option<String> {
         match self.with {
             SchedulerName::Synology => Some(call.synology()),
@@ -209,7 +209,7 @@ impl Scheduler<'_> {
         self.report.object("summary", job);
     }
 
-    /// Installs the job, or removes it: shows what changes, asks, and does it.
+    /// Installs or removes the job. Shows the changes, asks, and makes them.
     fn change(&self, call: Option<&Call>, args: &InstallArgs) -> Result<u8, Failure> {
         let changes = self.changes(call)?;
         let changes: Vec<Change> =
@@ -284,7 +284,7 @@ impl Scheduler<'_> {
         });
     }
 
-    /// Returns what changes; with no call, so that nothing of the job is left.
+    /// Returns the changes that install the job or, without a call, remove it completely.
     fn changes(&self, call: Option<&Call>) -> Result<Vec<Change>, Failure> {
         if self.with == SchedulerName::Cron {
             let crontab = crontab::read()?;
@@ -347,7 +347,7 @@ impl Scheduler<'_> {
 
     fn write(&self, change: &Change) -> Result<(), Failure> {
         let Some(path) = &change.path else {
-            // Read again: someone may have edited it since it was shown.
+            // Read the crontab again, because someone may have edited it since it was shown.
             let new = change.new.as_deref();
             return crontab::write(&timers::with_cron_line(&crontab::read()?, &self.name, new));
         };
@@ -356,7 +356,7 @@ impl Scheduler<'_> {
                 .map_err(|error| Failure::file("remove", path, &error));
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
-        // Others may look into one that is there: it stays as it is.
+        // Keep the mode of an existing folder, which other users may have to read.
         if !folder.is_dir() {
             private::folder(folder, private::OTHERS, |_| true)?;
         }
@@ -364,12 +364,12 @@ impl Scheduler<'_> {
             .map_err(|error| Failure::file("write", path, &error))
     }
 
-    /// Stops the job before its files go.
+    /// Stops the job before its files are removed.
     fn stop(&self, is_removed: bool) {
         if !is_removed {
             return;
         }
-        // One that is not running is what is wanted.
+        // Ignore errors, because the job may not be running.
         let _ = match self.with {
             SchedulerName::Systemd => {
                 self.systemctl(&["disable", "--now", &format!("{}.timer", self.name)])
@@ -379,7 +379,7 @@ impl Scheduler<'_> {
         };
     }
 
-    /// Lets the scheduler read its files, and starts the job.
+    /// Makes the scheduler read the files again, and starts the job.
     fn start(&self, is_installed: bool) -> Result<(), Failure> {
         match self.with {
             SchedulerName::Systemd => {
@@ -388,7 +388,7 @@ impl Scheduler<'_> {
                 if is_installed { self.systemctl(&["enable", "--now", &timer]) } else { Ok(()) }
             }
             SchedulerName::Launchd if is_installed => {
-                // The one before, if there is one, goes first.
+                // Remove a previous job first, if there is one.
                 let _ = self.launchctl("bootout");
                 self.launchctl("bootstrap")
             }
@@ -450,7 +450,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(&path).map_err(|error| Failure::file("find", &path, &error))
 }
 
-/// Runs a program of the system that has to succeed.
+/// Runs a system program that must succeed.
 fn succeed(command: &mut Command) -> Result<(), Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |what: String| {

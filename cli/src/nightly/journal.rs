@@ -1,4 +1,4 @@
-//! The log of a run: what happened, with the time of each line. What is worth it is shown as well.
+//! The log of a run, with the time of each line. Important lines are also shown.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -14,22 +14,22 @@ use crate::escape;
 use crate::failure::Failure;
 use crate::report::Report;
 
-/// A hook may print without end, and a disk has one.
+/// Maximum size of a log, because a hook may print endlessly.
 const BYTES_MAX: usize = 16 << 20;
 
 /// The log of one run.
 pub struct Journal {
-    /// Its file and how many bytes are in it; none where it could not be made.
+    /// The file of the log and its size; `None` if the file could not be created.
     file: RefCell<Option<(File, usize)>>,
     pub name: Option<String>,
     report: Report,
-    /// What is shown before anything else is.
+    /// The heading, until it is shown before the first line.
     heading: Cell<Option<String>>,
 }
 
 impl Journal {
-    /// Begins a log in a folder. If the file cannot be created, the run continues without a log: a full disk is no
-    /// reason to miss a night.
+    /// Begins a log in a folder. If the file cannot be created, for example on a full disk, the run continues without a
+    /// log.
     pub fn begin(folder: &Path, report: Report, heading: Option<String>) -> Journal {
         let heading = Cell::new(heading);
         let now = Zoned::now().strftime("%Y-%m-%dT%H%M%S").to_string();
@@ -73,7 +73,7 @@ impl Journal {
         self.report.problem(what, message);
     }
 
-    /// Prints a message of a step for a program.
+    /// Prints a message of a step as JSON.
     pub fn pass_on(&self, message_type: &str, message: &Value) {
         self.report.object(message_type, message.clone());
     }
@@ -90,12 +90,12 @@ impl Journal {
         if *bytes >= BYTES_MAX {
             line.push_str("the log ends here: it is full\n");
         }
-        // What cannot be written is not worth a run.
+        // A failure to write the log must not stop a run.
         let _ = file.write_all(line.as_bytes());
     }
 }
 
-/// Removes logs that are older than they may be.
+/// Removes logs that are older than `keep`.
 pub fn remove_old(folder: &Path, keep: Duration, now: SystemTime) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let logs = entries.map(|entry| entry.path()).filter(|path: &PathBuf| is_log(path));

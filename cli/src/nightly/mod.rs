@@ -1,8 +1,8 @@
-//! The night: what `icecore run` does unattended, and what it remembers of it.
+//! Unattended runs: what `icecore run` does, and what it records.
 //!
-//! Each step of a run (a snapshot, a check, a prune) is this program, started as a person would start it, with `--json`:
-//! a step that is killed or meets a bug does not end the run that reports it. The pure modules have neither clock nor
-//! files; the others are thin.
+//! Each step of a run (a snapshot, a check, a prune) is this program, started as a user would start it, with `--json`.
+//! So the run can still report a step that is killed or crashes. The pure modules use neither clock nor files; the
+//! others are thin.
 
 mod growth;
 mod health;

@@ -1,5 +1,5 @@
-//! What is worth a notification: a pure function of the runs that are remembered. Then, how it is said: without names
-//! of files and without paths, unless the profile wants them.
+//! Decides which runs deserve a notification, from recorded runs alone, and writes its text. The text contains no file
+//! names or paths unless the profile allows them.
 
 use serde_json::{Value, json};
 
@@ -9,20 +9,20 @@ use super::record::{self, Outcome, Record, SNAPSHOT};
 use crate::failure::code;
 use crate::units::{agree, count, size};
 
-/// What a notification is about.
+/// The subject of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// So many runs in a row have failed.
+    /// This many runs in a row have failed.
     Failed(usize),
-    /// A run went well after so many that failed.
+    /// A run succeeded after this many had failed.
     Recovered(usize),
-    /// Done, but something needs attention that did not before.
+    /// A run succeeded, but something new needs attention.
     Warned,
     /// The newest snapshot is too old.
     Overdue,
-    /// A run went well, and that is wanted, too.
+    /// A run succeeded, and the profile wants a notification of that too.
     Done,
-    /// A test of the way that news takes.
+    /// A test of the notifications.
     Test,
 }
 
@@ -38,14 +38,14 @@ impl News {
         }
     }
 
-    /// Returns whether somebody has to do something.
+    /// Returns whether the user has to do something.
     pub fn is_bad(self) -> bool {
         matches!(self, News::Failed(_) | News::Overdue)
     }
 }
 
-/// Returns what the last of these runs is worth. `after` failures in a row are news once, and again if another reason
-/// stops the next run; a warning is news once until it changes.
+/// Returns the notification that the last of these runs deserves. `after` failures in a row cause one notification, and
+/// another one if the next run fails for a different reason. A warning causes one notification until it changes.
 pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     let (last, before) = records.split_last()?;
     let failed_before = record::failures_in_a_row(before);
@@ -70,24 +70,24 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     }
 }
 
-/// What a run complains of.
+/// The complaints of a run.
 #[derive(PartialEq)]
 struct Complaint<'a> {
     outcome: Outcome,
     /// Name and exit code of each step.
     steps: Vec<(&'a str, u8)>,
     files_failed: u64,
-    /// Databases that are damaged in themselves.
+    /// Number of databases that are damaged in the source.
     files_damaged: u64,
-    /// What has made the snapshot a marked one.
+    /// Why the snapshot is marked.
     mark: Option<&'a Value>,
     folders_emptied: u64,
     files_rotted: u64,
-    /// It has stored far more than is usual. How much is different each time.
+    /// Whether the snapshot stored far more than usual. The amount is left out, because it differs each time.
     grew: bool,
 }
 
-/// Returns what a run complains of, to compare it with another one.
+/// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
     let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
@@ -104,18 +104,18 @@ fn complaint(run: &Record) -> Complaint<'_> {
     }
 }
 
-/// News in words.
+/// The text of a notification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Words {
     pub news: News,
-    /// A line: `icecore: home failed`.
+    /// The title in one line: `icecore: home failed`.
     pub title: String,
     pub text: String,
     /// The same for programs.
     pub json: Value,
 }
 
-/// Says news. `log` is the end of the log, for those who want names.
+/// Writes the text of a notification. `log` is the end of the log if the profile allows names.
 pub fn say(
     news: News,
     profile: &str,
@@ -155,7 +155,7 @@ pub fn say(
     if let Some(run) = run {
         json["run"] = record_json(profile, run);
         if log.is_none() {
-            // It may name files, and the log does.
+            // The reason may contain file names.
             json["run"]["reason"] = Value::Null;
         }
     }
@@ -168,14 +168,14 @@ pub fn say(
     Words { news, title, text: lines.join("\n"), json }
 }
 
-/// Returns what is to be said of a run without any name in it.
+/// Describes a run without any names.
 fn facts(run: &Record) -> Vec<String> {
     let mut lines = Vec::new();
     let mut reasons = gone(run);
     reasons.extend(run.step(SNAPSHOT).and_then(growth::text));
     if run.code != code::DONE {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
-        // Of several reasons, the right one follows.
+        // The exit code has several meanings; the reason follows.
         let meaning = meaning
             .and_then(|what| what.split(':').next().filter(|_| !reasons.is_empty()).or(Some(what)));
         lines.push(match run.outcome {
@@ -202,7 +202,7 @@ fn facts(run: &Record) -> Vec<String> {
     lines
 }
 
-/// Says what is gone from the library, if so much is that the snapshot is a doubtful one.
+/// Describes which files are gone, if there are so many that the snapshot is doubtful.
 fn gone(run: &Record) -> Vec<String> {
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
     let mut lines = Vec::new();
@@ -259,7 +259,7 @@ mod tests {
             worth(&[0, 1, 1, 1, 0, 0], 2),
             [None, None, Some(News::Failed(2)), None, Some(News::Recovered(3)), None]
         );
-        // Something else is wrong now.
+        // The next run fails for a different reason.
         assert_eq!(worth(&[1, 1, 12], 2), [None, Some(News::Failed(2)), Some(News::Failed(3))]);
     }
 
@@ -337,7 +337,8 @@ mod tests {
     }
 
     proptest! {
-        /// A plain list of the faults: each row of failures that is long enough is news once, and its end is news.
+        /// Compares with a simple model: each series of failures that is long enough causes one notification, and its
+        /// end another one.
         #[test]
         fn failures_and_their_end_are_told(exits in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8)], 1..60), after in 1usize..4) {
             let mut row = 0;

@@ -1,13 +1,13 @@
-//! A step that gives way to everything else: `nice` and `ionice` start it. They are on every system that has these
-//! priorities. The kernel's call for the disks has no binding without `unsafe`, and this one needs none.
+//! Starts a step with low priority, using `nice` and `ionice`, which exist on every system with these priorities. The
+//! system call for disk priorities has no safe binding.
 
 use std::path::Path;
 use std::process::Command;
 
-/// What starts a program that others go before, the outermost first: on the processor, and on the disks.
+/// Programs that start another one with low CPU and disk priority, the outermost first.
 const STARTERS: [(&str, &[&str]); 2] = [("nice", &["-n", "10"]), ("ionice", &["-c", "3"])];
 
-/// Returns a command for a program. A starter that is not there is left out: the program matters more.
+/// Returns the command for a program. Omits missing starters, because running the program is more important.
 pub fn command(program: &Path, is_there: impl Fn(&str) -> bool) -> Command {
     let starters = STARTERS.iter().filter(|(name, _)| is_there(name));
     let mut words = starters.flat_map(|(name, options)| [&[*name], *options].concat());

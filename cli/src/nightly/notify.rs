@@ -1,4 +1,4 @@
-//! The ways that news takes: ping URLs, ntfy, webhooks and mail. None of them can make a run fail, or last long.
+//! Sends notifications by ping URLs, ntfy, webhooks and mail. A notification cannot make a run fail or take long.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -16,13 +16,13 @@ use crate::report::Report;
 use crate::text;
 use crate::units::count;
 
-/// How often a mail that is being sent is looked at.
+/// Interval between two checks of a mail that is being sent.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The priority of bad news in ntfy: it may make a sound at night.
+/// The ntfy priority of bad news, which may make a sound at night.
 const URGENT: &str = "4";
 
 impl Address {
-    /// Reads the address, wherever it is.
+    /// Returns the address, which may be in a file or come from a command.
     fn get(&self) -> Result<String, Failure> {
         let secret = match self {
             Address::Plain(text) => return Ok(text.clone()),
@@ -51,11 +51,11 @@ impl Address {
     }
 }
 
-/// A way, and why it did not work.
+/// A way of notification, and its result.
 pub type Sent = (&'static str, Result<(), String>);
 
 impl Notify {
-    /// Sends news along each way for people and programs.
+    /// Sends a notification in every configured way, except pings.
     pub fn send(&self, words: &Words) -> Vec<Sent> {
         let mut all = Vec::new();
         let bad = words.news.is_bad();
@@ -83,7 +83,7 @@ impl Notify {
         all
     }
 
-    /// Pings a dead man's switch in the manner of healthchecks: `/start`, nothing for success, `/fail`.
+    /// Pings a dead man's switch in the style of healthchecks: `/start`, nothing for success, `/fail`.
     pub fn ping(&self, end: &str, text: &str) -> Option<Sent> {
         let ping = self.ping.as_ref()?;
         Some(("ping", self.post(ping, end, Vec::new(), text)))
@@ -112,7 +112,7 @@ impl Notify {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{} cannot be started: {error}", self.sendmail.display()))?;
-        // No line of a header may begin another one.
+        // Prevent a header from containing a second one.
         let plain = |text: &str| text.replace(['\n', '\r'], " ");
         let mail = format!(
             "To: {}\nSubject: {}\nContent-Type: text/plain; charset=utf-8\n\n{}\n",
@@ -121,7 +121,7 @@ impl Notify {
             words.text
         );
         if let Some(mut input) = child.stdin.take() {
-            // A thread, because a program that reads nothing would keep this one waiting.
+            // Use a thread, because a program that does not read its input would block this one.
             std::thread::spawn(move || _ = input.write_all(mail.as_bytes()));
         }
         let started = Instant::now();
@@ -139,13 +139,13 @@ impl Notify {
     }
 }
 
-/// `notify test`: says something along each way.
+/// `notify test`: sends a test in every configured way.
 pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u8, Failure> {
     let NotifyCommand::Test = command;
     profiles::each(global, report, |night| test(&night))
 }
 
-/// Sends a test along each way.
+/// Sends a test in every configured way.
 pub fn try_all(notify: &Notify, profile: &str, host: &str) -> Vec<Sent> {
     let words = news::say(News::Test, profile, host, None, None);
     let mut all = notify.send(&words);

@@ -1,4 +1,4 @@
-//! Which profiles a command of the night is about: the one that is named, or all that have sources.
+//! Finds the profiles for a command: the named one, or all that have sources.
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,10 @@ use crate::shell;
 use crate::signals;
 use crate::units;
 
-/// A profile, and what its runs need.
+/// A profile, with everything that its runs need.
 pub struct Night {
     pub name: String,
-    /// As `-P` names it.
+    /// The profile as given to `-P`.
     pub named: String,
     pub global: Global,
     pub report: Report,
@@ -30,20 +30,22 @@ pub struct Night {
     pub state: State,
     /// This program.
     pub program: PathBuf,
-    /// The place of the archive.
+    /// The location of the archive.
     archive: String,
-    /// The options by which a command that is typed is about the same archive.
+    /// The options with which a typed command uses the same archive.
     pub flags: String,
-    /// The command is about other profiles, too.
+    /// Whether the command also handles other profiles.
     is_one_of_several: bool,
 }
 
 impl Night {
     fn new(global: &Global, report: Report, named: &str, path: &Path) -> Result<Night, Failure> {
-        // Reading it takes the rights of others away, but they may have written before.
+        // Check first, because reading the profile removes the rights of other users, who may have written to it
+        // before.
         refuse_writable(path)?;
         let mut global = Global { profile: Some(named.to_owned()), ..global.clone() };
-        // A variable of a shell would send all profiles into one archive, and a scheduler does not have it.
+        // The profile overrides a variable of the shell, which would send all profiles into one archive and does not
+        // exist in a scheduler.
         let profile = config::read_profile(path, &config::profile_text(path)?)?;
         let overrides = global.repo.is_some() && !global.repo_by_flag;
         let repo = profile.repo.filter(|_| overrides);
@@ -66,7 +68,7 @@ impl Night {
         }
         let state = State::of(path, &session.config_dir)?;
         let named = named.to_owned();
-        // One that names none, or a wrong one, has its runs too: they say so.
+        // A profile without a valid location still has runs, which report the problem.
         let archive = session.location().map(|location| location.place()).unwrap_or_default();
         let is_one_of_several = false;
         Ok(Night {
@@ -83,18 +85,18 @@ impl Night {
         })
     }
 
-    /// Returns the runs into the archive that the profile names, the oldest first.
+    /// Returns the runs into the archive of the profile, oldest first.
     pub fn records(&self) -> Result<Vec<Record>, Failure> {
         Ok(record::of_archive(&self.state.records()?, &self.archive))
     }
 
-    /// Adds a run. Returns those into the same archive.
+    /// Adds a run. Returns the runs into the same archive.
     pub fn add(&self, new: Record) -> Result<Vec<Record>, Failure> {
         let all = self.state.add(Record { archive: self.archive.clone(), ..new })?;
         Ok(record::of_archive(&all, &self.archive))
     }
 
-    /// Returns what stands above what is printed of this profile, if others come before or after it.
+    /// Returns the heading for the output of this profile, if there are several.
     pub fn heading(&self) -> Option<String> {
         self.is_one_of_several.then(|| format!("{}:", self.name))
     }
@@ -104,8 +106,8 @@ impl Night {
     }
 }
 
-/// Does something for the profile that is named, or for each that has sources. Returns the exit code of the first that
-/// was not well; what stops one stops none of the others.
+/// Calls `act` for the named profile, or for each that has sources. Returns the first exit code that is not success. A
+/// failure of one profile does not stop the others.
 pub fn each(
     global: &Global,
     report: Report,
@@ -141,7 +143,7 @@ pub fn each(
     }
 }
 
-/// Returns the profile that is named, or all that have sources, in their order.
+/// Returns the named profile, or all that have sources, in order.
 pub fn settings(global: &Global) -> Result<Vec<Profile>, Failure> {
     let config_dir = config_dir(global)?;
     let names = match &global.profile {
@@ -167,11 +169,11 @@ fn without_sources(config_dir: &Path) -> Failure {
     Failure::usage("no profile has sources", &hint)
 }
 
-/// Returns the names of the profiles that have sources. One that is written wrongly counts: its command says so.
+/// Returns the names of the profiles that have sources. An invalid profile counts, so that its run reports the error.
 fn with_sources(config_dir: &Path) -> Vec<String> {
     let names = config::profiles(config_dir);
     let has_sources = |name: &String| {
-        // Only looked at: whether others can write to it is for its run to judge.
+        // Read the text without checking its permissions, which the run does.
         let text = config::profile_file(config_dir, name).ok().map(std::fs::read_to_string);
         let profile = text.and_then(Result::ok).map(|text| Profile::parse(&text));
         profile.is_some_and(|profile| profile.map_or(true, |profile| !profile.sources.is_empty()))

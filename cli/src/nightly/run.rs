@@ -135,7 +135,7 @@ struct Running<'a> {
     tries: u32,
     /// What a step that was done had to say.
     remark: Option<String>,
-    /// A check of what was stored a minute ago proves little.
+    /// Whether only to take a snapshot, because checking data that was stored a minute ago proves little.
     only_snapshot: bool,
 }
 

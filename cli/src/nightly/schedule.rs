@@ -1,12 +1,12 @@
-//! When a run is due, and when it is overdue. Pure: the clock and the time zone are given.
+//! Computes when a run is due and when it is overdue. Does not read the clock or the time zone.
 
 use jiff::civil::Time as TimeOfDay;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-/// How far a clock may have been ahead of the one of now: later records are those of a clock that was wrong.
+/// Maximum time by which a record may be ahead of the clock. Records further in the future are from a wrong clock.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
-/// How much earlier than `every` a run may begin, because no scheduler is punctual to the second.
+/// Maximum time by which a run may begin earlier than `every`, because no scheduler is punctual to the second.
 const EARLY_MAX: SignedDuration = SignedDuration::from_mins(30);
 
 /// How often a profile runs.
@@ -19,14 +19,14 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// Returns when the next run is due; `None` for at once. `last` is when the last good run began.
+    /// Returns when the next run is due; `None` for now. `last` is when the last good run began.
     pub fn next_due(
         &self,
         last: Option<Timestamp>,
         now: Timestamp,
         zone: &TimeZone,
     ) -> Option<Timestamp> {
-        // A record of the future says nothing about when the run was.
+        // Ignore a record from the future, because the time of its run is unknown.
         let last = last.filter(|last| *last <= after(now, AHEAD_MAX))?;
         let Some(at) = self.at else {
             let early = EARLY_MAX.min(self.every / 24);
@@ -34,7 +34,7 @@ impl Rhythm {
         };
         let local = last.to_zoned(zone.clone());
         let days = (self.every.as_hours() / 24).max(1);
-        // A run of the morning that caught up is the one of the night before.
+        // A run in the morning that caught up counts for the night before.
         let night =
             if local.time() >= at { local.date() } else { local.date().yesterday().ok()? };
         let next = night.checked_add(days.days()).ok()?.to_datetime(at);
@@ -46,14 +46,14 @@ impl Rhythm {
         self.next_due(last, now, zone).is_none_or(|due| due <= now)
     }
 
-    /// Returns whether the last good run is too long ago; without one, whether the first try is.
+    /// Returns whether the last good run was too long ago. True without a run.
     pub fn is_overdue(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
         last.is_none_or(|last| after(last, self.overdue) <= now)
     }
 }
 
-/// Returns whether a step that does not run each night is due: it may come half a night early, for nights are not the
-/// same hour.
+/// Returns whether a step that does not run each night is due. It may run half a night early, because runs are not
+/// always at the same hour.
 pub fn is_step_due(
     last: Option<Timestamp>,
     every: SignedDuration,
@@ -66,7 +66,7 @@ pub fn is_step_due(
     }
 }
 
-/// Returns a time later by a duration, or the last one that there is.
+/// Returns a time plus a duration, or the latest possible time.
 fn after(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn vienna() -> TimeZone {
-        // Without the database of time zones of the machine.
+        // Does not need the time zone database of the machine.
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
     }
 
@@ -96,12 +96,12 @@ mod tests {
         let next = |last: &str| {
             rhythm(Some("02:30")).next_due(Some(time(last)), time("2026-12-31T00:00Z"), &vienna())
         };
-        // On time: the next night.
+        // After a punctual run, the next one is due the next night.
         assert_eq!(next("2026-11-30T01:30:05Z"), Some(time("2026-12-01T01:30Z")));
-        // Caught up in the morning, and late in the evening before.
+        // A run that caught up in the morning, and a run late in the evening before.
         assert_eq!(next("2026-11-30T09:00Z"), Some(time("2026-12-01T01:30Z")));
         assert_eq!(next("2026-11-29T22:59Z"), Some(time("2026-11-30T01:30Z")));
-        // The night has 25 hours, and one in which there is no half past two.
+        // A night with an additional hour, and one in which there is no 02:30.
         assert_eq!(next("2026-10-24T00:30:01Z"), Some(time("2026-10-25T00:30Z")));
         assert_eq!(next("2026-03-28T01:30:01Z"), Some(time("2026-03-29T01:30Z")));
     }
@@ -110,7 +110,7 @@ mod tests {
     fn without_a_time_of_day_a_run_is_due_after_its_time() {
         let rhythm = rhythm(None);
         let last = Some(time("2026-11-30T02:00:30Z"));
-        // An hourly call that comes a little earlier than yesterday must not wait for an hour more.
+        // An hourly call that comes a little earlier than yesterday must not have to wait for another hour.
         assert!(rhythm.is_due(last, time("2026-12-01T01:50Z"), &TimeZone::UTC));
         assert!(!rhythm.is_due(last, time("2026-12-01T01:00Z"), &TimeZone::UTC));
         assert!(rhythm.is_due(None, time("2026-12-01T01:00Z"), &TimeZone::UTC));
@@ -139,8 +139,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the machine is on and off: whenever it is called within an hour after a slot, that night is made, and
-        /// no night is made twice.
+        /// Whenever the machine is on: if a call comes within an hour after a slot, the run of that night is made, and
+        /// no run is made twice.
         #[test]
         fn each_night_is_made_once(hours_off in proptest::collection::vec(0i64..60, 1..40)) {
             let rhythm = rhythm(Some("02:30"));

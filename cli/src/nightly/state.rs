@@ -1,4 +1,4 @@
-//! Where a profile's runs are remembered: `~/.local/state/icecore/PROFILE/`, for its owner's eyes only.
+//! Stores the runs of a profile in `~/.local/state/icecore/PROFILE/`, readable only by the owner.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -16,27 +16,27 @@ use crate::config;
 use crate::failure::{Failure, code};
 use crate::units::show;
 
-/// The folder of a profile's runs.
+/// The state folder of a profile.
 pub struct State {
     folder: PathBuf,
 }
 
-/// What the lock says of the run that has it.
+/// The content of the lock file: the run that has the lock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
     pub started: LogTime,
     pub process: u32,
 }
 
-/// The lock, which no other run of this profile has meanwhile.
+/// The lock of a profile, which only one run can have.
 pub struct Lock {
     file: File,
-    /// A run that had it before and left no word.
+    /// A previous run that had the lock and left no record.
     pub died: Option<Holder>,
 }
 
 impl State {
-    /// Returns the folder of a profile. Two files of the same name have two folders.
+    /// Returns the folder of a profile. Two files with the same name have different folders.
     pub fn of(profile: &Path, config_dir: &Path) -> Result<State, Failure> {
         let base = etcetera::choose_base_strategy().ok().and_then(|base| base.state_dir());
         let base = base.ok_or_else(|| {
@@ -52,7 +52,7 @@ impl State {
         Ok(State { folder: base.join("icecore").join(name) })
     }
 
-    /// Creates the folders if they are not there.
+    /// Creates missing folders.
     pub fn prepare(&self) -> Result<(), Failure> {
         private::folder(&self.folder, private::OTHERS, |_| true)?;
         private::folder(&self.logs(), private::OTHERS, |_| true)?;
@@ -67,7 +67,7 @@ impl State {
         self.folder.join("runs.jsonl")
     }
 
-    /// Returns the runs that are remembered, the oldest first.
+    /// Returns the recorded runs, oldest first.
     pub fn records(&self) -> Result<Vec<Record>, Failure> {
         let content = std::fs::read(self.runs());
         match content {
@@ -86,7 +86,7 @@ impl State {
         Ok(records)
     }
 
-    /// Takes the lock, or returns who has it.
+    /// Acquires the lock, or returns the run that has it.
     pub fn lock(&self) -> Result<Result<Lock, Option<Holder>>, Failure> {
         let path = self.folder.join("lock");
         let failed = |error: std::io::Error| Failure::file("lock", &path, &error);
@@ -108,7 +108,7 @@ impl State {
         Ok(Ok(Lock { file, died: holder }))
     }
 
-    /// Returns the run that is going on, if there is one.
+    /// Returns the run in progress, if there is one.
     pub fn holder(&self) -> Option<Holder> {
         let mut file = File::open(self.folder.join("lock")).ok()?;
         let is_free = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
@@ -117,16 +117,16 @@ impl State {
         serde_json::from_str(&text).ok().filter(|_| !is_free)
     }
 
-    /// Returns when it was announced last that the profile is overdue.
+    /// Returns when the user was last notified that the profile is overdue.
     pub fn overdue_sent(&self) -> Option<LogTime> {
         let text = std::fs::read_to_string(self.folder.join("overdue")).ok()?;
         text.trim().parse().ok().map(LogTime)
     }
 
-    /// Remembers that it was announced, or that it is no longer so.
+    /// Records that the user was notified, or that the profile is no longer overdue.
     pub fn set_overdue_sent(&self, sent: Option<LogTime>) {
         let path = self.folder.join("overdue");
-        // If this fails, it is announced again: too much rather than too little.
+        // If this fails, the notification is sent again, which is better than not at all.
         let _ = match sent {
             Some(sent) => private::replace(&path, format!("{}\n", sent.0).as_bytes()),
             None => std::fs::remove_file(&path),
@@ -151,9 +151,9 @@ impl State {
 }
 
 impl Lock {
-    /// Says that this run has left its word: the next one need not look for it.
+    /// Marks that this run has left a record, so that the next one does not report it as killed.
     pub fn settle(mut self) {
-        // If this fails, the next run reports one that was killed: too much is said rather than too little.
+        // If this fails, the next run reports this one as killed, which is better than missing a killed run.
         let _ = write(&mut self.file, b"");
     }
 }

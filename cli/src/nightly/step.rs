@@ -1,4 +1,4 @@
-//! The steps of a run: this program, started as a person would start it, with `--json`.
+//! Runs the steps of a run: this program, started as a user would start it, with `--json`.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -19,14 +19,14 @@ use crate::failure::code;
 use crate::progress::{self, EVERY_VARIABLE, How};
 use crate::{screen, signals};
 
-/// How often a run looks whether it is to end.
+/// Interval at which a run checks whether it must end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Seconds between two pictures of the line on a terminal.
+/// Number of seconds between two updates of the progress line on a terminal.
 const LINE_EVERY: &str = "0.2";
-/// A line of output that is longer is cut.
+/// Maximum length of a line of output. Longer lines are split.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
-/// Where a line was printed.
+/// The stream to which a line was printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     Out,
@@ -36,12 +36,12 @@ pub enum Stream {
 /// Starts steps.
 pub struct Steps<'a> {
     pub program: PathBuf,
-    /// The global options that this run was given.
+    /// The global options of this run.
     pub options: Vec<OsString>,
     pub journal: &'a Journal,
-    /// How its progress is shown.
+    /// How to show progress.
     pub shows: How,
-    /// It gives way to everything else.
+    /// Whether steps run with low priority.
     pub is_nice: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Ended {
     pub step: Step,
     pub message: Option<String>,
     pub hint: Option<String>,
-    /// What stopped it may pass by itself.
+    /// Whether the failure is transient.
     pub transient: bool,
 }
 
@@ -71,9 +71,9 @@ impl Steps<'_> {
         if self.shows == How::Line {
             command.env(EVERY_VARIABLE, LINE_EVERY);
         }
-        // The options say what counts.
+        // The options determine the repository.
         command.env_remove("ICECORE_REPOSITORY");
-        // The step ends when its input does: with this program, even if that is killed.
+        // The step ends when its input closes, so it ends with this program, even if that is killed.
         command.arg(name).args(arguments).stdin(Stdio::piped());
         let mut ended = Ended::default();
         name.clone_into(&mut ended.step.name);
@@ -93,7 +93,7 @@ impl Steps<'_> {
             screen::draw("");
         }
         ended.step.code = exit;
-        // A step that fails says why, or has done something; one that does neither must not end without a word.
+        // A step that fails usually gives a reason or has a summary. If it has neither, report its exit code.
         let is_silent = ended.message.is_none() && ended.step.summary.is_empty();
         let silence = || format!("the {name} ended with exit code {exit} and gave no reason");
         let message = message.or_else(|| (is_silent && exit != code::DONE).then(silence));
@@ -104,7 +104,7 @@ impl Steps<'_> {
         ended
     }
 
-    /// Writes what a step says into the log, and remembers what counts.
+    /// Writes the output of a step to the log, and keeps the important parts.
     fn hear(&self, line: &str, ended: &mut Ended) {
         let Ok(message) = serde_json::from_str::<Value>(line) else {
             return self.journal.say(&format!("  {line}"));
@@ -120,7 +120,7 @@ impl Steps<'_> {
                 (ended.message, ended.hint) = (text("message"), text("hint"));
                 ended.transient = message["transient"] == true;
                 ended.step.cost_usd = message["cost_usd"].as_f64();
-                // The run ends with it, and shows it then.
+                // Only write this to the log, because the run shows it at its end.
                 let lines = lines::of_message(&ended.step.name, &message);
                 return lines.iter().for_each(|line| self.journal.write(&format!("  {line}")));
             }
@@ -150,7 +150,7 @@ impl Steps<'_> {
     }
 }
 
-/// Returns the global options for a step: those of the command line. Its environment is the same.
+/// Returns the global options for a step, which are those of the command line. The environment is inherited.
 pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
     let mut options: Vec<OsString> = vec!["--profile".into(), profile.into()];
     let mut add = |name: &str, value: Option<OsString>| {
@@ -176,16 +176,16 @@ pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
     options
 }
 
-/// Runs a command to its end, and hands on each line that it prints. A signal to this program is handed on too. What the
-/// command leaves running in the background is not waited for.
+/// Runs a command to its end, and passes on each line that it prints. Also passes on signals to this program. Does not
+/// wait for background processes of the command.
 pub fn follow(
     mut command: Command,
     mut hear: impl FnMut(Stream, &str),
 ) -> std::io::Result<ExitStatus> {
-    // What begins after a signal, such as a last hook, is not stopped by it. A signal that comes from here on stops it.
+    // A command that begins after a signal, such as the last hook, is not stopped by that signal, but by later ones.
     let mut is_stopped = signals::interrupted();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // Closed after the child has ended: it may end because of it, and waiting for it closes what it still has.
+    // Keep the input open until the child has ended, because closing it may end the child, and `wait` would close it.
     let _input = child.stdin.take();
     let (said, heard) = channel();
     if let Some(out) = child.stdout.take() {
@@ -214,7 +214,7 @@ pub fn follow(
     }
 }
 
-/// Reads lines from a pipe on a thread of its own.
+/// Reads lines from a pipe in a separate thread.
 fn listen(pipe: impl Read + Send + 'static, stream: Stream, said: Sender<(Stream, String)>) {
     std::thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);

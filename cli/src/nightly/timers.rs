@@ -1,5 +1,5 @@
-//! What makes a scheduler call `icecore run --if-due` every hour: units of systemd, a line of a crontab, an agent of
-//! launchd, and recipes for systems that are set up by hand. Pure.
+//! Makes the files with which a scheduler calls `icecore run --if-due` every hour: systemd units, crontab lines,
+//! launchd agents, and instructions for systems that are set up by hand. Does no I/O.
 
 use std::collections::BTreeSet;
 
@@ -8,35 +8,35 @@ use jiff::civil::Time as TimeOfDay;
 use super::job::{Hooks, Notify};
 use crate::shell;
 
-/// The minute of the hour without a time of day: not the full one, when everything begins.
+/// The default minute of the hour. It is not 0, when many other jobs begin.
 const MINUTE_USUAL: i8 = 17;
-/// So many minutes of the hour are called at.
+/// Maximum number of calls per hour.
 const MINUTES_MAX: usize = 4;
-/// The end of our lines in a crontab. What follows is the name of the job.
+/// The mark at the end of our lines in a crontab, followed by the name of the job.
 const MARK: &str = " # icecore schedule: ";
 
-/// What a scheduler is to call, and when.
+/// The command that a scheduler calls, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `icecore`, or `icecore-NAME` of one profile.
+    /// The name of the job: `icecore`, or `icecore-NAME` for one profile.
     pub name: String,
     /// The program and its arguments.
     pub words: Vec<String>,
-    /// Minutes of each hour.
+    /// The minutes of each hour at which to call.
     pub minutes: Vec<i8>,
-    /// The command may become another user by itself, as `sudo` and most ways to send a mail do.
+    /// Whether the command may switch to another user, as `sudo` and most mail programs do.
     pub changes_user: bool,
 }
 
-/// Returns the minutes of the hour at which runs of these times of day begin on time.
+/// Returns the minutes of the hour at which calls start runs at these times of day punctually.
 pub fn minutes(times: impl IntoIterator<Item = Option<TimeOfDay>>) -> Vec<i8> {
     let minutes: BTreeSet<i8> =
         times.into_iter().map(|at| at.map_or(MINUTE_USUAL, TimeOfDay::minute)).collect();
-    // Those that have no call of their own begin a little later.
+    // Runs beyond the maximum begin a little later.
     minutes.into_iter().take(MINUTES_MAX).collect()
 }
 
-/// Returns whether a run starts programs of others, which may need to become another user.
+/// Returns whether a run starts other programs, which may need to switch to another user.
 pub fn changes_user(hooks: &Hooks, notify: &Notify) -> bool {
     let all = [&hooks.before, &hooks.after, &hooks.failed, &hooks.finally];
     notify.mail.is_some() || all.iter().any(|hooks| !hooks.is_empty())
@@ -52,8 +52,8 @@ impl Call {
         self.minutes.iter().map(format).collect::<Vec<_>>().join(",")
     }
 
-    /// Returns the service and the timer of systemd, with their names. Those of the system are closed in further than
-    /// those of a user, whose systemd may not.
+    /// Returns the systemd service and timer with their names. System units have more restrictions than user units,
+    /// because a user's systemd cannot apply these.
     pub fn systemd(&self, of_system: bool) -> [(String, String); 2] {
         let words: Vec<String> = self.words.iter().map(|word| unit_word(word)).collect();
         let network = match of_system {
@@ -79,15 +79,15 @@ impl Call {
         [(format!("{}.service", self.name), service), (format!("{}.timer", self.name), timer)]
     }
 
-    /// Returns a line of a crontab.
+    /// Returns the crontab line.
     pub fn cron_line(&self) -> String {
         let minutes = self.minutes_text(i8::to_string);
-        // There, a percent sign ends a command.
+        // In a crontab, a percent sign ends the command.
         let command = self.command().replace('%', "\\%");
         format!("{minutes} * * * * {command}{MARK}{}", self.name)
     }
 
-    /// Returns an agent of launchd, with the name of its file.
+    /// Returns the launchd agent with the name of its file.
     pub fn launchd(&self) -> (String, String) {
         let label = format!("org.icecore.{}", self.name);
         let words = self.words.iter().map(|word| format!("    <string>{}</string>\n", xml(word)));
@@ -103,7 +103,7 @@ impl Call {
         (format!("{label}.plist"), text)
     }
 
-    /// Returns the steps on a Synology NAS.
+    /// Returns the instructions for a Synology NAS.
     pub fn synology(&self) -> String {
         format!(
             "On a Synology NAS:\n1. Control Panel > Task Scheduler > Create > Scheduled Task > User-defined script.\n2. General: the user who owns the photos and the profile, not root.\n3. Schedule: daily, first run 00:{:02}, repeat every hour, last run 23:{:02}.\n4. Task Settings, user-defined script:\n       {}\n   To get a mail of what needs your attention, tick `Send run details by email` and `only when the script terminates abnormally`.\n",
@@ -113,7 +113,7 @@ impl Call {
         )
     }
 
-    /// Returns the steps on a QNAP NAS, which makes its crontab again at each start.
+    /// Returns the instructions for a QNAP NAS, which recreates its crontab at each start.
     pub fn qnap(&self) -> String {
         format!(
             "On a QNAP NAS, `crontab -e` lasts until the next start only. In a terminal, as admin:\n1. Add this line to /etc/config/crontab, which stays:\n       {}\n2. Let cron read it:\n       crontab /etc/config/crontab && /etc/init.d/crond.sh restart\nTo end it, remove the line and repeat step 2.\n",
@@ -121,7 +121,7 @@ impl Call {
         )
     }
 
-    /// Returns the steps on Windows, whose scheduler starts WSL.
+    /// Returns the instructions for Windows, whose scheduler starts WSL.
     pub fn wsl(&self) -> String {
         let command = self.command().replace('"', "\\\"");
         format!(
@@ -137,18 +137,18 @@ impl Call {
 const WRITTEN: &str =
     "# Written by `icecore schedule install`; `icecore schedule remove` removes it.";
 
-/// What a backup does not need. An archive and its photos may be on any disk, mounted before or after, so no folder but
-/// those of the system is closed.
+/// Restrictions of a system service. The archive and the photos may be on any disk, mounted earlier or later, so only
+/// system folders are protected.
 const CLOSED: &str = "NoNewPrivileges=true\nLockPersonality=true\nRestrictRealtime=true\nRestrictNamespaces=true\nSystemCallArchitectures=native\n";
 const CLOSED_BY_SYSTEM: &str = "ProtectSystem=full\nProtectKernelTunables=true\nProtectKernelModules=true\nProtectKernelLogs=true\nProtectControlGroups=true\nProtectClock=true\nProtectHostname=true\nPrivateDevices=true\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n";
 
-/// Returns whether a file is one that was written here.
+/// Returns whether a file was written by this module.
 pub fn is_ours(text: &str) -> bool {
     text.starts_with(WRITTEN)
         || text.lines().nth(1).is_some_and(|line| line.contains(&WRITTEN[2..]))
 }
 
-/// Returns a word as a unit of systemd has it.
+/// Quotes a word for a systemd unit.
 fn unit_word(word: &str) -> String {
     let escaped = word.replace('%', "%%").replace('$', "$$").replace('\\', "\\\\");
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:=@%$+,".contains(c);
@@ -162,12 +162,13 @@ fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Returns our lines of a crontab, of one job or of all.
+/// Returns our lines in a crontab, for one job or for all.
 pub fn cron_lines<'a>(crontab: &'a [u8], name: Option<&str>) -> Vec<&'a [u8]> {
     lines(crontab).filter(|line| is_cron_line(line, name)).collect()
 }
 
-/// Returns a crontab without our line of a job, and with a new one. No other byte changes, but that the last line ends.
+/// Replaces our line for a job in a crontab, or removes it. Other bytes do not change, except that the last line gets a
+/// line end.
 pub fn with_cron_line(crontab: &[u8], name: &str, new: Option<&str>) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::new();
     let kept = lines(crontab).filter(|line| !is_cron_line(line, Some(name)));
@@ -188,7 +189,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_cron_line(line: &[u8], name: Option<&str>) -> bool {
     let line = line.trim_ascii_end();
-    // What is commented out is not ours any more: someone wanted it so.
+    // A line that the user has commented out is no longer ours.
     let is_comment = line.trim_ascii_start().first() == Some(&b'#');
     let at = line.windows(MARK.len()).rposition(|part| part == MARK.as_bytes());
     let of = at.map(|at| &line[at + MARK.len()..]);
@@ -214,13 +215,13 @@ mod tests {
         let expected =
             "0,30 * * * * '/opt/my bin/icecore' -q run --if-due # icecore schedule: icecore";
         assert_eq!(line, expected);
-        // Comments, an old line of a person, something that is not UTF-8, and a last line that does not end.
+        // Comments, an old line of the user, a line that is not UTF-8, and a last line without an end.
         let before: &[u8] = b"MAILTO=maria\n# icecore schedule: icecore\n5 * * * * icecore run # icecore schedule\n\xff\n# 7 * * * * x # icecore schedule: icecore\n* * * * * last";
         let with = with_cron_line(before, "icecore", Some(&line));
         assert_eq!(with, [before, b"\n", line.as_bytes(), b"\n"].concat());
         assert_eq!(cron_lines(&with, Some("icecore")), [format!("{line}\n").as_bytes()]);
         assert!(cron_lines(before, None).is_empty());
-        // Again it replaces itself, and then it goes.
+        // The line replaces itself, and then it is removed.
         assert_eq!(with_cron_line(&with, "icecore", Some(&line)), with);
         assert_eq!(with_cron_line(&with, "icecore", None), [before, b"\n"].concat());
         assert_eq!(with_cron_line(&with, "icecore-home", None), with);
@@ -252,7 +253,7 @@ mod tests {
         assert!(!is_ours("[Unit]\nDescription=mine\n"));
     }
 
-    /// What systemd itself says of the units, where it is installed.
+    /// Verifies the units with systemd itself, if it is installed.
     #[test]
     fn systemd_finds_no_mistake() {
         let verifier = || std::process::Command::new("systemd-analyze");
@@ -274,7 +275,7 @@ mod tests {
                 assert!(said.status.success() && !text.contains("icecore"), "{text}");
             }
         }
-        // A mistake is one.
+        // A unit with a mistake must be refused.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("icecore.service");
         let [(_, text), _] = call(&["/bin/sh"]).systemd(true);

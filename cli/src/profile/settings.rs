@@ -216,7 +216,7 @@ pub fn written(settings: &[ShownSetting]) -> Vec<String> {
     lines
 }
 
-/// Writes a setting as a comment, with what it is for and what happens without it.
+/// Formats a setting as a comment, with its purpose and its default.
 fn comment(name: &str, example: &str, (what, default): (&str, &str)) -> String {
     let key = key_of(name);
     match default {
@@ -225,7 +225,7 @@ fn comment(name: &str, example: &str, (what, default): (&str, &str)) -> String {
     }
 }
 
-/// Writes settings as comments, by their names.
+/// Formats the settings with these names as comments.
 pub fn comments(names: &[&str]) -> Vec<String> {
     let known = SETTINGS.iter().filter(|setting| names.contains(&setting.name));
     let comment =

@@ -1,4 +1,4 @@
-//! Values of a profile that are written as people write them: `24h`, `64MiB`. Pure.
+//! Parses values of a profile such as `24h` and `64MiB`. Does no I/O.
 
 use std::time::Duration;
 
@@ -8,39 +8,39 @@ use serde::{Deserialize, Deserializer};
 
 use crate::parse;
 
-/// Reads `90s`, `30m`, `24h` or `3d`.
+/// Parses `90s`, `30m`, `24h` or `3d`.
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     text(from, parse::duration)
 }
 
-/// Reads a duration that is longer than nothing.
+/// Parses a duration that is longer than zero.
 pub fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = duration(from)?.filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| Error::custom("it must be longer than 0s"))
 }
 
-/// Reads `64MiB`.
+/// Parses `64MiB`.
 pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     text(from, parse::size)
 }
 
-/// Reads a whole number that is a number of percent.
+/// Parses a percentage as a whole number.
 pub fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
     number(from, parse::percent)
 }
 
-/// Reads the days for which a dropped snapshot can be undeleted.
+/// Parses the number of days for which a dropped snapshot can be undeleted.
 pub fn undelete_days<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
     number(from, parse::undelete_days)
 }
 
-/// Reads an amount of dollars.
+/// Parses an amount of dollars.
 pub fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let amount = f64::deserialize(from)?;
     parse::dollars(&amount.to_string()).map(Some).map_err(Error::custom)
 }
 
-/// Reads a text or a list of them.
+/// Parses a text or a list of texts.
 pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a text or a list of texts")]
@@ -54,12 +54,12 @@ pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
     })
 }
 
-/// Reads a timetable of rates, in one text or in a row for each time.
+/// Parses a timetable of rates: one text, or a list with one row per time.
 pub fn timetable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timetable>, D::Error> {
     one_or_more(from)?.join(",").parse().map(Some).map_err(Error::custom)
 }
 
-/// Reads a text that is parsed.
+/// Parses a text with `FromStr`.
 pub fn text<'de, D: Deserializer<'de>, T>(
     from: D,
     parse: impl Fn(&str) -> Result<T, String>,

@@ -1,5 +1,4 @@
-//! Counts the progress of a stage: how much of the total is done, at which rate, and when it will end. Does not read
-//! the clock.
+//! Counts the progress of a stage: how much is done, at which rate, and when it will end. Does not read the clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -132,7 +131,7 @@ impl Counts {
         self.total = Total::Counting;
     }
 
-    /// Returns how many items are done.
+    /// Returns the number of items that are done.
     pub fn items(&self) -> u64 {
         self.items
     }

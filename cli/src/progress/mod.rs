@@ -89,12 +89,12 @@ impl<'a> Bar<'a> {
         self.counts().fetches(bytes, wire());
     }
 
-    /// Returns how many items are done.
+    /// Returns the number of items that are done.
     pub fn items(&self) -> u64 {
         self.counts().items()
     }
 
-    /// Ends it; the line goes.
+    /// Ends the step and erases its line.
     pub fn finish(&self) {
         self.ticker.stop();
     }

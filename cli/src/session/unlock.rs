@@ -51,7 +51,7 @@ impl Session {
         let given = self.passwords.get()?;
         let known = keys::known(&self.cache(), repository);
         let mut left = if given.is_some() { 1 } else { password::TRIES_MAX };
-        // From the question until the answer is checked.
+        // Hide typed text from the question until the answer has been checked.
         let _hidden = if given.is_none() { echo::hide() } else { None };
         loop {
             let password = match &given {
@@ -81,12 +81,12 @@ impl Session {
         }
     }
 
-    /// Returns how a password is tried in this run.
+    /// Returns the parameters for one attempt to unlock with a password.
     pub fn password_try<'a>(&self, password: &'a [u8], known: &'a [SlotId]) -> PasswordTry<'a> {
         PasswordTry { password, memory_max: self.password_memory_max(), known }
     }
 
-    /// Says that there are too many key slots, though the password has opened one.
+    /// Warns that there are too many key slots, although the password has opened one.
     fn say_left_out(&self, count: usize) {
         if count > 0 {
             let message = format!(
@@ -96,7 +96,8 @@ impl Session {
         }
     }
 
-    /// Fails if the password of this run has opened a slot that the owner has removed: that is known once the log is read.
+    /// Fails if the password of this run opened a slot that the owner has removed, which is known only after the log is
+    /// read.
     pub(super) fn expect_valid_slot(&self, repository: &Repository) -> Result<(), Error> {
         let unlocked = self.unlocked.lock().expect("nothing panics here");
         let opened = unlocked.as_ref().and_then(|(_, _, slot)| *slot);
@@ -107,7 +108,8 @@ impl Session {
         }
     }
 
-    /// Turns the echo of the terminal off until what it returns is dropped, if a new password will be asked for.
+    /// Turns the echo of the terminal off if a new password will be asked for. The echo is turned on again when the
+    /// result is dropped.
     pub fn hide_new_password(&self) -> Option<echo::Hidden> {
         if self.passwords.any() { None } else { echo::hide() }
     }

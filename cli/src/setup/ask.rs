@@ -1,4 +1,4 @@
-//! Questions on the terminal, each with the answer that Enter gives.
+//! Asks questions on the terminal, each with a default answer.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -8,16 +8,17 @@ use crate::fit::whole;
 use crate::report::Report;
 use crate::signals;
 
-/// A conversation, or none for a script.
+/// A conversation with the user, which asks nothing if a script runs `setup`.
 #[derive(Debug, Clone, Copy)]
 pub struct Talk {
     pub report: Report,
-    /// A person answers.
+    /// Whether a user answers.
     pub asks: bool,
 }
 
 impl Talk {
-    /// Begins a conversation, unless everything is agreed to. Fails if there is no one to talk to.
+    /// Begins a conversation. With `is_agreed` there will be no questions. Fails if questions are
+    /// needed but there is no terminal.
     pub fn begin(report: Report, is_agreed: bool) -> Result<Talk, Failure> {
         let can_ask = std::io::stdin().is_terminal() && !report.json && !report.quiet;
         if !is_agreed && !can_ask {
@@ -29,14 +30,14 @@ impl Talk {
         Ok(Talk { report, asks: !is_agreed })
     }
 
-    /// Says something that belongs to a question: a script has no questions.
+    /// Prints the explanation of a question. Prints nothing for a script, which gets no questions.
     pub fn explain(&self, text: &str) {
         if self.asks {
             self.report.note(&format!("\n{text}"));
         }
     }
 
-    /// Returns a line that is typed; `default` if it is empty.
+    /// Asks for a line, and returns `default` if it is empty.
     pub fn line(&self, question: &str, default: &str) -> Result<String, Failure> {
         let line = self.read(&match default {
             "" => format!("{question}:"),
@@ -45,7 +46,7 @@ impl Talk {
         Ok(if line.is_empty() { default.to_owned() } else { line })
     }
 
-    /// Asks until an answer can be used. Says why one cannot.
+    /// Asks until `read` accepts the answer. Prints why an answer is not accepted.
     pub fn until<T>(
         &self,
         question: &str,
@@ -60,7 +61,7 @@ impl Talk {
         }
     }
 
-    /// Asks a question with two answers. A script agrees to what is proposed.
+    /// Asks a yes-or-no question. For a script, returns the default.
     pub fn yes(&self, question: &str, default: bool) -> Result<bool, Failure> {
         if !self.asks {
             return Ok(default);
@@ -80,11 +81,11 @@ impl Talk {
         }
     }
 
-    /// Asks, and reads what is typed, without the white space around it.
+    /// Asks, and returns the typed line without surrounding white space.
     fn read(&self, question: &str) -> Result<String, Failure> {
         not_interrupted()?;
         let mut line = String::new();
-        // From the moment in which the question can be seen, Ctrl-C is an answer to it.
+        // From the moment when the question is visible, Ctrl-C is an answer to it.
         let ask = || {
             self.report.ask(question);
             std::io::stdin().lock().read_line(&mut line)
@@ -100,10 +101,10 @@ impl Talk {
     }
 }
 
-/// What ends a setup early.
+/// The hint after a setup that ended early.
 const AGAIN: &str = "start `icecore setup` again when you like";
 
-/// Fails if a person has pressed Ctrl-C while nothing was asked.
+/// Fails if the user has pressed Ctrl-C while no question was asked.
 pub fn not_interrupted() -> Result<(), Failure> {
     match signals::interrupted() {
         false => Ok(()),

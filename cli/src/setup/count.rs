@@ -1,4 +1,5 @@
-//! How much is in a folder: counted for a limited time, because a share may be slow or gone, and a library large.
+//! Counts the files in folders. The time is limited, because a network share may be slow or gone, and a library may be
+//! large.
 
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
@@ -11,22 +12,22 @@ use icecore_engine::format::EntryKind;
 
 use crate::units::{count, size};
 
-/// How often it is looked whether everything is counted.
+/// How often to check whether everything is counted.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What was counted.
+/// The result of counting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     pub files: u64,
     pub bytes: u64,
-    /// Names that a snapshot leaves out, because programs make them again.
+    /// Number of names that a snapshot leaves out, because programs create them again.
     pub litter: u64,
-    /// Nothing is missing.
+    /// Whether everything was counted.
     pub is_whole: bool,
 }
 
 impl Counted {
-    /// Returns the sum of several.
+    /// Returns the sum of several counts.
     pub fn sum(all: &[Counted]) -> Counted {
         let start = Counted { is_whole: true, ..Counted::default() };
         all.iter().fold(start, |sum, one| Counted {
@@ -37,7 +38,7 @@ impl Counted {
         })
     }
 
-    /// Says how much it is: `17 files, 6.61 MiB`, or more than that.
+    /// Formats the count: `17 files, 6.61 MiB`, or more than that.
     pub fn text(&self) -> String {
         let Counted { files, bytes, is_whole, .. } = *self;
         match (is_whole, files) {
@@ -58,8 +59,8 @@ struct Counting {
     is_over: AtomicBool,
 }
 
-/// Counts what is in each path, all of them at once, for as long as it may take. A share that does not answer keeps its
-/// thread, and nothing else.
+/// Counts the files below each path, all paths at the same time, for at most `time_max`. A share that does not answer
+/// blocks only its own thread.
 pub fn count_all(paths: &[PathBuf], time_max: Duration) -> Vec<Counted> {
     let started = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +95,7 @@ pub fn count_all(paths: &[PathBuf], time_max: Duration) -> Vec<Counted> {
     all.iter().map(counted).collect()
 }
 
-/// Walks a folder. Returns whether it has seen all of it.
+/// Walks a folder. Returns whether everything in it was counted.
 fn walk(path: &Path, counting: &Counting, stop: &AtomicBool) -> bool {
     let Ok(stat) = std::fs::metadata(path) else { return false };
     if !stat.is_dir() {
@@ -119,7 +120,7 @@ fn walk(path: &Path, counting: &Counting, stop: &AtomicBool) -> bool {
     is_whole
 }
 
-/// Counts an entry of a folder. Returns it if it is a folder to look into.
+/// Counts an entry of a folder. Returns its path if it is a folder to walk.
 fn add(entry: &DirEntry, counting: &Counting) -> Option<PathBuf> {
     let stat = entry.metadata().ok()?;
     let kind = if stat.is_dir() { EntryKind::Folder } else { EntryKind::File };

@@ -1,4 +1,4 @@
-//! `setup`, from the first question to the first snapshot.
+//! Runs `setup`, from the first question to the first snapshot.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ pub fn run(global: &Global, report: Report, args: &SetupArgs) -> Result<u8, Fail
     setup.make()
 }
 
-/// Returns the name of the profile that is made.
+/// Returns the name of the new profile.
 fn name_of(global: &Global) -> Result<String, Failure> {
     let name = global.profile.clone().unwrap_or_else(|| NAME_USUAL.to_owned());
     let is_plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
@@ -71,7 +71,7 @@ fn name_of(global: &Global) -> Result<String, Failure> {
     }
 }
 
-/// Returns the file of the profile. Fails if there is one.
+/// Returns the path of the new profile. Fails if there already is a profile with this name.
 fn free_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     let file = format!("{name}.toml");
     for folder in [config_dir, Path::new(config::SHARED_PROFILES)] {
@@ -90,7 +90,7 @@ fn free_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     Ok(config_dir.join(file))
 }
 
-/// Returns what the profile says.
+/// Returns the facts for the profile.
 fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
     let Choices { name, sources, place, make, at, ways, .. } = choices;
     let is_remote = place.location.is_remote();
@@ -116,7 +116,7 @@ fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
     }
 }
 
-/// A setup whose questions are answered.
+/// A setup after all questions have been answered.
 struct Setup<'a> {
     talk: Talk,
     global: &'a Global,
@@ -167,7 +167,7 @@ impl Setup<'_> {
         report.line("");
     }
 
-    /// Shows the profile and the job, and makes nothing.
+    /// Shows the profile and the job without creating anything.
     fn rehearse(&self) -> Result<u8, Failure> {
         let report = &self.talk.report;
         self.profile_json();
@@ -183,7 +183,8 @@ impl Setup<'_> {
         Ok(code::DONE)
     }
 
-    /// Makes everything, the profile last of what a second call would find.
+    /// Creates everything. The archive comes before the profile, because a second call refuses an
+    /// existing profile but continues with an existing archive.
     fn make(mut self) -> Result<u8, Failure> {
         self.make_archive()?;
         self.write_profile()?;
@@ -198,7 +199,7 @@ impl Setup<'_> {
         }
         let Choices { place, takes_snapshot, .. } = &self.choices;
         if place.location.is_remote() && !self.talk.report.json {
-            // It says what it has found. Nothing depends on it.
+            // The check prints its findings. Its result does not matter here.
             let looked = check::posture::run(&place.session);
             looked.err().iter().for_each(|failure| self.talk.report.failure(failure));
         }
@@ -233,7 +234,8 @@ impl Setup<'_> {
         Ok(code)
     }
 
-    /// Makes the archive, or gives this computer a key of one that is there. The page comes before.
+    /// Creates the archive, or a key of this computer for an existing one. Writes the identity page
+    /// first.
     fn make_archive(&mut self) -> Result<(), Failure> {
         let password = self.choices.password.take();
         let Choices { place, make, page, .. } = &self.choices;
@@ -288,7 +290,7 @@ impl Setup<'_> {
         }
     }
 
-    /// Lets the scheduler call icecore for all profiles, or shows what that would write.
+    /// Installs the job that runs all profiles, or prints what would be installed.
     fn install(&self, print: bool) -> Result<u8, Failure> {
         let Some(scheduler) = self.choices.scheduler else { return Ok(code::DONE) };
         let scheduler = SchedulerArgs { with: Some(scheduler), user: false };
@@ -297,13 +299,14 @@ impl Setup<'_> {
         install::install(&global, self.talk.report, args, &self.profile)
     }
 
-    /// Runs the profile once, so that `status` and the schedule know of it.
+    /// Takes the first snapshot with a run of the profile, so that it is recorded for `status` and
+    /// the schedule.
     fn take_snapshot(&self) -> Result<u8, Failure> {
         let global = Global {
             profile: Some(self.choices.name.clone()),
             repo: None,
             repo_by_flag: false,
-            // At night there will be none either.
+            // The runs at night will have no identity or password either.
             identity: None,
             password_file: None,
             password_command: None,

@@ -1,5 +1,5 @@
-//! Where photos may be: the usual folders of the home, catalogs of Lightroom, and disks and shares that are mounted. Looks
-//! for a limited time, and not into the files.
+//! Finds folders that may contain photos: the usual folders in the home folder, folders with Lightroom catalogs, and
+//! mounted disks and network shares. The search takes a limited time and does not open files.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// Catalogs are looked for so deep in the home folder …
+/// Maximum depth of the search for catalogs in the home folder, …
 const DEPTH_MAX: usize = 4;
-/// … and for so long.
+/// … and its maximum time.
 const TIME_MAX: Duration = Duration::from_millis(1500);
-/// How long a disk or a share may take to answer.
+/// Maximum time for a disk or a share to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
-/// Mounts that are looked at.
+/// Maximum number of mounts that are searched.
 const MOUNTS_MAX: usize = 20;
-/// Folders that are proposed.
+/// Maximum number of folders that are proposed.
 const FOUND_MAX: usize = 12;
-/// Folders of the home that usually have photos.
+/// Folders in the home folder that usually contain photos.
 const OF_HOME: [&str; 2] = ["Pictures", "Photos"];
-/// Names of folders with photos on a NAS or a disk, in small letters.
+/// Usual names of folders with photos on a NAS or a disk, in lower case.
 const NAMES: [&str; 12] = [
     "photo",
     "photos",
@@ -35,12 +35,12 @@ const NAMES: [&str; 12] = [
     "lightroom",
     "photography",
 ];
-/// File systems that are on another computer.
+/// Types of network file systems.
 const SHARES: [&str; 8] =
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "fuse.rclone", "9p"];
-/// Where disks and shares are mounted by hand, by desktops and by the makers of NAS.
+/// Prefixes of paths where users, desktops and NAS systems mount disks and shares.
 const PLACES: [&str; 6] = ["/mnt/", "/media/", "/run/media/", "/volume", "/share/", "/Volumes/"];
-/// File systems that are none of a disk.
+/// Types of file systems that are not on a disk.
 const OTHERS: [&str; 12] = [
     "proc",
     "sysfs",
@@ -56,7 +56,7 @@ const OTHERS: [&str; 12] = [
     "fuse.gvfsd-fuse",
 ];
 
-/// A folder that may have photos.
+/// A folder that may contain photos.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub path: PathBuf,
@@ -65,28 +65,28 @@ pub struct Candidate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CandidateKind {
-    /// Its name says that photos are in it.
+    /// A folder whose name suggests that it contains photos.
     Photos,
-    /// A catalog of Lightroom is in it.
+    /// A folder that contains a Lightroom catalog.
     Catalog,
-    /// A disk with anything on it.
+    /// A disk with any content.
     Disk,
-    /// A share of another computer with anything on it.
+    /// A network share with any content.
     Share,
 }
 
-/// A file system that is mounted.
+/// A mounted disk or network share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountedDisk {
     pub path: PathBuf,
     pub is_share: bool,
 }
 
-/// A candidate, and where it really is.
+/// A candidate, and its real path.
 type Placed = (Candidate, PathBuf);
 
-/// Returns folders that may have photos, the likeliest first; none is inside of another one. A share that does not answer
-/// in time is left out.
+/// Returns folders that may contain photos, the most likely first. None of them is inside another one. Omits a share
+/// that does not answer in time.
 pub fn candidates(home: Option<&Path>) -> Vec<Candidate> {
     let mut looks: Vec<Box<dyn FnOnce() -> Vec<Candidate> + Send>> = Vec::new();
     if let Some(home) = home.map(Path::to_owned) {
@@ -99,7 +99,7 @@ pub fn candidates(home: Option<&Path>) -> Vec<Candidate> {
     let all = looks.len();
     for (number, look) in looks.into_iter().enumerate() {
         let send = send.clone();
-        // A thread that waits for a dead share ends with the program.
+        // A thread that waits for a dead share lasts until the program ends.
         let _ = std::thread::Builder::new().spawn(move || {
             let placed: Vec<Placed> = look().into_iter().filter_map(placed).collect();
             let _ = send.send((number, placed));
@@ -133,13 +133,13 @@ fn of_disk(disk: MountedDisk) -> Vec<Candidate> {
     inside.into_iter().map(photos).collect()
 }
 
-/// Returns where a candidate really is; `None` if it is not there, or is an archive.
+/// Returns a candidate with its real path; `None` if it does not exist or is an archive.
 fn placed(candidate: Candidate) -> Option<Placed> {
     let real = candidate.path.canonicalize().ok()?;
     (real.is_dir() && !is_archive(&real)).then_some((candidate, real))
 }
 
-/// Returns the disks and shares that are mounted where people mount them.
+/// Returns the disks and shares that are mounted at the usual places.
 pub fn mounted() -> Vec<MountedDisk> {
     let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut all = mounts(&text);
@@ -147,7 +147,7 @@ pub fn mounted() -> Vec<MountedDisk> {
     all
 }
 
-/// Leaves out what is inside of another one that comes before.
+/// Omits candidates that are inside an earlier one.
 fn distinct(found: Vec<Placed>) -> Vec<Candidate> {
     let mut kept: Vec<Placed> = Vec::new();
     for (candidate, real) in found {
@@ -159,16 +159,16 @@ fn distinct(found: Vec<Placed>) -> Vec<Candidate> {
     kept.into_iter().map(|(candidate, _)| candidate).collect()
 }
 
-/// Returns whether a folder has an archive of icecore.
+/// Returns whether a folder contains an archive of icecore.
 fn is_archive(folder: &Path) -> bool {
     ["config", "log", "keys"].iter().all(|name| folder.join(name).exists())
 }
 
-/// Returns the pictures folder that a desktop has in the language of its user.
+/// Returns the pictures folder of the desktop, whose name depends on the language.
 fn pictures_of_xdg(home: &Path) -> Option<PathBuf> {
     let text = std::fs::read_to_string(home.join(".config/user-dirs.dirs")).ok()?;
     let folder = xdg_pictures(&text, home)?;
-    // A desktop without such a folder names the home.
+    // A desktop without such a folder names the home folder instead.
     (folder != home).then_some(folder)
 }
 
@@ -181,7 +181,7 @@ fn xdg_pictures(text: &str, home: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Returns the folders in a home that have a catalog of Lightroom.
+/// Returns the folders in the home folder that contain a Lightroom catalog.
 fn catalogs(home: &Path) -> Vec<PathBuf> {
     let started = Instant::now();
     let mut found = BTreeSet::new();
@@ -204,7 +204,7 @@ fn catalogs(home: &Path) -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// Returns a folder with backups that Lightroom has made of a catalog in one of these folders, or just below.
+/// Returns a folder with Lightroom's backups of a catalog that is in one of these folders or in a subfolder of one.
 pub fn catalog_backups(sources: &[PathBuf]) -> Option<PathBuf> {
     let below = |folder: &PathBuf| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(1000);
@@ -219,7 +219,7 @@ pub fn catalog_backups(sources: &[PathBuf]) -> Option<PathBuf> {
     backups.find_map(|folder| Some(folder.join("Backups")).filter(|backups| backups.is_dir()))
 }
 
-/// Returns the folders of a disk whose names say that photos are in them.
+/// Returns the folders at the top of a disk whose names suggest that they contain photos.
 fn photo_folders(disk: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(disk).into_iter().flatten().flatten().take(1000);
     let named = entries.filter(|entry| {
@@ -231,7 +231,7 @@ fn photo_folders(disk: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads `/proc/self/mountinfo`: the fifth field is where, and behind the hyphen are the file system and the device.
+/// Parses `/proc/self/mountinfo`. The fifth field is the mount point; the type and the device follow the hyphen.
 fn mounts(mountinfo: &[u8]) -> Vec<MountedDisk> {
     let mut all = Vec::new();
     for line in mountinfo.split(|byte| *byte == b'\n') {
@@ -254,7 +254,7 @@ fn mounts(mountinfo: &[u8]) -> Vec<MountedDisk> {
     all
 }
 
-/// Returns a path whose spaces and backslashes are written as octal numbers.
+/// Decodes a path in which spaces and backslashes are octal escapes.
 fn unescaped(text: &[u8]) -> PathBuf {
     let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
     while at < text.len() {

@@ -1,4 +1,4 @@
-//! Who is notified: asked, and tried.
+//! Asks how the user wants to be notified, and sends a test.
 
 use super::ask::Talk;
 use crate::args::SetupArgs;
@@ -7,7 +7,7 @@ use crate::nightly::job::{Address, Notify};
 use crate::nightly::notify;
 use crate::units::known_as;
 
-/// The ways that were chosen.
+/// The chosen ways of notification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChosenWays {
     pub ntfy: Option<String>,
@@ -15,7 +15,7 @@ pub struct ChosenWays {
     pub ping: Option<String>,
 }
 
-/// Asks who is notified, unless options have said so.
+/// Asks for ways of notification, unless options name some.
 pub fn choose(talk: &Talk, args: &SetupArgs, profile: &str) -> Result<ChosenWays, Failure> {
     let given = |text: &Option<String>, check: fn(&str) -> Result<String, Failure>| {
         text.as_deref().map(check).transpose()

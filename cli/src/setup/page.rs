@@ -1,4 +1,4 @@
-//! The identity page: where it is written, and whether the person really has it.
+//! The identity page: asks where to write it, and checks that the user has it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,14 @@ use crate::commands::key::export;
 use crate::failure::Failure;
 use crate::units::show;
 
-/// The name of the page in the home folder.
+/// Name of the page in the home folder, without its extension.
 const NAME: &str = "icecore-identity";
-/// Lines of the identity that have groups, and the whole groups of each that has the fewest.
+/// The lines of the identity that consist of groups, and the groups that are complete in each of
+/// these lines.
 const LINES: [&str; 2] = ["second", "third"];
 const GROUPS: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 
-/// Asks where the page is written. Of an archive that is there already, its owner may have one.
+/// Asks where to write the page. The owner of an existing archive may already have one.
 pub fn choose(
     talk: &Talk,
     args: &SetupArgs,
@@ -50,7 +51,7 @@ pub fn choose(
     talk.until(question, &default, |answer| check(Path::new(answer))).map(Some)
 }
 
-/// Returns a name in the home folder that is not taken.
+/// Returns a free path in the home folder.
 fn free_name() -> PathBuf {
     let home = etcetera::home_dir().unwrap_or_default();
     let names = (1..100).map(|number| match number {
@@ -61,7 +62,7 @@ fn free_name() -> PathBuf {
     free.next().unwrap_or_else(|| home.join(format!("{NAME}.html")))
 }
 
-/// Returns the whole path of a page that can be written.
+/// Returns the absolute path of the page. Fails if the page cannot be written there.
 fn check(typed: &Path, location: &Location) -> Result<PathBuf, Failure> {
     export::form_of(typed)?;
     let path = crate::home::at_home(typed)?;
@@ -88,7 +89,7 @@ fn check(typed: &Path, location: &Location) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Asks for a part of the identity that only who has the page can know.
+/// Asks for a part of the identity, which only a user who has the page can know.
 pub fn confirm(talk: &Talk, path: &Path, identity: &Identity) -> Result<(), Failure> {
     if !talk.asks {
         return Ok(());
@@ -112,7 +113,7 @@ pub fn confirm(talk: &Talk, path: &Path, identity: &Identity) -> Result<(), Fail
     })
 }
 
-/// Returns characters as they are meant: those that look like others are not used.
+/// Normalizes typed characters. The identity does not use characters that look like others.
 fn meant(text: &str) -> String {
     let plain = text.chars().filter(|c| c.is_ascii_alphanumeric());
     let meant = plain.map(|c| match c.to_ascii_uppercase() {

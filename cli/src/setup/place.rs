@@ -1,4 +1,4 @@
-//! Where the archive is to be: read, compared with what is backed up, and looked at without changing anything.
+//! The location of the archive: parses it, compares it with the sources, and examines it without changing anything.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use crate::session::Session;
 use crate::units::show;
 use crate::{aws, meant};
 
-/// A person who waits for an answer thinks that it hangs after a while.
+/// Retry time for a store that does not answer, because a longer wait would look like a hang.
 const RETRY_FOR: Duration = Duration::from_secs(20);
 
-/// What was typed about the place.
+/// The location as the user typed it.
 #[derive(Debug, Clone, Default)]
 pub struct TypedPlace {
     pub to: String,
@@ -30,16 +30,16 @@ pub struct TypedPlace {
     pub aws_profile: String,
 }
 
-/// A place that can be used.
+/// A location that can be used.
 pub struct ChosenPlace {
-    /// Opens the archive there.
+    /// The session that opens the archive there.
     pub session: Session,
     pub location: Location,
-    /// The archive that is there already.
+    /// The archive that already exists there.
     pub there: Option<RepositoryId>,
 }
 
-/// Reads where an archive is to be; a folder by its whole path.
+/// Parses the location of an archive. Makes the path of a folder absolute.
 pub fn location(to: &str) -> Result<Location, Failure> {
     let to = crate::home::at_home(Path::new(to))?.to_string_lossy().into_owned();
     match Location::parse(&to)? {
@@ -51,7 +51,7 @@ pub fn location(to: &str) -> Result<Location, Failure> {
     }
 }
 
-/// Looks at a place. Nothing is changed there.
+/// Examines a location without changing anything there.
 pub fn look(
     global: &Global,
     report: Report,
@@ -72,7 +72,7 @@ pub fn look(
     Ok(ChosenPlace { session, location, there })
 }
 
-/// Returns the archive that is at a place.
+/// Returns the archive at a location, if there is one.
 fn find(session: &Session) -> Result<Option<RepositoryId>, Failure> {
     let found = session.store().and_then(|store| session.config(Purpose::Use, &store));
     match found {
@@ -82,7 +82,7 @@ fn find(session: &Session) -> Result<Option<RepositoryId>, Failure> {
     }
 }
 
-/// Makes what opens the archive, as the profile will say.
+/// Returns the session that opens the archive with the settings of the future profile.
 fn session(
     global: &Global,
     report: Report,
@@ -106,7 +106,7 @@ fn session(
     Session::with(global, report, |_| Ok(profile))
 }
 
-/// Fails if the archive would back itself up, or be inside of what it backs up.
+/// Fails if the archive is inside a source, or a source is inside the archive.
 fn refuse_inside(sources: &[PathBuf], archive: &Path) -> Result<(), Failure> {
     for (source, real) in sources.iter().zip(real(sources)) {
         let hint = "choose a folder on another disk, on a NAS, or a bucket: the archive must survive what happens to the photos";
@@ -123,7 +123,7 @@ fn refuse_inside(sources: &[PathBuf], archive: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if the folder in which the archive is to be is not there: its disk may not be mounted.
+/// Fails if the parent folder of the archive does not exist, because its disk may not be mounted.
 fn expect_above(folder: &Path) -> Result<(), Failure> {
     let above = folder.parent().unwrap_or(Path::new("/"));
     if folder.is_dir() || above.is_dir() {
@@ -141,7 +141,7 @@ pub fn on_same_disk<'a>(sources: &'a [PathBuf], location: &Location) -> Option<&
     sources.iter().find(|source| disk(source) == Some(there))
 }
 
-/// Returns what the environment and the AWS files say of a bucket, for what was not typed.
+/// Fills in settings of a bucket that were not typed from the environment and the AWS files.
 pub fn known(typed: TypedPlace) -> TypedPlace {
     let variable = |names: &[&str]| {
         let values = names.iter().filter_map(|name| std::env::var(name).ok());

@@ -1,4 +1,4 @@
-//! What the archive will cost, before there is one.
+//! Shows what the archive will cost before it is created.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
 /// What is priced where the photos were not counted to the end.
 const TERABYTE: u64 = 1 << 40;
 
-/// How much is priced.
+/// The amount of data to price.
 struct Amount {
     bytes: u64,
     text: String,
@@ -32,7 +32,8 @@ impl Amount {
     }
 }
 
-/// Asks for the storage class of photo data. `None` if no prices are known.
+/// Asks for the storage class of photo data. Returns `None` without asking if no prices are known
+/// or a script runs `setup`.
 pub fn choose_class(
     talk: &Talk,
     prices: Option<&Prices>,
@@ -70,7 +71,7 @@ pub fn choose_class(
     })
 }
 
-/// Says what the archive will cost, or how much room it needs.
+/// Prints what the archive will cost, or how much space it needs.
 pub fn say(
     talk: &Talk,
     location: &Location,
@@ -118,7 +119,7 @@ pub fn say(
     }
 }
 
-/// Returns the room on the disk of a folder, which may not be there yet.
+/// Returns the free space on the disk of a folder, which need not exist yet.
 fn free_bytes(folder: &Path) -> Option<u64> {
     let there = folder.ancestors().find(|path| path.is_dir())?;
     let stat = rustix::fs::statvfs(there).ok()?;

@@ -1,4 +1,4 @@
-//! All questions, in their order. Nothing is made while they are asked.
+//! Asks all questions, in order. Creates nothing.
 
 use icecore_engine::store::{Location, Provider};
 use jiff::civil::Time as TimeOfDay;
@@ -17,17 +17,17 @@ use crate::units::show;
 
 /// The time of a run without --at.
 const AT_USUAL: (i8, i8) = (2, 30);
-/// What parity takes that `setup` proposes, in percent.
+/// Size of the parity that `setup` proposes, in percent.
 const PARITY_USUAL: u8 = 10;
 
-/// Everything that was chosen.
+/// All choices.
 pub struct Choices {
     pub name: String,
     pub sources: ChosenSources,
     pub place: ChosenPlace,
-    /// With what a new archive is made.
+    /// The options of a new archive.
     pub make: MakeArgs,
-    /// That of a new archive; none if nothing is made.
+    /// The password of a new archive; `None` for an existing archive or a dry run.
     pub password: Option<Password>,
     pub page: Option<std::path::PathBuf>,
     pub at: TimeOfDay,
@@ -36,7 +36,7 @@ pub struct Choices {
     pub takes_snapshot: bool,
 }
 
-/// Asks everything, but for a new password.
+/// Asks all questions, and for a new password unless it is a dry run.
 pub fn ask(
     talk: &Talk,
     global: &Global,
@@ -62,7 +62,7 @@ pub fn ask(
     Ok(Choices { name, sources, place, make, password, page, at, scheduler, ways, takes_snapshot })
 }
 
-/// Asks where the archive is to be, until there is a place that can be used.
+/// Asks where to put the archive until the answer can be used.
 fn choose_place(
     talk: &Talk,
     global: &Global,
@@ -113,7 +113,7 @@ fn choose_place(
     }
 }
 
-/// Says what is no reason not to use a place.
+/// Prints remarks about a location that are no reason to refuse it.
 fn warn(talk: &Talk, place: &ChosenPlace, sources: &ChosenSources) {
     if let Some(source) = place::on_same_disk(&sources.paths, &place.location) {
         let message = format!(
@@ -127,7 +127,7 @@ fn warn(talk: &Talk, place: &ChosenPlace, sources: &ChosenSources) {
     }
 }
 
-/// Adds what the environment and the AWS files say of a bucket.
+/// Adds the settings of a bucket from the environment and the AWS files.
 fn completed(typed: TypedPlace) -> Result<TypedPlace, Failure> {
     match place::location(&typed.to)?.provider() {
         Some(Provider::S3) => Ok(place::known(typed)),
@@ -135,7 +135,7 @@ fn completed(typed: TypedPlace) -> Result<TypedPlace, Failure> {
     }
 }
 
-/// Asks what leads to a bucket.
+/// Asks for the settings that are needed to reach a bucket.
 fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedPlace, Failure> {
     if place::location(&typed.to)?.provider() != Some(Provider::S3) {
         return Ok(typed);
@@ -165,12 +165,12 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
     Ok(TypedPlace { region, endpoint, ..known })
 }
 
-/// Returns options for a new archive in which no parity is no parity.
+/// Returns the options of a new archive. 0 % parity means no parity.
 fn without_none(make: &MakeArgs) -> MakeArgs {
     MakeArgs { parity: make.parity.filter(|percent| *percent > 0), ..make.clone() }
 }
 
-/// Asks what is to be decided when an archive is made, and says what it will cost.
+/// Asks for the options of a new archive, and shows what it will cost.
 fn choose_make(
     talk: &Talk,
     args: &SetupArgs,
@@ -195,7 +195,7 @@ fn choose_make(
     Ok(make)
 }
 
-/// Asks for the password of a new archive, or opens the one that is there.
+/// Asks for the password of a new archive, or unlocks an existing one.
 fn choose_password(
     talk: &Talk,
     args: &SetupArgs,
@@ -219,7 +219,7 @@ fn choose_password(
     place.session.new_password("New password").map(Some)
 }
 
-/// Asks when it runs, and what starts it.
+/// Asks for the time of the runs and the scheduler that starts them.
 fn choose_schedule(
     talk: &Talk,
     args: &SetupArgs,

@@ -1,4 +1,4 @@
-//! What to back up: found and proposed, or named.
+//! The sources to back up: proposes folders that were found, or uses those that were named.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,22 +13,22 @@ use crate::failure::Failure;
 use crate::mistyped;
 use crate::units::show;
 
-/// How long proposals are counted …
+/// Maximum time for counting the proposed folders …
 const PROPOSED_MAX: Duration = Duration::from_secs(2);
-/// … and what was chosen.
+/// … and the chosen ones.
 const CHOSEN_MAX: Duration = Duration::from_secs(8);
-/// Quotes that a person may put around a path.
+/// Quotes that a user may put around a path.
 const QUOTES: [char; 2] = ['\'', '"'];
 
-/// What is backed up.
+/// The chosen sources.
 #[derive(Debug, Clone)]
 pub struct ChosenSources {
-    /// Whole paths.
+    /// Absolute paths.
     pub paths: Vec<PathBuf>,
     pub counted: Counted,
 }
 
-/// Asks what is to be backed up, unless options have said so.
+/// Asks what to back up, unless options name sources.
 pub fn choose(talk: &Talk, given: &[PathBuf]) -> Result<ChosenSources, Failure> {
     let paths = match (given, talk.asks) {
         ([], false) => {
@@ -62,7 +62,7 @@ fn litter(counted: &Counted) -> String {
     format!("{text}{more}, such as thumbnails and Lightroom's previews")
 }
 
-/// Proposes what was found.
+/// Proposes folders, and returns the chosen ones.
 fn ask(talk: &Talk) -> Result<Vec<PathBuf>, Failure> {
     let found = candidates(etcetera::home_dir().ok().as_deref());
     let paths: Vec<PathBuf> = found.iter().map(|one| one.path.clone()).collect();
@@ -98,7 +98,7 @@ fn described(one: &Candidate, counted: &Counted) -> String {
     format!("{}{what}", counted.text())
 }
 
-/// Reads numbers of what was found, and paths.
+/// Parses an answer of paths and of numbers of proposed folders.
 fn read(answer: &str, found: &[Candidate]) -> Result<Vec<PathBuf>, Failure> {
     let answer = answer.trim();
     let numbers: Vec<usize> =
@@ -120,7 +120,8 @@ fn read(answer: &str, found: &[Candidate]) -> Result<Vec<PathBuf>, Failure> {
     parts.iter().filter(|part| !part.is_empty()).map(one).collect()
 }
 
-/// Returns whole paths of what is there; a folder inside of another one is left out.
+/// Returns the absolute paths of the typed ones, which must exist. Omits a folder that is inside
+/// another one.
 pub fn whole(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut paths: Vec<PathBuf> = Vec::new();
     let mut real: Vec<PathBuf> = Vec::new();
@@ -153,12 +154,12 @@ pub fn whole(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(kept.map(|at| paths[at].clone()).collect())
 }
 
-/// Returns where sources really are.
+/// Returns the real paths of sources.
 pub fn real(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().map(|path| scan::real_path(path).unwrap_or_else(|_| path.clone())).collect()
 }
 
-/// Returns whether a folder is the same as another one, or inside of it.
+/// Returns whether a folder is equal to another one or inside it.
 pub fn is_in(inner: &Path, outer: &Path) -> bool {
     inner.starts_with(outer)
 }

@@ -1,5 +1,5 @@
-//! The profile that `setup` writes: every setting that was chosen, with why, and those that may be of interest as
-//! comments. Pure.
+//! Formats the profile that `setup` writes: the chosen settings with explanations, and other useful settings as
+//! comments. Does no I/O.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use toml::Value;
 use crate::args::MakeArgs;
 use crate::profile::comments;
 
-/// What a profile is to say.
+/// The contents of a profile.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileFacts {
     pub name: String,
-    /// When it is written: `1 December 2026`.
+    /// The date when it is written: `1 December 2026`.
     pub date: String,
     pub repo: String,
     pub is_remote: bool,
@@ -22,10 +22,10 @@ pub struct ProfileFacts {
     pub aws_profile: Option<String>,
     pub prices: Option<PathBuf>,
     pub sources: Vec<PathBuf>,
-    /// A folder with backups that Lightroom makes of a catalog.
+    /// A folder with Lightroom's backups of a catalog.
     pub catalog_backups: Option<PathBuf>,
     pub limit_upload: Option<String>,
-    /// With what a new archive is made.
+    /// The options of a new archive.
     pub make: MakeArgs,
     pub at: Option<TimeOfDay>,
     pub ntfy: Option<String>,
@@ -33,7 +33,7 @@ pub struct ProfileFacts {
     pub ping: Option<String>,
 }
 
-/// Writes a profile.
+/// Formats a profile.
 pub fn profile(facts: &ProfileFacts) -> String {
     let parts = [
         head(facts),
@@ -192,7 +192,7 @@ fn text(key: &str, value: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    // On one line, as a basic string where a literal one has no room for it.
+    // Write a TOML string on one line, even if that requires escapes.
     let value = Value::String(text.to_owned()).to_string();
     if value.contains('\n') { format!("{text:?}") } else { value }
 }
@@ -253,7 +253,7 @@ mod tests {
         assert!(read.limit_upload.is_some());
     }
 
-    /// What is a comment is a setting, once its first sign is gone.
+    /// Every comment line with a setting is a valid setting without its `#`.
     #[test]
     fn comments_are_settings_too() {
         let text = profile(&facts());

@@ -44,7 +44,7 @@ fn a_mistyped_password_can_be_typed_again() {
     assert_eq!(said.matches("wrong password").count(), 3, "{said}");
 }
 
-/// Checking and making a password takes a moment, in which a hasty person types it once more.
+/// Checking or making a password takes a moment, in which an impatient user may type it again.
 #[test]
 fn what_is_typed_while_a_password_is_checked_is_not_shown() {
     let (mut host, writer) = host();
@@ -54,7 +54,7 @@ fn what_is_typed_while_a_password_is_checked_is_not_shown() {
     let Some((code, said)) = typing(&host, &line, &[PASSWORD, enter, agree]) else { return };
     assert_eq!(code, 1, "{said}");
     assert!(!said.contains("typed too early"), "{said}");
-    // Afterwards, a person sees what is typed.
+    // Afterwards, typed text is shown again.
     assert!(said.contains("[y/N] no"), "{said}");
     let new = [
         ("New password: ", "green traffic light"),
@@ -73,7 +73,7 @@ fn what_is_typed_while_a_password_is_checked_is_not_shown() {
     assert!(!said.contains("typed too early"), "{said}");
 }
 
-/// How long a person takes to type is no part of how long the program took.
+/// The time that the user needs for typing does not count as time of the program.
 #[test]
 fn the_seconds_of_a_snapshot_are_without_those_of_the_answers() {
     let (host, _) = host();

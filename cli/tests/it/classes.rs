@@ -146,7 +146,7 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     host.set("ICECORE_IDENTITY", "identity");
 
     server.move_to_class(BUCKET, "photos/meta/", DEEP);
-    // One fault, one exit code, whatever the command.
+    // The same fault gives the same exit code in all commands.
     for line in [
         "ls latest",
         "find *.CR3",

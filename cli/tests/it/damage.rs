@@ -194,7 +194,7 @@ fn a_missing_object_has_the_hint_that_helps() {
     for line in ["ls latest", "find a.jpg", "restore latest --target out", "history photos/a.jpg"] {
         host.run(line).fails(22, &["meta/", "`icecore check` names the files that need it"]);
     }
-    // The command that was to help does not name itself.
+    // `check` does not recommend itself.
     let found = host.run("check").exits(22);
     assert!(found.stdout.contains("it is missing"), "{found:#?}");
     assert!(!found.stderr.contains("`icecore check`"), "{found:#?}");

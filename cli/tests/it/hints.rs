@@ -22,7 +22,7 @@ fn answer(status: u16, header: (&'static str, &str), body: &str) -> Fault {
 
 const XML: (&str, &str) = ("content-type", "application/xml");
 
-/// What a person typed to name the archive is in every command that is printed to be copied.
+/// Commands that are printed to be copied contain the options with which the user named the archive.
 #[test]
 fn commands_in_hints_have_the_repo_that_was_typed() {
     let mut host = Host::new();
@@ -37,7 +37,7 @@ fn commands_in_hints_have_the_repo_that_was_typed() {
     for (line, code, words) in lines {
         host.run(&format!("--repo other {line}")).fails(code, &[words]);
     }
-    // The environment gives it to the next command too.
+    // The next command gets the variable too, so the option is not needed.
     host.set("ICECORE_REPOSITORY", "other");
     for (line, code, words) in lines {
         host.run(line).fails(code, &[&words.replace("--repo other ", "")]);

@@ -1,9 +1,9 @@
-//! Hostile repositories: whoever holds the keys, or the store, has made the bytes. The program is
-//! run on each of them under a guard that stops writes outside the target, and what it says is
-//! compared with `hostile/verdicts.txt`.
+//! Tests hostile repositories, whose objects were made by an attacker who has the keys or the store. The program runs
+//! on each of them under a guard that stops writes outside the target, and its output is compared with
+//! `hostile/verdicts.txt`.
 //!
-//! `ICECORE_HOSTILE=write cargo test -p icecore hostile` rewrites the verdicts: read what changed.
-//! Any other value runs the cases with that word in their name and shows what they say.
+//! `ICECORE_HOSTILE=write cargo test -p icecore hostile` rewrites the verdicts. Read the changes. Any other value runs
+//! the cases with that word in their names and shows their output.
 
 mod files;
 mod forge;
@@ -27,10 +27,10 @@ use crate::support::{Host, Ran, assert_unchanged, is_root, left_out, write};
 use forge::Forge;
 use guard::{BYTES_MAX, Guarded};
 
-/// A name, and what is done to make the repository.
+/// A name, and the function that makes the repository.
 pub type Case = (&'static str, fn(&mut Forge));
 
-/// What these say depends on who runs them and on the file system: the verdicts are for root on ext4.
+/// Cases whose output depends on the user and on the file system. The verdicts are for root on ext4.
 const LOCAL: [&str; 6] = [
     "a hole of 1 EiB",
     "a symlink with 64 KiB of target",
@@ -41,11 +41,11 @@ const LOCAL: [&str; 6] = [
 ];
 const EXT4: u64 = 0xef53;
 
-/// Lines of one run that are shown.
+/// Number of lines of one run that are shown.
 const LINES_SHOWN: usize = 4;
-/// Bytes of one line that are shown.
+/// Number of bytes of one line that are shown.
 const LINE_BYTES: usize = 220;
-/// Most that a restore of a few bytes may take of the disk.
+/// Maximum disk space that a restore of a few bytes may use.
 const DISK_BYTES_MAX: u64 = 600 << 20;
 
 #[test]
@@ -96,7 +96,7 @@ fn hostile_repositories_get_their_verdicts() {
     assert_eq!(known(&golden), known(&text), "{path:?} holds verdicts on other cases");
 }
 
-/// The harness above checks first, and what is found out stays known.
+/// The harness above runs a check first, whose findings stay in the catalog. This test restores without a check.
 #[test]
 fn a_restore_that_comes_first_believes_no_length() {
     for lies_first in [true, false] {
@@ -114,7 +114,7 @@ fn a_restore_that_comes_first_believes_no_length() {
     }
 }
 
-/// Tries all cases, two at a time, and returns what was said by name.
+/// Tries all cases, two at a time, and returns their verdicts by name.
 fn judge(cases: &[&Case], show: bool) -> BTreeMap<&'static str, String> {
     let next = AtomicUsize::new(0);
     let (verdicts, peak) = (Mutex::new(BTreeMap::new()), Mutex::new((0, "")));
@@ -139,7 +139,7 @@ fn judge(cases: &[&Case], show: bool) -> BTreeMap<&'static str, String> {
     verdicts.into_inner().expect("no panic")
 }
 
-/// Makes a repository, runs the program on it, and returns the verdict and the peak of memory.
+/// Makes a repository, runs the program on it, and returns the verdict and the peak memory.
 fn try_case(name: &str, make: fn(&mut Forge)) -> (String, u64) {
     let mut host = Host::new();
     let mut forge = Forge::new(host.path("repo"));
@@ -174,7 +174,7 @@ fn try_case(name: &str, make: fn(&mut Forge)) -> (String, u64) {
         let denied = said.iter().any(|line| line.contains("Permission denied"));
         assert!(!denied, "{name}: a write outside the target was tried: {ran:#?}");
         assert!(peak <= BYTES_MAX, "{name}: {peak} bytes of memory for {line}");
-        // Where nothing is the matter, a list and a second restore need not be read again.
+        // The output of a successful list and of the second restore is not part of the verdict.
         let brief = ran.code == 0 && label == "list" || label == "over";
         _ = writeln!(verdict, "{label:8}{:3}", ran.code);
         let shown = if brief { 0 } else { LINES_SHOWN };
@@ -190,7 +190,7 @@ fn try_case(name: &str, make: fn(&mut Forge)) -> (String, u64) {
     (verdict, most)
 }
 
-/// A folder beside the target, where nothing may change.
+/// Makes a folder next to the target, in which nothing may change.
 fn outside(folder: &Path) {
     fs::create_dir_all(folder.join("folder")).expect("a folder");
     for name in ["file", "folder/file"] {
@@ -201,7 +201,7 @@ fn outside(folder: &Path) {
     std::os::unix::fs::symlink("file", folder.join("link")).expect("a symlink");
 }
 
-/// A target full of symlinks that lead out of it.
+/// Makes a target full of symlinks that lead out of it.
 fn traps(folder: &Path) {
     fs::create_dir_all(folder.join("hostile")).expect("a folder");
     let trap = |name: &str, to: &str| {
@@ -215,7 +215,7 @@ fn traps(folder: &Path) {
     trap("hostile/file", "../../outside/file");
 }
 
-/// Returns what a run said, without what differs from run to run.
+/// Returns the output of a run without the parts that differ from run to run.
 fn said(ran: &Ran, host: &Host) -> Vec<String> {
     let here = host.path("").canonicalize().expect("a folder");
     let here = format!("{}/", here.display());
@@ -251,14 +251,14 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
         })
         .map(plain)
         .collect();
-    // Workers tell of problems in any order.
+    // Workers report problems in any order.
     said.sort_by_key(|line| line.starts_with("warning: "));
     let warnings = said.partition_point(|line| !line.starts_with("warning: "));
     said[warnings..].sort();
     said
 }
 
-/// Puts a dot for each id, and cuts what is too long.
+/// Replaces each id by an ellipsis, and shortens a long line.
 fn without_ids(line: &str) -> String {
     let mut out = String::new();
     let mut run = String::new();
@@ -279,7 +279,7 @@ fn without_ids(line: &str) -> String {
     }
 }
 
-/// Lists a folder: what a restore has made.
+/// Lists the folder that a restore has made.
 fn listing(folder: &Path) -> String {
     let mut found = Vec::new();
     let disk = list(folder, Path::new(""), 0, &mut found);
@@ -347,7 +347,7 @@ fn special_files_are_made_when_asked() {
     tree::assert_same(host.path("photos"), host.path("all"));
 }
 
-/// The verdicts are about what the oracle of all restores sees.
+/// The traps must work: a write through them changes the folder that the other tests compare.
 #[test]
 fn the_traps_are_traps() {
     let host = Host::new();

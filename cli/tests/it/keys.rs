@@ -87,7 +87,7 @@ fn a_password_that_was_changed_and_is_put_back_opens_nothing() {
     host.run(&format!("-p second key remove {last}")).fails(2, &["last password"]);
 }
 
-/// Puts false key slots into the folder of a host, and returns their names.
+/// Writes forged key slots into the archive of a host and returns their names.
 fn flood(host: &Host, count: usize) -> Vec<String> {
     let file = objects(&host.path("config"), "credentials").remove(0);
     let credential = Credential::decode(&std::fs::read(file).expect("it is read"));
@@ -95,7 +95,7 @@ fn flood(host: &Host, count: usize) -> Vec<String> {
     let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
     let thief = Identity::generate();
     let names = (0..count).map(|_| {
-        // In the year 2100.
+        // A time in the year 2100.
         let slot = thief.seal_slot(repository, b"mine", "false".to_owned(), 4_102_444_800, cost);
         let slot = slot.expect("a slot");
         let name = layout::key_slot(&slot.slot);
@@ -112,7 +112,7 @@ fn a_flood_of_false_key_slots_locks_nobody_out() {
     host.run("snapshot --init photos").ok();
     host.run("ls latest").ok();
     let names = flood(&host, 200);
-    // This host knows its own, and one that has never been here finds the oldest.
+    // This host knows its own slot. A host that has never opened the archive tries the oldest slots first.
     let told = "137 more key slots than are tried";
     for run in ["ls latest", "--cache-dir fresh --config-dir stranger ls latest"] {
         let ran = host.run(run).ok();
@@ -124,12 +124,12 @@ fn a_flood_of_false_key_slots_locks_nobody_out() {
     let checked = host.run("check").exits(22);
     assert!(checked.stdout.contains("201 key slots, but only 64 are tried"), "{checked:#?}");
     assert!(host.run("key list").ok().stderr.contains("137 more are not shown"));
-    // Which of them are right, nobody has said.
+    // The owner has not listed any slots yet, so the genuine ones are unknown.
     host.run("key add --new-password-file second").fails(22, &["201 key slots", "not yours"]);
     names.iter().for_each(|name| host.remove(&format!("repo/{name}")));
     host.run("check").ok();
 
-    // Once the owner has listed his, they are known, wherever the log was read.
+    // Once the owner has listed the genuine slots, every host that has read the log knows them.
     host.run("key add --label partner --new-password-file second").ok();
     let names = flood(&host, 100);
     host.run("ls latest").ok();

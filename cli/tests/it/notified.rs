@@ -218,7 +218,7 @@ fn unusual_growth_is_an_alarm_once() {
         format!("[notify]\nntfy = 'http://127.0.0.1:{}/topic'\n[run]\ngrowth = '1 MB'", ears.port);
     let host = host(&more);
     write(&host.path("photos/first.cr3"), icecore_testkit::photos::bytes(1, 2_000_000));
-    // Everything is new the first time.
+    // The first snapshot is never unusual, although everything in it is new.
     host.run("run").ok();
     write(&host.path("photos/small.cr3"), icecore_testkit::photos::bytes(2, 10_000));
     host.run("run").ok();

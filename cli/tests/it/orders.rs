@@ -175,7 +175,7 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     assert!(host.run("jobs").ok().stdout.is_empty());
 }
 
-/// Files of several places go back to the root of the disk: "to /" would frighten a person.
+/// The target of such a restore is the root of the disk, but "to /" would alarm the user.
 #[test]
 fn an_order_to_the_original_places_says_so() {
     let server = S3Server::start();
@@ -194,7 +194,7 @@ fn an_order_to_the_original_places_says_so() {
     assert!(!listed.stdout.lines().any(|line| line.trim_end().ends_with("to /")), "{listed:#?}");
 }
 
-/// Copies expire one by one, while an order waits for its owner.
+/// Tests a job some of whose thawed copies have expired.
 #[test]
 fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
     let server = S3Server::start();
@@ -225,7 +225,8 @@ fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
         (&detail["cold_packs"], detail["tiers"].as_array().map(Vec::len)),
         (&1.into(), Some(2))
     );
-    // What can be read was paid for, and is fetched although nobody agrees to the rest.
+    // The copies that are still readable were paid for, so they are fetched although the user does not agree to further
+    // thaws.
     let words = [
         "1 object must be thawed again",
         "nothing was requested; ",

@@ -111,7 +111,7 @@ fn what_may_be_put_and_not_deleted_is_named() {
     assert_eq!(host.run("check --posture").code, 1);
 }
 
-/// Keys of a host that adds, in a bucket whose policy does not refuse overwriting.
+/// Tests with keys that can add but not delete, in a bucket whose policy does not refuse overwriting.
 #[test]
 fn a_test_object_that_cannot_be_deleted_is_taken_by_the_next_prune() {
     let server = S3Server::start();

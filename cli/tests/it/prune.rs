@@ -120,7 +120,7 @@ fn it_says_which_snapshot_takes_the_place_of_which() {
         let pair = format!("{old} because {new} of ");
         assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
     }
-    // Days are not counted by the last.
+    // The lines appear only for `--keep-last`.
     let shown = host.run("prune -n --keep-daily 2").ok();
     assert!(!shown.stdout.contains("because"), "{shown:#?}");
     assert!(host.run("prune --keep-last 3").ok().stdout.contains("dropped: "));
@@ -253,7 +253,8 @@ fn prune_waits_for_its_thaws_when_told_to() {
     host.run("check").ok();
 }
 
-/// The bytes of everything in an archive but its log, which each entry makes longer, and what one process keeps for itself.
+/// Returns the size of the objects in an archive, without the log, which every entry makes longer, and without objects
+/// that only one process needs.
 fn bytes_there(host: &Host) -> u64 {
     let prefixes = ["meta", "hot", "packs", "parity"];
     let objects = prefixes.iter().flat_map(|prefix| objects(&host.path("repo"), prefix));
@@ -269,7 +270,7 @@ fn what_a_prune_says_of_parity_is_what_is_on_the_disk() {
     }
     let stored = |line: &str| host.run(line).ok().summary()["bytes_stored"].as_u64();
     assert_eq!(stored("--json snapshot -n photos"), stored("--json snapshot photos"));
-    // Some packs are needed in part, and some not at all.
+    // Afterwards, some packs are needed in part, and others not at all.
     for number in [0, 1, 2, 3, 5, 7] {
         fs::remove_file(host.path(&format!("photos/{number}.CR3"))).expect("culled");
     }

@@ -1,5 +1,5 @@
-//! A command that is refused half way says what it has done before: files that stay, thaws that are paid for, snapshots
-//! that are dropped.
+//! Tests commands that are refused halfway: they report the files they restored, the thaws they requested and the
+//! snapshots they dropped before.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,8 @@ use icecore_testkit::{Fault, S3Server};
 use crate::support::{Host, shoot};
 use crate::thaw::{HOURS, archive};
 
-/// Refuses what is asked for by this method below a prefix, after so many requests.
+/// Makes the server refuse requests with this method and a path that contains `part`, after it has answered `after` of
+/// them.
 fn refuse(server: &S3Server, method: &'static str, part: &'static str, after: usize) {
     let met = AtomicUsize::new(0);
     server.set_fault(Some(Box::new(move |head| {
@@ -47,13 +48,13 @@ fn files_that_were_restored_before_a_refusal_are_counted() {
     refuse(&server, "GET", "/packs/", 20);
     let ran = host.run(&format!("jobs resume {job}")).exits(1);
     server.set_fault(None);
-    // How many they are depends on the order in which the requests are answered.
+    // The number depends on the order in which the requests are answered.
     let said = ran.stderr.split("before that, ").nth(1);
     let count =
         said.and_then(|said| said.split(' ').next()).map_or(0, |n| n.parse().expect("a number"));
     assert!(count > 0 && ran.stderr.contains("restored, and stay"), "{ran:#?}");
     let files = std::fs::read_dir(host.path("out/rome")).expect("a folder").count();
-    // The small files were restored by the first command.
+    // The first command has already restored the small files.
     assert!(files >= 24 + count, "{files} files: {ran:#?}");
     assert!(
         ran.stderr.contains(&format!("to continue: icecore jobs resume {}", &job[..8])),

@@ -103,13 +103,13 @@ fn a_catalog_is_not_given_up_for_a_log_that_cannot_be_read() {
     host.run("check --repair").ok();
     assert_eq!(fs::read(&first).expect("an entry"), whole);
     assert!(host.run("rebuild-index").ok().stdout.contains("3 log entries"));
-    // Somebody who has read nothing has nothing to put back, and is told who has.
+    // A host that has never read the log cannot repair it, and is referred to one that has.
     spoil(&first);
     let ran = host.run("--cache-dir fresh check").exits(22);
     assert!(ran.stdout.contains("log/0000000000000001: its content was changed"), "{ran:#?}");
     assert!(ran.stderr.contains("on a computer that has read it before"), "{ran:#?}");
     host.run("--cache-dir fresh prune --keep-last 1").exits(23);
-    // Once it is put back, it is what it was for everybody.
+    // After the repair, the entry is valid for every host again.
     host.run("check --repair").ok();
     let ran = host.run("--cache-dir fresh check").ok();
     assert!(!ran.stderr.contains("doubtful"), "{ran:#?}");

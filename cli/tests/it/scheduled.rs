@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::runs::{host, outcomes};
 use crate::support::{Host, write};
 
-/// Puts a script in front of the programs of the system. HERE is the folder of the host.
+/// Puts a script before the programs of the system in PATH. HERE means the folder of the host.
 pub fn script(host: &mut Host, name: &str, text: &str) {
     let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
     let path = host.path("bin").join(name);
@@ -26,7 +26,7 @@ fn with_cron() -> Host {
     host
 }
 
-/// Puts a program in front of `crontab` that keeps the table in the file `tab`.
+/// Replaces `crontab` by a script that keeps the table in the file `tab`.
 pub fn crontab(host: &mut Host) {
     script(
         host,

@@ -1,4 +1,5 @@
-//! `setup`: the conversation as a person has it, the same from a script, and what it leaves behind when it is ended.
+//! Tests of `setup`: the conversation with a user, the same from a script, and that an aborted setup leaves nothing
+//! behind.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use crate::scheduled::{crontab, script};
 use crate::support::{BUCKET, Host, word, write};
 use crate::terminal::conversing;
 
-/// A person's computer: pictures, a disk, a crontab, and nothing that icecore has made.
+/// Returns a user's computer with pictures, a disk and a crontab, on which icecore has not run yet.
 fn host() -> Host {
     let mut host = Host::new();
     let home = host.path("home").to_string_lossy().into_owned();
@@ -21,12 +22,12 @@ fn host() -> Host {
     write(&host.path("home/Pictures/2024/Thumbs.db"), "litter");
     fs::create_dir_all(host.path("disk")).expect("a disk");
     crontab(&mut host);
-    // Where systemd runs, it is asked instead.
+    // If systemd runs on this machine, `setup` uses it instead of cron.
     script(&mut host, "systemctl", "echo \"$@\" >> 'HERE/asked'");
     host
 }
 
-/// Nothing of a setup is there.
+/// Asserts that no trace of a setup exists.
 #[track_caller]
 fn assert_nothing(host: &Host, said: &str) {
     for name in ["disk/archive", "config", "home/icecore-identity.html", "page.txt", "tab"] {
@@ -34,7 +35,7 @@ fn assert_nothing(host: &Host, said: &str) {
     }
 }
 
-/// Reads the group of the page that a question asks for.
+/// Returns the group of the identity page that a question asks for.
 fn group(host: &Host, question: &str) -> String {
     let page = fs::read_to_string(host.path("page.txt")).expect("the page");
     let groups = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -54,7 +55,7 @@ fn group(host: &Host, question: &str) -> String {
     lines[line - 1][at(group)].to_lowercase()
 }
 
-/// The questions of a setup into a folder, and what is typed.
+/// The questions of a setup into a folder, and the typed answers.
 const TALK: [(&str, &str); 13] = [
     ("separated by commas [1]: ", ""),
     ("The folder or the bucket: ", "disk/archive"),
@@ -71,8 +72,7 @@ const TALK: [(&str, &str); 13] = [
     ("Do all of this now? [Y/n] ", ""),
 ];
 
-/// Answers the questions in their order, and that for a group of the page. At the question of this number, Ctrl-C is
-/// typed.
+/// Answers the questions in order, and the one for a group of the page. Types Ctrl-C at question number `ends_at`.
 fn talk(host: &Host, answers: &[(&str, &str)], ends_at: usize) -> Option<(i32, String)> {
     let mut at = 0;
     conversing(host, "setup", 200, |said| {
@@ -122,12 +122,12 @@ fn a_conversation_ends_with_a_backup() {
     let tab = fs::read_to_string(host.path("tab")).unwrap_or_default();
     let is_asked = fs::read_to_string(host.path("asked")).is_ok_and(|said| said.contains("enable"));
     assert!(is_asked || tab.starts_with("15 * * * * ") && tab.contains(" run --if-due"), "{tab}");
-    // The page and the password open it.
+    // The page and the password open the archive.
     let listed = host.run("--identity page.txt --repo disk/archive ls -R latest").ok().stdout;
     assert!(listed.contains("a.cr3") && !listed.contains("Thumbs.db"), "{listed}");
     write(&host.path("secret"), "green traffic light\n");
     host.run("-P home -p secret ls latest").ok();
-    // A second one does not touch what is there.
+    // A second setup does not change what exists.
     let there = host.run("setup --yes --source home/Pictures --to disk/other --no-identity-page");
     there.fails(2, &["there is a profile home already", "icecore -P other setup", "mv "]);
 }
@@ -146,7 +146,7 @@ fn a_setup_that_is_ended_leaves_nothing_behind() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("nothing was made"), "{said}");
     assert_nothing(&host, &said);
-    // And the next one works.
+    // The next setup succeeds.
     let Some((code, said)) = talk(&host, &TALK, usize::MAX) else { return };
     assert_eq!(code, 0, "{said}");
 }
@@ -177,7 +177,7 @@ fn wrong_answers_are_asked_again() {
         right[5],
         ("The time [02:30]: ", "noon"),
     ];
-    // A topic that is no URL, and one that nobody serves.
+    // One topic is not a URL, and the other has no server.
     answers.extend([right[6], right[7]]);
     answers.extend(["my-topic", "http://127.0.0.1:9/topic"].map(|topic| (right[8].0, topic)));
     answers.extend([(right[9].0, "maria"), right[9], right[10]]);
@@ -254,7 +254,7 @@ fn a_script_says_everything_by_options() {
     host.run("-P home profile check").ok();
     let settings = host.run("-P home --json settings").ok().summary();
     assert_eq!(settings["parity_percent"], 10, "{settings}");
-    // What a scheduler calls knows where everything is.
+    // The command that the scheduler calls finds the archive.
     assert!(host.run("run --if-due").ok().stdout.is_empty());
     host.run("-P home --identity page.txt ls latest").ok();
 }
@@ -315,7 +315,7 @@ fn a_bucket_is_priced_and_its_keys_are_looked_at() {
     let profile = fs::read_to_string(host.path("config/home.toml")).expect("a profile");
     assert!(profile.contains("\nregion = ") && profile.contains("\nendpoint = "), "{profile}");
     host.run("-P home profile check").ok();
-    // An option for a class that is none, and a bucket that is not there.
+    // Test an option with an unknown class, and a bucket that does not exist.
     let other = base.replace("-p secret", "-p secret -P other").replace("page.txt", "other.txt");
     let other = other.replace("/photos", "/other");
     host.run(&format!("{other} --pack-class COLD")).fails(2, &["unknown storage class"]);

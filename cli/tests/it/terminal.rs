@@ -81,8 +81,9 @@ impl Screen {
     }
 }
 
-/// Runs a line on a terminal of its own and this width. `hear` gets what was printed since it last answered, and returns
-/// what is typed then. Returns the exit code and what was on the screen; `None` where there is no such terminal.
+/// Runs a command line on its own terminal of this width. Calls `hear` with the text that was printed since its last
+/// answer, and types the answer that it returns. Returns the exit code and everything that was printed; `None` if there
+/// are no pseudo-terminals here.
 pub fn conversing(
     host: &Host,
     line: &str,
@@ -126,7 +127,8 @@ pub fn conversing(
     Some((code, said))
 }
 
-/// Types Ctrl-C twice if a conversation lasts as long as none does: a question that no test knows waits for ever.
+/// Types Ctrl-C twice if a conversation takes far too long, because a question that the test does not expect would wait
+/// forever.
 fn hang_up_later(user: &File) -> std::sync::mpsc::Sender<()> {
     let (alive, ended) = std::sync::mpsc::channel();
     let mut user = user.try_clone().expect("a descriptor");
@@ -139,13 +141,13 @@ fn hang_up_later(user: &File) -> std::sync::mpsc::Sender<()> {
     alive
 }
 
-/// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
-/// and what was on the screen; `None` where there is no such terminal.
+/// Runs a line on its own terminal. Types each answer when its question is on the screen. Returns the exit code and the
+/// text of the screen; `None` if there are no pseudo-terminals here.
 pub fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
     typing_slowly(host, line, answers, Duration::ZERO)
 }
 
-/// The same for a person who thinks before each answer.
+/// Like [`typing`], but waits before each answer.
 pub fn typing_slowly(
     host: &Host,
     line: &str,

@@ -1,8 +1,9 @@
-//! A thief of a backup host: the writer credential, and an S3 role that may create objects under `log/`, `checkpoints/`,
-//! `meta/`, `hot/` and `packs/`. Whatever the thief puts there, the owner's next nights delete nothing genuine, every
-//! genuine snapshot restores byte for byte, and the first command says that something is wrong.
+//! Tests a thief who has robbed a backup host. The thief has the writer credential, and an S3 role that may create
+//! objects under `log/`, `checkpoints/`, `meta/`, `hot/` and `packs/`. Whatever the thief puts there, the owner's next
+//! nights delete nothing genuine, every genuine snapshot restores byte for byte, and the first command reports the
+//! attack.
 //!
-//! In a bucket each command runs with the keys of its role, and the server enforces the policies that `icecore policy`
+//! In a bucket, each command runs with the keys of its role, and the server enforces the policies that `icecore policy`
 //! prints.
 
 mod attacks;
@@ -17,11 +18,11 @@ use self::attacks::{ATTACKS, Attack, Seen};
 use self::tools::{Archive, gone};
 use crate::support::write;
 
-/// So many attacks whose entries do not count share three nights.
+/// Number of attacks with void entries that are tested together.
 const TOGETHER: usize = 6;
 
-/// Tries attacks on copies of an archive, two copies at a time. Those whose entries do not count come together: each
-/// must be reported at once.
+/// Tries attacks on copies of an archive, two copies at a time. Attacks with void entries are tested in groups; each
+/// must be reported immediately.
 fn try_all(archive: &Archive, attacks: &[&Attack]) {
     let (void, others): (Vec<&Attack>, Vec<&Attack>) =
         attacks.iter().partition(|attack| attack.seen == Seen::Void);
@@ -38,7 +39,7 @@ fn try_all(archive: &Archive, attacks: &[&Attack]) {
     });
 }
 
-/// Some attacks, what the owner sees of each, and three nights after them.
+/// Makes some attacks, checks what the owner sees of each, and runs three nights after them.
 fn outlives(mut archive: Archive, attacks: &[&Attack]) {
     let name = attacks.iter().map(|attack| attack.name).collect::<Vec<_>>().join(", ");
     let seen = attacks[0].seen;
@@ -54,7 +55,8 @@ fn outlives(mut archive: Archive, attacks: &[&Attack]) {
         write(&archive.host.path(&format!("photos/later-{night}.txt")), format!("{name} {night}"));
         let taken = archive.run("backup", "-q snapshot photos");
         match seen {
-            // A writer that goes by the word of another finds that too little is left: it says so, and nothing falls.
+            // A host that believes the number of files in the false snapshot finds too few files. It reports this, and
+            // nothing is dropped.
             Seen::Plausible => assert!([0, 3].contains(&taken.code), "{name}: {taken:#?}"),
             _ => assert_eq!(taken.code, if is_open { 23 } else { 0 }, "{name}: {taken:#?}"),
         }
@@ -65,7 +67,7 @@ fn outlives(mut archive: Archive, attacks: &[&Attack]) {
             }
             _ => assert!([0, 22].contains(&checked.code), "{name}: {checked:#?}"),
         }
-        // A policy may drop a genuine snapshot for one that looks like it: then its packs stay for two weeks.
+        // A policy may drop a genuine snapshot because of one that looks like it. Then its packs stay for two weeks.
         let is_plausible = seen == Seen::Plausible;
         let policy = format!("--keep-daily 7{} --json", if is_plausible { "" } else { " --now" });
         let planned = (night == 1).then(|| archive.run("prune", &format!("prune -n {policy}")));
@@ -93,7 +95,7 @@ fn outlives(mut archive: Archive, attacks: &[&Attack]) {
     archive.restores_all();
 }
 
-/// What the owner sees of an attack, first of all. Returns what the log was said to have, which was `before`.
+/// Checks what the owner sees first of an attack. Returns the warnings, which must differ from those `before`.
 fn sees(archive: &mut Archive, attack: &Attack, before: &str) -> String {
     let Attack { name, seen, .. } = attack;
     let first = archive.run("restore", "snapshots");
@@ -111,7 +113,7 @@ fn sees(archive: &mut Archive, attack: &Attack, before: &str) -> String {
             assert!(planned.stderr.contains(word), "{name}: {planned:#?}");
         }
         Seen::Read => _ = archive.run("restore", "check --read-data").exits(22),
-        // What it lists is all that there is to see.
+        // Only the listed snapshot itself is visible.
         Seen::Plausible => assert_eq!(first.code, 0, "{name}: {first:#?}"),
         Seen::Nothing => assert_eq!(first.stderr, "", "{name}"),
     }
@@ -128,7 +130,7 @@ fn what_a_thief_puts_into_a_bucket_destroys_nothing() {
     try_all(&Archive::in_bucket(), &ATTACKS.iter().collect::<Vec<_>>());
 }
 
-/// What the thief cannot do is refused by the printed policies.
+/// The printed policies refuse everything that the thief must not be able to do.
 #[test]
 fn the_keys_of_a_backup_host_only_add() {
     let mut archive = Archive::in_bucket();
@@ -142,12 +144,12 @@ fn the_keys_of_a_backup_host_only_add() {
             let refused = thief.store.get(name, 64 << 20).expect_err("a read");
             assert_eq!(refused.kind, StoreErrorKind::Denied, "{name}");
         }
-        // Either the name is taken, or no object of this kind may be put.
+        // Either the name is taken, or the role may not put such an object.
         let put = thief.store.create(name, "", vec![0].into());
         let is_denied = put.as_ref().is_err_and(|error| error.kind == StoreErrorKind::Denied);
         assert!(is_denied || put.as_ref().is_ok_and(|is_new| !is_new), "{name}: {put:?}");
     }
-    // Among them a slot with a password that the owner has removed.
+    // One of these is a key slot whose password the owner has removed.
     for name in ["keys/00112233445566778899aabbccddeeff", "jobs/0/record", "parity/0", "other"] {
         let refused = thief.store.create(name, "", vec![0].into()).expect_err("a put");
         assert_eq!(refused.kind, StoreErrorKind::Denied, "{name}");

@@ -15,7 +15,7 @@ fn decisions_are_shown_and_names_are_not() {
     let line = "prune -n --keep-last 1 --now";
     assert!(!host.run(&format!("-v {line}")).ok().stderr.contains("DEBUG"));
     let ran = host.run(&format!("-vv {line}")).ok();
-    // In words, not as the program has them.
+    // The message is a sentence, without names of the source code.
     let words =
         "DEBUG kept snapshots need some of this pack: repacked: repacking is free here pack=";
     assert!(ran.stderr.contains(words), "{ran:#?}");

@@ -1,4 +1,4 @@
-//! The statements that each author may make in the log (spec section 6.1).
+//! The rights of authors: which statements each may make in the log (spec section 6.1).
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -61,7 +61,7 @@ pub struct Enrolled {
     /// Name chosen by the owner, at most [`LABEL_BYTES_MAX`] bytes. Escape it before you print it.
     #[n(2)]
     pub label: String,
-    /// Bit 0: add. Bit 1: prune. Other bits mean nothing. [`Rights::of_writer`] decodes them.
+    /// Bit 0: add. Bit 1: prune. Other bits have no meaning. [`Rights::of_writer`] decodes them.
     #[n(3)]
     pub rights: u8,
 }

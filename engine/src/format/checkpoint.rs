@@ -9,19 +9,21 @@ use super::wire::{Reader, put_preamble};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 
 const MAGIC: &[u8; 8] = b"ICECKPT\0";
-/// Number of entries of a small checkpoint, and of small checkpoints that a large one covers (spec section 6.5).
+/// Number of entries in a small checkpoint, and number of small checkpoints that a large one covers (spec section 6.5).
 pub const CHECKPOINT_STEP: u64 = 32;
-/// Number of entries of a checkpoint of each level. Its first entry follows a multiple of this (spec section 6.5).
+/// Number of entries in a checkpoint of each level. Its first entry follows a multiple of this number (spec section
+/// 6.5).
 pub const CHECKPOINT_LEVELS: [u64; 2] = [CHECKPOINT_STEP, CHECKPOINT_STEP.pow(2)];
-/// Largest checkpoint, and largest first part after decompression, that is read, in bytes (spec section 8).
+/// Maximum size of a checkpoint, and of its first part after decompression, in bytes (spec section 8).
 pub const CHECKPOINT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of the header, before the first part (spec section 4.9).
+/// Length of the header, before the first part (spec section 4.9).
 pub const CHECKPOINT_HEADER_BYTES: usize = 12 + 16 + 8 + 8 + 32;
-/// Bytes of each slot in the second part, void or not, so that the length of the part follows from the count.
+/// Length of each slot in the second part. Void slots have it too, so that the length of the part follows from the
+/// count.
 pub const PROOF_BYTES: usize = 32 + SIGNATURE_BYTES;
-/// Smallest first part before it is sealed. It is padded to powers of two, like entries of the log.
+/// Minimum size of the first part before it is sealed. It is padded to powers of two, like log entries.
 const PADDED_BYTES_MIN: usize = 16 << 10;
-/// Bytes that sealing adds to a part.
+/// Number of bytes that sealing adds to a part.
 const TAG_BYTES: usize = 16;
 
 /// The clear part of a checkpoint (spec section 4.9).
@@ -49,7 +51,7 @@ impl CheckpointHeader {
         out
     }
 
-    /// Decodes the header, and returns it with the two sealed parts behind it.
+    /// Decodes the header, and returns it with the two sealed parts after it.
     ///
     /// # Errors
     /// [`FormatError::Limit`] over [`CHECKPOINT_BYTES_MAX`] bytes or over the last of [`CHECKPOINT_LEVELS`] entries,
@@ -69,10 +71,10 @@ impl CheckpointHeader {
     }
 }
 
-/// A slot of the log, as its reader has judged it (spec section 4.9).
+/// A slot of the log, as the host that wrote the checkpoint has judged it (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// BLAKE3 of the object; of one over 64 MiB, of its length in words (spec section 4.9).
+    /// BLAKE3 of the object. For an object over 64 MiB, BLAKE3 of its length as text (spec section 4.9).
     pub digest: Digest,
     /// The signed content of an authentic entry; `None` for any other slot (spec section 4.9).
     pub said: Option<Said>,
@@ -131,7 +133,7 @@ pub fn encode_slots(slots: &[Slot]) -> Vec<u8> {
 /// If there are not exactly `count` slots, or one is malformed.
 pub fn decode_slots(bytes: &[u8], count: u64) -> Result<Vec<Slot>, FormatError> {
     let mut reader = Reader::new("slots of a checkpoint", bytes);
-    // It grows with the slots that are there, because the count may be too large.
+    // Allocate slot by slot, because the count may be false.
     let mut slots = Vec::new();
     for _ in 0..count {
         let digest = Digest(reader.array()?);

@@ -7,24 +7,24 @@ use super::signed::SIGNING_KEY_BYTES;
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 
-/// Bytes of an X-Wing public key (spec section 1.1).
+/// Length of an X-Wing public key (spec section 1.1).
 pub const PUBLIC_KEY_BYTES: usize = 1216;
-/// Bytes of the MAC at the end of `config`, a keyed BLAKE3 (spec section 4.1).
+/// Length of the MAC at the end of `config`, a keyed BLAKE3 (spec section 4.1).
 pub const MAC_BYTES: usize = 32;
-/// Largest `config` that is read, in bytes (spec section 8).
+/// Maximum size of `config`, in bytes (spec section 8).
 pub const CONFIG_BYTES_MAX: u64 = 16 * 1024;
 
 const MAGIC: &[u8; 8] = b"ICECORE\0";
 const SETTINGS_BYTES_MAX: u64 = 4096;
 
-/// Parameters of chunking (spec section 5). Sizes in bytes; the first three are even.
+/// Parameters of chunking (spec section 5). Sizes are in bytes; the first three are even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunking {
-    /// Least length of a chunk that is cut by content, except at the end: 64 bytes to 1 MiB (spec section 5.1).
+    /// Minimum length of a chunk that is cut by content, except the last one: 64 bytes to 1 MiB (spec section 5.1).
     pub bytes_min: u32,
     /// Mean length of such chunks: 256 bytes to 4 MiB (spec section 5.1).
     pub bytes_avg: u32,
-    /// Greatest length of such a chunk: 1 KiB to 16 MiB (spec section 5.1).
+    /// Maximum length of such a chunk: 1 KiB to 16 MiB (spec section 5.1).
     pub bytes_max: u32,
     /// Length of a chunk of an SQLite file: 512 bytes to 1 MiB (spec section 5.1).
     pub block_bytes: u32,
@@ -56,43 +56,45 @@ impl Chunking {
     }
 }
 
-/// Settings that guide writers, and that a log entry can replace (spec section 4.1).
+/// Settings for writers, which a log entry can replace (spec section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Settings {
-    /// Storage class of `packs/`, at most 64 letters, digits and `_`; empty where the store has no classes.
+    /// Storage class of `packs/`, at most 64 letters, digits and `_`; empty if the store has no classes.
     #[n(0)]
     pub pack_class: String,
     /// Storage class of `hot/`, with the same limits.
     #[n(1)]
     pub hot_class: String,
-    /// Size from which on a pack in `packs/` takes no further file, in bytes: 1 MiB to 512 MiB.
+    /// Size at which a pack in `packs/` is full and no further file begins in it, in bytes: 1 MiB to 512 MiB.
     #[n(2)]
     pub pack_bytes: u64,
-    /// Size from which on a pack in `hot/` or `meta/` takes no further file, in bytes: 1 MiB to 512 MiB.
+    /// Size at which a pack in `hot/` or `meta/` is full and no further file begins in it, in bytes: 1 MiB to 512 MiB.
     #[n(3)]
     pub hot_pack_bytes: u64,
     /// Files smaller than this go to `hot/`, in bytes; see also spec section 5.1.
     #[n(4)]
     pub small_file_bytes: u64,
-    /// Parity of each pack in percent of its size, 1 to 50; none if absent. Local folders only (spec section 4.10).
+    /// Parity of each pack in percent of its size, 1 to 50; no parity if absent. Only for local folders (spec section
+    /// 4.10).
     #[n(5)]
     pub parity_percent: Option<u8>,
-    /// Days for which a dropped snapshot can be undeleted, 0 to 3650; [`UNDELETE_DAYS`] if absent (spec section 6.4).
+    /// Number of days for which a dropped snapshot can be undeleted, 0 to 3650; [`UNDELETE_DAYS`] if absent (spec
+    /// section 6.4).
     #[n(6)]
     pub undelete_days: Option<u16>,
 }
 
-/// Days for which a dropped snapshot can be undeleted if the settings have no number (spec section 4.1).
+/// Number of days for which a dropped snapshot can be undeleted if the settings do not specify it (spec section 4.1).
 pub const UNDELETE_DAYS: u16 = 14;
 
-/// Greatest number of days in [`Settings::undelete_days`] (spec section 4.1).
+/// Maximum of [`Settings::undelete_days`] (spec section 4.1).
 pub const UNDELETE_DAYS_MAX: u16 = 3650;
 
-/// Smallest and largest pack size in settings, in bytes (spec section 8).
+/// Minimum and maximum pack size in settings, in bytes (spec section 8).
 pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=512 << 20;
 
-/// Least and most parity in settings, in percent of a pack (spec section 8).
+/// Minimum and maximum parity in settings, in percent of a pack (spec section 8).
 pub const PARITY_PERCENT: std::ops::RangeInclusive<u8> = 1..=50;
 
 impl Default for Settings {
@@ -119,7 +121,7 @@ impl Settings {
         }
     }
 
-    /// Returns the size from which on a pack of a kind takes no further file, in bytes.
+    /// Returns the size at which a pack of a kind is full and no further file begins in it, in bytes.
     pub fn bytes_of(&self, kind: PackKind) -> u64 {
         match kind {
             PackKind::Meta | PackKind::Hot => self.hot_pack_bytes,
@@ -127,7 +129,7 @@ impl Settings {
         }
     }
 
-    /// Returns the days for which a dropped snapshot can be undeleted: the setting, or [`UNDELETE_DAYS`].
+    /// Returns the number of days for which a dropped snapshot can be undeleted: the setting, or [`UNDELETE_DAYS`].
     pub fn undelete_days(&self) -> u16 {
         self.undelete_days.unwrap_or(UNDELETE_DAYS)
     }
@@ -163,7 +165,7 @@ pub(super) fn validate_class(class: &str) -> Result<(), FormatError> {
 pub struct Authority {
     /// ML-DSA-65 public key of the owner, who may make every statement (spec section 3.2).
     pub owner_key: Box<[u8; SIGNING_KEY_BYTES]>,
-    /// Id of the first writer, which may add: the host that made the repository (spec section 3.2).
+    /// Id of the first writer, which may add: the host that created the repository (spec section 3.2).
     pub first_writer: WriterId,
     /// ML-DSA-65 public key of the first writer (spec section 4.1).
     pub first_writer_key: Box<[u8; SIGNING_KEY_BYTES]>,
@@ -188,7 +190,7 @@ impl Authority {
     }
 }
 
-/// The decoded `config` (spec section 4.1). Its MAC is checked later, because that takes the dedup secret.
+/// The decoded `config` (spec section 4.1). Its MAC is checked later, because that requires the dedup secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Random id (spec section 4.1).
@@ -203,10 +205,10 @@ pub struct Config {
     pub settings: Settings,
 }
 
-/// An object that was decoded, with its MAC yet to be verified (spec section 4.1).
+/// A decoded object whose MAC is not verified yet (spec section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedConfig<'o> {
-    /// What it says (spec section 4.1).
+    /// The content (spec section 4.1).
     pub config: Config,
     /// The bytes before the MAC (spec section 4.1).
     pub body: &'o [u8],

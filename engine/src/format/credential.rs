@@ -1,4 +1,5 @@
-//! The writer credential of a backup host. It adds to an archive, and opens no pack (spec section 3.6).
+//! The writer credential of a backup host. With it, a host can add to an archive but cannot open packs (spec section
+//! 3.6).
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -17,7 +18,7 @@ pub struct Credential {
     /// X-Wing public key of the identity, which can open the packs of this writer (spec section 3.6).
     #[zeroize(skip)]
     pub public_key: [u8; PUBLIC_KEY_BYTES],
-    /// Secret that chunk ids, cut points and the keys of the log are derived from (spec section 3.2).
+    /// Secret from which chunk ids, cut points and the keys of the log are derived (spec section 3.2).
     pub dedup_secret: [u8; 32],
     /// BLAKE3 of the owner's key and the first writer that `config` must contain (spec section 3.6).
     #[zeroize(skip)]
@@ -50,10 +51,10 @@ impl Credential {
         out
     }
 
-    /// Decodes the file. The digest at its end finds damage and authenticates nothing (spec section 3.6).
+    /// Decodes the file. The digest at its end detects damage but authenticates nothing (spec section 3.6).
     ///
     /// # Errors
-    /// If it has another length, magic, version or flags, or the digest is wrong.
+    /// If length, magic, version, flags or digest are wrong.
     pub fn decode(bytes: &[u8]) -> Result<Credential, FormatError> {
         let mut reader = Reader::new("writer credential", bytes);
         reader.preamble(MAGIC)?;

@@ -10,7 +10,7 @@ pub enum FormatError {
         what: &'static str,
         /// Length of the field, in bytes.
         needed: u64,
-        /// Length of what is left, in bytes.
+        /// Number of bytes that are left.
         left: u64,
     },
     /// A kind or codec is unknown; a newer program may know it (spec section 7).
@@ -61,13 +61,13 @@ pub enum FormatError {
         /// Its limit.
         max: u64,
     },
-    /// A value is out of its range, or does not agree with the others.
+    /// A value is out of its range, or does not agree with other values.
     #[error("invalid {what}")]
     Invalid {
         /// The field.
         what: &'static str,
     },
-    /// A record is not CBOR of the form of its CDDL (spec section 1.2).
+    /// A record is not CBOR that matches its CDDL (spec section 1.2).
     #[error("invalid record in {what}: {reason}")]
     Record {
         /// The object or record.

@@ -1,4 +1,4 @@
-//! The head of the log as a short text that can be carried to a host by hand (spec section 6.1).
+//! The head of the log as a short text that a person can carry to another host (spec section 6.1).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,10 @@ use std::str::FromStr;
 use super::id::hex;
 use super::{Digest, FormatError};
 
-/// Number of hex digits that are printed. Finding two logs with the same digits takes 2^80 tries.
+/// Number of hex digits that are printed. Finding two logs with the same digits takes 2^80
+/// attempts.
 pub const DIGITS: usize = 40;
-/// Smallest number of digits that is accepted (2^64 tries). Old heads have this many.
+/// Minimum number of digits that is accepted (2^64 attempts). Old heads have this many.
 pub const DIGITS_MIN: usize = 32;
 const DIGITS_MAX: usize = 64;
 
@@ -28,8 +29,8 @@ impl LogHead {
         LogHead { number, digits: hex(&digest.0[..DIGITS / 2]) }
     }
 
-    /// Returns whether an entry with this digest is the one that the head names, as far as the
-    /// digits go.
+    /// Returns whether an entry with this digest is the one that the head names. Compares only the
+    /// digits in the head.
     pub fn is_of(&self, digest: &Digest) -> bool {
         hex(&digest.0).starts_with(&self.digits)
     }

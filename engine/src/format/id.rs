@@ -1,4 +1,4 @@
-//! Identifiers. Each kind is its own type, so that one can never stand for another.
+//! Identifiers. Each kind has its own type, so that they cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ macro_rules! id {
                 &self.0
             }
 
-            /// Returns the first eight hex digits, as shown to people.
+            /// Returns the first eight hex digits, as shown to users.
             pub fn short(&self) -> String {
                 hex(&self.0[..4])
             }
@@ -80,7 +80,7 @@ id!(
     RepositoryId, 16, "archive id"
 );
 id!(
-    /// Names a pack; random and never used twice, so that a name never stands for other bytes (spec section 2).
+    /// Names a pack; random and never used twice, so that a name always stands for the same bytes (spec section 2).
     PackId, 16, "pack id"
 );
 id!(
@@ -133,10 +133,10 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Bytes of an ML-DSA-65 public key (spec section 1.1).
+/// Length of an ML-DSA-65 public key (spec section 1.1).
 pub const SIGNING_KEY_BYTES: usize = 1952;
 
-/// Bytes of an ML-DSA-65 signature (spec section 1.1).
+/// Length of an ML-DSA-65 signature (spec section 1.1).
 pub const SIGNATURE_BYTES: usize = 3309;
 
 #[cfg(test)]

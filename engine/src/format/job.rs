@@ -8,9 +8,9 @@ use super::wire::{Reader, from_padded, put_preamble, to_padded};
 use super::{FormatError, JobId, RepositoryId, SnapshotId, Time};
 
 const MAGIC: &[u8; 8] = b"ICEJOB\0\0";
-/// Bytes of the header, before the sealed record (spec section 4.8).
+/// Length of the header, before the sealed record (spec section 4.8).
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 16 + 32;
-/// Largest job that is read, in bytes: its padded record has 1 MiB at most (spec section 8).
+/// Maximum size of a job, in bytes. Its padded record has at most 1 MiB (spec section 8).
 pub const JOB_BYTES_MAX: u64 = (1 << 20) + HEADER_BYTES as u64 + 16;
 
 /// The clear part of a job (spec section 4.8).
@@ -78,10 +78,10 @@ pub struct JobRecord {
     /// Folder on that host.
     #[n(6)]
     pub target: ByteVec,
-    /// What happens to files in the way: 0 refuse, 1 never overwrite, 2 overwrite if changed, 3 always overwrite.
+    /// What happens to existing files: 0 refuse, 1 never overwrite, 2 overwrite if changed, 3 always overwrite.
     #[n(7)]
     pub overwrite: u8,
-    /// Whether files that the snapshot does not have are removed from the target.
+    /// Whether files that are not in the snapshot are removed from the target.
     #[n(8)]
     pub delete: bool,
     /// Whether restored files are read again.
@@ -90,16 +90,16 @@ pub struct JobRecord {
     /// Tier of the thaw: 0 bulk, 1 standard.
     #[n(10)]
     pub tier: u8,
-    /// Days for which thawed copies are kept, at least 1.
+    /// Number of days for which thawed copies are kept, at least 1.
     #[n(11)]
     pub days: u32,
-    /// Folders on that host that chunks are taken from.
+    /// Folders on that host from which chunks are read.
     #[n(12)]
     pub seeds: Vec<ByteVec>,
     /// Price that the user agreed to, in millionths of a US dollar.
     #[n(13)]
     pub agreed_micro_usd: Option<u64>,
-    /// Whether pipes, sockets and devices are made; absent means no.
+    /// Whether pipes, sockets and devices are created; absent means no.
     #[n(14)]
     pub special: Option<bool>,
 }

@@ -4,23 +4,24 @@ use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, RepositoryId, SlotId};
 
 const MAGIC: &[u8; 8] = b"ICEKEY\0\0";
-/// Bytes of a sealed identity: seed and tag.
+/// Length of a sealed identity: seed and tag.
 pub const SEALED_BYTES: usize = 32 + 16;
-/// Longest label, in bytes of UTF-8 (spec section 8).
+/// Maximum length of a label, in bytes of UTF-8 (spec section 8).
 pub const LABEL_BYTES_MAX: usize = 255;
-/// Largest key slot that is read, in bytes (spec section 8).
+/// Maximum size of a key slot, in bytes (spec section 8).
 pub const SLOT_BYTES_MAX: u64 = 1024;
 
-/// Most slots under `keys/`, and in a list of valid slots (spec section 8).
+/// Maximum number of slots under `keys/`, and in a list of valid slots (spec section 8).
 pub const SLOTS_MAX: usize = 64;
 
-/// Most memory that a slot can demand, in KiB: 64 GiB (spec section 8). See also [`KdfCost::MEMORY_KIB_USUAL`].
+/// Maximum memory that a slot can demand, in KiB: 64 GiB (spec section 8). See also [`KdfCost::MEMORY_KIB_USUAL`].
 pub const MEMORY_KIB_MAX: u32 = 64 << 20;
 
-/// Cost of Argon2id (spec section 3.5). Bounded when read, so that a hostile slot cannot exhaust the host.
+/// Cost of Argon2id (spec section 3.5). Checked against limits when read, so that a hostile slot cannot exhaust the
+/// host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfCost {
-    /// Memory in KiB: 8 KiB to 64 GiB, and at least 8 KiB for each lane (spec section 8).
+    /// Memory in KiB: 8 KiB to 64 GiB, and at least 8 KiB per lane (spec section 8).
     pub memory_kib: u32,
     /// Passes over the memory, 1 to 16 (spec section 8).
     pub passes: u32,
@@ -29,17 +30,17 @@ pub struct KdfCost {
 }
 
 impl Default for KdfCost {
-    /// Returns four times the memory of the second recommended option of RFC 9106: 256 MiB, 3 passes, 4 lanes. The
-    /// provider of the store can copy a slot and try passwords on it for decades.
+    /// Returns 256 MiB, 3 passes and 4 lanes. This is four times the memory of the second recommended option of RFC
+    /// 9106, because the provider of the store can copy a slot and try passwords on it for decades.
     fn default() -> Self {
         KdfCost { memory_kib: 256 << 10, passes: 3, lanes: 4 }
     }
 }
 
 impl KdfCost {
-    /// Most memory that a reader takes unless its user allows more, in KiB: 1 GiB (spec section 3.5).
+    /// Maximum memory that a reader uses unless the user allows more, in KiB: 1 GiB (spec section 3.5).
     pub const MEMORY_KIB_USUAL: u32 = 1 << 20;
-    /// Least memory of a new slot, in KiB: 8 MiB (spec section 4.2).
+    /// Minimum memory of a new slot, in KiB: 8 MiB (spec section 4.2).
     pub const MEMORY_KIB_LEAST: u32 = 8 << 10;
 
     /// Returns the default cost with `bytes` of memory, clamped to the limits of a new slot.
@@ -55,7 +56,7 @@ impl KdfCost {
         KdfCost::with_memory(quarter.min(KdfCost::default().memory_bytes()))
     }
 
-    /// Returns the memory that one try of a password takes, in bytes.
+    /// Returns the memory that one attempt with a password needs, in bytes.
     pub fn memory_bytes(self) -> u64 {
         u64::from(self.memory_kib) << 10
     }
@@ -76,15 +77,15 @@ pub struct KeySlot {
     pub repository: RepositoryId,
     /// Random id, as in the name of the object (spec section 4.2).
     pub slot: SlotId,
-    /// When it was made, seconds since 1970 UTC.
+    /// Time of creation, in seconds since 1970 UTC.
     pub created: i64,
-    /// Cost of Argon2id for each try of the password.
+    /// Cost of Argon2id for each attempt with a password.
     pub cost: KdfCost,
     /// Random salt of Argon2id (spec section 3.5).
     pub salt: [u8; 32],
     /// Commitment to the slot key, because AES-GCM-SIV does not commit to its key (spec section 3.3).
     pub commitment: [u8; 32],
-    /// Name chosen by the owner, in clear, at most [`LABEL_BYTES_MAX`] bytes. Escape it before you print it.
+    /// Name chosen by the owner, not encrypted, at most [`LABEL_BYTES_MAX`] bytes. Escape it before you print it.
     pub label: String,
     /// The identity seed, sealed under the slot key (spec section 3.3).
     pub sealed: [u8; SEALED_BYTES],
@@ -116,7 +117,7 @@ impl KeySlot {
         out
     }
 
-    /// Decodes an object. The digest at its end finds damage without the password and authenticates nothing.
+    /// Decodes an object. The digest at its end detects damage without the password but authenticates nothing.
     ///
     /// # Errors
     /// If a field is malformed or over its limit, or the digest is wrong.

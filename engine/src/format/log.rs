@@ -13,9 +13,9 @@ use super::{
 };
 
 const MAGIC: &[u8; 8] = b"ICELOG\0\0";
-/// Bytes of the header, before the sealed record (spec section 4.3).
+/// Length of the header, before the sealed record (spec section 4.3).
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 8 + 32;
-/// Largest log entry that is read, in bytes (spec section 8).
+/// Maximum size of a log entry, in bytes (spec section 8).
 pub const ENTRY_BYTES_MAX: u64 = 64 << 20;
 
 /// The clear part of a log entry (spec section 4.3).
@@ -25,16 +25,16 @@ pub struct LogHeader {
     pub repository: RepositoryId,
     /// Position in the log, from 1.
     pub number: u64,
-    /// Makes the key of the record unique, so that two writers that race for a slot share no key.
+    /// Random; makes the key of the record unique, so that two writers that race for a slot never use the same key.
     pub salt: [u8; 32],
     /// Format version of the record (spec section 7).
     pub version: u16,
-    /// Critical flags, [`AMENDS`] or 0: a reader refuses unknown ones (spec section 7).
+    /// Critical flags, [`AMENDS`] or 0. A reader refuses unknown ones (spec section 7).
     pub flags: u16,
 }
 
-/// Flag of an entry that changes the order or the tags of snapshots (spec section 4.3). A pruner
-/// that ignored these changes would drop the wrong snapshots.
+/// Flag of an entry that changes the order or the tags of snapshots (spec section 4.3). A prune that ignored these
+/// changes would drop the wrong snapshots.
 pub const AMENDS: u16 = 1;
 
 impl LogHeader {
@@ -67,14 +67,14 @@ impl LogHeader {
     }
 }
 
-/// A run of numbers (spec section 1.2): slots, or packs. The log numbers packs by place (spec section 6.2), the catalog
-/// by ordinal, from 0 in the order in which the log adds them.
+/// A range of numbers (spec section 1.2) of slots or packs. The log numbers packs by place (spec section 6.2). The
+/// catalog numbers them by ordinal, from 0 in the order in which the log adds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PackRange {
-    /// First number of the run.
+    /// First number of the range.
     #[n(0)]
     pub first: u64,
-    /// Length of the run; 0 if it is empty (spec section 1.2).
+    /// Length of the range; 0 if it is empty (spec section 1.2).
     #[n(1)]
     pub count: u64,
 }
@@ -96,7 +96,7 @@ pub struct Lost {
     /// Place of the pack in the log, ordinal in the catalog.
     #[n(0)]
     pub pack: u64,
-    /// Runs of slots: numbers of frames in the pack, from 0 (spec section 4.5).
+    /// Ranges of slots, which are numbers of frames in the pack, from 0 (spec section 4.5).
     #[n(1)]
     pub slots: Vec<PackRange>,
 }
@@ -107,7 +107,7 @@ pub struct Replaced {
     /// Id of the snapshot that takes the position (spec section 6.2).
     #[n(0)]
     pub new: SnapshotId,
-    /// Id of the snapshot that had it, and is dropped.
+    /// Id of the snapshot that had the position and is dropped.
     #[n(1)]
     pub old: SnapshotId,
 }
@@ -118,7 +118,7 @@ pub struct Tagged {
     /// Id of the snapshot, which may be dropped (spec section 6.2).
     #[n(0)]
     pub snapshot: SnapshotId,
-    /// All of its tags, instead of those before.
+    /// All of its tags, which replace the previous ones.
     #[n(1)]
     pub tags: Vec<String>,
 }
@@ -133,16 +133,16 @@ pub struct PackRecord {
     /// Kind, which decides the prefix of the name (spec section 2).
     #[n(1)]
     pub kind: PackKind,
-    /// Bytes of the whole object.
+    /// Size of the whole object.
     #[n(2)]
     pub bytes: u64,
     /// BLAKE3 of header, sealed table and sealed trailer (spec section 4.5).
     #[n(3)]
     pub digest: Digest,
-    /// CRC-64/NVME of the whole object, which S3 reports for frozen objects too (spec section 4.5).
+    /// CRC-64/NVME of the whole object, which S3 reports even for frozen objects (spec section 4.5).
     #[n(4)]
     pub crc64: u64,
-    /// Storage class it was written with, a hint only; empty where the store has none (spec section 9).
+    /// Storage class that it was written with, only a hint; empty if the store has no classes (spec section 9).
     #[n(5)]
     pub class: String,
     /// A copy of the table of the pack; [`super::pack::decode_table`] decodes it (spec section 4.5).
@@ -150,7 +150,8 @@ pub struct PackRecord {
     pub table: ByteVec,
 }
 
-/// The part of a snapshot that every holder of the dedup secret can read: no path, no file name (spec section 4.3).
+/// The part of a snapshot that every holder of the dedup secret can read. It contains no path and no file name (spec
+/// section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SnapshotEntry {
@@ -163,19 +164,19 @@ pub struct SnapshotEntry {
     /// Name of the host that took it.
     #[n(2)]
     pub host: String,
-    /// Tags at first; an entry can replace them with [`LogEntry::tagged`].
+    /// Initial tags, which an entry can replace with [`LogEntry::tagged`].
     #[n(3)]
     pub tags: Vec<String>,
     /// Id of the chunk that is its snapshot record (spec section 4.7).
     #[n(4)]
     pub record: ChunkId,
-    /// Number of files in it, each name of a file counted (spec section 4.3).
+    /// Number of files in it. Each name of a file counts (spec section 4.3).
     #[n(5)]
     pub files: u64,
-    /// Bytes of these files, holes included (spec section 4.3).
+    /// Total size of these files, including holes (spec section 4.3).
     #[n(6)]
     pub bytes: u64,
-    /// Every pack that restoring it may need, ascending and apart (spec section 4.3).
+    /// All packs that a restore may need, as ascending ranges with gaps between them (spec section 4.3).
     #[n(7)]
     pub packs: Vec<PackRange>,
     /// Paths key, equal for snapshots of the same set of sources (spec section 3.4).
@@ -184,7 +185,7 @@ pub struct SnapshotEntry {
     /// Name of its history, at most [`HISTORY_BYTES_MAX`] bytes, if it has one.
     #[n(9)]
     pub history: Option<String>,
-    /// Why its writer marked it: [`SHRUNK`], [`ROTTED`], or a reason that this program does not know (spec section 4.3).
+    /// The reason for the mark: [`SHRUNK`], [`ROTTED`], or one that this program does not know (spec section 4.3).
     #[n(10)]
     pub marked: Option<u64>,
     /// File counts of its sources, ascending by key (spec section 4.3).
@@ -192,7 +193,7 @@ pub struct SnapshotEntry {
     pub sources: Option<Vec<SourceCount>>,
 }
 
-/// Value of [`SnapshotEntry::marked`]: it has too little of the last full snapshot (spec section 4.3).
+/// Value of [`SnapshotEntry::marked`]: the snapshot contains too few files of the last full one (spec section 4.3).
 pub const SHRUNK: u64 = 1;
 /// Value of [`SnapshotEntry::marked`] for a snapshot in which files were corrupted on disk (spec section 4.3).
 pub const ROTTED: u64 = 2;
@@ -206,7 +207,7 @@ pub struct SourceCount {
     /// Number of files in it.
     #[n(1)]
     pub files: u64,
-    /// Number of these files that have no bytes.
+    /// Number of these files that are empty.
     #[n(2)]
     pub empty: u64,
 }
@@ -221,7 +222,7 @@ pub enum HistoryKey {
 }
 
 impl SnapshotEntry {
-    /// Returns the key of its history.
+    /// Returns the key of the snapshot's history.
     pub fn history_key(&self) -> HistoryKey {
         match &self.history {
             Some(name) => HistoryKey::Named(name.clone()),
@@ -230,7 +231,7 @@ impl SnapshotEntry {
     }
 }
 
-/// Longest name of a history, in bytes of UTF-8 (spec section 8).
+/// Maximum length of the name of a history, in bytes of UTF-8 (spec section 8).
 pub const HISTORY_BYTES_MAX: usize = 255;
 
 /// Checks the name of a history (spec section 4.3).
@@ -253,7 +254,7 @@ pub fn validate_history(name: &str) -> Result<(), FormatError> {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct LogEntry {
-    /// BLAKE3 of the whole object before this one; of `config` for the first.
+    /// BLAKE3 of the whole object before this one, or of `config` for the first entry.
     #[n(0)]
     pub previous: Digest,
     /// When it was written, by the clock of its writer; nothing depends on it (spec section 4.3).
@@ -268,13 +269,13 @@ pub struct LogEntry {
     /// Snapshots that are no longer visible (spec section 6.2).
     #[n(4)]
     pub dropped: Vec<SnapshotId>,
-    /// Packs that are dead from here on: no entry may refer to them.
+    /// Packs that are dead from this entry on. No later entry may refer to them.
     #[n(5)]
     pub tombstones: Vec<PackRange>,
     /// New settings, which replace all settings in force (spec section 4.1).
     #[n(6)]
     pub settings: Option<Settings>,
-    /// Objects that no entry has added, this one included, and none may add from here on.
+    /// Packs that no entry up to this one has added, and that no entry may add from here on.
     #[n(7)]
     #[cbor(default)]
     pub orphans: Vec<PackId>,
@@ -286,11 +287,11 @@ pub struct LogEntry {
     #[n(9)]
     #[cbor(default)]
     pub moved: Vec<Move>,
-    /// Chunks that were found missing or damaged: no new snapshot may rely on them where they are.
+    /// Chunks that were found missing or damaged. No new snapshot may rely on them in these packs.
     #[n(10)]
     #[cbor(default)]
     pub lost: Vec<Lost>,
-    /// Chunks that an earlier entry has named as lost, and that are intact.
+    /// Chunks that an earlier entry lists as lost, but that are intact.
     #[n(11)]
     #[cbor(default)]
     pub found: Vec<Lost>,
@@ -315,10 +316,10 @@ pub struct LogEntry {
     /// All key slots that are valid from here on, 64 at most (spec section 4.2).
     #[n(18)]
     pub slots: Option<Vec<SlotId>>,
-    /// Hash of the log before this entry, as its author has seen it: `S` of spec section 6.1.
+    /// Running hash of the log before this entry, as its author has read it: `S` of spec section 6.1.
     #[n(20)]
     pub seen: Option<Digest>,
-    /// Numbers of doubtful entries that count, because the owner has looked at them (spec section 6.1).
+    /// Numbers of doubtful entries that count because the owner has accepted them (spec section 6.1).
     #[n(21)]
     pub sound: Option<Vec<u64>>,
 }
@@ -401,8 +402,8 @@ impl LogEntry {
             && slots.is_none()
     }
 
-    /// Decodes the record of an authentic entry. Verify its signature first, because everyone with a credential can
-    /// write any version and flags (spec section 6.1).
+    /// Decodes the record of an authentic entry. Verify its signature first, because anyone with a credential can write
+    /// any version and flags (spec section 6.1).
     ///
     /// # Errors
     /// [`FormatError::TooNew`] or [`FormatError::UnknownFlags`] if it is too new, and as [`LogEntry::decode`].

@@ -1,13 +1,13 @@
-//! Which rights the author of a log entry needs (spec section 6.1).
+//! Determines the rights that the author of a log entry needs (spec section 6.1).
 
 use super::authority::{LABEL_BYTES_MAX, Rights};
 use super::key_slot::SLOTS_MAX;
 use super::{FormatError, LogEntry};
 
 impl LogEntry {
-    /// Returns the rights that the author of the entry needs (spec section 6.1). Only the owner may name
-    /// lost chunks: a thief who has packs with the ids of stored chunks could otherwise make new snapshots rely on them.
-    /// Orphans need [`Rights::PRUNE`], because they are deleted, and one may be what another host has just uploaded.
+    /// Returns the rights that the author of the entry needs (spec section 6.1). Only the owner may name lost chunks: a
+    /// thief who has packs with the ids of stored chunks could otherwise make new snapshots rely on them. Orphans need
+    /// [`Rights::PRUNE`], because they are deleted, and an orphan may be a pack that another host has just uploaded.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,

@@ -1,12 +1,12 @@
-//! Sets of pack ordinals, as runs that are ascending and apart.
+//! Sets of pack ordinals, stored as ascending runs with gaps between them.
 
 use super::PackRange;
 
-/// A set of ordinals. A lookup among millions of packs takes a few steps, and a run costs the same
-/// however long a hostile entry makes it.
+/// A set of ordinals. A lookup among millions of packs takes a few steps. The cost of a run does
+/// not depend on its length, so a hostile entry with long runs does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ordinals {
-    /// First ordinal and the one after the last; disjoint, apart, ascending.
+    /// First ordinal of each run and the one after its last. Runs ascend, with gaps between them.
     runs: Vec<(u64, u64)>,
 }
 
@@ -77,7 +77,7 @@ impl Ordinals {
                 }
                 first = first.max(until);
                 if until >= end {
-                    // It may reach into the next run as well.
+                    // It may reach into the next run too.
                     break;
                 }
                 holes.next();
@@ -89,7 +89,7 @@ impl Ordinals {
         Ordinals { runs }
     }
 
-    /// Returns the set as ranges, ascending and apart.
+    /// Returns the set as ascending ranges with gaps between them.
     pub fn ranges(&self) -> Vec<PackRange> {
         let range = |&(first, end): &(u64, u64)| PackRange { first, count: end - first };
         self.runs.iter().map(range).collect()

@@ -8,26 +8,26 @@ use super::wire::{Reader, put_preamble};
 use super::{ChunkId, FormatError, PackId, RepositoryId};
 
 const MAGIC: &[u8; 8] = b"ICEPACK\0";
-/// Bytes of an X-Wing ciphertext (spec section 1.1).
+/// Length of an X-Wing ciphertext (spec section 1.1).
 pub const SEALED_KEY_BYTES: usize = 1120;
-/// Bytes of the pack context, the front of the header. All keys of the pack depend on it (spec section 3.2).
+/// Length of the pack context, the front of the header. All keys of the pack depend on it (spec section 3.2).
 pub const CONTEXT_BYTES: usize = 8 + 2 + 2 + 4 + 16 + 16;
-/// Bytes of the header; the first frame follows it (spec section 4.5).
+/// Length of the header. The first frame follows it (spec section 4.5).
 pub const HEADER_BYTES: usize = CONTEXT_BYTES + SEALED_KEY_BYTES + 32;
-/// Bytes of the sealed trailer at the very end.
+/// Length of the sealed trailer at the very end.
 pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
-/// Bytes that sealing adds to a frame.
+/// Number of bytes that sealing adds to a frame.
 pub const TAG_BYTES: usize = 16;
-/// Bytes of one row of a table.
+/// Length of one row of a table.
 pub const ROW_BYTES: usize = 32 + 4 + 4 + 1;
-/// Largest chunk, in bytes of plaintext (spec section 8).
+/// Maximum size of a chunk, in bytes of plaintext (spec section 8).
 pub const CHUNK_BYTES_MAX: u32 = 64 << 20;
-/// Largest pack that is read whole, in bytes (spec section 8).
+/// Maximum size of a pack, in bytes (spec section 8).
 pub const PACK_BYTES_MAX: u64 = 2 << 30;
-/// Most rows of one table (spec section 8).
+/// Maximum number of rows in one table (spec section 8).
 pub const ROWS_MAX: u64 = 1 << 20;
 
-/// Kind of a pack, which decides its prefix and its storage class (spec section 2).
+/// Kind of a pack, which determines its prefix and its storage class (spec section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum PackKind {
@@ -77,15 +77,15 @@ impl TryFrom<u8> for Codec {
 /// The header of a pack, in clear (spec section 4.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackHeader {
-    /// Kind; a reader refuses another one than it expects (spec section 4.5).
+    /// Kind. A reader refuses a kind that it does not expect (spec section 4.5).
     pub kind: PackKind,
     /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
     /// Random id, as in the name of the object (spec section 4.5).
     pub pack: PackId,
-    /// X-Wing ciphertext of the shared secret, which the keys of the pack are derived from (spec section 3.2).
+    /// X-Wing ciphertext of the shared secret from which the keys of the pack are derived (spec section 3.2).
     pub sealed_key: [u8; SEALED_KEY_BYTES],
-    /// Commitment to the shared secret; compare it before you open anything (spec section 3.3).
+    /// Commitment to the shared secret. Compare it before you open anything (spec section 3.3).
     pub commitment: [u8; 32],
 }
 
@@ -129,14 +129,14 @@ impl PackHeader {
     }
 }
 
-/// A row of the table: one sealed chunk. Frames follow each other without a gap (spec section 4.5).
+/// A row of the table, which describes one sealed chunk. Frames follow each other without gaps (spec section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Id of the chunk, once in a table (spec section 4.5).
+    /// Id of the chunk, unique in a table (spec section 4.5).
     pub id: ChunkId,
-    /// Bytes of plaintext, at most [`CHUNK_BYTES_MAX`].
+    /// Size of the plaintext, at most [`CHUNK_BYTES_MAX`].
     pub raw_bytes: u32,
-    /// Bytes in the pack, tag included.
+    /// Size in the pack, including the tag.
     pub stored_bytes: u32,
     /// Encoding of the content of the frame.
     pub codec: Codec,
@@ -157,7 +157,7 @@ pub fn encode_table(frames: &[Frame]) -> Vec<u8> {
 /// Decodes a table whose frames must fit in a pack of `pack_bytes` (spec section 4.5).
 ///
 /// # Errors
-/// If there are too many rows, a length or codec is not valid, or a chunk comes twice.
+/// If there are too many rows, a length or codec is not valid, or a chunk occurs twice.
 pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatError> {
     let rows = (bytes.len() / ROW_BYTES) as u64;
     if !bytes.len().is_multiple_of(ROW_BYTES) {

@@ -1,33 +1,33 @@
 //! Parity of a pack: redundancy that heals its damaged bytes (spec section 4.10).
 //!
-//! The head is at the front and again at the end, so that damage to one of them harms nothing. Nothing here is secret
-//! or authenticates anything: a reader compares a healed pack with the log.
+//! There is one head at the front and a copy at the end, so that damage to one of them does no harm. Nothing here is
+//! secret or authenticates anything. A reader compares a healed pack with the log.
 
 use super::pack::PACK_BYTES_MAX;
 use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, PackId};
 
 const MAGIC: &[u8; 8] = b"ICEPAR\0\0";
-/// Bytes of the head before the digests of the shards.
+/// Length of the head before the digests of the shards.
 const FIXED_BYTES: usize = 12 + 16 + 8 + 4 + 4 + 4;
-/// Bytes of the digest of a shard.
+/// Length of the digest of a shard.
 const SHARD_DIGEST_BYTES: usize = 16;
-/// Most shards of a pack; there are never more shards of parity (spec section 8).
+/// Maximum number of shards of a pack, and of shards of its parity (spec section 8).
 pub const SHARDS_MAX: usize = 1024;
-/// Largest shard, in bytes (spec section 8).
+/// Maximum size of a shard, in bytes (spec section 8).
 pub const SHARD_BYTES_MAX: usize = 2 << 20;
-/// Largest parity object that is read, in bytes: parity as large as the pack, and two heads (spec section 8).
+/// Maximum size of a parity object, in bytes: parity as large as the pack, and two heads (spec section 8).
 pub const PARITY_BYTES_MAX: u64 = PACK_BYTES_MAX + (1 << 20);
 
-/// Digest that finds damage to one shard (spec section 4.10).
+/// Digest that detects damage to one shard (spec section 4.10).
 pub type ShardDigest = [u8; SHARD_DIGEST_BYTES];
 
-/// Returns the length of the head of so many shards, in bytes.
+/// Returns the length in bytes of a head for this many shards.
 fn head_bytes(shards: usize) -> usize {
     FIXED_BYTES + shards * SHARD_DIGEST_BYTES + 32
 }
 
-/// Returns the length of a whole parity object, in bytes (spec section 4.10).
+/// Returns the length in bytes of a whole parity object (spec section 4.10).
 pub fn object_bytes(originals: usize, recovery: usize, shard_bytes: usize) -> usize {
     2 * head_bytes(originals + recovery) + recovery * shard_bytes + 4
 }
@@ -46,7 +46,7 @@ pub struct ParityHead {
     pub pack: PackId,
     /// Length of the pack, at most [`PACK_BYTES_MAX`].
     pub pack_bytes: u64,
-    /// Bytes of each shard, a multiple of 64. The last shard of the pack is filled up with zeros.
+    /// Size of each shard, a multiple of 64. The last shard of the pack is padded with zeros.
     pub shard_bytes: usize,
     /// Digests of the shards of the pack.
     pub originals: Vec<ShardDigest>,
@@ -122,12 +122,12 @@ impl ParityHead {
     }
 }
 
-/// A parity object as it was read, which may be damaged in part.
+/// A parity object as it was read. It may be partly damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parity<'a> {
-    /// The head at the front, or the one at the end if the first is damaged.
+    /// The head at the front, or the one at the end if the front one is damaged.
     pub head: ParityHead,
-    /// The shards of parity; those that are damaged or cut off are `None`.
+    /// The shards of parity. Damaged or missing ones are `None`.
     pub recovery: Vec<Option<&'a [u8]>>,
     /// Whether both heads and all shards are intact.
     pub is_whole: bool,
@@ -137,7 +137,7 @@ impl<'a> Parity<'a> {
     /// Decodes an object that has at least one intact head (spec section 4.10).
     ///
     /// # Errors
-    /// [`FormatError::Limit`] over [`PARITY_BYTES_MAX`] bytes, else the error of the first head if both are damaged.
+    /// [`FormatError::Limit`] over [`PARITY_BYTES_MAX`] bytes, or the error of the first head if both are damaged.
     pub fn decode(object: &'a [u8]) -> Result<Parity<'a>, FormatError> {
         let found = object.len() as u64;
         if found > PARITY_BYTES_MAX {
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn more_than_any_parity_is_not_looked_at() {
-        // The zeros are never written, so they take no memory.
+        // The zeros are never written, so they use no memory.
         let object = vec![0; PARITY_BYTES_MAX as usize + 1];
         let found = object.len() as u64;
         let (what, max) = ("parity", (2 << 30) + (1 << 20));

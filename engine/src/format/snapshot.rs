@@ -7,17 +7,17 @@ use super::log::validate_history;
 use super::wire::{from_cbor, to_cbor};
 use super::{ChunkId, FormatError, SnapshotId, Time};
 
-/// The snapshot record: a chunk of a meta pack, one for each snapshot (spec section 4.7).
+/// The snapshot record. Each snapshot has one, stored as a chunk of a meta pack (spec section 4.7).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SnapshotRecord {
-    /// Id of the snapshot; a reader compares it with that of the log entry (spec section 4.7).
+    /// Id of the snapshot. A reader compares it with the id in the log entry (spec section 4.7).
     #[n(0)]
     pub id: SnapshotId,
     /// When it was taken, by the clock of its host.
     #[n(1)]
     pub time: Time,
-    /// The sources: real, absolute paths, ascending, each once.
+    /// The sources: real, absolute paths, sorted and without duplicates.
     #[n(2)]
     pub paths: Vec<ByteVec>,
     /// Concatenated ids of the tree chunks of the top folder.
@@ -26,7 +26,7 @@ pub struct SnapshotRecord {
     /// Name of the host that took it.
     #[n(4)]
     pub host: String,
-    /// Tags at first; the log can replace them (spec section 4.7).
+    /// Initial tags, which the log can replace (spec section 4.7).
     #[n(5)]
     pub tags: Vec<String>,
     /// Name and version of the program that wrote it.
@@ -35,14 +35,14 @@ pub struct SnapshotRecord {
     /// Number of files that could not be read, or changed while they were read.
     #[n(7)]
     pub failed: u64,
-    /// Place of each source in the tree, ascending; not known if absent.
+    /// Place of each source in the tree, ascending; unknown if absent.
     #[n(8)]
     pub places: Option<Vec<SourcePlace>>,
     /// Name of its history, if it has one, as in the log entry.
     #[n(9)]
     pub history: Option<String>,
-    /// The real, absolute path of the folder in which all sources were named by relative paths: a restore of everything
-    /// begins below it.
+    /// If all sources were given as relative paths: the real, absolute path of the folder that they are relative to. A
+    /// restore of everything begins below it.
     #[n(10)]
     pub base: Option<ByteVec>,
 }

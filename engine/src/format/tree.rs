@@ -1,4 +1,4 @@
-//! Trees: the listing of a folder, as one or more chunks of entries sorted by name (spec section 4.6).
+//! Trees: listings of folders, each stored as one or more chunks of entries sorted by name (spec section 4.6).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,22 +9,23 @@ use minicbor::{Decode, Encode};
 use super::wire::{from_cbor, to_cbor};
 use super::{ChunkId, FormatError};
 
-/// Longest name, in bytes (spec section 8).
+/// Maximum length of a name, in bytes (spec section 8).
 pub const NAME_BYTES_MAX: usize = 4096;
-/// Most entries of one tree chunk (spec section 8).
+/// Maximum number of entries in one tree chunk (spec section 8).
 pub const TREE_ENTRIES_MAX: usize = 1 << 16;
-/// Deepest nesting of folders (spec section 8).
+/// Maximum depth of nested folders (spec section 8).
 pub const DEPTH_MAX: usize = 2048;
-/// Most entries that are listed again, for folders with the same chunks, as a multiple of the others (spec section 8).
+/// Maximum number of entries that are listed repeatedly because folders have the same chunks, as a multiple of the
+/// other entries (spec section 8).
 pub const AGAIN_FACTOR: u64 = 1024;
-/// Longest target of a symlink, in bytes (spec section 8).
+/// Maximum length of the target of a symlink, in bytes (spec section 8).
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
-/// Most chunks of one file or folder (spec section 8).
+/// Maximum number of chunks of one file or folder (spec section 8).
 pub const ENTRY_CHUNKS_MAX: usize = 1 << 20;
-/// Most holes of one tree chunk, where each extended attribute counts as eight (spec section 8). A few bytes of CBOR
-/// become many bytes in memory.
+/// Maximum number of holes in one tree chunk, where each extended attribute counts as eight (spec section 8). This
+/// limit is needed because a few bytes of CBOR become many bytes in memory.
 pub const TREE_PARTS_MAX: u64 = 1 << 21;
-/// Most bytes of extended attributes of one entry, names and values (spec section 8).
+/// Maximum size of the extended attributes of one entry, names and values together (spec section 8).
 pub const XATTR_BYTES_MAX: usize = 16 << 20;
 
 /// A point in time: seconds since 1970 UTC and nanoseconds after them.
@@ -84,7 +85,7 @@ pub enum EntryKind {
     BlockDevice,
 }
 
-/// A range of a sparse file without data, which reads as zeros (spec section 4.6).
+/// A range without data in a sparse file, which reads as zeros (spec section 4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Hole {
     /// Offset of its first byte in the file.
@@ -113,7 +114,7 @@ pub struct Entry {
     /// Name: 1 to [`NAME_BYTES_MAX`] bytes that need not be UTF-8; see [`validate_name`].
     #[n(0)]
     pub name: ByteVec,
-    /// Kind, which decides the fields that belong to the entry.
+    /// Kind, which determines the fields of the entry.
     #[n(1)]
     pub kind: EntryKind,
     /// Permission bits, `0o7777`.
@@ -128,13 +129,13 @@ pub struct Entry {
     /// Time of the last change of the content.
     #[n(5)]
     pub mtime: Time,
-    /// Bytes of a file, holes included.
+    /// Size of a file, including holes.
     #[n(6)]
     pub size: Option<u64>,
     /// Concatenated chunk ids: the data of a file, the tree chunks of a folder.
     #[n(7)]
     pub chunks: Option<ByteVec>,
-    /// Holes of a sparse file, ascending, none over another; the chunks contain the data between them.
+    /// Holes of a sparse file, ascending and without overlap. The chunks contain the data between them.
     #[n(8)]
     pub holes: Option<Vec<Hole>>,
     /// Target of a symlink, at most [`TARGET_BYTES_MAX`] bytes.
@@ -143,20 +144,20 @@ pub struct Entry {
     /// Extended attributes, ascending by name, together at most [`XATTR_BYTES_MAX`].
     #[n(10)]
     pub xattrs: Option<Vec<Xattr>>,
-    /// Device and inode of a file with several names: entries that share it are one file.
+    /// Device and inode of a file with several names. Entries with the same value are one file.
     #[n(11)]
     pub link: Option<(u64, u64)>,
     /// Device number of a device.
     #[n(12)]
     pub device: Option<u64>,
-    /// Why the data is not the content of the file at one moment: [`MARK_COPY`] or [`MARK_TORN`]. A reader ignores
-    /// other values.
+    /// Marks data that was not read from the unchanged file: [`MARK_COPY`] or [`MARK_TORN`]. A reader ignores other
+    /// values.
     #[n(13)]
     pub mark: Option<u64>,
 }
 
-/// Value of [`Entry::mark`]: the data is a database at one moment, copied by SQLite. It is complete without journals
-/// beside it, and its bytes may differ from those of the file.
+/// Value of [`Entry::mark`]: the data is a consistent copy of a database, made by SQLite. It is complete without
+/// journals, and its bytes may differ from those of the file.
 pub const MARK_COPY: u64 = 1;
 /// Value of [`Entry::mark`]: the file changed while it was read.
 pub const MARK_TORN: u64 = 2;
@@ -165,7 +166,7 @@ impl Entry {
     /// Returns the ids in [`Entry::chunks`]; none if absent.
     ///
     /// # Errors
-    /// If the length of [`Entry::chunks`] is no multiple of 32, which [`decode`] excludes.
+    /// If the length of [`Entry::chunks`] is not a multiple of 32, which [`decode`] excludes.
     pub fn chunk_ids(&self) -> Result<Vec<ChunkId>, FormatError> {
         self.chunks.as_ref().map_or(Ok(Vec::new()), |bytes| split_ids(bytes))
     }
@@ -224,13 +225,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             limit("entries of a tree", count, TREE_ENTRIES_MAX)?;
         }
-        // No writer makes an array of unknown length.
+        // Writers never emit arrays of indefinite length.
         Ok(None) => return Err(FormatError::Invalid { what: "tree" }),
         Err(error) => {
             return Err(FormatError::Record { what: "tree", reason: error.to_string() });
         }
     }
-    // The decoder below reports bytes that are no tree at all.
+    // The decoder below reports bytes that are not a tree.
     let parts = count_parts(bytes).unwrap_or(0);
     if parts > TREE_PARTS_MAX {
         let what = "holes and attributes of a tree";
@@ -240,7 +241,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     for entry in &entries {
         entry.validate()?;
     }
-    // Two entries of one name would be restored over each other.
+    // Two entries with the same name would overwrite each other in a restore.
     if entries.windows(2).any(|pair| *pair[0].name >= *pair[1].name) {
         return Err(FormatError::Invalid { what: "order of names" });
     }
@@ -278,7 +279,7 @@ fn count_parts(bytes: &[u8]) -> Result<u64, minicbor::decode::Error> {
     Ok(parts)
 }
 
-/// Counts the elements of an array, up to more than are allowed.
+/// Counts the elements of an array. Stops when there are more than the limit.
 fn count(decoder: &mut minicbor::Decoder) -> Result<u64, minicbor::decode::Error> {
     if let Some(count) = decoder.array()? {
         return Ok(count.min(TREE_PARTS_MAX + 1));
@@ -294,7 +295,7 @@ fn count(decoder: &mut minicbor::Decoder) -> Result<u64, minicbor::decode::Error
 /// Splits concatenated chunk ids, 32 bytes each.
 ///
 /// # Errors
-/// If the length is no multiple of 32.
+/// If the length is not a multiple of 32.
 pub fn split_ids(bytes: &[u8]) -> Result<Vec<ChunkId>, FormatError> {
     let (ids, rest) = bytes.as_chunks::<32>();
     if rest.is_empty() {
@@ -320,7 +321,7 @@ fn limit(what: &'static str, found: usize, max: usize) -> Result<(), FormatError
 mod tests {
     use super::*;
 
-    /// A tree whose entries have so many holes each, which are none.
+    /// Encodes a tree whose entries have these numbers of invalid holes.
     fn with_holes(counts: &[u32]) -> Vec<u8> {
         let mut tree = vec![0x80 + counts.len() as u8];
         for count in counts {
@@ -357,7 +358,7 @@ mod tests {
     #[test]
     fn a_file_has_as_many_chunks_as_it_may() {
         let decoded = |chunks: usize| {
-            // A name, a file, mode and owners, a time.
+            // One file with a name, a mode, owners and a time.
             let mut tree = vec![0x81, 0xa7, 0x00, 0x41, b'a', 0x01, 0x01];
             tree.extend([0x02, 0x00, 0x03, 0x00, 0x04, 0x00, 0x05, 0x82, 0x00, 0x00]);
             tree.extend([0x07, 0x5a]);

@@ -1,4 +1,4 @@
-//! Fixed little-endian fields, and CBOR records between them.
+//! Reads and writes fixed little-endian fields and CBOR records.
 
 use super::{FORMAT_VERSION, FormatError};
 
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         Ok(flags)
     }
 
-    /// Reads magic, version and critical flags, whatever they are.
+    /// Reads magic, version and critical flags. Accepts any version and flags.
     pub fn any_version(&mut self, magic: &[u8; 8]) -> Result<(u16, u16), FormatError> {
         let what = self.what;
         if self.take(8).map_err(|_| FormatError::Magic { what })? != magic {
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Fails if bytes are left.
+    /// Fails if any bytes are left.
     pub fn end(self) -> Result<(), FormatError> {
         match self.rest.len() as u64 {
             0 => Ok(()),
@@ -151,7 +151,7 @@ pub(super) fn to_padded<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
     out
 }
 
-/// Decodes what [`to_padded`] encoded.
+/// Decodes the output of [`to_padded`].
 pub(super) fn from_padded<'a, T: minicbor::Decode<'a, ()>>(
     what: &'static str,
     bytes: &'a [u8],
@@ -186,15 +186,15 @@ pub(super) fn from_cbor<'a, T: minicbor::Decode<'a, ()>>(
     Ok(record)
 }
 
-/// Smallest size of what is padded.
+/// Minimum size after padding.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 
-/// Up to here sizes are powers of two: so small a pack is all that one run has stored of its kind, and its size would
-/// reveal how much that was.
+/// Up to this size, sizes are padded to powers of two. Such a small pack contains everything of its kind that one run
+/// has stored, so its exact size would reveal how much that was.
 pub(super) const POWERS_BYTES_MAX: u64 = 4 << 20;
 
-/// Rounds a length up to its size class (spec section 4.4): to a power of two up to 4 MiB, from there on to seven
-/// significant bits after the first, which costs at most 0.8 %.
+/// Rounds a length up to its size class (spec section 4.4). Up to 4 MiB the classes are powers of two. Larger sizes are
+/// rounded to seven significant bits after the first, which costs at most 0.8 %.
 pub fn padded_bytes(bytes: u64) -> u64 {
     match bytes {
         0 => 0,

@@ -1,23 +1,24 @@
-//! Estimates what an archive would cost that does not exist yet: for so many bytes of photos in a storage class. Pure.
+//! Estimates the cost of an archive before it is created, from the size of the photos and the storage class. Does no
+//! I/O.
 
 use super::cold;
 use super::cost::{Bill, Prices};
 use crate::store::{ClassFacts, Requests, ThawNeed, Tier};
 
-/// What photos would cost in a storage class.
+/// The estimated cost of photos in a storage class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// The requests of the first upload.
+    /// Cost of the requests of the first upload.
     pub upload_usd: f64,
     pub month_usd: f64,
-    /// Restoring everything once, by the cheapest tier.
+    /// Cost of restoring everything once with the cheapest tier.
     pub back: Bill,
-    /// Hours until everything is readable; 0 for at once.
+    /// Hours until everything is readable; 0 if it is readable immediately.
     pub back_hours: u32,
 }
 
-/// Estimates the cost of photos that are not stored yet, in full packs of `pack_bytes`. Photos hardly compress, so all
-/// of their bytes count.
+/// Estimates the cost of photos that are not stored yet, in packs of `pack_bytes`. Photos hardly compress, so
+/// compression is ignored.
 pub fn estimate(prices: &Prices, class: &ClassFacts, bytes: u64, pack_bytes: u64) -> Estimate {
     let pack_bytes = pack_bytes.max(1);
     let (full, rest) = (bytes / pack_bytes, bytes % pack_bytes);
@@ -57,7 +58,7 @@ mod tests {
         estimate(&Prices::built_in(None), class, bytes, PACK)
     }
 
-    /// The figures of docs/cost.md.
+    /// Checks the figures of docs/cost.md.
     #[test]
     fn a_terabyte_costs_what_the_guide_says() {
         let frozen = of("DEEP_ARCHIVE", 1 << 40);

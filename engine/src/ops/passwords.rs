@@ -35,7 +35,7 @@ pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Res
 }
 
 fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
-    // A slot that cannot be listed is not written either.
+    // Check first whether the slot can be listed, so that no unlisted slot is written.
     valid(repository)?;
     let (identity, id) = (repository.identity()?, repository.config.repository);
     keys::add(&repository.store, id, identity, new)
@@ -59,8 +59,8 @@ fn list(
     })
 }
 
-/// Returns the slots of the owner's last list, or all existing ones if there is no list yet. Fails if there are too many
-/// to be the owner's.
+/// Returns the slots of the owner's last list, or all existing slots if there is no list yet. Fails if there are so
+/// many slots that some must be forged.
 fn valid(repository: &Repository) -> Result<Vec<SlotId>, Error> {
     if let Some(listed) = repository.catalog.listed_slots()? {
         return Ok(listed);

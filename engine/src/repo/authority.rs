@@ -1,8 +1,8 @@
-//! Judges every entry of the log before it counts: who signed it, and whether that author may say
-//! this (spec section 6.2).
+//! Judges every entry of the log before it counts: who signed it, and whether that author may say this (spec section
+//! 6.2).
 //!
-//! An entry that is not valid is *void*: it takes its number, changes nothing and stops no host. So no object that
-//! somebody puts into the log can lead to a deletion, or keep anybody from reading and writing.
+//! An entry that is not valid is *void*: it occupies its number, changes nothing and stops no host. So no object that
+//! an attacker puts into the log can cause a deletion or keep a host from reading and writing.
 
 use std::collections::HashSet;
 
@@ -21,35 +21,34 @@ use crate::format::signed::OWNER;
 use crate::format::{Digest, FormatError, LogEntry, PackId, WriterId};
 use crate::store::{StoreErrorKind, layout};
 
-/// How many objects behind a gap are looked at for a proof that the gap is damage.
+/// Maximum number of objects after a gap that are examined for a proof that the gap is damage.
 const BEHIND_GAP_MAX: usize = 64;
 
-/// How many void objects a host looks at again when it opens the log.
+/// Maximum number of void objects that a host reads again when it opens the log.
 const VOID_LOOKS_MAX: usize = 8;
 
-/// What an object of the log is worth.
+/// The verdict on an object of the log.
 pub(super) enum Judged {
-    /// It counts, or its author is revoked.
+    /// A valid entry. It counts, unless its author is revoked.
     Entry(Box<LogEntry>, Standing),
-    /// It is void, for this reason.
+    /// A void object, with the reason.
     Void(String),
-    /// It changes nothing, because it adds packs that exist already. Its places of these packs name
-    /// them too.
+    /// A void entry that adds packs which exist already. Its places name these packs too.
     Twice(Box<LogEntry>),
 }
 
-/// An object of the log after its signature was checked.
+/// An object of the log whose signature was checked.
 pub(super) struct Heard {
     pub slot: Slot,
-    /// Its proof, if an enrolled author has signed it.
+    /// The proof, if an enrolled author has signed the object.
     pub proof: Option<Proof>,
-    /// Why it is void, if no enrolled author has signed it.
+    /// Why the object is void, if no enrolled author has signed it.
     pub reason: String,
 }
 
 impl Repository {
-    /// Finds out whether an object in a slot of the log is an entry that an enrolled author has
-    /// signed: one that `config` or an earlier entry names.
+    /// Checks whether an object in a slot of the log is an entry signed by an enrolled author, that is, by one that
+    /// `config` or an earlier entry names.
     pub(super) fn hear(&self, number: u64, object: &[u8]) -> Result<Heard, Error> {
         let digest = digest(&[object]);
         let void =
@@ -76,8 +75,8 @@ impl Repository {
         let Some(said) = &heard.slot.said else { return void(&heard.reason) };
         let author = said.author;
         let name = layout::log(number);
-        // A newer program of the owner may have said anything. One of a writer can only add, so that nothing that counts
-        // depends on it but for prune, which waits as for every void entry.
+        // An entry that the owner wrote with a newer program may contain anything. A writer can only add, so no entry
+        // that counts depends on its entry. Only `prune` does, and it waits for every void entry.
         let newer = |error: FormatError| match author {
             OWNER => Err(Error::object(&name, error)),
             _ => Ok(Judged::Void(format!("it needs a newer icecore: {error}"))),
@@ -87,10 +86,10 @@ impl Repository {
             Err(error) if error.is_newer() => return newer(error),
             Err(error) => return Ok(Judged::Void(error.to_string())),
         };
-        // What is damaged there says nothing against this entry. Only the owner's word proves that it is damaged.
+        // A damaged previous entry does not make this one invalid. Only an entry of the owner proves the damage.
         let doubt = match entry.previous == head {
             true => None,
-            // What the network has spoiled is readable now.
+            // The network had damaged the entry before it, which is readable now.
             false if self.has_changed(number - 1)? => return Err(Error::Reread),
             false if author == OWNER => {
                 let reason = "it does not follow the entry before it".to_owned();
@@ -179,7 +178,8 @@ impl Repository {
     /// Fails if the author of this process does not have the rights that an entry needs.
     pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
-            // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
+            // This is the owner, or a writer that no entry has enrolled because its host was enrolled in another copy
+            // of the archive.
             return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
         };
         if writer.revoked_from.is_some() {
@@ -191,20 +191,20 @@ impl Repository {
         }
     }
 
-    /// Fails if the author of this process has lost rights since the log was read. Reads what was added to it.
+    /// Reads the new entries of the log. Fails if the author of this process has lost the needed rights.
     pub(crate) fn expect_still(&self, needed: Rights) -> Result<(), Error> {
         let read = self.sync();
-        // The verdict on this host says more than that there is one.
+        // A revocation of this host is a better error than a failure to read the log, so check it first.
         self.expect_rights(needed)?;
         match read {
             Err(Error::Reread) => Err(Error::Reread),
-            // The next append finds out what else is wrong with the log.
+            // The next append finds other errors in the log.
             _ => Ok(()),
         }
     }
 
-    /// Fails if the object in a slot, which is not an entry now, was one before: then the author of
-    /// the next entry has seen other bytes. Otherwise the slot is void, and always was.
+    /// Fails if the object in a slot, which is not an entry now, was one before. The next entry shows this, because it
+    /// names the digest of other bytes. Otherwise the slot has always been void.
     pub(super) fn expect_never_valid(
         &self,
         number: u64,
@@ -219,16 +219,16 @@ impl Repository {
         }
     }
 
-    /// Returns whether the catalog in whose place a new one comes has read an entry in the slot after the new one's
-    /// position, in the same log.
+    /// Returns whether the old catalog, which this one is about to replace, has read a different entry in this slot of
+    /// the same log. The slot is the one after the position of the new catalog.
     fn has_read_another(&self, number: u64) -> Result<bool, Error> {
         let Some(kept) = self.catalog.kept_before(number)? else { return Ok(false) };
         let head = self.catalog.position()?.head;
         Ok(self.secrets.read_log(number, &kept).is_ok_and(|entry| entry.previous == head))
     }
 
-    /// Fails if an entry that is missing was there: objects behind it prove it. Otherwise the log ends before it, and
-    /// what lies behind is no entry.
+    /// Fails if objects after a missing entry prove that the entry existed. Otherwise the log ends before it, and the
+    /// objects after it are not entries.
     pub(super) fn expect_end(&self, missing: u64, behind: &[u64]) -> Result<(), Error> {
         let mut is_proven = self.has_read_another(missing)?;
         for number in behind.iter().take(BEHIND_GAP_MAX) {
@@ -238,7 +238,7 @@ impl Repository {
         if is_proven { Err(Error::damaged(layout::log(missing), reason)) } else { Ok(()) }
     }
 
-    /// Fails if an object that this host has found void is another one now: it was damaged, and is put back.
+    /// Fails if an object that this host found void has changed, because it was damaged then and has been repaired.
     pub(super) fn expect_still_void(&self) -> Result<(), Error> {
         let void = self.catalog.void_entries()?.into_iter();
         let open = void.filter(|entry| !entry.counts && !entry.dismissed);
@@ -256,8 +256,8 @@ impl Repository {
         Ok(self.slot(number)?.is_some_and(|object| digest(&[&object]) != found))
     }
 
-    /// Returns what an entry of the owner names as the one before it. Only the owner's word proves what was in other
-    /// slots: a writer may say anything of them, and would stop everybody by it.
+    /// Returns the digest of the previous entry that an entry of the owner names. Entries of writers prove nothing
+    /// about other slots: a writer could claim anything and block all hosts with it.
     fn proof_in(&self, number: u64) -> Result<Option<Digest>, Error> {
         let object = match self.store.get(&layout::log(number), ENTRY_BYTES_MAX) {
             Ok(object) => object,

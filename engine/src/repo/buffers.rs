@@ -1,6 +1,6 @@
-//! Reused memory for packs, because the system hands out fresh pages about as slowly as they are
-//! encrypted. The number of buffers is bounded: a thread that needs one more waits for an upload to
-//! end.
+//! Reuses the memory of packs, because the system provides fresh pages about as slowly as they are
+//! encrypted. The number of buffers is bounded: a thread that needs one more waits until an upload
+//! ends.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 

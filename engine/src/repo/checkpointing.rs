@@ -1,4 +1,5 @@
-//! Writes checkpoints: the host that fills a range writes the missing ones (spec section 6.5).
+//! Writes checkpoints. The host whose entry fills a range writes the missing ones (spec section
+//! 6.5).
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
@@ -15,17 +16,17 @@ use crate::format::checkpoint::{
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::store::{Requests, layout};
 
-/// Approximate length of the entry of a quiet night in the first part of a checkpoint.
+/// Approximate size that the entry of a night without changes has in the first part of a
+/// checkpoint.
 const QUIET_SLOT_BYTES: u64 = 500;
 /// Number of names on one page of a listing.
 const PAGE_NAMES: u64 = 1000;
 
 impl Repository {
-    /// Writes the checkpoints that are missing up to the catalog's position, unless this host has
-    /// looked for them already.
+    /// Writes the missing checkpoints up to the catalog's position, unless this host has looked for
+    /// them already.
     ///
-    /// A failure here is not an error of the caller, whose entry is committed; the next run tries
-    /// again.
+    /// A failure is not an error of the caller, whose entry is committed. The next run tries again.
     pub(super) fn fold(&self) {
         _ = self.try_fold();
     }
@@ -34,7 +35,8 @@ impl Repository {
         let position = self.catalog.position()?.number;
         let folded = self.catalog.folded()?;
         let due = position / CHECKPOINT_STEP * CHECKPOINT_STEP;
-        // One try per run, because a role that may not write here should not repeat the request.
+        // One attempt per run, because a role that may not write checkpoints should not repeat the
+        // request.
         if due <= folded.max(self.fold_tried.fetch_max(due, Ordering::SeqCst)) {
             return Ok(());
         }
@@ -53,8 +55,8 @@ impl Repository {
                         listed.add(&range, bytes);
                     }
                     Ok(None) => {}
-                    // `check` reports a damaged entry; here it only prevents the checkpoints of its
-                    // own ranges.
+                    // `check` reports damaged entries. Here such an entry only prevents the
+                    // checkpoints of its own ranges.
                     Err(error) if error.is_of_object() => {}
                     Err(error) => return Err(error),
                 }
@@ -63,8 +65,8 @@ impl Repository {
         self.catalog.set_folded(due)
     }
 
-    /// Writes one checkpoint from the log that this host has read, and returns its length; `None`
-    /// if its entries are too large for one checkpoint.
+    /// Writes one checkpoint from the log that this host has read, and returns the length of the
+    /// checkpoint; `None` if its entries are too large for one.
     fn write_checkpoint(
         &self,
         range: &RangeInclusive<u64>,
@@ -90,7 +92,7 @@ impl Repository {
                 return Ok(None);
             }
         }
-        // Entries in the store may have rotted since they were read.
+        // Entries in the store may have been damaged since they were read.
         let [before, after] = [first - 1, last].map(|number| self.catalog.seen_at(number));
         let (Some(before), Some(after)) = (before?, after?) else { return Ok(None) };
         if slots.iter().fold(before, |before, slot| seen(&before, slot)) != after {
@@ -101,7 +103,7 @@ impl Repository {
         let checkpoint = OpenedCheckpoint { header, slots, proofs };
         let Some(object) = self.secrets.seal_checkpoint(&checkpoint) else { return Ok(None) };
         let bytes = object.len() as u64;
-        // If the name is taken, another host was faster.
+        // If the name is taken, another host has written the checkpoint first.
         self.store.create(&layout::checkpoint(range), "", object.into())?;
         Ok(Some(bytes))
     }
@@ -145,7 +147,7 @@ impl Repository {
                     continue;
                 }
                 if count == CHECKPOINT_STEP {
-                    // Entries that the catalog keeps need not be read.
+                    // Entries that the catalog keeps need not be fetched.
                     for number in position - CHECKPOINT_STEP + 1..=known {
                         if self.catalog.kept_entry(number)?.is_none() {
                             requests.add_get("", entry_bytes);

@@ -1,5 +1,5 @@
-//! Copies of log entries and of `config`, in this host's catalog and in checkpoints. They restore a
-//! damaged or missing object byte for byte (spec section 6.6).
+//! Finds copies of log entries and of `config` in this host's catalog and in checkpoints. They
+//! restore a damaged or missing object byte for byte (spec section 6.6).
 
 use bytes::Bytes;
 
@@ -11,11 +11,12 @@ use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, DecodedConfig, Digest};
 use crate::store::{StoreErrorKind, layout};
 
-/// Most damaged or missing entries in a row to look past, which bounds the work on a hostile store.
+/// Maximum number of damaged or missing entries in a row to look past; bounds the work on a hostile
+/// store.
 const COPIES_MAX: u64 = 32;
 
 impl Repository {
-    /// Finds a copy of an entry, which its digest proves.
+    /// Finds a copy of an entry with this digest.
     pub fn copy_of_entry(&self, number: u64, wanted: Digest) -> Result<Option<Bytes>, Error> {
         let kept = self.catalog.kept_entry(number)?;
         if let Some(kept) = kept.filter(|kept| digest(&[kept]) == wanted) {
@@ -32,10 +33,10 @@ impl Repository {
         Ok(None)
     }
 
-    /// Finds a copy of a damaged or missing entry in a log that this host has not read up to there.
-    /// The copy is proven by the next entry, which names it and is in the log or found in the same
-    /// way. A thief may have written that next entry; but the copy must also be signed like any
-    /// entry, and no other entry is in this slot.
+    /// Finds a copy of a damaged or missing entry in a part of the log that this host has not read
+    /// yet. The copy is proven by the next entry, which names its digest and is in the log or found
+    /// in the same way. A thief may have written that next entry. But the copy must be signed like
+    /// any entry, and the slot has no other valid entry.
     pub(super) fn copy_by_next(&self, number: u64) -> Result<Option<Bytes>, Error> {
         let listed = self.checkpoints().unwrap_or_default();
         let mut last = number;
@@ -59,7 +60,7 @@ impl Repository {
         }
     }
 
-    /// Returns what is wrong with `config` in the store; `None` if it is unchanged.
+    /// Returns the problem of `config` in the store; `None` if it is unchanged.
     pub fn problem_of_config(&self) -> Result<Option<String>, Error> {
         let is_it = |object: &Bytes| match digest(&[object]) == self.genesis() {
             true => Ok(()),
@@ -99,7 +100,7 @@ impl Repository {
         })
     }
 
-    /// Creates a missing object, or replaces one that no host could use. A valid object stays,
+    /// Creates a missing object, or replaces one that no host can use. A valid object stays,
     /// whatever its content.
     fn put_back(
         &self,

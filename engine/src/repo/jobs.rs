@@ -1,8 +1,8 @@
-//! The journal of restores that wait for a thaw: in the catalog of this host, and as objects, so
-//! that another machine with the identity can continue one.
+//! The journal of restores that wait for a thaw. It is stored in the catalog of this host and as
+//! objects, so that another machine with the identity can continue a restore.
 //!
-//! A job is recorded before its first thaw is requested, and never changes. Marks beside it record
-//! its progress.
+//! A job is recorded before its first thaw is requested, and its record never changes. Separate
+//! marks record its progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::format::job::JOB_BYTES_MAX;
 use crate::format::{JobHeader, JobId, JobRecord, Time};
 use crate::store::{StoreErrorKind, layout};
 
-/// Most open jobs of one repository that are read.
+/// Maximum number of open jobs of one repository that are read.
 const JOBS_MAX: usize = 10_000;
 
 /// A restore in progress.
@@ -23,10 +23,10 @@ const JOBS_MAX: usize = 10_000;
 pub struct Job {
     pub id: JobId,
     pub record: JobRecord,
-    /// Every thaw was requested once. A pack that is cold now has expired, and thawing it again
-    /// costs again.
+    /// Whether every thaw was requested once. Then the thawed copy of a pack that is cold now has
+    /// expired, and thawing it again costs again.
     pub asked: bool,
-    /// When a thaw was last requested, as far as this host knows; otherwise when the job began.
+    /// When a thaw was last requested; if this host does not know that, when the job began.
     pub thaw: Time,
 }
 
@@ -41,15 +41,15 @@ pub struct JobProblem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
     pub id: JobId,
-    /// The sealed job, because a catalog contains no names.
+    /// The job record, sealed because it contains file names.
     pub object: Vec<u8>,
     pub asked: bool,
     pub ended: bool,
 }
 
 impl Repository {
-    /// Records a job. Also returns false if the store refused it, so that no other machine can find
-    /// it.
+    /// Records a job. The second value is false if the store refused the record, so that no other
+    /// machine can find it.
     pub fn begin_job(&self, record: JobRecord) -> Result<(Job, bool), Error> {
         let id = JobId(random());
         let header = JobHeader { repository: self.config.repository, job: id, salt: random() };
@@ -65,8 +65,8 @@ impl Repository {
         Ok((Job { id, record, asked: false, thaw }, kept))
     }
 
-    /// Records on this host when a thaw of a job is requested, so that the next run can say when it
-    /// will be done.
+    /// Records on this host when a thaw of a job is requested, so that the next run can estimate
+    /// when it will be done.
     pub fn job_thaws(&self, job: &mut Job, time: Time) -> Result<(), Error> {
         job.thaw = time;
         self.note_thaw(Some(&job.id), time)
@@ -84,7 +84,7 @@ impl Repository {
 
     fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
         match self.catalog.note_thaw(job, time) {
-            // Do not fail because of a date.
+            // This time is only informative, so a failure of the catalog does not matter.
             Err(error) if error.is_of_cache() => Ok(()),
             noted => noted,
         }
@@ -119,14 +119,14 @@ impl Repository {
         }
     }
 
-    /// Takes the lock that makes this process the only one of this host that works on a job; `None`
-    /// if another process has it. The kernel releases it when the process ends.
+    /// Acquires the lock of a job, so that only one process of this host works on the job; `None`
+    /// if another process has it. The kernel releases the lock when the process ends.
     pub fn lock_job(&self, id: &JobId) -> Result<Option<std::fs::File>, Error> {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
-    /// Takes the lock that makes this process the only one of this host that restores into a
-    /// folder, given by its real path; `None` if another process has it.
+    /// Acquires the lock of a folder, given by its real path, so that only one process of this host
+    /// restores into it; `None` if another process has the lock.
     pub fn lock_restore(
         &self,
         target: &std::path::Path,

@@ -1,8 +1,8 @@
-//! Key slots: the identity, sealed under a password. Changing a password writes a new slot and a
-//! log entry, and deletes the old slot.
+//! Key slots: the identity, encrypted with a password. Changing a password writes a new slot and a log entry, and
+//! deletes the old slot.
 //!
-//! Whoever may create objects in a folder can add slots, and each slot that is tried costs a password hash. So the slots
-//! that this host knows are tried first, and the others only up to a bound.
+//! Anyone who can create objects in a folder can add slots, and each slot that is tried costs a password hash. So the
+//! slots that this host knows are tried first, and the others only up to a limit.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
 use crate::store::{Listed, ObjectName, Store, layout};
 
-/// Bytes of the digest at the end of a slot.
+/// Length of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
 
 /// The public part of a slot.
@@ -39,28 +39,29 @@ impl From<KeySlot> for KeyInfo {
     }
 }
 
-/// A slot that cannot be used.
+/// A key slot that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotProblem {
     pub object: String,
     pub reason: String,
-    /// The slot belongs to another repository; an interrupted `init` has left it.
+    /// Whether the slot belongs to another repository. An interrupted `init` leaves such a slot.
     pub foreign: bool,
 }
 
 /// The objects under `keys/`.
 #[derive(Debug, Default)]
 pub struct KeySlots {
-    /// Ascending by the time at which they say they were created.
+    /// The slots, ordered by their claimed time of creation.
     pub slots: Vec<KeySlot>,
-    /// Those that cannot be used.
+    /// Slots that cannot be used.
     pub problems: Vec<SlotProblem>,
-    /// Those that were not read, because there are too many.
+    /// Slots that were not read, because there are too many.
     pub left_out: Vec<SlotId>,
 }
 
-/// Returns the slots of a repository. If there are more than 64, reads 64 of them: the `known` ones, and of the others
-/// alternately the oldest and the newest by the store's clock, because false ones are added at one time.
+/// Returns the slots of a repository. If there are more than 64, reads 64 of them: the `known` ones first, then the
+/// oldest and the newest of the others in turn, by the store's clock. Forged slots are added within a short time, so
+/// genuine ones are at one of the two ends.
 pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Result<KeySlots, Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
     let (listed, left_out) = chosen(store.list(layout::KEYS, None)?, known);
@@ -94,7 +95,7 @@ pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Resul
     Ok(KeySlots { slots, problems, left_out })
 }
 
-/// Chooses which slots are read. Returns the ids of the others too.
+/// Chooses the slots to read. Also returns the ids of the others.
 fn chosen(listed: Vec<Listed>, known: &[SlotId]) -> (Vec<Listed>, Vec<SlotId>) {
     let named = listed.into_iter().filter_map(|object| Some((slot_id(&object.name)?, object)));
     let (mut read, mut others): (Vec<_>, VecDeque<_>) = (Vec::new(), VecDeque::new());
@@ -115,8 +116,7 @@ fn chosen(listed: Vec<Listed>, known: &[SlotId]) -> (Vec<Listed>, Vec<SlotId>) {
     (read, others.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Returns what is wrong with a slot. A slot with a wrong digest is damaged, whatever else is wrong
-/// with it.
+/// Returns the problem of a slot. A slot with a wrong digest is reported as damaged, whatever else is wrong with it.
 fn what_is_wrong(object: &[u8], error: &FormatError) -> String {
     let is_whole = object
         .split_last_chunk::<DIGEST_BYTES>()
@@ -130,15 +130,15 @@ fn what_is_wrong(object: &[u8], error: &FormatError) -> String {
     }
 }
 
-/// Returns the id of a slot by the name of its object; `None` if the name is not that of a slot: whatever else lies
-/// there is not ours.
+/// Returns the id of a slot from the name of its object; `None` if it is not the name of a slot. Other objects there
+/// are ignored.
 fn slot_id(name: &str) -> Option<SlotId> {
     name.rsplit('/').next()?.parse().ok()
 }
 
-/// Fails if the owner's list of valid key slots does not contain this one: then it was removed, and
-/// someone has put it back. Otherwise remembers it for the next time. Call this when the log has been read, before the
-/// identity is used.
+/// Fails if the owner's list of valid key slots does not contain this one, which means that the slot was removed and
+/// someone has restored it. Otherwise stores the slot for the next time. Call this after the log has been read and
+/// before the identity is used.
 pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error> {
     match repository.catalog.listed_slots()? {
         Some(listed) if !listed.contains(&slot) => Err(Error::KeyRemoved { slot }),
@@ -146,33 +146,33 @@ pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error>
     }
 }
 
-/// Returns the slots that this host knows to be the owner's: those that the owner has listed, and the one that has
-/// opened the repository here last.
+/// Returns the slots that this host knows to be genuine: those that the owner has listed or, if there is no list, the
+/// one that last opened the repository on this host.
 pub fn known(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
     Catalog::known_slots(cache_dir, repository)
 }
 
-/// A try to open the identity with a password.
+/// The parameters of an attempt to open the identity with a password.
 pub struct PasswordTry<'a> {
     pub password: &'a [u8],
-    /// Slots whose password takes more bytes of memory are left out.
+    /// Slots whose password hash needs more memory than this, in bytes, are skipped.
     pub memory_max: u64,
-    /// Slots that are tried first.
+    /// Slots to try first.
     pub known: &'a [SlotId],
 }
 
-/// What a password has opened.
+/// The result of opening the identity with a password.
 #[derive(Debug)]
 pub struct Unlocked {
     pub identity: Identity,
     pub slot: SlotId,
-    /// How many slots would not have been tried, because there are too many.
+    /// Number of slots that are never tried, because there are too many.
     pub left_out: usize,
 }
 
-/// Opens the identity with a password: the slots are tried one after the other, the known ones first and then the newest,
-/// with the password as it is given and then as another keyboard may have written its letters. If slots are left out
-/// because of their cost or their number, the error says so if no other opens.
+/// Opens the identity with a password. Tries the slots one after the other, the known ones first and then the newest,
+/// first with the password as given and then with its letters in other Unicode forms, as another keyboard may have
+/// produced them. If no slot opens and some were skipped because of their cost or number, the error says so.
 pub fn unlock(
     store: &Store,
     repository: RepositoryId,
@@ -204,8 +204,8 @@ pub fn unlock(
             }
         }
     }
-    // The password may belong to a damaged slot, so report the damage instead of "wrong password".
-    // But not if somebody has filled `keys/`.
+    // The password may belong to a damaged slot, so report the damage instead of "wrong password", unless `keys/` has
+    // been flooded.
     match damaged.filter(|_| left_out == 0) {
         Some(SlotProblem { object, reason, .. }) => Err(Error::damaged(object, reason)),
         None => Err(costly
@@ -214,7 +214,8 @@ pub fn unlock(
     }
 }
 
-/// Leaves out the costliest slots if all together cost more to try than 64 of the usual cost. Returns how many.
+/// Removes the most expensive slots if all slots together cost more to try than 64 slots of the default cost. Returns
+/// the number of removed slots.
 fn bound(slots: &mut Vec<KeySlot>) -> usize {
     let cost = |cost: KdfCost| u64::from(cost.memory_kib) * u64::from(cost.passes);
     let most = cost(KdfCost::default()) * SLOTS_MAX as u64;
@@ -228,15 +229,15 @@ fn bound(slots: &mut Vec<KeySlot>) -> usize {
         sum += cost(slot.cost);
         sum <= most
     };
-    // One is always tried: who allows so much memory wants it.
+    // At least one slot is always tried, because the caller has allowed this much memory.
     let count = slots.iter().take_while(affordable).count().max(1);
     let left_out = slots.len() - count;
     slots.truncate(count);
     left_out
 }
 
-/// Returns the Unicode forms of a password: as given, composed (NFC), and decomposed (NFD), as on a
-/// Mac. For plain letters these are one form, so a wrong password costs no more.
+/// Returns the Unicode forms of a password: as given, composed (NFC), and decomposed (NFD), as on a Mac. For ASCII
+/// these forms are the same, so a wrong password costs no more.
 fn spellings(password: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut spellings = vec![Zeroizing::new(password.to_vec())];
     if let Ok(text) = std::str::from_utf8(password)
@@ -261,12 +262,11 @@ pub struct NewPassword<'a> {
     pub password: &'a Zeroizing<Vec<u8>>,
     pub label: String,
     pub time: Time,
-    /// Cost of one try of a password.
+    /// Cost of one attempt with a password.
     pub cost: KdfCost,
 }
 
-/// Writes a new slot for the identity. Composes letters with accents (NFC), however they were
-/// typed.
+/// Writes a new slot for the identity. Normalizes the password to NFC, however its accents were typed.
 pub fn add(
     store: &Store,
     repository: RepositoryId,
@@ -287,7 +287,7 @@ pub fn add(
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();
-    // Names are random, so if this one is taken, an earlier try of the same put has arrived.
+    // Names are random, so if this one is taken, an earlier attempt at the same put has succeeded.
     if !store.create(&name, "", Bytes::from(object.clone()))?
         && store.get(&name, SLOT_BYTES_MAX)? != object
     {

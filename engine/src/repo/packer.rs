@@ -15,7 +15,8 @@ use crate::format::pack::{
 use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
 use crate::store::DIRECT_ALIGN_BYTES;
 
-/// Most chunks in one pack, so that its table fits into a log entry with others.
+/// Maximum number of chunks in one pack, so that a log entry has room for the tables of several
+/// packs.
 const WRITTEN_ROWS_MAX: usize = 1 << 17;
 
 /// Spare space, so that a chunk larger than the pack's target size needs no copy of the buffer.
@@ -31,7 +32,7 @@ pub struct PackBuilder {
     kind: PackKind,
     id: PackId,
     key: Arc<PackKey>,
-    /// The buffer of the pack, which returns to its pool.
+    /// The buffer of the pack. It returns to its pool when it is dropped.
     buffer: Buffer,
     /// Offset of the object in the buffer, aligned for direct I/O.
     start: usize,
@@ -50,7 +51,7 @@ pub struct PackBuilder {
     bytes_target: usize,
 }
 
-/// The place of one chunk in a pack, to be sealed by the thread that has it.
+/// The reserved space of one chunk in a pack. The thread that has the chunk seals it there.
 pub struct FrameSlot {
     key: Arc<PackKey>,
     frame: Frame,
@@ -58,7 +59,7 @@ pub struct FrameSlot {
     out: BytesMut,
 }
 
-/// A sealed chunk in its space.
+/// A sealed chunk in its reserved space.
 #[derive(Debug)]
 pub struct Sealed {
     slot: u32,
@@ -86,8 +87,8 @@ impl PackBuilder {
         PackBuilder::within(Buffer::single, secrets, kind, bytes_target, 0)
     }
 
-    /// Begins a pack in a reused buffer, and waits while none is free. `raw_bytes` is the size of
-    /// the first chunk, which may be larger than the target size.
+    /// Begins a pack in a reused buffer. Waits until one is free. `raw_bytes` is the size of the
+    /// first chunk, which may be larger than the target size.
     pub fn in_one_of(
         buffers: &Arc<Buffers>,
         secrets: &Secrets,
@@ -135,10 +136,10 @@ impl PackBuilder {
         Ok(pack)
     }
 
-    /// Takes the next bytes of the buffer, with arbitrary content.
+    /// Reserves the next bytes of the buffer. Their content is arbitrary.
     fn room(&mut self, bytes: usize) -> BytesMut {
         if self.free.len() < bytes {
-            // Rare. Spaces that were handed out before are copied when they come back.
+            // This is rare. Spaces that were handed out before are copied when they are put back.
             let at = self.sealed.len();
             self.sealed.resize(at + 2 * bytes, 0);
             self.free = self.sealed.split_off(at);
@@ -201,7 +202,7 @@ impl PackBuilder {
         FrameSlot { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
     }
 
-    /// Accepts a sealed chunk back.
+    /// Puts back a sealed chunk.
     pub fn put_back(&mut self, sealed: Sealed) {
         self.ahead.insert(sealed.slot, sealed.out);
         while let Some(out) = self.ahead.remove(&self.slot) {
@@ -223,7 +224,7 @@ impl PackBuilder {
         frame
     }
 
-    /// Closes the pack, which must be whole: padding, table, trailer.
+    /// Closes the pack with its padding, table and trailer. Every chunk must be sealed.
     pub fn finish(mut self, class: &str) -> SealedPack {
         assert!(self.is_whole(), "a chunk of the pack is not sealed");
         let table = encode_table(&self.frames);
@@ -258,8 +259,8 @@ mod tests {
     use crate::codec::Identity;
     use crate::format::{RepositoryId, Settings};
 
-    /// Of the 200 MiB that a snapshot may use, windows, compressed data, the catalog and the
-    /// program use about 40.
+    /// A snapshot may use 200 MiB. About 40 of them are for windows, compressed data, the catalog
+    /// and the program.
     #[test]
     fn the_packs_of_a_snapshot_leave_memory_for_the_rest() {
         let Settings { pack_bytes, hot_pack_bytes, .. } = Settings::default();

@@ -1,9 +1,8 @@
-//! Notices a store that breaks its promise: it acknowledges an entry of the log and later has
-//! another one in that slot. Servers do this that first check whether a name is free and write the
-//! object only then.
+//! Detects a store that breaks its promise: it acknowledges an entry of the log and later has another one in that slot.
+//! This happens with servers that first check whether a name is free and only then write the object.
 //!
-//! A host reads each acknowledged entry again: at once, and when it opens the repository the next
-//! time. It appends a lost entry again in a new slot, and informs the watcher of the store.
+//! A host reads each acknowledged entry again: immediately, and when it next opens the repository. It appends a lost
+//! entry again in a new slot, and informs the watcher of the store.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,12 +19,12 @@ use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, PackRecor
 use crate::progress::Progress;
 use crate::store::{Listed, StoreErrorKind, layout};
 
-/// How long a slot may still get another entry from a store that accepts it from several writers.
+/// How long a store that accepts several writes to one slot may still replace the entry in it.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Entries that are older have settled. Stores tell whole seconds.
+/// Entries older than this have settled. Stores report times in whole seconds.
 const YOUNG_SECONDS: i64 = 2;
 
-/// What was said again of an entry.
+/// The outcome for the snapshots of a lost entry that is appended again.
 #[derive(Debug, Default)]
 struct Again {
     /// Snapshots that are visible again.
@@ -35,8 +34,7 @@ struct Again {
 }
 
 impl Repository {
-    /// Remembers that entries after a number were read that the store had received only a moment
-    /// before.
+    /// Records that entries after `known` were read, if the store had received the newest of them only a moment before.
     pub(super) fn has_read(&self, listed: &[Listed], known: u64) {
         let number = |object: &&Listed| layout::log_number(&object.name);
         let newest = listed.iter().filter(|object| number(object) > Some(known)).max_by_key(number);
@@ -57,8 +55,8 @@ impl Repository {
         read.is_some()
     }
 
-    /// Waits until a slot that another writer has taken has settled, before it is read. Adds a
-    /// random time, so that not all writers come back at once.
+    /// Waits until a slot that another writer has taken has settled, so that it can be read. Adds a random time, so
+    /// that not all writers continue at once.
     pub(super) fn wait_for_the_winner(&self) {
         if self.store.time().is_some() {
             let [more] = random();
@@ -66,7 +64,7 @@ impl Repository {
         }
     }
 
-    /// Records that the slot that was waited for has settled, unless entries after it were read.
+    /// Records that a slot has settled after the wait for it, unless entries after it were read.
     pub(super) fn has_waited_for(&self, number: u64) -> Result<(), Error> {
         if self.catalog.position()?.number <= number {
             self.news.0.lock().expect("nothing panics here").take();
@@ -74,8 +72,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns whether a slot has the entry of this host that the store has just acknowledged. If
-    /// the slot cannot be read now, the next run reads it.
+    /// Returns whether a slot has the entry of this host that the store has just acknowledged. If the slot cannot be
+    /// read now, returns true, and the next run reads it.
     pub(super) fn is_still_ours(&self, number: u64, object: &Bytes) -> bool {
         let is_it = |there: &Bytes| if there == object { Ok(()) } else { Err(()) };
         let ours = match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, is_it) {
@@ -88,10 +86,11 @@ impl Repository {
         ours
     }
 
-    /// Fails if the store has another entry where it has acknowledged one to this host, and others have written behind it.
+    /// Fails if the newest entry of this host was acknowledged, but the store now has another one in its slot. Checks
+    /// only entries that are followed by others.
     pub(super) fn expect_own(&self) -> Result<(), Error> {
         let Some((number, own)) = self.catalog.newest_own()? else { return Ok(()) };
-        // The newest that was read is looked at in any case.
+        // The last entry that was read is checked in any case.
         if number >= self.catalog.position()?.number || !self.store.location().is_remote() {
             return Ok(());
         }
@@ -115,8 +114,7 @@ impl Repository {
     }
 
     fn is_beside(&self, number: u64, there: &LogEntry) -> Result<bool, Error> {
-        // For a folder, a restored old copy is more likely than a failure to keep two writers
-        // apart.
+        // In a folder, a restored old copy is more likely than a failure to separate two writers.
         let Some(kept) = self.catalog.kept_entry(number)? else { return Ok(false) };
         if !self.store.location().is_remote() {
             return Ok(false);
@@ -140,8 +138,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Rebuilds the catalog from a log that has another entry in a slot than the one that this host has read. If
-    /// that was an entry of this host, it must be appended again.
+    /// Rebuilds the catalog from a log in which a slot has another entry than this host has read. If the lost entry was
+    /// one of this host, records that it must be appended again.
     pub(super) fn read_again(
         self,
         number: u64,
@@ -227,8 +225,8 @@ impl Repository {
         self.commit(|| {
             again = Again::default();
             let mut new = self.said(&entry, LONE, &mut again)?;
-            // Numbers before its slot still mean the same objects, and so do the numbers of objects
-            // after the end.
+            // Numbers before the slot of the lost entry still refer to the same objects, and so do the numbers of
+            // objects after the end of the log.
             let behind = self.behind_gap.lock().expect("nothing panics here").clone();
             let same = |numbers: &Option<Vec<u64>>| {
                 let is_same = |number: &u64| *number < owed.number || behind.contains(number);
@@ -241,9 +239,8 @@ impl Repository {
         Ok(again)
     }
 
-    /// Composes an entry with the statements of a lost one, except those that name entries by
-    /// number. Omits tombstones and orphans, because they were decided without knowledge of the
-    /// entry that took the slot.
+    /// Composes an entry with the content of a lost one, except the fields that name entries by number. Omits
+    /// tombstones and orphans, because they were decided without knowledge of the entry that took the slot.
     fn said(&self, old: &LogEntry, base: u64, again: &mut Again) -> Result<LogEntry, Error> {
         let catalog = &self.catalog;
         let mut new = LogEntry::new(old.time);
@@ -288,7 +285,7 @@ impl Repository {
         let there: HashSet<SnapshotId> =
             visible.iter().chain(&apart).map(|row| row.entry.id).collect();
         new.dropped = old.dropped.iter().filter(|id| there.contains(*id)).copied().collect();
-        // As for a new snapshot, the packs that it needs must still be alive.
+        // As for a new snapshot, the packs that an undropped one needs must still be alive.
         for row in catalog.dropped_snapshots()? {
             if old.undropped.contains(&row.entry.id) && catalog.all_committed(&row.entry.packs)? {
                 new.undropped.push(row.entry.id);
@@ -305,14 +302,14 @@ impl Repository {
     }
 }
 
-/// Where packs are now that an entry of the log names by the ordinals of then.
+/// Maps the pack ordinals in a lost entry to the present ordinals of these packs.
 struct PresentPlaces<'a> {
     catalog: &'a Catalog,
-    /// The entry, …
+    /// The lost entry, …
     old: &'a LogEntry,
     /// … and the ordinal that its first pack had.
     base: u64,
-    /// The next ordinal of the log, from which on packs are added again.
+    /// The next ordinal of the log. Packs that are added again have this ordinal and the following ones.
     next: u64,
     /// Ordinals of the packs that are added again.
     added: HashMap<PackId, u64>,
@@ -330,7 +327,7 @@ impl<'a> PresentPlaces<'a> {
         Ok(PresentPlaces { catalog, old, base, next, added })
     }
 
-    /// Returns the present ordinal of a pack that had this one; `None` if the pack is gone.
+    /// Returns the present ordinal of the pack that had this ordinal; `None` if the pack is gone.
     fn of_pack(&self, ordinal: u64) -> Result<Option<u64>, Error> {
         let at = ordinal.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
         let Some(pack) = at.and_then(|at| self.old.packs.get(at)) else { return Ok(Some(ordinal)) };
@@ -343,7 +340,7 @@ impl<'a> PresentPlaces<'a> {
     /// Returns the present ordinals of packs; `None` if one of them is gone.
     fn of_ranges(&self, ranges: &[PackRange]) -> Result<Option<Vec<PackRange>>, Error> {
         let PresentPlaces { catalog, base, .. } = *self;
-        // Packs of earlier entries have kept their places.
+        // Packs of earlier entries have kept their ordinals.
         let (mut before, mut own) = (Vec::new(), Vec::new());
         for range in ranges {
             let end = range.first.saturating_add(range.count);

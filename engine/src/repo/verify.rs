@@ -1,4 +1,4 @@
-//! Verifying a pack, every byte of it: what restores read, and what none does.
+//! Verifies every byte of a pack, including those that no restore reads.
 
 use std::ops::Range;
 
@@ -12,21 +12,20 @@ use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
 use crate::store::ObjectRange;
 
-/// Packs up to this are read at once, larger ones in parts about as large.
+/// Maximum size of a pack that is read at once. Larger ones are read in parts of about this size.
 const PART_BYTES: u64 = 128 << 20;
 
-/// What is wrong with a pack whose header is sound.
+/// The damage in a pack whose header is sound.
 #[derive(Debug, Default)]
 pub struct PackDamage {
     /// Chunks that cannot be opened.
     pub chunks: Vec<(ChunkLocation, Error)>,
-    /// What is wrong around them: no restore reads padding, table or trailer.
+    /// Damage outside the chunks: in the padding, the table or the trailer, which no restore reads.
     pub around: Option<Error>,
 }
 
 impl ChunkReader<'_> {
-    /// Verifies a pack by what the log says of it. `read` returns a range of its bytes, less where it
-    /// has been cut short.
+    /// Verifies a pack against the log. `read` returns a range of its bytes, or fewer bytes if the pack was truncated.
     pub fn verify_pack(
         &self,
         pack: &OpenPack,
@@ -56,13 +55,13 @@ impl ChunkReader<'_> {
         if padded_bytes(frames_end + tail_bytes) != row.bytes {
             damage.around.get_or_insert_with(|| wrong("its padded length is wrong"));
         }
-        // Padding is read with the last frames: there is never much of it, or it is wrong.
+        // Padding is read with the last frames, because a valid pack never has much of it.
         let end = if damage.around.is_none() { row.bytes } else { frames_end };
         let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         let mut left = places.iter().peekable();
         let (mut padding, mut spare) = (Bytes::new(), Spare::default());
         for part in parts(&places, end) {
-            // It holds on to the part before.
+            // Free the previous part, which the padding keeps in memory.
             drop(std::mem::take(&mut padding));
             let bytes = fetch(part.clone())?;
             crc.update(&bytes);
@@ -86,7 +85,7 @@ impl ChunkReader<'_> {
         } else if padding[..] != self.padding(pack, padding.len()) {
             Some("its padding was changed")
         } else {
-            // A chunk that is bad is reported as such.
+            // A damaged chunk explains a wrong checksum and is already reported.
             let differs = damage.chunks.is_empty() && crc.finalize() != row.crc64;
             differs.then_some("its checksum differs from the one in the log")
         };
@@ -94,7 +93,7 @@ impl ChunkReader<'_> {
         Ok(damage)
     }
 
-    /// Returns where the chunks of a pack are by its own table, or by the log, which repeats it.
+    /// Returns the locations of the chunks of a pack from its own table, or else from the log, which repeats the table.
     fn places_in_any(
         &self,
         pack: &OpenPack,
@@ -110,13 +109,13 @@ impl ChunkReader<'_> {
         }
     }
 
-    /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
+    /// Returns the locations of the chunks of a pack from its own table, which must agree with the log.
     fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkLocation>, Error> {
         let fail = |error| Error::object(&pack.name, error);
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
         let mut places = Vec::with_capacity(table.len());
-        // A catalog may contain what no log entry says; then no host would store it again.
+        // A catalog may contain chunks that are in no log entry. This host would never store such a chunk.
         let counts = match self.counts.get() {
             Some(counts) => counts,
             None => {
@@ -141,8 +140,8 @@ impl ChunkReader<'_> {
     }
 }
 
-/// Cuts the first `end` bytes of a pack into the parts that are read at once, between frames. Most packs
-/// are one.
+/// Divides the first `pack_end` bytes of a pack into parts that are read at once. Cuts only between frames. Most packs
+/// are one part.
 fn parts(places: &[ChunkLocation], pack_end: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;

@@ -1,9 +1,10 @@
 //! Reads a log from checkpoints for which the owner vouches (spec section 6.5).
 //!
-//! Every entry names a hash of the log as its author has read it. If the hash in an entry of the
-//! owner equals the one computed from checkpoints, it proves them, whichever host has written them,
-//! because the owner's program has checked each signature. Nothing is applied before it is proven.
-//! A program that deletes checks the signatures itself, once.
+//! Every entry contains a running hash of the log as its author has read it. If the hash in an
+//! entry of the owner equals the one computed from checkpoints, it proves the checkpoints,
+//! whichever host has written them, because the owner's program has checked each signature. Nothing
+//! is applied before it is proven. Before this host deletes anything, it checks the signatures
+//! itself, once.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,24 +28,25 @@ use crate::format::{Digest, LogEntry};
 use crate::progress::{Progress, Unit};
 use crate::store::{StoreErrorKind, layout};
 
-/// Most entries after the last checkpoint that are searched for one of the owner, and most bytes of
-/// them that are kept.
+/// Maximum number of entries after the last checkpoint that are searched for one of the owner, and
+/// maximum size of those that are kept in memory.
 const TAIL_MAX: u64 = 64;
 const TAIL_BYTES_MAX: usize = 64 << 20;
-/// Most checkpoints, and most entries in them that claim to be the owner's, that are examined.
+/// Maximum number of checkpoints that are examined, and of entries in them that claim to be the
+/// owner's.
 const LOOKS_MAX: usize = 64;
-/// Most bad checkpoints that are skipped, which bounds the work on a hostile store.
+/// Maximum number of bad checkpoints to skip; bounds the work on a hostile store.
 const BAD_MAX: usize = 8;
 
 /// An entry of the owner, which vouches for all entries before it.
 struct Anchor {
     number: u64,
     seen: Digest,
-    /// The object, if a checkpoint has the entry too.
+    /// The object, if the entry is also in a checkpoint.
     object: Option<Bytes>,
 }
 
-/// Why checkpoints were not used.
+/// The reason why checkpoints were not used.
 enum Unused {
     /// This checkpoint is bad; the others may be usable without it.
     Bad(RangeInclusive<u64>),
@@ -79,7 +81,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Does so with these checkpoints, which have all entries from the next one on.
+    /// Reads the log from these checkpoints, which cover the entries after the catalog's position
+    /// without a gap.
     fn read_cover(
         &self,
         listed: &ListedCheckpoints,
@@ -139,7 +142,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Finds the newest entry of the owner after the last checkpoint.
+    /// Finds the newest entry of the owner after the last checkpoint, which ends with entry `end`.
     fn anchor_behind(&self, end: u64) -> Result<Option<Anchor>, Error> {
         let ahead = self.ahead.lock().expect("nothing panics here").clone();
         for (number, object) in ahead.range(end + 1..).rev() {
@@ -150,8 +153,8 @@ impl Repository {
         Ok(None)
     }
 
-    /// Returns the hash of the log that an entry of the owner names; `None` if the entry is not the
-    /// owner's or names none.
+    /// Returns the running hash in an entry of the owner; `None` if the entry is not the owner's or
+    /// contains none.
     fn seen_by_owner(&self, number: u64, object: &[u8]) -> Result<Option<Digest>, Error> {
         let Ok(opened) = self.secrets.open_log(number, object) else { return Ok(None) };
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
@@ -161,15 +164,15 @@ impl Repository {
         Ok(opened.entry().ok().and_then(|entry| entry.seen))
     }
 
-    /// Checks once the signatures of all entries for which so far only the owner has vouched. Call
-    /// this before anything is deleted.
+    /// Checks the signatures of all entries for which so far only the owner has vouched. Call this
+    /// before anything is deleted.
     pub fn check_signatures(&self, progress: &dyn Progress) -> Result<(), Error> {
         let vouched = self.catalog.vouched()?;
         if vouched == 0 {
             return Ok(());
         }
         progress.stage("checking signatures");
-        // The hash of the log is known at the ends of checkpoints.
+        // The running hash is known at the ends of checkpoints.
         let last = vouched.next_multiple_of(CHECKPOINT_STEP);
         let last = last.min(self.catalog.position()?.number);
         progress.expect(Unit::Objects, last, 0);
@@ -190,8 +193,9 @@ impl Repository {
         self.catalog.set_vouched(0)
     }
 
-    /// Checks the signatures of some entries, taken from a checkpoint or from the log, and that
-    /// they give the hash of the log that was vouched for. Returns the hash after the last one.
+    /// Checks the signatures of some entries from a checkpoint or from the log, and that these
+    /// entries produce the running hash that the owner vouched for. Returns the hash after the last
+    /// one.
     fn check_seen(
         &self,
         numbers: RangeInclusive<u64>,
@@ -210,7 +214,7 @@ impl Repository {
             if slot.as_ref().is_none_or(|slot| slot.said.is_none())
                 && let Some(void) = self.catalog.void_digests(number)?
             {
-                // A void object may rot.
+                // A void object may be damaged later, so use the digest that was read.
                 slot = Some(Slot { digest: void.0, said: None });
             }
             let slot = slot.ok_or_else(|| unproven(number))?;
@@ -230,7 +234,7 @@ fn unproven(number: u64) -> Error {
     Error::damaged(layout::log(number), reason)
 }
 
-/// Checkpoints that are looked at.
+/// The checkpoints that are being examined.
 struct CheckpointReading<'a> {
     repository: &'a Repository,
     listed: &'a ListedCheckpoints,
@@ -295,8 +299,9 @@ impl CheckpointReading<'_> {
         Ok(None)
     }
 
-    /// Checks that checkpoints, and the entries between them and the owner's entry, give the hash
-    /// that the owner names. Returns the first parts.
+    /// Checks that the checkpoints, and the entries between them and the owner's entry, produce the
+    /// hash in the owner's entry. Returns the first parts of the checkpoints; `None` if the hash
+    /// differs.
     fn prove(&mut self, anchor: &Anchor) -> Result<Option<Spool>, Unused> {
         let repository = self.repository;
         let position = repository.catalog.position()?;
@@ -316,7 +321,8 @@ impl CheckpointReading<'_> {
         for number in next..anchor.number {
             let ahead = repository.ahead.lock().expect("nothing panics here");
             let Some(object) = ahead.get(&number) else { return Ok(None) };
-            // If it is not signed by an enrolled author, the hash differs from the owner's.
+            // The signature need not be checked here. If no enrolled author has signed the entry,
+            // the hash differs from the owner's.
             let said = repository.secrets.open_log(number, object).ok().map(|opened| opened.said);
             sum = seen(&sum, &Slot { digest: digest(&[object]), said });
         }

@@ -298,7 +298,7 @@ fn entries_that_a_checkpoint_has_are_missed_by_a_check_only() {
     assert_eq!(state(&open(&bench, "named by a checkpoint")), state(&owner));
     std::fs::write(path(64), "no entry").expect("it is damaged");
     std::fs::remove_file(path(65)).expect("it goes");
-    // Nobody whose word is proof names the next: the log ends there for who has not read it.
+    // No entry of the owner names the next one, so the log ends there for a host that has not read it before.
     let cut = open(&bench, "gap");
     assert!(cut.has_doubts().expect("a look"), "{:?}", cut.catalog.void_entries());
     drop(cut);

@@ -287,7 +287,7 @@ fn every_bit_and_length_of_a_key_slot() {
         std::fs::write(&path, object).expect("another slot");
         let KeySlots { slots, problems, .. } = keys::slots(&store, bench.id, &[]).expect("slots");
         let opened = keys::unlock(&store, bench.id, &the_password());
-        // A check tells which slot it is, and the password is not said to be wrong.
+        // A check names the slot, and does not report a wrong password.
         assert_eq!(slots.len() + problems.len(), 1);
         assert!(problems.iter().all(|problem| problem.object == name));
         match opened {

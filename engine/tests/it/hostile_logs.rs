@@ -1,8 +1,10 @@
-//! Logs that anybody may have written into: entries of the owner, of writers, of revoked writers and of strangers, valid
-//! and not, shuffled. Whatever they say, the repository opens, and says what a plain reading of the rules says
-//! (format-spec.md 6.1 and 6.2); nothing that a genuine host stores counts on what a revoked writer has put there.
+//! Generates hostile logs: random sequences of valid and invalid entries by the owner, writers, revoked writers and
+//! strangers. Whatever the entries contain, the repository opens, and its state is the one that a simple implementation
+//! of the rules computes (format-spec.md 6.1 and 6.2). Nothing that a genuine host stores relies on packs of a revoked
+//! writer.
 //!
-//! `ICECORE_HOSTILE_LOGS=10000` makes so many, with `ICECORE_SEED` from there on. Each seed is printed that fails.
+//! `ICECORE_HOSTILE_LOGS=10000` generates that many logs. `ICECORE_SEED` sets the first seed. Each seed that fails is
+//! printed.
 
 mod cast;
 mod compare;
@@ -31,14 +33,14 @@ use self::compare::assert_means;
 use self::later::Settled;
 use self::menu::Log;
 
-/// Where a generated log lies, and the caches of those who read it.
+/// The store of a generated log, and the caches of its readers.
 pub struct Place {
     pub store: Store,
     pub temp: TempDir,
 }
 
 impl Place {
-    /// Puts what all logs begin with, and the packs of this one.
+    /// Puts the objects that all logs begin with, and the packs of this log.
     fn new(log: &Log) -> Place {
         let temp = tempfile::tempdir().expect("a temporary folder");
         let options = StoreOptions { retry_for: Duration::ZERO, ..StoreOptions::default() };
@@ -71,7 +73,7 @@ impl Place {
         assert!(is_created || self.store.get(name, 64 << 20).is_ok_and(|there| there == object));
     }
 
-    /// Puts some of the slots.
+    /// Puts a range of the slots.
     pub fn put(&self, log: &Log, slots: std::ops::Range<usize>) {
         for (slot, number) in log.slots[slots.clone()].iter().zip(slots.start as u64 + 1..) {
             self.create(&layout::log(number), slot.object.clone());
@@ -89,14 +91,14 @@ impl Place {
         Repository::open_for(opening, self.store.clone(), config, keys)
     }
 
-    /// Opens by the identity.
+    /// Opens the repository with the identity.
     pub fn open(&self, cast: &Cast, cache: &str) -> Repository {
         let keys = Keys::Reader(cast.identity.clone());
         self.try_open(keys, cache, Purpose::Use).expect("a log that anybody wrote into opens")
     }
 }
 
-/// What a campaign has seen.
+/// Counts of a campaign.
 #[derive(Default, Debug)]
 struct Seen {
     logs: AtomicU64,
@@ -104,7 +106,7 @@ struct Seen {
     void: AtomicU64,
     apart: AtomicU64,
     snapshots: AtomicU64,
-    /// Logs in which a genuine host went on, and prunes that deleted something.
+    /// Number of logs with which a genuine host continued, and number of prunes that deleted something.
     went_on: AtomicU64,
     deleted: AtomicU64,
 }
@@ -115,7 +117,7 @@ fn one(cast: &Cast, seed: u64, seen: &Seen) {
     let wanted: Vec<_> = settled.iter().map(|content| cast.chunk_of(content.as_bytes())).collect();
     let mut log = Log::generate(cast, seed, is_bucket, &wanted);
     let place = Place::new(&log);
-    // A host that has read half of it reads on, and another one reads all at once.
+    // One host reads half of the log and then the rest. Another one reads everything at once.
     let half = log.slots.len() / 2;
     place.put(&log, 0..half);
     drop(place.open(cast, "along"));
@@ -127,7 +129,7 @@ fn one(cast: &Cast, seed: u64, seen: &Seen) {
     assert_means(&place.open(cast, "along"), &meaning);
     let repository = place.open(cast, "anew");
     assert_means(&repository, &meaning);
-    // The credential of a robbed host reads the same.
+    // A host with a stolen credential reads the same state.
     let keys = Keys::Writer(Box::new(cast.identity.credential(cast.id)));
     let robbed = place.try_open(keys, "robbed", Purpose::Use).expect("it opens");
     assert_means(&robbed, &meaning);
@@ -151,7 +153,7 @@ fn one(cast: &Cast, seed: u64, seen: &Seen) {
     add(&seen.deleted, usize::from(gone > 0));
 }
 
-/// Lists and restores what is visible; false snapshots have nothing, and stop nobody.
+/// Resolves and opens visible snapshots. False snapshots must not stop this.
 fn look(repository: &Repository) {
     let trees = TreeReader::new(repository).expect("a reader of trees");
     let visible = repository.catalog.snapshots().expect("snapshots");
@@ -164,7 +166,7 @@ fn look(repository: &Repository) {
     }
 }
 
-/// Makes logs on both cores, and fails with the seeds that fail.
+/// Tests logs in two threads. Fails with a list of the seeds that fail.
 fn campaign(from: u64, count: u64) {
     let (cast, seen) = (Cast::new(), Seen::default());
     let (next, begun) = (AtomicU64::new(from), Instant::now());
@@ -191,7 +193,7 @@ fn campaign(from: u64, count: u64) {
     assert!(failed.is_empty(), "seeds of logs that fail: {failed:?}");
     let count_of = |number: &AtomicU64| number.load(Ordering::Relaxed);
     if count >= 100 {
-        // The generator is worth something.
+        // The generator must produce interesting logs.
         assert!(count_of(&seen.void) > count && count_of(&seen.apart) > count / 10);
         assert!(count_of(&seen.went_on) > count / 4 && count_of(&seen.deleted) > count / 10);
     }

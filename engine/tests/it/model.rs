@@ -1,11 +1,10 @@
-//! The commit protocol as a model whose every interleaving is explored (`docs/protocol.md`).
+//! A model of the commit protocol. The tests explore every interleaving of its steps (`docs/protocol.md`).
 //!
-//! Writers and pruners take steps in any order; each may crash at any of them, any put may be
-//! acknowledged to nobody or arrive late. What the specification asks for (sections 6.3, 6.4) holds
-//! in every state; each weaker protocol loses data within a few steps. Repacking is modelled ahead of
-//! the code.
+//! Writers and pruners take steps in any order. Each may crash at any step, and any put may arrive late or lose its
+//! acknowledgement. The requirements of the specification (sections 6.3, 6.4) hold in every state. Each weaker protocol
+//! loses data within a few steps.
 //!
-//! `ICECORE_MODEL=nightly` explores more, `ICECORE_MODEL_TRACE=1` tells how each weakness fails.
+//! `ICECORE_MODEL=nightly` explores larger models. `ICECORE_MODEL_TRACE=1` prints how each weakness fails.
 
 mod normal;
 mod pruner;
@@ -20,7 +19,7 @@ mod writer;
 use rules::{Rules, Weakness};
 use search::{check_holds, missed_normal_forms, run};
 
-/// A model without anybody in it.
+/// A model without participants.
 const EMPTY: Rules = Rules {
     weakness: Weakness::None,
     writers: 0,
@@ -35,17 +34,17 @@ const EMPTY: Rules = Rules {
     forget: false,
 };
 
-/// One writer, one pruner, and one of each trouble.
+/// One writer, one pruner, and one fault of each kind.
 const PAIR: Rules =
     Rules { writers: 1, pruners: 1, crashes: 1, lost: 1, drops: 1, folds: 1, ..EMPTY };
 
-/// Writers do all that they may.
+/// Writers use every option that they have.
 const BUSY: Rules = Rules { new_data: true, packs_first: true, ..PAIR };
 
-/// One writer, one pruner that may repack once, and one of each trouble.
+/// One writer, one pruner that may repack once, and one fault of each kind.
 const REPACK: Rules = Rules { repacks: 1, ..PAIR };
 
-/// What every run of the tests explores.
+/// The models that every run of the tests explores.
 const SMALL: [Rules; 6] = [
     Rules { writers: 2, pruners: 2, ..PAIR },
     Rules { pruners: 2, ..BUSY },
@@ -55,7 +54,7 @@ const SMALL: [Rules; 6] = [
     Rules { writers: 2, pruners: 2, forget: true, ..REPACK },
 ];
 
-/// What a long run explores on top.
+/// The models that a long run explores too.
 const NIGHTLY: [Rules; 8] = [
     Rules { writers: 2, lost: 0, ..BUSY },
     Rules { writers: 2, pruners: 2, folds: 2, ..PAIR },
@@ -67,7 +66,7 @@ const NIGHTLY: [Rules; 8] = [
     Rules { writers: 3, pruners: 2, crashes: 2, lost: 2, drops: 0, forget: true, ..REPACK },
 ];
 
-/// The weaker protocols, each with the smallest model that shows it, and what it must show.
+/// The weaker protocols, each with the smallest model that shows its failure.
 const WEAK: [(Weakness, Rules); 22] = {
     let two_writers = Rules { writers: 2, ..PAIR };
     let two_pruners = Rules { pruners: 2, ..PAIR };
@@ -131,7 +130,7 @@ fn every_weaker_protocol_loses_data() {
     }
 }
 
-/// What the normal form of states forgets must not hide what is wrong.
+/// The normal form of states must not hide violations.
 #[test]
 fn weaker_protocols_fail_in_normal_form_too() {
     for weakness in [Weakness::NoRebase, Weakness::OrphansAtOnce, Weakness::NoSecondLook] {
@@ -146,7 +145,7 @@ fn weaker_protocols_fail_in_normal_form_too() {
     }
 }
 
-/// A search of normal forms alone comes to the normal form of every state that there is.
+/// A search of normal forms reaches the normal form of every state.
 #[test]
 fn normal_forms_miss_nothing() {
     let two_plans = Rules { pruners: 2, repacks: 2, lost: 0, ..REPACK };

@@ -19,7 +19,7 @@ use crate::setup::{Bench, Log, Restore};
 
 pub const PASSWORD: &[u8] = b"correct horse";
 
-/// Tries the password as a host does that knows no slot.
+/// Returns an attempt with the password, as of a host that knows no slot.
 pub fn the_password() -> PasswordTry<'static> {
     PasswordTry { password: PASSWORD, memory_max: 1 << 30, known: &[] }
 }

@@ -180,7 +180,8 @@ fn each_object_is_gone() {
                 assert_older_and_whole(fresh, ROUNDS - 1);
                 missed.insert(name);
             }
-            // To a host that has never been here the log ends before it, and it says what lies behind.
+            // For a host that has never opened the archive, the log ends before this entry, and the check reports the
+            // objects after it.
             "log" => {
                 assert_eq!(named(&seen), [name.clone()].into(), "{seen:?}");
                 let number = layout::log_number(name).expect("an entry");
@@ -301,7 +302,7 @@ fn another_history_of_the_same_writer() {
                 put(bench, &name, &theirs[&name]);
                 let seen = archive.seen();
                 assert_eq!(named(&seen), [name.clone()].into(), "{seen:?}");
-                // Which of the two that do not fit together is ours, the word of a writer does not prove.
+                // A writer's entry does not prove which of the two conflicting entries is ours.
                 let fresh = archive.fresh();
                 assert!(!named(&fresh).is_empty(), "{name} is like ours: {fresh:?}");
                 spliced += 1;

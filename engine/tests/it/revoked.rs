@@ -1,4 +1,4 @@
-//! A writer that is revoked while it works stops.
+//! Tests that a writer stops when it is revoked while it works.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use icecore_engine::repo::Repository;
 use crate::objects::{TIME, open_as};
 use crate::setup::{Bench, small_packs};
 
-/// The owner revokes the first writer once a pack of it has arrived.
+/// Revokes the first writer as soon as one of its packs has been uploaded.
 struct AtFirstPack {
     owner: Repository,
     done: AtomicBool,
@@ -39,7 +39,7 @@ fn a_writer_that_is_revoked_uploads_no_more() {
     assert!(matches!(taken, Err(Error::Revoked { .. })), "{taken:?}");
     let packs = bench.under("packs/").len();
     assert!((1..4).contains(&packs), "{packs} packs were uploaded of twelve photos");
-    // The next run does not begin.
+    // The next run fails before it uploads anything.
     let again = snapshot(&bench.open_writer(), &bench.snapshot_options(), &revoking);
     assert!(matches!(again, Err(Error::Revoked { .. })), "{again:?}");
     assert_eq!(bench.under("packs/").len(), packs);

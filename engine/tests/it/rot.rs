@@ -269,7 +269,7 @@ fn a_check_goes_on_beside_an_entry_that_it_has_not_seen() {
     round(&bench, 4);
     spoil(&bench, &layout::log(3));
     let repository = open_for(&bench, Purpose::Check, &away).expect("it opens");
-    // Whether it ever was an entry, nobody has told this host. The next one says that it was, counts, and is doubtful.
+    // This host cannot know whether the object ever was an entry. The next entry claims so; it counts, but is doubtful.
     let doubts = BTreeSet::from([3, 4].map(layout::log));
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
     assert!(objects(&report).is_superset(&doubts), "{report:#?}");
@@ -277,7 +277,7 @@ fn a_check_goes_on_beside_an_entry_that_it_has_not_seen() {
     drop(repository);
     let fresh = named(&checked(&bench, &bench.path("fresh")));
     assert!(fresh.is_superset(&doubts), "{fresh:?}");
-    // Once a host that has read it has put it back, all of it counts for everybody.
+    // After a host that has read the entry has restored it, every entry counts for all hosts.
     let (_, done, after) = repair(&bench);
     assert_eq!((done.objects_put_back, after.errors), (1, vec![]));
     for cache in ["away", "fresh"] {
@@ -314,7 +314,7 @@ fn key_slots_of_others_are_named_and_no_damage() {
     let KeySlots { slots, problems, .. } =
         keys::slots(&bench.store(), bench.id, &[]).expect("slots");
     assert!(slots.is_empty() && problems.iter().all(|problem| problem.foreign));
-    // And no reason to call a password right.
+    // This must not make a wrong password look right.
     let wrong =
         keys::unlock(&bench.store(), bench.id, &PasswordTry { password: b"any", ..the_password() })
             .expect_err("no slot");

@@ -1,4 +1,4 @@
-//! A check on its way: what it was asked for, and how far it is.
+//! The state of a running check.
 
 use std::path::PathBuf;
 
@@ -12,21 +12,21 @@ use crate::session::Session;
 /// The report before a repair, and what the repair did.
 pub(super) type Repaired = (CheckReport, RepairSummary);
 
-/// A check on its way.
+/// A running check.
 pub(super) struct Checking<'a> {
     pub session: &'a Session,
     pub args: &'a CheckArgs,
-    /// Folders that a repair may read, as they are on this computer.
+    /// Local folders from which a repair may read.
     pub seeds: Vec<PathBuf>,
     pub repository: &'a Repository,
-    /// Packs that are read back, or will be; `None` if that is not asked for.
+    /// Number of packs to read back; `None` if the user did not ask for that.
     pub selected: Option<usize>,
-    /// Packs that were to be read and cannot be read yet.
+    /// Number of these packs that cannot be read yet.
     pub waiting: usize,
-    /// Those of them that are being thawed.
+    /// Number of the latter that are being thawed.
     pub thawing: u64,
-    /// The price of reading was not agreed to.
+    /// Whether the user did not agree to the price of reading.
     pub refused: bool,
-    /// The latest time at which the packs are thawed that this run or an earlier one has requested.
+    /// The latest time at which requested thaws are done, including those of earlier runs.
     pub ready_by: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! `check --posture`: what a thief of this host could do to the archive.
+//! `check --posture`: tests what a thief with the keys of this host could do to the archive.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,14 +16,14 @@ use crate::units::show as show_path;
 
 pub fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.store()?;
-    // Elsewhere nothing is tried.
+    // Fail without testing anything if there is no archive.
     StoredConfig::read(&store)?;
     let bar = session.bar("testing what this host may do");
     let found = posture(&store);
     bar.finish();
     let found = found?;
     if let Location::Folder(folder) = store.location() {
-        // As it was; there may be something else in it.
+        // Remove the folder again unless it contains something else.
         let _ = std::fs::remove_dir(folder.join(icecore_engine::store::layout::PROBE));
     }
     let keys = keys_in_profiles(session, store.location());
@@ -32,14 +32,14 @@ pub fn run(session: &Session) -> Result<u8, Failure> {
     Ok(if is_safe { code::DONE } else { code::DAMAGED })
 }
 
-/// A profile of this host that leads to the keys of the archive.
+/// A profile of this host that gives access to the keys of the archive.
 struct KeyInProfile {
     profile: String,
-    /// The option that does.
+    /// The option that gives access.
     option: &'static str,
 }
 
-/// Returns the profiles that open this archive: who has them is its owner.
+/// Returns the profiles that open this archive. A thief of such a profile has the owner's keys.
 fn keys_in_profiles(session: &Session, location: &Location) -> Vec<KeyInProfile> {
     let folders = [&*session.config_dir, Path::new(config::SHARED_PROFILES)];
     let files = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
@@ -108,7 +108,8 @@ fn show(session: &Session, location: &Location, found: &Posture, keys: &[KeyInPr
     }
 }
 
-/// Names the prefixes of what may be deleted. The place where this test writes is none that a reader knows.
+/// Lists the prefixes under which objects may be deleted. Omits the prefix of the test objects, which means nothing to
+/// the user.
 fn deleted_under(prefixes: &[String]) -> String {
     let known = prefixes.iter().map(String::as_str);
     let known: Vec<&str> = known.filter(|prefix| *prefix != PROBE).collect();
@@ -118,7 +119,7 @@ fn deleted_under(prefixes: &[String]) -> String {
     }
 }
 
-/// Says what was found in plain words, and what to do about it.
+/// Describes the result, and what to do about it.
 fn verdict(location: &Location, found: &Posture) -> Vec<String> {
     let mut lines = Vec::new();
     if !location.is_remote() {

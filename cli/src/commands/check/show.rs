@@ -1,4 +1,4 @@
-//! What a check prints.
+//! Prints the report of a check.
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::moved::{frozen_json, moved_json, tell_moved, warn};
 use crate::units::{agree, count, local, show as show_path, size, utc};
 
-/// Files that are named for one damaged object, unless -v is given.
+/// Number of files that are listed for one damaged object without -v.
 const FILES_SHOWN: usize = 20;
 
 pub(super) fn show(
@@ -31,7 +31,7 @@ pub(super) fn show(
         show_errors(checking, &before.errors);
     }
     show_repair(checking, repaired);
-    // What a repair could do nothing about is named once.
+    // Damage that a repair could not change is listed only once.
     if repaired.is_none_or(|(before, _)| before.errors != report.errors) {
         show_errors(checking, &report.errors);
     }
@@ -79,7 +79,7 @@ fn show_json(
     Ok(())
 }
 
-/// Says what is in the store beside the snapshots, and what the store itself cannot prove.
+/// Reports what else is in the store, and what could not be verified.
 fn show_left(checking: &Checking, report: &CheckReport) {
     let Checking { session, repository, .. } = checking;
     let out = &session.report;
@@ -111,7 +111,7 @@ fn show_left(checking: &Checking, report: &CheckReport) {
     }
 }
 
-/// Sums up the check in one sentence: how much is damaged, what was checked, and what was not.
+/// Summarizes the check in one sentence: how much is damaged, what was checked, and what was not.
 fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
     let Checking { repository, selected, waiting, .. } = checking;
     let before = repaired.map_or(0, |(before, _)| before.errors.len());
@@ -145,7 +145,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
     )
 }
 
-/// Says how much photo data was not read, and why.
+/// Describes how much photo data was not read, and why.
 fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
     match (checking.selected, checking.waiting) {
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
@@ -168,7 +168,7 @@ fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
     }
 }
 
-/// Says what to do about what the check has found.
+/// Prints hints about the findings of the check.
 fn show_hints(checking: &Checking, report: &CheckReport) {
     let out = &checking.session.report;
     if report.found_again > 0 {
@@ -203,7 +203,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
     if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
         let by_parity = report.errors.iter().all(|error| error.is_healable);
-        // What a check has found without reading data is repaired without it: in a bucket, that is paid for.
+        // Damage that was found without reading data can be repaired without reading it, which costs money in a bucket.
         let has_read = checking.args.read_data || checking.args.read_data_subset.is_some();
         let reads = if has_read { " --read-data" } else { "" };
         out.note(&match by_parity {
@@ -215,7 +215,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
 }
 
-/// Says of all objects that were to be read why they were not: `thawing` of them are being thawed.
+/// Describes why none of the objects could be read. `thawing` of them are being thawed.
 fn must_be_thawed(all: usize, thawing: u64) -> String {
     let objects = match all {
         1 => "the object to read".to_owned(),
@@ -257,7 +257,7 @@ fn read_back_text(read: &ReadBack, oldest_unread: Option<String>) -> String {
     let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
         return "this host has not read back any data yet".to_owned();
     };
-    // 100 % is everything, and nothing less.
+    // Round down, so that 100 % means everything.
     let percent = u128::from(read.bytes) * 100 / u128::from(read.bytes_total.max(1));
     let (bytes, all) = (size(read.bytes), size(read.bytes_total));
     let when = match (local(oldest), local(newest)) {

@@ -1,4 +1,4 @@
-//! What a check says of who has written the packs, and whether they were read since.
+//! Reports which writers have written the packs, and how much of them was read back.
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{WrittenPack, WrittenSum, by_writer, written};
@@ -13,7 +13,7 @@ use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{date_of, local, size, utc};
 
-/// Columns that a narrow terminal has no room for.
+/// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 3] = ["objects", "size", "oldest not read"];
 
 /// The packs of an archive, and their writers.
@@ -52,8 +52,8 @@ impl Written {
         sum.collect()
     }
 
-    /// Says how much of the data of each writer was read; with -v, of each pack. With only one writer, the line before
-    /// this has said so already.
+    /// Prints how much of the data of each writer was read; with -v, of each pack. Prints nothing for a single writer,
+    /// because the line above already shows it.
     pub fn show(&self, session: &Session) {
         let sums = by_writer(&self.packs);
         if session.report.verbose {
@@ -86,7 +86,7 @@ impl Written {
         print_paths(&session.report, Table { header, rows }, &FIRST_TO_GO);
     }
 
-    /// Returns the day on which the oldest pack was written that was not read whole.
+    /// Returns the date of the oldest pack that was not read completely.
     pub fn oldest_unread(&self) -> Option<String> {
         let unread = self.packs.iter().filter(|pack| !pack.is_read());
         unread.map(|pack| pack.added).min().and_then(time).map(date_of)

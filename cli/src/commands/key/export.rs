@@ -1,4 +1,4 @@
-//! The page of the identity: what it is about, and its file.
+//! Collects the facts for the identity page, and writes the page to a file.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{local, now, show};
 
-/// What leads to the store beside its keys, and is no secret.
+/// Environment variables that are needed to reach the store and are not secret.
 const SETTINGS: [(&str, &[&str]); 5] = [
     ("AWS_REGION", &["aws_region", "aws_default_region"]),
     ("AWS_ENDPOINT_URL", &["aws_endpoint_url", "aws_endpoint"]),
@@ -22,7 +22,7 @@ const SETTINGS: [(&str, &[&str]); 5] = [
     ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", &["aws_virtual_hosted_style_request"]),
 ];
 
-/// The archive that a page opens.
+/// The archive that an identity page opens.
 pub struct PageSubject<'a> {
     pub identity: &'a Identity,
     pub repository: RepositoryId,
@@ -30,7 +30,7 @@ pub struct PageSubject<'a> {
     pub head: Option<LogHead>,
 }
 
-/// Returns the parts of the page.
+/// Returns the blocks of the page.
 pub fn blocks(
     session: &Session,
     location: &Location,
@@ -48,7 +48,7 @@ pub fn blocks(
         found.map(|(_, value)| value.clone())
     };
     let settings = SETTINGS.iter().filter_map(|(name, names)| {
-        // A region that is not said is the one that was used.
+        // If the region is not set, the default one was used.
         let default = (*name == "AWS_REGION").then(|| "us-east-1".to_owned());
         Some(((*name).to_owned(), setting(names).or(default)?))
     });
@@ -67,7 +67,7 @@ pub fn blocks(
     }))
 }
 
-/// Returns the form in which a page can be written to a file.
+/// Returns the form of a page from the extension of its file.
 pub fn form_of(path: &Path) -> Result<Form, Failure> {
     Form::of(path).ok_or_else(|| {
         let hint =
@@ -76,13 +76,13 @@ pub fn form_of(path: &Path) -> Result<Form, Failure> {
     })
 }
 
-/// Writes a page to a new file, which only its owner can read.
+/// Writes a page to a new file that only this user can read.
 pub fn write(path: &Path, page: &str) -> Result<(), Failure> {
     private::write_new(path, page.as_bytes())
         .map_err(|error| Failure::file("write the identity", path, &error))
 }
 
-/// Writes the page of an archive to a file.
+/// Writes the identity page of an archive to a file.
 pub fn write_page(session: &Session, path: &Path, subject: PageSubject) -> Result<(), Failure> {
     let form = form_of(path)?;
     write(path, &form.write(&blocks(session, &session.location()?, subject)?))

@@ -74,7 +74,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Writes the page of an archive to a file, and returns its identity.
+/// Writes the identity page of an archive to a file, and returns the identity.
 pub fn save_page(session: &Session, path: &Path) -> Result<Identity, Failure> {
     let store = session.store()?;
     let config = session.config(Purpose::Use, &store)?;

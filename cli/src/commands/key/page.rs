@@ -1,5 +1,5 @@
-//! The page that opens the archive: what somebody needs who has nothing else, years later. What it says is made here,
-//! how it looks in [`super::render`].
+//! The content of the page that opens the archive, for someone who has nothing else years later. [`super::render`] does
+//! the layout.
 
 use icecore_engine::codec::Identity;
 use icecore_engine::format::{LogHead, RepositoryId};
@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::shell;
 
-/// A line of the page has at most so many characters.
+/// Maximum number of characters on a line of the page.
 pub const COLUMNS: usize = 76;
-/// Commands stand so far to the right.
+/// Number of columns by which commands are indented.
 pub const INDENT: usize = 4;
 
 /// A part of the page.
@@ -18,40 +18,40 @@ pub enum Block {
     Heading(String),
     /// A paragraph, wrapped.
     Text(String),
-    /// What is known, by name.
+    /// Known facts with their names.
     Rows(Vec<(&'static str, String)>),
-    /// What is filled in by hand.
+    /// Fields to fill in by hand.
     Fields(Vec<&'static str>),
-    /// Commands to type as they stand.
+    /// Commands to type exactly as printed.
     Commands(Vec<String>),
-    /// The identity, in groups.
+    /// The identity in groups of characters.
     Identity(Vec<Zeroizing<String>>),
-    /// The identity, to scan.
+    /// The identity as a code to scan.
     Code(Zeroizing<String>),
 }
 
-/// What is known of the archive when its page is printed.
+/// Facts about the archive when its page is printed.
 pub struct Facts<'a> {
     pub identity: &'a Identity,
     pub repository: RepositoryId,
-    /// A folder is named by its whole path.
+    /// The location of the archive; the full path if it is a folder.
     pub location: &'a Location,
-    /// What leads to the store beside its keys, by the names of variables.
+    /// Environment variables that are needed to reach the store, except keys.
     pub settings: Vec<(String, String)>,
     /// The class of photo data.
     pub pack_class: &'a str,
     pub head: Option<LogHead>,
     pub printed: String,
     pub host: String,
-    /// Where this program is.
+    /// The path of this program.
     pub program: String,
 }
 
-/// Writes the page.
+/// Makes the page.
 pub fn page(facts: &Facts) -> Vec<Block> {
     let mut blocks = vec![
         Block::Text("This page opens the whole archive without a password. Keep it on paper, outside the house and away from the computer: anyone who has it can read every photo. Without this page and without the password, the archive cannot be read.".to_owned()),
-        // First, as a printer that breaks the page in the middle of a code of text spoils it.
+        // The code comes first, because a page break in the middle of a code of text would make it unreadable.
         Block::Heading("The identity".to_owned()),
         Block::Text("Scan the code, or type the three lines. Spaces, hyphens and case do not matter, and O is read as 0. A typing mistake is detected.".to_owned()),
         Block::Identity(facts.identity.to_groups()),
@@ -131,7 +131,7 @@ fn steps(facts: &Facts) -> Vec<Block> {
         lines.extend(export("ICECORE_EXPECT_HEAD", &head.to_string()));
     }
     steps.run(lines);
-    // The policy that it names needs the place of the archive.
+    // The policy in this text depends on the location of the archive.
     if let Some(keys) = keys(facts) {
         steps.say(&keys);
     }
@@ -157,7 +157,7 @@ fn steps(facts: &Facts) -> Vec<Block> {
     steps.blocks
 }
 
-/// Says which keys of the provider are needed.
+/// Describes which keys of the provider are needed.
 fn keys(facts: &Facts) -> Option<String> {
     Some(match facts.location.provider()? {
         Provider::S3 => "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of a user who may read the bucket. New keys are created in the AWS account; `icecore policy restore` prints the rights that the user needs.".to_owned(),
@@ -190,7 +190,7 @@ fn frozen(steps: &mut PageSteps, facts: &Facts, class: &ClassFacts) {
     steps.run(jobs.map(str::to_owned).to_vec());
 }
 
-/// Numbers the steps.
+/// Numbers the steps of the instructions.
 struct PageSteps {
     number: u32,
     blocks: Vec<Block>,
@@ -207,7 +207,7 @@ impl PageSteps {
     }
 }
 
-/// Writes a variable that a shell exports, in as many lines as it takes.
+/// Returns the shell commands that export a variable, split into several lines if necessary.
 fn export(name: &str, value: &str) -> Vec<String> {
     let whole = format!("export {name}={}", shell::word(value));
     if whole.chars().count() + INDENT <= COLUMNS {

@@ -1,5 +1,5 @@
-//! How the page looks: as text, as HTML and as SVG. A QR code of text has a line for each row of its squares, two
-//! characters wide each, and scans in every font whose lines have no gaps between them: the page says so.
+//! Renders the page as text, HTML or SVG. A QR code of text has one line per row of squares, and each square is two
+//! characters wide. It can be scanned in any font without gaps between lines; the page explains this.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::page::{Block, COLUMNS, INDENT};
 use crate::escape;
 
 const TITLE: &str = "icecore identity";
-/// Where values stand beside their names.
+/// Column of the values next to their names.
 const VALUE_AT: usize = 16;
-/// White squares around a code.
+/// Width of the white border around a code, in squares.
 const QUIET: usize = 4;
-/// What stands below the code of text.
+/// The text below a code of text.
 const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
 
-/// Files that the page can be written to, by their endings.
+/// Formats of the page, chosen by the extension of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Text,
@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the form that a file has by its ending; text without one, and `None` if it promises another form.
+    /// Returns the format for the extension of a file: text without an extension, and `None` for an unknown extension.
     pub fn of(path: &Path) -> Option<Form> {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         match ending.as_deref() {
@@ -47,7 +47,7 @@ impl Form {
     }
 }
 
-/// Breaks text into lines: after words, and within what is longer than a line.
+/// Breaks text into lines after words. Breaks words that are longer than a line.
 fn wrap(text: &str, columns: usize) -> Vec<String> {
     let text = escape::line(text);
     let mut lines = vec![String::new()];
@@ -72,7 +72,7 @@ fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Returns the rows of a code, true where they are dark.
+/// Returns the rows of a code. Dark squares are `true`.
 fn squares(text: &str, level: EcLevel) -> Vec<Vec<bool>> {
     let Ok(code) = QrCode::with_error_correction_level(text, level) else { return Vec::new() };
     let colors = code.to_colors();
@@ -127,7 +127,7 @@ fn text(blocks: &[Block]) -> String {
     lines.join("\n")
 }
 
-/// Draws a code of blocks and light shades.
+/// Draws a code as text, with blocks and light shades.
 fn code_of_text(text: &str) -> Vec<String> {
     let row = |row: &Vec<bool>| -> String {
         let squares: String = row.iter().map(|dark| if *dark { DARK } else { LIGHT }).collect();
@@ -139,7 +139,8 @@ fn code_of_text(text: &str) -> Vec<String> {
 }
 
 const DARK: &str = "\u{2588}\u{2588}";
-/// A space would do in a fixed font. In other fonts a space is narrower than a block, and a light shade is as wide.
+/// In a fixed-width font a space would suffice. In other fonts a space is narrower than a block, but a light shade is
+/// as wide.
 const LIGHT: &str = "\u{2591}\u{2591}";
 
 /// Escapes text for HTML and SVG.
@@ -148,7 +149,7 @@ fn markup(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Draws a code as one shape, each square one unit large. Returns its size too.
+/// Draws a code as one SVG path, in which each square has a size of one unit. Also returns the size of the code.
 fn shape(text: &str) -> (usize, String) {
     let squares = squares(text, EcLevel::M);
     let mut path = String::new();
@@ -157,7 +158,7 @@ fn shape(text: &str) -> (usize, String) {
         while x < row.len() {
             let run = row[x..].iter().take_while(|dark| **dark).count();
             if run > 0 {
-                // Writing to a string does not fail.
+                // Writing to a string never fails.
                 let _ = write!(path, "M{} {}h{run}v1h-{run}z", x + QUIET, y + QUIET);
             }
             x += run.max(1);
@@ -209,7 +210,7 @@ fn html(blocks: &[Block]) -> String {
     html + "</body></html>\n"
 }
 
-/// Sets the commands of a sentence, which stand between backticks, in the font of commands.
+/// Sets the commands in a sentence, which are between backticks, in the font of commands.
 fn with_commands(text: &str) -> String {
     let part = |(at, part): (usize, &str)| match at % 2 {
         0 => markup(part),
@@ -222,18 +223,18 @@ fn markup_lines(lines: &[String]) -> String {
     lines.iter().map(|line| markup(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// The paper, in points.
+/// Width of the paper, in points.
 const WIDTH: usize = 595;
 const MARGIN: usize = 48;
 const LINE: usize = 11;
-/// The side of a code.
+/// Size of a code, in points.
 const SIDE: usize = 150;
-/// The height of the paper, in points.
+/// Height of the paper, in points.
 const HEIGHT: usize = 842;
-/// Characters that a line of text has room for, each six tenths of 8 points wide.
+/// Number of characters that fit on a line of text. Each is 0.6 × 8 points wide.
 const TEXT_COLUMNS: usize = (WIDTH - 2 * MARGIN) * 10 / 48;
 
-/// A page of SVG that grows downwards.
+/// An SVG page that grows downwards.
 struct Canvas {
     y: usize,
     body: String,
@@ -246,7 +247,7 @@ impl Canvas {
     }
 
     fn at(&mut self, columns: usize, text: &str, size: usize) {
-        // A character of a fixed font is six tenths of its size wide.
+        // A character of a fixed-width font is 0.6 times as wide as the font size.
         let x = MARGIN + columns * 48 / 10;
         let _ = writeln!(
             self.body,
@@ -260,7 +261,7 @@ impl Canvas {
 fn svg(blocks: &[Block]) -> String {
     let mut canvas = Canvas { y: MARGIN, body: String::new() };
     canvas.at(0, TITLE, 14);
-    // The code stands beside the identity.
+    // The code is next to the identity.
     let mut beside = canvas.y;
     for block in blocks {
         canvas.y += LINE / 2;
@@ -314,7 +315,7 @@ fn svg(blocks: &[Block]) -> String {
             }
         }
     }
-    // A page that is too long is drawn smaller: a printer would cut off the commands.
+    // A page that is too long is drawn smaller, because a printer would cut off the commands.
     let height = (canvas.y + MARGIN).max(HEIGHT);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}pt\" height=\"{HEIGHT}pt\" viewBox=\"0 0 {WIDTH} {height}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n<g font-family=\"monospace\">\n{}</g></svg>\n",

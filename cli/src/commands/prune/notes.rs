@@ -1,4 +1,4 @@
-//! What a prune says of the snapshots that a policy cannot decide on.
+//! Reports the snapshots on which a policy cannot decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use icecore_engine::repo::SnapshotRow;
 use crate::session::Session;
 use crate::units::{local, show};
 
-/// So many hosts with one snapshot each of the same sources are hardly as many computers.
+/// If so many hosts have one snapshot each of the same sources, they are probably one computer.
 const HOSTS_MIN: usize = 3;
-/// Snapshots that are named with the one that takes their place.
+/// Maximum number of dropped snapshots that are listed with the snapshot that takes their place.
 const PAIRS_SHOWN: usize = 5;
-/// Hosts that are named.
+/// Number of hosts that are listed.
 const HOSTS_SHOWN: usize = 3;
 
-/// Says which snapshots the trees show to have shrunk, though the log does not say so.
+/// Reports snapshots that have shrunk according to their trees although the log does not mark them.
 pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) {
     let shrunk = || rows.iter().filter(|row| compared.shrunk.contains(&row.entry.id));
     let ids: Vec<String> = shrunk().map(|row| row.entry.id.short()).collect();
@@ -43,7 +43,8 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
     }
 }
 
-/// Says which newer snapshot takes the place of each that `--keep-last` drops: a false one that looks whole does so too.
+/// Lists the snapshots that `--keep-last` drops, each with the newer snapshot that takes its place. A forged snapshot
+/// that looks complete would displace a good one in this way.
 pub fn say_displaced(session: &Session, groups: &[Group]) {
     let mut pairs = Vec::new();
     for Group { snapshots, .. } in groups {
@@ -75,7 +76,7 @@ pub fn say_displaced(session: &Session, groups: &[Group]) {
     }
 }
 
-/// Says what stays because it is marked, and what stays because each run gave another host name.
+/// Reports snapshots that stay because they are marked, or because each run used another host name.
 pub fn say_groups(session: &Session, groups: &[Group]) {
     for (entry, _) in groups
         .iter()

@@ -1,4 +1,4 @@
-//! What a prune shows of packs: a line for each that it changes, and why the others stay.
+//! Shows the packs in a plan: a line for each that it changes, and why the others stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use crate::report::print_sentences;
 use crate::session::Session;
 use crate::units::{agree, count, size};
 
-/// Packs that are named in a plan, unless -v is given.
+/// Number of packs that are listed in a plan without -v.
 const PACKS_SHOWN: usize = 20;
 
-/// Shows what is done with packs: a line for each that is changed, and counts of the others.
+/// Shows what is done with packs: a line for each that changes, and counts of the others.
 pub fn show_packs(session: &Session, plan: &PrunePlan) {
     if session.report.json {
         packs_json(session, plan);
@@ -58,7 +58,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Counts objects, and the parity of objects, which is beside them.
+/// Describes a number of objects and of their parity.
 pub fn objects(packs: u64, parity: u64) -> String {
     match (packs, parity) {
         (_, 0) => count(packs, "object"),
@@ -69,12 +69,12 @@ pub fn objects(packs: u64, parity: u64) -> String {
     }
 }
 
-/// The packs that a plan names, and sums of those that it keeps.
+/// The packs of a plan to list, and sums of those that it keeps.
 struct PackList {
     rows: Table<'static>,
-    /// Packs that are not listed.
+    /// Number of packs that are not listed.
     more: u64,
-    /// By why they are kept, in words for one pack and for several.
+    /// Sums of kept packs, by the text of the reason for one pack and for several.
     kept: BTreeMap<[String; 2], KeptPacks>,
 }
 
@@ -111,16 +111,16 @@ impl PackList {
                 list.more += 1;
             }
         }
-        // A folder has no classes.
+        // A repository in a folder has no classes.
         if list.rows.rows.iter().all(|row| row[2].is_empty()) {
             list.rows.remove("class");
         }
         list
     }
 
-    /// Counts a pack that is kept.
+    /// Adds a kept pack to the sums.
     fn keep(&mut self, decision: &Decision, unused: u64) {
-        // How much stays to undelete snapshots is said with the date.
+        // The size of what stays to undelete snapshots is reported together with the date.
         if *decision != Decision::Keep(Why::Undelete) {
             let kept = self.kept.entry(why_in_general(decision)).or_default();
             kept.packs += 1;
@@ -129,7 +129,7 @@ impl PackList {
     }
 }
 
-/// Prints what is done with each pack that is not wholly used, and why.
+/// Prints the decision about each pack that is not completely needed, and the reason, as JSON.
 fn packs_json(session: &Session, plan: &PrunePlan) {
     let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
@@ -148,7 +148,7 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Why a pack is kept, and why several are, without the figures of each.
+/// Returns the reason why a pack is kept, and why several are, without the figures of each pack.
 fn why_in_general(decision: &Decision) -> [String; 2] {
     let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
     match decision {

@@ -1,4 +1,4 @@
-//! A prune on its way: what it was asked for, and what its rounds have done.
+//! The state of a running prune: its options, and what its rounds have done.
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
@@ -9,36 +9,36 @@ use icecore_engine::store::Requests;
 use crate::args::PruneArgs;
 use crate::session::Session;
 
-/// A prune on its way.
+/// A running prune.
 pub(super) struct Pruning<'a> {
     pub session: &'a Session,
     pub args: &'a PruneArgs,
     pub repository: &'a Repository,
     pub terms: Terms,
-    /// What decisions are made by.
+    /// The prices on which decisions are based.
     pub priced: Prices,
-    /// The prices that are shown; `None` if those of this store are not known.
+    /// The prices that are shown; `None` if those of this store are unknown.
     pub prices: Option<Prices>,
     pub done: PruneDone,
 }
 
-/// What the rounds of a prune did.
+/// The results of the rounds of a prune.
 #[derive(Debug, Default)]
 pub(super) struct PruneDone {
     pub summary: PruneSummary,
-    /// Something is not what it was.
+    /// Whether damage was found.
     pub damage: bool,
-    /// A thaw of packs would have paid off, but was not agreed to.
+    /// Whether a thaw of packs would have paid off but the user did not agree to it.
     pub refused: bool,
-    /// Packs that are being thawed, to be repacked by a later run.
+    /// Number of packs that are being thawed and that a later run repacks.
     pub thawing: u64,
     pub saving_usd_per_month: f64,
-    /// What the last round was to request in all.
+    /// All predicted requests of the last round.
     pub predicted: Requests,
 }
 
 impl PruneDone {
-    /// Adds a round that was executed.
+    /// Adds an executed round.
     pub fn add(&mut self, plan: &PrunePlan, done: PruneSummary, prices: &Prices) {
         self.damage |= done.damaged > 0 || plan.blind == Some(Blind::Damaged);
         let sum = &mut self.summary;
@@ -52,7 +52,7 @@ impl PruneDone {
     }
 }
 
-/// Returns by how much the monthly bill becomes smaller, in dollars.
+/// Returns how much the monthly bill decreases, in dollars.
 pub(super) fn saving(plan: &PrunePlan, prices: &Prices) -> f64 {
     let moved = plan.moving.packs.iter().map(|(row, _)| row);
     let gone: f64 =

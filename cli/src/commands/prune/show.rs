@@ -1,4 +1,4 @@
-//! What a prune shows: the snapshots, and what was done.
+//! Shows the snapshots in a prune, and what was done.
 
 use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
@@ -17,7 +17,7 @@ use crate::report::print_sentences;
 use crate::session::Session;
 use crate::units::{about, agree, count, date_of, dollars, local, moment_of, show, size, utc};
 
-/// Snapshots that can be undeleted and are named.
+/// Number of listed snapshots that can be undeleted.
 const HELD_SHOWN: usize = 20;
 
 pub fn show_snapshots(session: &Session, groups: &[Group]) {
@@ -32,7 +32,7 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
         }
         return;
     }
-    // The rules count each history by itself.
+    // The rules count each history separately.
     let several = groups.len() > 1;
     let mut header = vec!["snapshot", "time", "host"];
     header.extend(several.then_some("history"));
@@ -55,7 +55,7 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
     }
 }
 
-/// What a prune did, or would do after a dry run.
+/// What a prune did or, in a dry run, would do.
 struct Totals {
     snapshots_dropped: u64,
     packs_deleted: u64,
@@ -102,7 +102,7 @@ impl Totals {
     }
 }
 
-/// Says what was done, or would be.
+/// Shows what was done or, in a dry run, would be done.
 pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     let totals = Totals::of(pruning, plan);
     let spent = pruning.prices.as_ref().map(|prices| prices.bill(&totals.requests).total_usd());
@@ -135,7 +135,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     }
 }
 
-/// Returns the fields of a summary, but for what the run has cost.
+/// Returns the fields of a summary, except the cost of the run.
 fn totals_json(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) -> Value {
     let waiting: Vec<Value> = plan
         .waiting()
@@ -163,7 +163,7 @@ fn totals_json(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) -> Value {
     })
 }
 
-/// Says how much was dropped, deleted and repacked, or would be.
+/// Shows how much was (or would be) dropped, deleted and repacked.
 fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
     let report = &pruning.session.report;
     let dry = pruning.args.dry_run;
@@ -179,8 +179,7 @@ fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
         let all = count(plan.packs, "object");
         report.line(&format!("unused: {}, in {packs} of {all}", size(unused)));
     }
-    // A pack that kept snapshots name but need nothing of is deleted as one that none names: nothing is written in its
-    // place.
+    // If kept snapshots name a pack but need no chunk of it, it is deleted without being repacked.
     let emptied = plan.partly.iter().filter(|pack| pack.decision == Decision::Delete).count();
     let repacked = totals.packs_repacked.saturating_sub(emptied as u64);
     if repacked > 0 {
@@ -200,7 +199,7 @@ fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
     });
 }
 
-/// Tells which snapshots can be undeleted, how much of the store they take alone, and until when that is so.
+/// Shows which snapshots can be undeleted, how much space only they need, and until when.
 fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
     let bytes = plan.held_bytes();
@@ -208,7 +207,7 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     if let Some(last) = plan.recoverable.iter().max_by_key(|held| held.until)
         && bytes > 0
     {
-        // Where minimum days hold what a snapshot needs, --now holds the rest with it.
+        // If minimum days keep a pack that a snapshot needs, --now keeps its other packs too.
         let window = pruning.repository.settings().map_or(0, |settings| settings.undelete_days());
         let window_ends = time_of(pruning.repository).seconds + i64::from(window) * 86_400;
         let is_held =
@@ -228,7 +227,7 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
             if is_held { "" } else { "; --now deletes at once" },
         ));
     }
-    // A dry run drops none.
+    // A dry run does not drop any.
     let dropped = pruning.repository.catalog.dropped_snapshots().unwrap_or_default();
     let is_dropped = |held: &&Recoverable| {
         !pruning.args.dry_run || dropped.iter().any(|row| row.entry.id == held.id)
@@ -237,7 +236,7 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     if let Some(line) = could_be_undeleted(&would) {
         report.line(&line);
     }
-    // What is dropped together can be undeleted until the same time.
+    // Snapshots that are dropped together can be undeleted until the same time.
     let shown = &held[..held.len().min(HELD_SHOWN)];
     for together in shown.chunk_by(|one, next| until(one) == until(next)) {
         let ids: Vec<String> = together.iter().map(|held| held.id.short()).collect();
@@ -254,7 +253,7 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     }
 }
 
-/// Says until when snapshots that would be dropped could be undeleted.
+/// Describes until when snapshots that would be dropped could be undeleted.
 fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
     let (first, last) = (
         would.iter().min_by_key(|held| held.until)?.until,
@@ -275,7 +274,7 @@ fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
     })
 }
 
-/// Tells what a later run will do.
+/// Reports what a later run will do.
 fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
     let days = || plan.waiting().map(|(_, free)| date_of(free));

@@ -1,4 +1,4 @@
-//! What is paid for, and who agreed to it: prices of a plan, the bound, the question, the journal.
+//! Prices of a restore, and consent to them: the bound, the question, and the record in the journal.
 
 use icecore_engine::format::{JobId, JobRecord, Time};
 use icecore_engine::ops::cold::Quote;
@@ -14,25 +14,25 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{count, now};
 
-/// A restore as the one who pays sees it.
+/// The parts of a restore that determine its price and the consent to it.
 #[derive(Clone, Copy)]
 pub(super) struct Deal<'a> {
     pub session: &'a Session,
     pub repository: &'a Repository,
     pub record: &'a JobRecord,
     pub consent: Consent,
-    /// The job that the command line names.
+    /// The job in the command line, if this is `jobs resume`.
     pub resumed: Option<JobId>,
 }
 
-/// What a thaw is paid for that has not been agreed to yet.
+/// The reason for a price to which the user has not agreed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// A restore that begins.
+    /// A new restore.
     First,
-    /// The photos of a job that has thawed only listings: their price was not known when it began.
+    /// The photos of a job that has thawed only listings. Their price was unknown when the job began.
     Photos,
-    /// What was thawed before, or more than what was agreed to.
+    /// Packs that were thawed before, or a higher price than agreed.
     Again,
 }
 
@@ -41,12 +41,12 @@ impl Deal<'_> {
         tier_of(self.record)
     }
 
-    /// Prices a plan by every tier, with what this run has spent so far.
+    /// Prices a plan with each tier, including what this run has spent so far.
     pub fn price(&self, plan: &RestorePlan, days: u32) -> Result<Option<Priced>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let mut spent = self.repository.store.requests();
         if plan.states().cold > 0 {
-            // The journal: its listing, its record, and two marks.
+            // The requests for the journal: a listing, the record, and two marks.
             spent.list += 1;
             (0..3).for_each(|_| spent.add_put("", 0));
         }
@@ -68,10 +68,10 @@ impl Deal<'_> {
         Ok(Some(Priced { tiers, days, free_gb, region: prices.region, date: prices.date }))
     }
 
-    /// Stops before anything is paid for that is over the bound.
+    /// Fails if the price exceeds the bound, before anything is billed.
     pub fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
         let total = bill.map(|bill| bill.total_usd());
-        // A job has its tier already.
+        // A resumed job already has its tier.
         let hint = match self.resumed {
             Some(id) => format!(
                 "`icecore jobs {}` shows what you would pay for; --seed DIR makes it cheaper",
@@ -88,8 +88,8 @@ impl Deal<'_> {
         consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
     }
 
-    /// Asks whether a thaw may be paid for, unless the command line has a bound: --detach and --wait say when a run
-    /// ends, and name no price. `of` says what it is that must be thawed.
+    /// Asks the user to agree to the price of a thaw, unless the command line has a bound. --detach and --wait do not
+    /// count as consent, because they name no price. `of` describes the content of the objects to thaw.
     pub fn agree(
         &self,
         plan: &RestorePlan,
@@ -133,15 +133,15 @@ impl Deal<'_> {
         Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
     }
 
-    /// Finds a job that was begun by the same command: this run continues it.
+    /// Finds a job that the same command has begun. This run continues it.
     pub fn same_job(&self) -> Result<Option<Job>, Failure> {
         let wanted = plain(self.record);
         let (jobs, _) = self.repository.jobs()?;
         Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
     }
 
-    /// Returns what going on with a job would cost that was not agreed to: thawing again what was
-    /// thawed before, more than what was agreed, or the photos of a job that was begun for listings.
+    /// Returns why continuing a job needs new consent: packs must be thawed again, the price is higher than agreed, or
+    /// the job was begun only for listings.
     pub fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> Option<Need> {
         let dearer = match (job.record.agreed_micro_usd, bill) {
             (Some(0), _) if job.asked => return Some(Need::Again),
@@ -152,7 +152,8 @@ impl Deal<'_> {
         (dearer || self.has_expired(job, plan)).then_some(Need::Again)
     }
 
-    /// Returns the same of a job whose listings are thawed. What they cost was agreed to when it began.
+    /// Like [`is_new_to`](Self::is_new_to), for a job whose listings are being thawed. The user agreed to their price
+    /// when the job began.
     pub fn listings_are_new_to(
         &self,
         job: &Job,
@@ -165,8 +166,8 @@ impl Deal<'_> {
         }
     }
 
-    /// Returns whether packs that are cold now were thawed for this job before. After every thaw was
-    /// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
+    /// Returns whether packs that are cold now were thawed for this job before. If every thaw was requested, the copies
+    /// of cold packs have expired. Otherwise, copies that an interrupted run requested may have expired.
     fn has_expired(&self, job: &Job, plan: &RestorePlan) -> bool {
         let hours = plan.hours(self.repository, self.tier());
         let days = job.record.days;
@@ -175,13 +176,14 @@ impl Deal<'_> {
         job.asked || now().seconds > warm_until
     }
 
-    /// Begins a job whose price was agreed to. What is free was agreed to as well.
+    /// Begins a job to whose price the user has agreed. A free job counts as agreed to.
     pub fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
         let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
         self.begin_agreed(days, agreed.map(|dollars| ((dollars * 1e6).ceil() as u64).max(1)))
     }
 
-    /// Begins a job that thaws listings first. Of the photos nothing is agreed to, unless the command line sets a bound.
+    /// Begins a job that thaws listings first. The user has not agreed to any price for the photos, unless the command
+    /// line has a bound.
     pub fn begin_listings(&self, days: u32) -> Result<Job, Failure> {
         let agreed = self.consent.max_cost.map_or(0, |dollars| (dollars * 1e6).ceil() as u64);
         self.begin_agreed(days, Some(agreed))
@@ -198,7 +200,7 @@ impl Deal<'_> {
         Ok(job)
     }
 
-    /// Two processes that fetch for one job would pay twice and be in each other's way.
+    /// Locks a job, because two processes that fetch for one job would pay twice and interfere with each other.
     pub fn lock(&self, job: &Job) -> Result<std::fs::File, Failure> {
         self.repository.lock_job(&job.id)?.ok_or_else(|| {
             Failure::new(
@@ -210,7 +212,7 @@ impl Deal<'_> {
     }
 }
 
-/// Returns what makes a restore the same as another.
+/// Returns the fields of a record that are equal for the same restore.
 pub fn plain(record: &JobRecord) -> JobRecord {
     JobRecord { created: Time::default(), days: 1, agreed_micro_usd: None, ..record.clone() }
 }

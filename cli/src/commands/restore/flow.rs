@@ -1,4 +1,4 @@
-//! The steps of a restore: seed, plan, price, agree, thaw, fetch what is readable, wait.
+//! The steps of a restore: seed, plan, price, agree, thaw, fetch the readable packs, wait.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::failure::{Failure, code};
 use crate::hint::Advice;
 use crate::units::{agree, as_path, count, hours_after, known_as, now, show, show_target};
 
-/// Says how many files were restored before a restore failed.
+/// Describes how many files were restored before a restore failed.
 fn files_restored(files: u64) -> Option<String> {
     let (was, stays) = (agree(files, "was", "were"), agree(files, "stays", "stay"));
     (files > 0).then(|| format!("{} {was} restored, and {stays}", count(files, "file")))
@@ -61,19 +61,19 @@ impl Flow<'_> {
         Ok(plan?)
     }
 
-    /// Says which patterns have matched nothing of the snapshot.
+    /// Reports patterns that matched nothing in the snapshot.
     fn say_idle(&self) {
         let Some([include, exclude]) = self.typed else { return };
         let report = &self.session.report;
         let Selection { include: picks, exclude: leaves_out, .. } = self.selection;
         include.say_idle(report, &picks.unmatched(), "matched nothing in the snapshot");
-        // What it keeps from being removed is not known yet.
+        // With --delete, a pattern may also protect files in the target, which is not known yet.
         if !self.options.delete {
             exclude.say_idle(report, &leaves_out.unmatched(), "matched nothing in the snapshot");
         }
     }
 
-    /// Shows the plan and does nothing.
+    /// Shows the plan and does nothing else.
     pub fn only_plan(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
         self.say_idle();
@@ -83,9 +83,9 @@ impl Flow<'_> {
         Ok(code::DONE)
     }
 
-    /// Restores. `job` is the journal of the run that this one goes on with.
+    /// Restores. `job` is the job that this run continues.
     pub fn run(&mut self, mut job: Option<Job>) -> Result<u8, Failure> {
-        // Before anything is paid for.
+        // Check the target before anything is billed.
         job = self.begun(job)?;
         let _alone = self.lock_restore()?;
         let mut plan = self.plan()?;
@@ -105,7 +105,8 @@ impl Flow<'_> {
             });
         }
         if cold > 0 {
-            // A replaced file frees its space only when the new one has its name, so the room that is needed is not known.
+            // A replaced file frees its space only after the new one is renamed, so the required space is unknown with
+            // --overwrite.
             let adds = self.options.overwrite.is_none();
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
@@ -114,7 +115,7 @@ impl Flow<'_> {
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         if cold > 0 {
-            // Who began the job agreed to it: to that price, and up to the first copy that ends.
+            // The user who began the job agreed to its price, until the first temporary copy expires.
             let need = match &job {
                 Some(job) => self.deal().is_new_to(job, &plan, bill),
                 None => Some(Need::First),
@@ -141,7 +142,7 @@ impl Flow<'_> {
             }
         };
         self.request(&mut plan, days, &job.id)?;
-        // Also when an earlier run asked for everything and was killed before this mark.
+        // An earlier run may have requested every thaw and been killed before setting this mark.
         if !job.asked && has_asked(&job) {
             self.repository().job_asked(&mut job)?;
         }
@@ -151,7 +152,7 @@ impl Flow<'_> {
         code.map_err(|failure| self.continued_by(failure, &id))
     }
 
-    /// Requests the thaws of a plan. If the store refuses one, says how many it has accepted.
+    /// Requests the thaws of a plan. If the store refuses one, the error says how many were requested before.
     fn request(&self, plan: &mut RestorePlan, days: u32, job: &JobId) -> Result<(), Failure> {
         let before = plan.states();
         let bar = self.session.bar("requesting thaws");
@@ -164,8 +165,9 @@ impl Flow<'_> {
         })
     }
 
-    /// Fetches what a job can still read, although the thaw of the rest is not agreed to: its copies were paid for, and
-    /// expire. Somebody who was asked has said no to all of it.
+    /// Called when the user has not agreed to further thaws: fetches the files that the job can already read, because
+    /// their copies are paid for and will expire. Does nothing if the user was asked, because the answer "no" applies
+    /// to everything.
     fn refused(&mut self, refused: Failure, plan: &RestorePlan, job: Option<Job>) -> Failure {
         let Some(job) = job.filter(|job| has_asked(job) && !self.consent.ask) else {
             return refused;
@@ -189,8 +191,8 @@ impl Flow<'_> {
         }
     }
 
-    /// Returns the failure of an order, with the command that continues it. The same command as before would restore the
-    /// rest too, but leave the order open.
+    /// Adds the command that continues the job to a failure. Running the same command as before would restore the
+    /// remaining files too, but would leave the job open.
     fn continued_by(&self, failure: Failure, job: &JobId) -> Failure {
         let resume = format!("to continue: icecore jobs resume {}", job.short());
         match failure.advice {
@@ -204,7 +206,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Checks the target. If it has files that the same command began to restore, returns its job.
+    /// Checks the target. If it contains files of an earlier run of the same command, returns the job of that run.
     fn begun(&mut self, job: Option<Job>) -> Result<Option<Job>, Failure> {
         let Err(error) = check_target(self.repository(), &self.options) else { return Ok(job) };
         let may_be_begun = matches!(error, Error::TargetNotEmpty { .. }) && job.is_none();
@@ -216,8 +218,8 @@ impl Flow<'_> {
         Ok(begun)
     }
 
-    /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
-    /// same time.
+    /// Locks the restore, because two processes that run the same command would both pay for it. Different restores may
+    /// use one target at the same time.
     fn lock_restore(&self) -> Result<Option<std::fs::File>, Failure> {
         if !self.repository().store.can_thaw() {
             return Ok(None);
@@ -236,7 +238,8 @@ impl Flow<'_> {
         })
     }
 
-    /// Fetches what is readable, and the rest as it becomes so, or ends until the next run.
+    /// Fetches the readable packs, and with --wait the others as they become readable. Otherwise a later run fetches
+    /// those.
     fn fetch(
         &mut self,
         mut plan: RestorePlan,
@@ -253,7 +256,7 @@ impl Flow<'_> {
                 break;
             }
             if self.options.unreadable.is_empty() {
-                // Copies ended, or the seed changed, while it was read.
+                // Temporary copies have expired, or the seed has changed during this round.
                 plan = self.plan()?;
                 rounds.planned(&plan);
             }
@@ -262,7 +265,7 @@ impl Flow<'_> {
             }
             while plan.states().readable == before {
                 if plan.states().cold > 0 {
-                    // Copies of what was fetched already may end.
+                    // Temporary copies of packs that were already fetched may expire.
                     plan = self.plan()?;
                     rounds.planned(&plan);
                     if plan.states().cold > 0 {
@@ -297,11 +300,11 @@ impl Flow<'_> {
     fn round(&mut self, plan: &RestorePlan, rounds: &mut Rounds) -> Result<(), Failure> {
         self.options.unreadable = Arc::new(plan.unreadable());
         let bar = self.session.bar("restore");
-        // How many files this round can finish is not known, if others wait for a thaw.
+        // If other files wait for a thaw, it is unknown how many files this round can finish.
         let waits = !self.options.unreadable.is_empty();
         bar.expect(Unit::Files, if waits { 0 } else { rounds.files }, plan.write_bytes);
         bar.advance(rounds.total.files, 0);
-        // What could be read in an earlier round was fetched then.
+        // Packs that were readable in an earlier round have been fetched.
         bar.fetches(plan.readable_bytes().saturating_sub(rounds.fetched));
         rounds.fetched = plan.readable_bytes();
         let restored = restore(self.selection, &self.options, &bar);
@@ -309,24 +312,24 @@ impl Flow<'_> {
         let restored = restored.map_err(|error| {
             let failure = Failure::from(error);
             match failure.advice {
-                // A person who interrupts it knows that.
+                // The user interrupted the restore and knows what it did.
                 Some(Advice::Continue(_)) => failure,
                 _ => failure.after(files_restored(bar.items())),
             }
         });
         add(&mut rounds.total, restored?);
-        // What this run has finished stays, and what is put beside it from here on too.
+        // From now on, keep files that this run has finished, and files that others add to the target.
         self.options.resume = true;
         self.options.delete = false;
         Ok(())
     }
 
-    /// Ends the job if nothing of it is left to do.
+    /// Ends the job if it is complete.
     fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
         let Some(job) = job else { return Ok(()) };
         let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
         if over && self.is_elsewhere() {
-            // Where it was begun, the target may be incomplete.
+            // The original target of the job may be incomplete.
             self.say_open(job);
         } else if over {
             self.repository().end_job(&job.id)?;
@@ -334,7 +337,7 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Says what remains to be looked at; returns the exit code.
+    /// Prints hints about problems. Returns the exit code.
     fn finish(&self, total: &RestoreSummary) -> u8 {
         if let Some(hint) = local_hint(total, self.options.overwrite) {
             self.session.report.note(hint);
@@ -366,13 +369,13 @@ impl Flow<'_> {
         }
     }
 
-    /// Returns whether a job is fetched into another folder than the one that it was begun for.
+    /// Returns whether a job is restored into another folder than its original target.
     fn is_elsewhere(&self) -> bool {
         let begun_in = as_path(&self.record.target);
         self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)
     }
 
-    /// Says of a restore whose objects all thaw already that its tier changes nothing.
+    /// Reports that the tier has no effect, because all objects are already being thawed.
     fn say_not_faster(&self) {
         if self.tier() != Tier::Bulk {
             self.session.report.note(&format!(
@@ -382,7 +385,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Says that a job which this run has fetched is not over.
+    /// Reports that a job stays open although this run has restored it elsewhere.
     fn say_open(&self, job: &Job) {
         let id = job.id.short();
         self.session.report.note(&format!(
@@ -393,7 +396,7 @@ impl Flow<'_> {
         ));
     }
 
-    /// Copies have ended while others were waited for.
+    /// Returns the failure if temporary copies have expired while the run waited for others.
     fn expired(&self, plan: &RestorePlan, job: Option<&Job>, rounds: &Rounds) -> Failure {
         let id = job.map(|job| job.id.short()).unwrap_or_default();
         let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
@@ -409,7 +412,7 @@ impl Flow<'_> {
         failure.after(files_restored(rounds.total.files))
     }
 
-    /// Begins a job if files wait for what the plan took for readable, and there is none yet.
+    /// Begins a job if there is none yet and files wait for packs that seemed readable in the plan.
     fn journal(
         &self,
         job: Option<Job>,
@@ -421,7 +424,7 @@ impl Flow<'_> {
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         let mut begun = self.deal().begin(days, priced.map(|priced| priced.bill(self.tier())))?;
-        // Nobody agreed to a thaw: going on asks first.
+        // The user has not agreed to a thaw, so resuming must ask first.
         self.repository().job_asked(&mut begun)?;
         Ok(Some(begun))
     }
@@ -432,25 +435,25 @@ impl Flow<'_> {
     }
 }
 
-/// What the rounds of a restore have done so far.
+/// The results of the rounds of a restore so far.
 #[derive(Default)]
 struct Rounds {
     total: RestoreSummary,
-    /// Files that all rounds restore.
+    /// Number of files that all rounds together restore.
     files: u64,
-    /// Bytes to fetch that were readable in the last round.
+    /// Number of readable bytes to fetch in the last round.
     fetched: u64,
 }
 
 impl Rounds {
-    /// Replaces the plan by a new one, of the files that are left.
+    /// Updates the totals for a new plan of the remaining files.
     fn planned(&mut self, plan: &RestorePlan) {
         self.files = self.total.files + plan.files;
         self.fetched = 0;
     }
 }
 
-/// Returns what to do about files that this machine could not take.
+/// Returns a hint about files that could not be written on this machine.
 fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'static str> {
     let local = total.files_failed - total.files_damaged;
     Some(match overwrite {
@@ -467,20 +470,20 @@ fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'
     })
 }
 
-/// Adds what one more round did.
+/// Adds the results of a round.
 fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     total.files += round.files;
     total.bytes = total.bytes.saturating_add(round.bytes);
     total.packs_fetched += round.packs_fetched;
     total.deleted += round.deleted;
-    // Each round tries again what failed before.
+    // Each round retries what failed before, so its counts replace the previous ones.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
     total.links_in_the_way = round.links_in_the_way;
     total.files_differing = round.files_differing;
     total.files_verified = round.files_verified;
     total.special_left = round.special_left;
-    // What an earlier round restored is skipped by the next.
+    // Each round skips the files that earlier rounds have restored.
     total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
     total.files_waiting = round.files_waiting;
 }

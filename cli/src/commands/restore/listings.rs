@@ -1,6 +1,6 @@
-//! A restore whose listings are frozen: something has moved the trees to an archive class. Those that it
-//! needs are thawed first, by the job that fetches the photos afterwards. Nothing of this stage is
-//! written down: it is derived from the state of the store whenever the job is gone on with.
+//! Handles a restore whose folder listings are frozen because trees were moved to an archive class. The job first thaws
+//! the listings that it needs, and then fetches the photos. This stage is not recorded anywhere. It is derived from the
+//! state of the store whenever the job is resumed.
 
 use std::time::Instant;
 
@@ -23,8 +23,8 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{hours_after, now};
 
-/// Days for which thawed listings are kept beyond those that reading takes: they are read again when the
-/// photos are thawed, and they are small.
+/// Number of additional days for which thawed listings are kept, because they are read again when the photos are
+/// thawed. They are small.
 const DAYS_MORE: u32 = 7;
 
 /// A restore that may have to thaw listings first.
@@ -37,7 +37,7 @@ pub(super) struct Listings<'a> {
 }
 
 impl Listings<'_> {
-    /// Runs a restore. If it meets frozen listings, these are thawed first, and then it begins again.
+    /// Runs a restore. If it finds frozen listings, thaws these and starts it again.
     pub fn before(
         &self,
         mut job: Option<Job>,
@@ -57,7 +57,7 @@ impl Listings<'_> {
             let plan = self.plan(&name)?;
             let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {
-                // It has become readable just now, or the store says so and does not give it.
+                // The listing has just become readable, or the store reports it as readable but refuses to return it.
                 warm_and_frozen = Some(name);
                 continue;
             }
@@ -74,14 +74,15 @@ impl Listings<'_> {
         let plan = plan_listings(repository, &row, name, &bar);
         bar.finish();
         let mut plan = plan?;
-        // Those that can be read cost nothing to speak of.
+        // Readable listings cost almost nothing.
         plan.packs.retain(|pack| !pack.state.is_readable());
         plan.pack_bytes = plan.packs.iter().map(|pack| pack.bytes).sum();
         plan.fetch_bytes = plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
         Ok(plan)
     }
 
-    /// Shows, agrees, asks and waits. Returns how the run ends; `None` if it goes on with the restore.
+    /// Shows the plan, asks for consent, requests thaws and waits. Returns the exit code if the run ends here; `None`
+    /// if it continues with the restore.
     fn thaw(&self, mut plan: RestorePlan, job: &mut Option<Job>) -> Result<Option<u8>, Failure> {
         let Deal { session, repository, consent, .. } = self.deal;
         let days = self.days.unwrap_or_else(|| plan.days()) + DAYS_MORE;
@@ -108,7 +109,7 @@ impl Listings<'_> {
         }
         let begun = match job.take() {
             Some(job) => job,
-            // The photos get days of their own.
+            // The number of days for the photos is determined later.
             None => self.deal.begin_listings(self.days.unwrap_or(1))?,
         };
         let begun = job.insert(begun);
@@ -148,7 +149,7 @@ impl Listings<'_> {
         Ok(None)
     }
 
-    /// Before anything is paid for. What the job itself has put there is not in the way.
+    /// Checks the target before anything is billed. Files that the job itself has restored are accepted.
     fn check_target(&self, job: &mut Option<Job>) -> Result<(), Failure> {
         let Err(error) = check_target(self.deal.repository, self.options) else { return Ok(()) };
         if matches!(error, Error::TargetNotEmpty { .. }) && job.is_none() {
@@ -160,7 +161,7 @@ impl Listings<'_> {
         Err(error.into())
     }
 
-    /// Tells what was asked for, and what to do when it is there.
+    /// Reports what was requested, and what to do when it is ready.
     fn tell(
         &self,
         plan: &RestorePlan,
@@ -198,12 +199,12 @@ impl Listings<'_> {
     }
 }
 
-/// Returns whether an object has folder listings.
+/// Returns whether an object contains folder listings.
 fn is_listing(name: &ObjectName) -> bool {
     matches!(name, ObjectName::Pack(PackKind::Meta, _))
 }
 
-/// Plans the thaw of the listings of a job, if these being frozen is why looking at it failed.
+/// Plans the thaw of the listings of a job, if the failure was caused by frozen listings.
 pub fn plan_frozen(
     session: &Session,
     repository: &Repository,

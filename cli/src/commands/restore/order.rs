@@ -1,4 +1,4 @@
-//! A restore as it was asked for: what to restore, by which tier, and what may be paid.
+//! A requested restore: what to restore, the tier, and the consent to the price.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::commands::consent;
 use crate::patterns::Patterns;
 use crate::session::Session;
 
-/// What the user agreed to.
+/// The consent of the user.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Consent {
     pub max_cost: Option<f64>,
     pub wait: bool,
-    /// Somebody can be asked.
+    /// Whether there is a terminal for a question.
     pub ask: bool,
 }
 
@@ -29,19 +29,20 @@ impl Consent {
     }
 }
 
-/// A restore on its way.
+/// A running restore.
 pub struct Flow<'a> {
     pub session: &'a Session,
     pub selection: &'a Selection<'a>,
     pub options: RestoreOptions,
     pub record: &'a JobRecord,
-    /// `None`: as many as it takes to fetch everything.
+    /// Number of days for which thawed copies are kept; `None` for as many as fetching everything
+    /// takes.
     pub days: Option<u32>,
     pub consent: Consent,
     pub started: Instant,
-    /// What picks and what leaves out, if it was typed for this run.
+    /// The patterns to include and to exclude, if they were given in this run.
     pub typed: Option<[&'a Patterns; 2]>,
-    /// The job that the command line names.
+    /// The job in the command line, if this is `jobs resume`.
     pub resumed: Option<JobId>,
 }
 
@@ -50,7 +51,7 @@ impl Flow<'_> {
         self.selection.snapshot.trees.repository()
     }
 
-    /// Returns all that was requested by this run.
+    /// Returns all requests of this run.
     pub fn requests(&self) -> Requests {
         self.repository().store.requests()
     }
@@ -59,20 +60,20 @@ impl Flow<'_> {
 /// What a plan costs.
 pub struct Priced {
     pub tiers: [TierPrice; 2],
-    /// How long temporary copies are kept.
+    /// Number of days for which temporary copies are kept.
     pub days: u32,
-    /// GB a month that are downloaded for nothing.
+    /// Number of GB per month that can be downloaded for free.
     pub free_gb: u64,
-    /// Whose prices they are, and of when.
+    /// The region and the date of the prices.
     pub region: String,
     pub date: String,
 }
 
-/// What a plan costs with a tier.
+/// The price of a plan with a tier.
 pub struct TierPrice {
     pub tier: Tier,
     pub quote: Quote,
-    /// What the seed saves of it, in dollars.
+    /// The amount that the seed saves, in dollars.
     pub spared_usd: f64,
 }
 
@@ -83,7 +84,7 @@ impl Priced {
     }
 }
 
-/// Returns the tier that a journal names.
+/// Returns the tier in a job record.
 pub fn tier_of(record: &JobRecord) -> Tier {
     if record.tier == 1 { Tier::Standard } else { Tier::Bulk }
 }

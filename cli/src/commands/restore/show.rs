@@ -1,4 +1,4 @@
-//! What a restore prints: its plan with prices, and what was done.
+//! Prints the plan of a restore with its prices, and what was done.
 
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::Quote;
@@ -16,10 +16,10 @@ use crate::session::Session;
 use crate::shell;
 use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
 
-/// Packs that are named in a plan, unless -v is given.
+/// Number of packs that are listed in a plan without -v.
 const PACKS_SHOWN: usize = 20;
 
-/// What can be read at once.
+/// The state of an object that can be read immediately.
 const WARM: &str = "warm";
 
 fn state(pack: &PlannedPack) -> &'static str {
@@ -31,7 +31,7 @@ fn state(pack: &PlannedPack) -> &'static str {
     }
 }
 
-/// Returns the state of an object in words of the guide.
+/// Returns the state of an object in the terms of the guide.
 fn state_text(pack: &PlannedPack) -> &'static str {
     match pack.state {
         _ if pack.lost => "lost",
@@ -81,10 +81,10 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     })
 }
 
-/// Says how much a plan restores and downloads.
+/// Describes how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
-        // Folder listings are no files.
+        // Folder listings are not files.
         return match plan.packs.len() {
             0 => "nothing to restore".to_owned(),
             packs => format!("{} to thaw, {}", count(packs, "object"), size(plan.pack_bytes)),
@@ -149,7 +149,7 @@ fn show_packs(report: &Report, plan: &RestorePlan) {
             pack.files.to_string(),
         ]);
     }
-    // A folder has no classes, and thaws nothing.
+    // A repository in a folder has no classes and needs no thaws.
     if plan.packs.iter().all(|pack| pack.class.is_empty()) {
         rows.remove("class");
         if plan.packs.iter().all(|pack| state(pack) == WARM) {
@@ -165,7 +165,7 @@ fn show_packs(report: &Report, plan: &RestorePlan) {
     }
 }
 
-/// Shows what a plan costs with each tier, and whose prices these are.
+/// Shows what a plan costs with each tier, and the source of these prices.
 fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     let header =
         vec!["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
@@ -206,16 +206,16 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     ));
 }
 
-/// What is known of a restore that may wait.
+/// Known facts about a restore that may have to wait.
 #[derive(Clone, Copy)]
 pub(super) struct Outlook<'a> {
     pub job: Option<&'a JobId>,
     pub priced: Option<&'a Priced>,
-    /// When all packs are thawed.
+    /// The time at which all packs are thawed.
     pub by: Option<Time>,
 }
 
-/// Says what stays in the target as it is, and what is removed from it.
+/// Describes what stays unchanged in the target, and what is removed.
 fn keeps_and_removes(plan: &RestorePlan) -> Vec<String> {
     let mut lines = Vec::new();
     if plan.files_kept > 0 {
@@ -239,7 +239,7 @@ fn keeps_and_removes(plan: &RestorePlan) -> Vec<String> {
     lines
 }
 
-/// Shows what a restore did, and what it waits for.
+/// Shows what a restore did, and what it is waiting for.
 pub(super) fn show_summary(
     flow: &Flow,
     plan: &RestorePlan,
@@ -289,7 +289,7 @@ pub(super) fn show_summary(
     if flow.selection.snapshot.trees.repository().store.location().is_remote() {
         session.report.line(&cost_line(&session.report, spent, &requests));
     }
-    // What was typed for this run is reported pattern by pattern.
+    // Patterns that were given in this run are reported individually.
     if !flow.record.include.is_empty()
         && flow.typed.is_none()
         && summary.files + summary.files_skipped + summary.files_waiting == 0
@@ -302,7 +302,7 @@ pub(super) fn show_summary(
     Ok(())
 }
 
-/// Returns the fields of a summary, but for what the run has cost and how long it took.
+/// Returns the fields of a summary, except the cost and the duration of the run.
 fn summary_json(
     flow: &Flow,
     plan: &RestorePlan,
@@ -328,7 +328,7 @@ fn summary_json(
     })
 }
 
-/// Says what must be thawed, and how the restore is finished then.
+/// Reports what must be thawed, and how to finish the restore after that.
 fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     let report = &flow.session.report;
     let Outlook { job, by, .. } = outlook;
@@ -365,7 +365,7 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     });
 }
 
-/// Says how many packs must be thawed before anything can be read.
+/// Describes how many packs must be thawed first.
 fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
     let is = agree(thawing, "is", "are");
     let all = count(all, "object");
@@ -376,14 +376,14 @@ fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
     }
 }
 
-/// Says how many thaws were requested before one was refused.
+/// Describes how many thaws were requested before one was refused.
 pub fn thaws_requested(requested: u64, of: u64) -> Option<String> {
     (requested > 0)
         .then(|| format!("the thaw of {requested} of {} was requested", count(of, "object")))
 }
 
-/// Says that packs are thawing, and when they are ready; in so many hours at most if that is not known. `of` is what
-/// they are packs of.
+/// Describes packs that are being thawed, and when they are ready: `by` a time or, if it is unknown, within `hours`.
+/// `of` describes their content.
 pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String {
     let (is, they) = (agree(packs, "is", "are"), agree(packs, "it", "they"));
     let packs = count(packs, "object");

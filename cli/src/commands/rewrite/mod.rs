@@ -1,4 +1,4 @@
-//! `rewrite`: takes paths out of every snapshot, and erases what only these had.
+//! `rewrite`: removes paths from every snapshot, and erases the data that only they needed.
 
 mod rewriting;
 mod show;
@@ -20,7 +20,8 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{about, agree, count, now, show};
 
-/// Rounds of erasing: one moves only so much, and another writer may be at work.
+/// Maximum number of rounds of erasing. One round moves a limited number of chunks, and other hosts may write at the
+/// same time.
 const ROUNDS_MAX: u32 = 64;
 
 pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
@@ -28,7 +29,7 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
         let hint = "name a file or a folder by its path, as `icecore find` prints it";
         return Err(Failure::usage("a path is empty", hint));
     }
-    // Taking something out of a snapshot takes reading it.
+    // Requires the identity, because a snapshot must be read to remove something from it.
     let repository = session.open_reader()?;
     let prices = session.prices()?;
     let mut rewriting = Rewriting {
@@ -52,9 +53,9 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
 impl Rewriting<'_> {
     fn run(&mut self) -> Result<u8, Failure> {
         let first = self.plan()?;
-        // Once it is taken out of one snapshot, that no longer says what it is called in another.
+        // Resolve the paths once. After they are removed from one snapshot, it no longer shows their names in others.
         self.paths.clone_from(&first.meant);
-        // A run that was killed may have left objects that the log has given up.
+        // A killed run may have left objects that are already tombstoned.
         let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
         let is_apart = !first.apart.is_empty() || !first.erasing.held.is_empty();
         let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun && !is_apart;
@@ -106,8 +107,8 @@ impl Rewriting<'_> {
         Ok(if done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
     }
 
-    /// Says that no snapshot has the paths but dropped ones, or none and only their data is left: there is nothing to
-    /// replace, and what stays until when was shown.
+    /// Returns the failure if no visible snapshot contains the paths, so that nothing can be replaced. Dropped
+    /// snapshots may contain them, or only their data may be left.
     fn only_dropped(&self, plan: &Plan) -> Failure {
         let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
         let but = match plan.dropped.len() {
@@ -120,7 +121,7 @@ impl Rewriting<'_> {
         Failure::new(code::NOTHING_FOUND, message, Some(hint))
     }
 
-    /// Names the snapshots that are set apart and keep what was to be taken out.
+    /// Reports the snapshots that are set apart and still contain the removed files.
     fn apart(&self, done: &Rewritten) -> Result<Failure, Failure> {
         for name in done.held.iter().chain(&done.left) {
             self.session.report.problem(name, "it could not be erased");
@@ -145,7 +146,7 @@ impl Rewriting<'_> {
         Ok(Failure::new(code::DAMAGED, message, Some(&hint)))
     }
 
-    /// Refuses to drop every snapshot that there is: `--exclude .` is typed sooner than meant.
+    /// Refuses to drop every snapshot, because `--exclude .` is easily typed by mistake.
     fn expect_less_than_all(&self, plan: &Plan) -> Result<(), Failure> {
         let all = self.repository.catalog.snapshots()?.len();
         let dropped = plan.affected.iter().filter(|affected| affected.is_all).count();
@@ -165,19 +166,19 @@ impl Rewriting<'_> {
         Ok(plan?)
     }
 
-    /// Returns what erasing at once costs; `None` if the prices are not known.
+    /// Returns the price of erasing immediately; `None` if the prices are not known.
     fn cost(&self, plan: &Plan) -> Result<Option<f64>, Failure> {
         let total = plan.erasing.early_usd + plan.erasing.copy_usd;
         let known = self.prices.is_some() || !self.session.location()?.is_remote();
         Ok(known.then_some(total))
     }
 
-    /// Fails unless somebody agrees to what erasing at once costs.
+    /// Fails unless the user agrees to the price of erasing immediately.
     fn agree(&self, cost: Option<f64>) -> Result<(), Failure> {
         let spared = "nothing was changed";
         let hint = "without --now, a later prune erases it once that costs nothing extra";
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
-        // In a folder nothing is paid for, so a bound agrees to nothing.
+        // In a folder nothing is billed, so a bound does not count as consent.
         if self.args.max_cost.is_some() && self.session.location()?.is_remote() {
             return Ok(());
         }
@@ -198,14 +199,14 @@ impl Rewriting<'_> {
         Err(Failure::new(code::TOO_COSTLY, message, Some("agree to it with --max-cost USD")))
     }
 
-    /// Erases what only replaced and dropped snapshots have, in as many rounds as it takes.
+    /// Erases the data that only replaced and dropped snapshots need, in several rounds if necessary.
     fn erase(&self, done: &mut Rewritten) -> Result<(), Failure> {
         for _ in 0..ROUNDS_MAX {
             let left = self.plan()?;
             let held = left.erasing.held.iter();
             done.held = held.map(|row| layout::pack(row.kind, &row.id)).collect();
             if !left.affected.is_empty() {
-                // Another computer has added a snapshot with it.
+                // Another host has added a snapshot with these paths.
                 let bar = self.session.bar("rewriting");
                 let more = rewrite(self.repository, &self.paths, now(), &bar);
                 bar.finish();
@@ -247,7 +248,7 @@ impl Rewriting<'_> {
     }
 }
 
-/// Names the packs that stay although they have what was to be erased, and says why, and what helps.
+/// Reports the packs that still contain data to erase. Returns the failure with the reason and a hint.
 fn stays(session: &Session, done: &Rewritten) -> Failure {
     for name in &done.left {
         session.report.problem(name, "it could not be erased");
@@ -265,7 +266,7 @@ fn stays(session: &Session, done: &Rewritten) -> Failure {
     Failure::new(code::DAMAGED, message, Some(hint))
 }
 
-/// Counts the packs that have what is to be erased.
+/// Counts the packs that contain data to erase.
 fn packs(plan: &Plan) -> u64 {
     plan.erasing.whole.packs + plan.erasing.shared.packs
 }

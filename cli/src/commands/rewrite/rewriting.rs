@@ -1,4 +1,4 @@
-//! A rewrite on its way: what it was asked for, and what it has done.
+//! The state of a running rewrite: its options, and what it has done.
 
 use std::path::PathBuf;
 
@@ -11,40 +11,40 @@ use icecore_engine::repo::Repository;
 use crate::args::RewriteArgs;
 use crate::session::Session;
 
-/// What was done.
+/// The results of a rewrite.
 #[derive(Debug, Default)]
 pub(super) struct Rewritten {
     pub rewritten: RewriteSummary,
     pub objects_deleted: u64,
     pub bytes_freed: u64,
     pub bytes_written: u64,
-    /// Packs that are being thawed, to be copied without what goes, …
+    /// Number of packs that are being thawed, to be copied without the erased data, …
     pub thawing: u64,
-    /// … and those of them whose thaw this run has requested.
+    /// … and of those whose thaws this run has requested.
     pub requested: u64,
-    /// Packs that could not be erased, by their names in the store.
+    /// Names of the packs that could not be erased.
     pub left: Vec<String>,
-    /// Packs that snapshots name which are set apart.
+    /// Names of the packs that stay because snapshots that are set apart name them.
     pub held: Vec<String>,
-    /// Chunks in those that are left which other files need and that cannot be read.
+    /// Number of unreadable chunks in the remaining packs that other files need.
     pub damaged: u64,
 }
 
-/// A rewrite on its way.
+/// A running rewrite.
 pub(super) struct Rewriting<'a> {
     pub session: &'a Session,
     pub args: &'a RewriteArgs,
     pub repository: &'a Repository,
-    /// The paths in every spelling that a snapshot may have.
+    /// The paths in every spelling that a snapshot may contain.
     pub paths: Vec<Vec<u8>>,
     pub terms: Terms,
-    /// What is counted by.
+    /// The prices for calculations.
     pub priced: Prices,
-    /// What is shown; `None` if nothing costs anything, or the prices are not known.
+    /// The prices that are shown; `None` if nothing is billed or the prices are not known.
     pub prices: Option<Prices>,
 }
 
-/// Returns the paths that the next snapshot would take again, as they are on this computer.
+/// Returns the paths on this computer that the next snapshot would include again.
 pub(super) fn still_there(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     paths.iter().filter_map(|path| on_disk(path))
 }

@@ -1,4 +1,4 @@
-//! What a rewrite shows: which snapshots it replaces, what stays until when, and what was done.
+//! Shows the results of a rewrite: which snapshots it replaces, what stays and until when, and what was done.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// Names of a content that stays which are shown without -v.
+/// Number of names of kept content that are shown without -v.
 const NAMES_SHOWN: usize = 3;
 
 pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
@@ -37,7 +37,7 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             count(plan.dropped.len(), "dropped snapshot"),
             agree(plan.dropped.len(), "has", "have"),
         );
-        // Of others some data was deleted before: they cannot be undeleted anyway.
+        // Other dropped snapshots have lost data before, so they cannot be undeleted anyway.
         let catalog = &rewriting.repository.catalog;
         let can_return = plan
             .dropped
@@ -93,7 +93,7 @@ fn plan_json(report: &Report, plan: &Plan) {
     }
 }
 
-/// Lists the snapshots that are replaced or dropped.
+/// Lists the snapshots to replace or drop.
 fn show_affected(report: &Report, plan: &Plan) {
     if plan.affected.is_empty() {
         return;
@@ -115,7 +115,8 @@ fn show_affected(report: &Report, plan: &Plan) {
     print_sentences(report, rows, &["host", "files"]);
 }
 
-/// Says which content stays, because other files have it as well: erasing it takes all of their names.
+/// Reports content that stays because other files have the same content. To erase it, all names of these files must be
+/// given.
 fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
     let KeptElsewhere { contents, names } = elsewhere;
     if *contents == 0 {
@@ -140,7 +141,7 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
     report.note(&format!("{stays}: {}{more}; {then}", shown.join(", ")));
 }
 
-/// Says what stays in the store for now, and until when.
+/// Reports what stays in the store for now, and until when.
 fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
     let PackSum { packs, bytes, free_in_days } = plan.erasing.whole;
@@ -189,7 +190,7 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
     text
 }
 
-/// Says what goes at once.
+/// Describes what is erased immediately.
 fn extent(plan: &Plan) -> Vec<String> {
     let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
     let mut lines = Vec::new();
@@ -289,7 +290,7 @@ fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
     })
 }
 
-/// Says what `--now` has erased, or when it can.
+/// Reports what `--now` has erased, or when it can be erased.
 fn say_erased(rewriting: &Rewriting, done: &Rewritten) {
     let report = &rewriting.session.report;
     if rewriting.args.now && done.thawing > 0 {

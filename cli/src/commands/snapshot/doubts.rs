@@ -1,4 +1,4 @@
-//! What the owner must know about a snapshot that was taken: what it lacks, what has changed by itself, which clock is wrong.
+//! Warnings about a new snapshot: missing files, files that were corrupted on disk, and a wrong clock.
 
 use icecore_engine::ops::snapshot::{Doubts, Emptied, Mark, SnapshotSummary};
 
@@ -6,12 +6,12 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, local, now, show as show_path};
 
-/// Returns what had files and has none, or few, although no pattern leaves them out.
+/// Returns the folders that had files and now have none or few, although no pattern excludes them.
 pub fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
     doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
 }
 
-/// Warns of what a snapshot may lack, also when nothing else is printed.
+/// Warns of files that a snapshot may lack, even if nothing else is printed.
 pub fn warn(session: &Session, summary: &SnapshotSummary) {
     let Doubts { mark, left_out, clock, .. } = &summary.doubts;
     let report = &session.report;
@@ -68,7 +68,7 @@ pub fn warn(session: &Session, summary: &SnapshotSummary) {
     }
 }
 
-/// Warns of files that have changed by themselves, until the owner has accepted them.
+/// Warns of files that were corrupted on disk, in this snapshot and in earlier ones that have not been accepted.
 fn warn_of_rot(report: &Report, name: &str, doubts: &Doubts) {
     if doubts.rotted > 0 {
         let (files, has) = (count(doubts.rotted, "file"), agree(doubts.rotted, "has", "have"));

@@ -1,4 +1,4 @@
-//! `snapshot`: takes one.
+//! `snapshot`: takes a snapshot.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ use doubts::warn;
 pub use show::litter;
 use show::show;
 
-/// What is said of a pattern without effect.
+/// The warning for a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
 
 pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
@@ -39,7 +39,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
             "name files or folders: `icecore snapshot ~/Pictures`, or a profile that has `sources`",
         ));
     }
-    // A mistyped path must not leave a new repository behind.
+    // Check paths first, so that a mistyped one does not leave a new repository.
     let paths = real_paths(&args.paths)?;
     let base = base(&args.paths, &paths);
     let args = SnapshotArgs { paths, ..args };
@@ -70,10 +70,10 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     bar.finish();
     let summary = result.map_err(|error| refused(error, &repository))?;
     if summary.id.is_some() {
-        // A repository may have been made without one, or the last prune may have needed it.
+        // The repository may have been created without a reserve, or the last prune may have used it.
         repository.store.keep_reserve();
     }
-    // The summary comes last.
+    // Warnings come before the summary.
     warn(session, &summary);
     if let Some(id) = &summary.id {
         begins::say(session, &repository, id)?;
@@ -89,7 +89,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     Ok(if needs_attention { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Says of a snapshot that the keys of the bucket do not allow what it has uploaded before.
+/// Adds what was uploaded before to a failure, if the keys of the bucket lack a permission.
 fn refused(error: Error, repository: &Repository) -> Failure {
     let failure = Failure::from(error);
     let packs = repository.catalog.packs(PackState::Uploaded).unwrap_or_default();
@@ -102,12 +102,12 @@ fn refused(error: Error, repository: &Repository) -> Failure {
     failure.after(Some(format!("{objects} of {bytes} {was} uploaded, and {is} not sent again")))
 }
 
-/// Returns whether files could not be read, or are damaged in themselves.
+/// Returns whether files could not be read, or databases are damaged in the source.
 fn has_trouble(summary: &SnapshotSummary) -> bool {
     summary.totals.files_failed > 0 || !summary.totals.damaged.is_empty()
 }
 
-/// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
+/// Counts what a first snapshot would store. Uses a temporary repository, so nothing is created.
 fn rehearse(
     session: &Session,
     args: &SnapshotArgs,
@@ -130,7 +130,7 @@ fn rehearse(
     Ok(if has_trouble(&summary) { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Refuses settings that a repository which is there already does not have, and cannot get any more.
+/// Refuses settings that differ from those of an existing repository and cannot be changed later.
 fn refuse_other_settings(
     session: &Session,
     repository: &Repository,
@@ -183,7 +183,7 @@ fn refuse_other_settings(
     }
 }
 
-/// Collects what is left out, from the profile, files, and flags; the last that matches decides.
+/// Collects the exclude patterns from the profile, from files and from options. The last matching pattern decides.
 fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure> {
     let mut patterns = Patterns::default();
     patterns.add_all(&session.profile.exclude, false, Origin::File)?;

@@ -1,4 +1,4 @@
-//! What a snapshot says at its end.
+//! Prints the result of a snapshot.
 
 use std::path::PathBuf;
 
@@ -16,15 +16,15 @@ use crate::session::Session;
 use crate::shell;
 use crate::units::{agree, count, dollars, files_or_folders, show as show_path, size};
 
-/// Shows what a snapshot has stored, and what that costs.
+/// Prints what a snapshot has stored and what that costs.
 pub fn show(
     session: &Session,
     summary: &SnapshotSummary,
     asked: Requests,
     seconds: f64,
 ) -> Result<(), Failure> {
-    // Everything that this run asked of the store, opening the repository included; after a dry
-    // run, what the run would have asked.
+    // All requests of this run, including those for opening the repository. After a dry run, also those that the run
+    // would have made.
     let requests = asked.plus(&summary.predicted);
     let cost = spent(session, &requests)?;
     if session.report.json {
@@ -35,7 +35,7 @@ pub fn show(
         session.report.object("summary", fields);
         return Ok(());
     }
-    // A nightly run that went well prints nothing: cron would send it as mail.
+    // A successful nightly run prints nothing, because cron would send it as mail.
     if session.report.quiet {
         return Ok(());
     }
@@ -65,7 +65,7 @@ pub fn show(
     Ok(())
 }
 
-/// Returns the fields of a summary, but for what the run has cost and how long it took.
+/// Returns the fields of a summary, except the cost and the duration of the run.
 fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, Failure> {
     let totals = &summary.totals;
     Ok(json!({
@@ -102,7 +102,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
     }))
 }
 
-/// Says how many files there are, how many bytes of them are new, and what was left out.
+/// Prints the number of files, the number of new bytes, and what was left out.
 fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
     let (report, totals) = (&session.report, &summary.totals);
     report.line(&files_text(totals, summary.forgotten));
@@ -138,7 +138,7 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
     }
 }
 
-/// Says what the run has cost, and what its data will cost each month.
+/// Prints what the run has cost, and what its data will cost each month.
 fn show_cost(
     session: &Session,
     summary: &SnapshotSummary,
@@ -156,12 +156,12 @@ fn show_cost(
     Ok(())
 }
 
-/// Counts the files of a snapshot.
+/// Describes the number of files in a snapshot.
 fn files_text(totals: &Totals, forgotten: bool) -> String {
     let Totals { files_new: new, files_moved: moved, files_changed: changed, .. } = *totals;
     let unmodified = totals.files_unmodified;
     let parts = match forgotten {
-        // This host no longer knows which of them are new or changed.
+        // This host no longer knows which files are new or changed.
         true => {
             let read = new + moved + changed;
             vec![(read, "read again", true), (unmodified, "unmodified", unmodified > 0)]
@@ -182,10 +182,10 @@ fn files_text(totals: &Totals, forgotten: bool) -> String {
     format!("files: {}{problems}", shown.join(", "))
 }
 
-/// Databases that are damaged in themselves and named at the end.
+/// Number of damaged databases that are listed at the end.
 const DAMAGED_SHOWN: usize = 10;
 
-/// Says what to do about databases that are damaged in themselves: the archive has them as they are.
+/// Describes what to do about databases that are damaged in the source. The archive contains them as they are.
 fn damaged(paths: &[PathBuf]) -> Vec<String> {
     let named = paths.iter().take(DAMAGED_SHOWN).map(|path| {
         let path = whole(&shell::word(&show_path(path)));
@@ -197,19 +197,19 @@ fn damaged(paths: &[PathBuf]) -> Vec<String> {
     named.chain(more).collect()
 }
 
-/// Says why data of files is stored that have not changed.
+/// Describes why data of unchanged files was stored.
 fn stored_again(files: u64) -> String {
     let lost = agree(files, "its", "their");
     format!("stored again: {}, because the archive had lost {lost} data", count(files, "file"))
 }
 
-/// Returns how many bytes of files are new. Listings are no bytes of files, and of a file that another program changed
-/// meanwhile, more may have been read and stored than is in the snapshot: then more could be new than there is in all.
+/// Returns how many bytes of files are new, without folder listings. If another program changed a file in the meantime,
+/// more may have been stored than the snapshot contains, so limits the result to the total.
 fn new_bytes(added: u64, of_listings: u64, in_all: u64) -> u64 {
     added.saturating_sub(of_listings).min(in_all)
 }
 
-/// Says how much was left out as litter.
+/// Describes how much was left out as litter.
 pub fn litter(names: u64) -> String {
     format!(
         "left out: {names} {} that systems and programs create again (--no-exclude-litter includes {})",
@@ -218,7 +218,7 @@ pub fn litter(names: u64) -> String {
     )
 }
 
-/// Mounts that are listed without `-v`.
+/// Number of mounts that are listed without `-v`.
 const MOUNTS_SHOWN: usize = 10;
 
 /// Lists what `-x` left out.
@@ -248,14 +248,14 @@ mod tests {
         let totals = Totals { files_new: 2, files_moved: 3, files_changed: 1, ..Totals::default() };
         let said = "files: 2 new, 3 renamed, moved or copied, 1 changed, 0 unmodified";
         assert_eq!(files_text(&totals, false), said);
-        // Which of them have changed is not known.
+        // It is unknown which of them have changed.
         assert_eq!(files_text(&totals, true), "files: 6 read again");
     }
 
     #[test]
     fn no_more_is_new_than_there_is() {
         assert_eq!(new_bytes(900, 100, 2000), 800);
-        // A file was read twice, because it grew.
+        // A file was read twice because it grew.
         assert_eq!(new_bytes(3100, 100, 2000), 2000);
         assert_eq!(new_bytes(50, 100, 2000), 0);
     }

@@ -1,4 +1,5 @@
-//! Entries: sizes, holes, chunks, attributes, modes, times, devices, symlinks and hard links.
+//! Cases about entries: sizes, holes, chunks, attributes, modes, times, devices, symlinks and hard
+//! links.
 
 use icecore_engine::format::tree::encode;
 use icecore_engine::format::{ChunkId, Entry, EntryKind, Hole, PackKind, Time, Xattr};
@@ -151,7 +152,7 @@ pub const CASES: &[Case] = &[
         linked(f, &[lost("a"), lost("b")]);
     }),
     ("a file whose chunk is in a pack of trees", |f| {
-        // Its id is that of data, its place is not.
+        // The chunk has the id of data, but is in a pack of trees.
         let chunk = f.chunk(PackKind::Cold, b"data");
         f.meta.push(chunk.clone());
         f.hostile(&[file("x", 4, &[chunk.id])]);

@@ -1,4 +1,4 @@
-//! Makes repositories by the types of the format, and breaks what the types do not.
+//! Makes repositories with the types of the format, and breaks them where the types would not allow it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,23 +16,23 @@ use icecore_engine::store::layout;
 pub const REPOSITORY: RepositoryId = RepositoryId([7; 16]);
 pub const TIME: Time = Time { seconds: 1_700_000_000, nanos: 0 };
 
-/// A chunk as a table tells it, true or not.
+/// A chunk as a table describes it, true or not.
 #[derive(Clone)]
 pub struct Chunk {
     pub id: ChunkId,
     pub raw_bytes: u32,
     pub codec: Codec,
-    /// What is sealed.
+    /// The content that is sealed.
     pub content: Vec<u8>,
 }
 
-/// Somebody who holds the keys.
+/// An attacker who has the keys.
 pub struct Forge {
     /// The folder of the repository.
     pub folder: PathBuf,
     pub identity: Identity,
     pub secrets: Secrets,
-    /// Chunks that are in no pack yet, …
+    /// Chunks that are not in a pack yet, …
     pub meta: Vec<Chunk>,
     pub cold: Vec<Chunk>,
     /// … and the entry that is not in the log yet.
@@ -40,9 +40,9 @@ pub struct Forge {
     pub number: u64,
     /// The packs that are in the log.
     pub added: Vec<PackRecord>,
-    /// Their places.
+    /// The places of these packs.
     places: Vec<u64>,
-    /// The program gets the password instead of the identity.
+    /// Whether the program gets the password instead of the identity.
     pub by_password: bool,
     pub previous: Digest,
     snapshots: u8,
@@ -83,7 +83,7 @@ impl Forge {
         fs::write(path, content).expect("an object");
     }
 
-    /// Makes an object a hole of so many bytes.
+    /// Makes an object that is a hole of this length.
     pub fn put_hole(&self, name: &str, bytes: u64) {
         self.put(name, "");
         let file = fs::File::options().write(true).open(self.path(name)).expect("an object");
@@ -97,7 +97,7 @@ impl Forge {
         chunk.id
     }
 
-    /// Adds a chunk of a tree, whatever is in it.
+    /// Adds a chunk of a tree with any content.
     pub fn meta(&mut self, raw: &[u8]) -> ChunkId {
         let chunk = self.chunk(PackKind::Meta, raw);
         self.meta.push(chunk.clone());
@@ -113,7 +113,7 @@ impl Forge {
         self.meta(&encode(entries))
     }
 
-    /// Adds chunks to a pack that is sealed but not written.
+    /// Returns a sealed pack of chunks, which is not written yet.
     pub fn pack(&self, kind: PackKind, chunks: &[Chunk]) -> SealedPack {
         let mut pack = PackBuilder::new(&self.secrets, kind, 1 << 20).expect("a pack");
         for chunk in chunks {
@@ -122,13 +122,13 @@ impl Forge {
         pack.finish("")
     }
 
-    /// Writes a pack and names it in the entry.
+    /// Writes a pack and adds it to the entry.
     pub fn add_pack(&mut self, pack: &SealedPack) {
         self.put(&layout::pack(pack.record.kind, &pack.record.id), &pack.object);
         self.entry.packs.push(pack.record.clone());
     }
 
-    /// Makes packs of the chunks that are in none.
+    /// Makes packs of the chunks that are not in a pack yet.
     pub fn close_packs(&mut self) {
         let open = [
             (PackKind::Meta, std::mem::take(&mut self.meta)),
@@ -144,7 +144,7 @@ impl Forge {
         }
     }
 
-    /// Adds a snapshot of a tree; its chunks go into packs.
+    /// Adds a snapshot of a tree, and puts its chunks into packs.
     pub fn snapshot(&mut self, root: &[ChunkId]) {
         self.snapshots += 1;
         let id = SnapshotId([self.snapshots; 16]);
@@ -184,7 +184,7 @@ impl Forge {
         }
     }
 
-    /// Adds a snapshot of one good file, and beside it of a folder `hostile` with these tree chunks.
+    /// Adds a snapshot of one good file and of a folder `hostile` with these tree chunks.
     pub fn beside(&mut self, hostile: &[ChunkId]) {
         let good = self.data(b"good");
         let root = [file("good", 4, &[good]), folder("hostile", hostile)];
@@ -192,14 +192,15 @@ impl Forge {
         self.snapshot(&[root]);
     }
 
-    /// The same, and the entry is written. `hostile` has one tree chunk with these entries.
+    /// Adds a snapshot of one good file and of a folder `hostile` with these entries in one tree chunk, and writes the
+    /// entry.
     pub fn hostile(&mut self, entries: &[Entry]) {
         let tree = self.tree(entries);
         self.beside(&[tree]);
         self.commit();
     }
 
-    /// A snapshot of a good file alone.
+    /// Adds a snapshot of one good file.
     pub fn good(&mut self) {
         let good = self.data(b"good");
         let root = self.tree(&[file("good", 4, &[good])]);
@@ -220,7 +221,7 @@ impl Forge {
         self.secrets.seal_log(&self.header(), &self.entry, &owner).expect("it is signed")
     }
 
-    /// Names packs by their places, as the log does, and not by their ordinals. What is no ordinal stays.
+    /// Replaces the ordinals of packs by places, as in the log. Numbers that are not ordinals stay.
     fn name_places(&mut self) {
         let (places, number) = (&self.places, self.number);
         let place = |ordinal: u64| match places.get(ordinal as usize) {
@@ -243,7 +244,7 @@ impl Forge {
         lost.for_each(|lost| lost.pack = place(lost.pack));
     }
 
-    /// Seals what is no signed record as one.
+    /// Seals bytes that are not a signed record as if they were one.
     pub fn seal_record(&self, record: &[u8]) -> Vec<u8> {
         use aes_gcm_siv::aead::{AeadInOut, KeyInit};
         let mut object = self.header().encode();
@@ -279,14 +280,14 @@ impl Forge {
         self.added.extend(entry.packs);
     }
 
-    /// Returns the name of the object of a pack of the entry that is not written yet.
+    /// Returns the name of the last pack of a kind in the unwritten entry.
     pub fn pack_name(&self, kind: PackKind) -> String {
         let found = self.entry.packs.iter().rev().find(|pack| pack.kind == kind);
         layout::pack(kind, &found.expect("a pack of that kind").id)
     }
 }
 
-/// An entry of a tree with nothing special about it.
+/// Returns a tree entry with nothing special.
 pub fn entry(name: impl AsRef<[u8]>, kind: EntryKind) -> Entry {
     Entry {
         name: name.as_ref().to_vec().into(),

@@ -1,8 +1,7 @@
-//! Runs the program where the kernel lets it write in a few folders only and gives it little memory.
+//! Runs the program under limits of the kernel: it may write only in a few folders, and has little memory.
 //!
-//! Landlock refuses to make, change, move or remove anything elsewhere. What it does not know,
-//! mode, owner, time and attributes, is compared by the caller. Where the kernel has no Landlock,
-//! that comparison is all there is.
+//! Landlock refuses to create, change, move or remove anything elsewhere. It does not protect modes, owners, times and
+//! attributes, so the caller compares these. If the kernel has no Landlock, only the comparison remains.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -16,15 +15,15 @@ use landlock::{
 };
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-/// Memory that a process may have for itself, resident or not.
+/// Maximum private memory of a process, resident or not.
 pub const BYTES_MAX: u64 = 512 << 20;
-/// A process that takes longer hangs.
+/// A process that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process that has ended.
 pub struct Guarded {
     pub output: Output,
-    /// Most resident memory that was seen, in bytes.
+    /// Peak of the resident memory, in bytes.
     pub peak: u64,
 }
 
@@ -33,9 +32,9 @@ pub fn confines() -> bool {
     std::thread::spawn(|| confine(&[])).join().expect("no panic")
 }
 
-/// Lets this thread, and processes that it starts, write below some folders only.
+/// Restricts writes of this thread, and of processes that it starts, to some folders.
 fn confine(writable: &[PathBuf]) -> bool {
-    // The third version knows all that a program can do to files by their names.
+    // The third version covers everything that a program can do to files by their names.
     let write = AccessFs::from_write(ABI::V3);
     let confined = Ruleset::default()
         .handle_access(write)
@@ -45,10 +44,10 @@ fn confine(writable: &[PathBuf]) -> bool {
     confined.is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced)
 }
 
-/// Runs a command that may write below some folders only.
+/// Runs a command that may write only below some folders.
 pub fn run(command: &mut Command, writable: &[PathBuf]) -> Guarded {
     std::thread::scope(|threads| {
-        // A thread of its own: what confines it stays for its life.
+        // Use a separate thread, because the restriction lasts for its whole life.
         threads.spawn(|| guarded(command, writable)).join().expect("the guard does not panic")
     })
 }
@@ -62,7 +61,7 @@ fn guarded(command: &mut Command, writable: &[PathBuf]) -> Guarded {
     let mut child = command.spawn().expect("the program starts");
     let pid = Pid::from_child(&child);
     let limit = Rlimit { current: Some(BYTES_MAX), maximum: Some(BYTES_MAX) };
-    // It may have ended already.
+    // The process may have ended already.
     let _ = prlimit(Some(pid), Resource::Data, limit);
     let status = format!("/proc/{}/status", child.id());
     let program = Path::new(command.get_program()).file_name().expect("a program");
@@ -70,7 +69,7 @@ fn guarded(command: &mut Command, writable: &[PathBuf]) -> Guarded {
     let (begun, mut peak) = (Instant::now(), 0);
     let ended = loop {
         let status = fs::read_to_string(&status).unwrap_or_default();
-        // For a moment after its start it still has the memory, and the name, of this process.
+        // For a moment after the start, the process still has the memory and the name of this one.
         if status.starts_with(&program) {
             peak = peak.max(high_water(&status));
         }

@@ -1,4 +1,4 @@
-//! The log: ranges, moves, snapshots, settings, and what is no entry at all.
+//! Cases about the log: ranges, moves, snapshots, settings, and objects that are not entries.
 
 use icecore_engine::format::signed::{OWNER, SIGNATURE_BYTES};
 use icecore_engine::format::{
@@ -220,7 +220,7 @@ fn time(seconds: i64) -> Time {
     Time { seconds, nanos: 0 }
 }
 
-/// A snapshot that is good but for what is changed in its entry.
+/// Makes a snapshot that is good except for a change in its entry.
 fn changed(f: &mut Forge, change: impl FnOnce(&mut Forge)) {
     f.good();
     change(f);
@@ -235,7 +235,7 @@ fn moved(from: u64, to: u64) -> Move {
     Move { from, to: vec![PackRange { first: to, count: 1 }] }
 }
 
-/// An entry that is sealed rightly around a record that is not.
+/// Makes an entry that is correctly sealed but contains a changed record.
 fn padded(f: &mut Forge, change: fn(&mut Vec<u8>)) {
     f.good();
     f.entry.previous = f.previous;
@@ -243,7 +243,7 @@ fn padded(f: &mut Forge, change: fn(&mut Vec<u8>)) {
     let signature = [0; SIGNATURE_BYTES];
     let signed = SignedRecord { author: OWNER, signature, record: &record };
     let mut signed = signed.encode_padded();
-    // The record begins with its length, behind scheme, author and signature.
+    // The record follows scheme, author and signature, and begins with its length.
     let mut record = signed.split_off(2 + WriterId::BYTES + SIGNATURE_BYTES);
     change(&mut record);
     signed.append(&mut record);

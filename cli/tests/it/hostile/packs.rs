@@ -1,4 +1,4 @@
-//! Packs: frames that lie about themselves, tables that lie about frames, headers, bombs.
+//! Cases about packs: false frames, false tables, headers, and decompression bombs.
 
 use icecore_engine::codec::keys::digest;
 use icecore_engine::format::pack::ROW_BYTES;
@@ -128,7 +128,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// A file `x` of two chunks. One pack swaps their lengths, another one has them as they are.
+/// Makes a file `x` of two chunks. One pack has false lengths for them, another one the true ones.
 pub fn lengths(f: &mut Forge, lies_first: bool) {
     let chunks = [f.data(b"first"), f.data(b"second")];
     let tree = f.tree(&[file("x", 11, &chunks)]);
@@ -147,13 +147,13 @@ pub fn lengths(f: &mut Forge, lies_first: bool) {
     f.commit();
 }
 
-/// A file `x` whose only chunk is as a table tells it.
+/// Makes a file `x` with one chunk, which may be false.
 fn wrong(f: &mut Forge, chunk: Chunk) {
     f.cold.push(chunk.clone());
     f.hostile(&[file("x", u64::from(chunk.raw_bytes), &[chunk.id])]);
 }
 
-/// A chunk of zeros that decompresses to `bytes` bytes, whatever its table says.
+/// Makes a chunk of zeros that decompresses to `bytes` bytes, whatever its table claims.
 fn sealed(f: &mut Forge, raw_bytes: u32, codec: Codec, content: Vec<u8>, bytes: usize) {
     let id = f.chunk(PackKind::Cold, &vec![0; bytes]).id;
     wrong(f, Chunk { id, raw_bytes, codec, content });
@@ -166,12 +166,12 @@ fn bomb(f: &mut Forge, mebibytes: usize, raw_bytes: u32) {
         std::io::Write::write_all(&mut encoder, &zeros).expect("zstd");
     }
     let content = encoder.finish().expect("zstd");
-    // A frame is never longer than its plaintext: it is cut to what a table can tell.
+    // A frame is never longer than its plaintext, so cut it to the length that the table claims.
     let content = content[..content.len().min(raw_bytes as usize)].to_vec();
     wrong(f, Chunk { id: ChunkId([6; 32]), raw_bytes, codec: Codec::Zstd, content });
 }
 
-/// A snapshot of `good` and of `hostile/x`, whose data is alone in the last pack.
+/// Makes a snapshot of `good` and of `hostile/x`, whose data is alone in the last pack.
 fn prepared(f: &mut Forge) {
     let x = f.data(b"data");
     let tree = f.tree(&[file("x", 4, &[x])]);
@@ -180,7 +180,7 @@ fn prepared(f: &mut Forge) {
     f.close_packs();
     f.data(b"data");
     f.beside(&[tree]);
-    // `beside` has added the good chunk once more.
+    // `beside` has added the good chunk again.
     let pack = f.entry.packs.pop().expect("a pack");
     std::fs::remove_file(f.path(&format!("packs/{}", pack.id))).expect("a pack");
     let chunk = f.chunk(PackKind::Cold, b"data");

@@ -1,5 +1,5 @@
-//! The store: whoever keeps the objects and holds no key. Names, lengths and kinds of what lies
-//! there, and objects in the places of others.
+//! Cases of a hostile store, which has the objects but no keys: names, lengths and kinds of
+//! objects, and objects under the names of others.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -140,7 +140,8 @@ pub const CASES: &[Case] = &[
     }),
     ("a pack that is a symlink to another file", |f| {
         stored(f, |f| {
-            // Its length is part of the verdict, so it is a file of this test and none of the host.
+            // The length is part of the verdict, so use a file of this test instead of one of the
+            // host.
             f.put("another-file", [7; 1000]);
             let file = f.path("another-file");
             link(f, &pack(f, PackKind::Cold), file.to_str().expect("a path"));
@@ -207,7 +208,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// A repository of two entries, one snapshot each, that somebody changes afterwards.
+/// Makes a repository of two entries with one snapshot each, and then changes it.
 fn stored(f: &mut Forge, change: impl FnOnce(&mut Forge)) {
     f.good();
     f.commit();
@@ -248,23 +249,23 @@ fn swap(f: &mut Forge, a: &str, b: &str) {
     f.put(b, one);
 }
 
-/// Returns the name of a pack that the log has.
+/// Returns the name of the last pack of a kind in the log.
 fn pack(f: &Forge, kind: PackKind) -> String {
     let found = f.added.iter().rev().find(|pack| pack.kind == kind).expect("a pack");
     layout::pack(kind, &found.id)
 }
 
-/// Adds entries until there may be a checkpoint.
+/// Adds enough entries for a checkpoint.
 fn entries(f: &mut Forge) {
     while f.number <= 40 {
         f.commit();
     }
 }
 
-/// What a checkpoint says of an entry, and what proves it.
+/// The record of an entry in a checkpoint, and its proof.
 type Folded = (Slot, Option<Proof>);
 
-/// Writes a checkpoint that somebody with the credential has changed before it was sealed.
+/// Writes a checkpoint that was changed before it was sealed, as anyone with the credential can do.
 fn folded(f: &mut Forge, change: fn(&mut Vec<Folded>)) {
     stored(f, |f| {
         entries(f);
@@ -297,7 +298,7 @@ fn made(f: &Forge, change: fn(&mut Vec<Folded>)) -> Vec<u8> {
     f.secrets.seal_checkpoint(&checkpoint).expect("a small one")
 }
 
-/// Writes a key slot, cheap to try, that is changed before its digest is set anew.
+/// Writes a cheap key slot that was changed before its digest was computed.
 fn slot(f: &mut Forge, number: u128, change: fn(&mut [u8])) -> String {
     let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
     let password = PASSWORD.as_bytes();
@@ -314,7 +315,7 @@ fn slot(f: &mut Forge, number: u128, change: fn(&mut [u8])) -> String {
     name
 }
 
-/// One key slot, and only the password to open it.
+/// Makes a repository with one key slot, which is opened with a password.
 fn slots(f: &mut Forge, change: fn(&mut [u8])) {
     stored(f, |f| _ = slot(f, 0, change));
     f.by_password = true;

@@ -1,4 +1,4 @@
-//! Trees: names, order, kinds, depth, and listings without end.
+//! Cases about trees: names, order, kinds, depth, and endless listings.
 
 use icecore_engine::format::tree::encode;
 use icecore_engine::format::{ChunkId, Entry, EntryKind, PackKind, Time};
@@ -71,7 +71,7 @@ pub const CASES: &[Case] = &[
     }),
     ("a tree chunk that is not there", |f| chunks(f, &[ChunkId([5; 32])])),
     ("a tree with the id of another", |f| {
-        // As near as anybody comes to a folder that is in itself.
+        // This is as close as possible to a folder that contains itself.
         let mut chunk = f.chunk(PackKind::Meta, b"");
         chunk.content = encode(&[folder("x", &[chunk.id])]);
         chunk.raw_bytes = chunk.content.len() as u32;
@@ -88,7 +88,7 @@ pub const CASES: &[Case] = &[
     ("a tree that is noise", |f| raw(f, &[0xc7; 5000])),
     ("an unknown field nested 1,000,000 deep", |f| {
         let mut bytes = encode(&[entry("x", EntryKind::Symlink)]);
-        // One more pair in the map of the entry.
+        // Add one more pair to the map of the entry.
         bytes[1] += 1;
         bytes.extend(b"\x18\x63");
         bytes.extend(vec![0x81; 1_000_000]);
@@ -106,7 +106,7 @@ pub const CASES: &[Case] = &[
     ("ten million holes of no bytes", |f| {
         let mut bytes = encode(&[symlink("x", "y")]);
         bytes[1] += 1;
-        // An array that does not say how long it is.
+        // An array of indefinite length.
         bytes.extend(b"\x08\x9f");
         bytes.extend(b"\x82\0\0".repeat(10_000_000));
         bytes.push(0xff);
@@ -134,14 +134,14 @@ pub const CASES: &[Case] = &[
     }),
     ("a tree bomb over a chunk that is not there", |f| bomb(f, 16, 2, ChunkId([5; 32]))),
     ("a folder of 300 names for one folder", |f| {
-        // Copies of a folder: no bomb.
+        // Copies of one folder are not a bomb.
         let end = victim(f, "file");
         let end = f.tree(&[end]);
         bomb(f, 1, 300, end);
     }),
 ];
 
-/// A file that would change a victim.
+/// Returns a file that would overwrite a victim.
 fn victim(f: &mut Forge, name: impl AsRef<[u8]>) -> Entry {
     let data = f.data(b"overwritten");
     file(name, 11, &[data])
@@ -170,7 +170,7 @@ fn nested(f: &mut Forge, levels: usize) {
     chunks(f, &[tree]);
 }
 
-/// Folders that have the one below so many times each.
+/// Makes nested folders, each of which contains the next one several times.
 fn bomb(f: &mut Forge, levels: usize, times: usize, mut tree: ChunkId) {
     for level in 0..levels {
         let names = (0..times).map(|n| folder(format!("{level}-{n:04}"), &[tree]));

@@ -211,7 +211,7 @@ fn a_damaged_catalog_is_stored_as_it_is_and_named_each_time() {
         let named =
             ran.stderr.lines().filter(|line| line.contains("its bytes are stored as they are"));
         assert_eq!(named.count(), 2, "{ran:#?}");
-        // The snapshot has everything that was there.
+        // The snapshot contains everything that exists.
         assert!(!ran.stdout.contains("incomplete"), "{ran:#?}");
         assert!(
             ran.stdout.contains("complete: it has the damaged databases as found (exit code 3)"),

@@ -1,4 +1,4 @@
-//! What a thief of a backup host can put into the store, each by objects that the role `backup` may create.
+//! The attacks of a thief who has robbed a backup host. Each only creates objects that the role `backup` may create.
 
 use icecore_engine::codec::Author;
 use icecore_engine::codec::keys::random;
@@ -11,11 +11,11 @@ use icecore_engine::store::layout;
 
 use super::tools::{Thief, chunks};
 
-/// Every pack there can be.
+/// A range of all possible packs.
 const ALL: PackRange = PackRange { first: 0, count: 1 << 50 };
-/// In the year 2100.
+/// A time in the year 2100.
 const FUTURE: Time = Time { seconds: 4_102_444_800, nanos: 0 };
-/// In 1970: a host without a battery for its clock.
+/// A time in 1970, as on a host without a battery for its clock.
 const PAST: Time = Time { seconds: 86_400, nanos: 0 };
 
 const SHRUNK: &str = "it has less than half of the files of the last full snapshot";
@@ -23,17 +23,18 @@ const SHRUNK: &str = "it has less than half of the files of the last full snapsh
 /// How the owner learns of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// An entry does not count: every command says so, and prune deletes nothing until it is dismissed.
+    /// By a void entry. Every command reports it, and prune deletes nothing until it is dismissed.
     Void,
-    /// `snapshots` says this word of a snapshot.
+    /// By this word in the output of `snapshots`.
     Listed(&'static str),
-    /// `prune -n` says this of a snapshot, which it neither counts nor drops.
+    /// By this reason in the output of `prune -n`, which neither counts nor drops the snapshot.
     Planned(&'static str),
-    /// It looks like a snapshot of the host: a policy may drop another one for it, which can be undeleted.
+    /// Only by the snapshot itself, which looks genuine. A policy may drop another one because of it, which can be
+    /// undeleted.
     Plausible,
-    /// A check that reads the packs finds it.
+    /// By a check that reads the packs.
     Read,
-    /// By nothing: it adds an object that nothing reads.
+    /// Not at all. The attack adds an object that nothing reads.
     Nothing,
 }
 
@@ -48,7 +49,7 @@ const fn attack(name: &'static str, seen: Seen, act: fn(&Thief)) -> Attack {
 }
 
 pub const ATTACKS: &[Attack] = &[
-    // Wipe, and what a dry run of prune says of it.
+    // Deleting everything.
     attack("everything is dropped and given up", Seen::Void, |thief| {
         let dropped = thief.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
         thief.says(LogEntry { dropped, tombstones: vec![ALL], ..new() });
@@ -60,7 +61,7 @@ pub const ATTACKS: &[Attack] = &[
         let orphans = thief.packs().into_iter().map(|(_, pack)| pack.id).collect();
         thief.says(LogEntry { orphans, ..new() });
     }),
-    // False move.
+    // False moves.
     attack("packs move to packs of zeros", Seen::Void, |thief| {
         for (place, pack) in thief.packs() {
             let (packs, to) = zeros(thief, &pack);
@@ -77,7 +78,7 @@ pub const ATTACKS: &[Attack] = &[
             thief.says(LogEntry { packs, moved, ..new() });
         }
     }),
-    // False snapshots. What they have is known to who reads their trees, which a prune by the owner does.
+    // False snapshots. A prune by the owner reads their trees and so finds out what they contain.
     attack("for each snapshot an empty one, a second later", Seen::Planned(SHRUNK), |thief| {
         for genuine in thief.snapshots() {
             let time = Time { seconds: genuine.time.seconds + 1, ..genuine.time };
@@ -107,14 +108,14 @@ pub const ATTACKS: &[Attack] = &[
         let (files, bytes) = (newest.files * 1000, newest.bytes * 1000);
         fake(thief, SnapshotEntry { files, bytes, sources, ..newest });
     }),
-    // The future, and the past.
+    // Snapshots from the future and from the past.
     attack("the oldest snapshot again, of 2100", Seen::Listed("future"), |thief| {
         fake(thief, SnapshotEntry { time: FUTURE, ..thief.snapshots().remove(0) });
     }),
     attack("the oldest snapshot again, of 1970", Seen::Listed("1970"), |thief| {
         fake(thief, SnapshotEntry { time: PAST, ..thief.snapshots().remove(0) });
     }),
-    // Brick.
+    // Objects that could make the archive unusable.
     attack("an entry that opens and holds nonsense", Seen::Void, |thief| {
         thief.says_bytes(&[0x5a; 4000]);
     }),
@@ -159,7 +160,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("a checkpoint of nonsense", Seen::Nothing, |thief| {
         thief.create(&layout::checkpoint(&(1..=32)), vec![0x5a; 4000]);
     }),
-    // Poison.
+    // Poisoned chunks.
     attack("every chunk is also in a pack of zeros", Seen::Read, |thief| {
         for (_, pack) in thief.packs() {
             let (packs, _) = zeros(thief, &pack);
@@ -176,7 +177,7 @@ pub const ATTACKS: &[Attack] = &[
         let packs = thief.packs().iter().map(lie).collect();
         thief.says(LogEntry { packs, lost, ..new() });
     }),
-    // Settings, and all else that only the owner may say.
+    // Settings, and everything else that only the owner may change.
     attack("other settings", Seen::Void, |thief| {
         let settings = Some(Settings { pack_bytes: 512 << 20, ..Settings::default() });
         thief.says(LogEntry { settings, ..new() });
@@ -212,7 +213,7 @@ pub const ATTACKS: &[Attack] = &[
         let tagged = Some(thief.snapshots().into_iter().map(bare).collect());
         thief.says(LogEntry { tagged, ..new() });
     }),
-    // Who says it.
+    // False authors.
     attack("a writer that is not enrolled", Seen::Void, |thief| {
         let other = Author::new(WriterId([7; 16]), &[7; 32]);
         let dropped = thief.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
@@ -228,7 +229,7 @@ pub fn new() -> LogEntry {
     LogEntry::new(FUTURE)
 }
 
-/// Calls every chunk of every pack lost.
+/// Lists every chunk of every pack as lost.
 fn all_lost(thief: &Thief) -> Vec<Lost> {
     let all = |(place, pack): (u64, PackRecord)| {
         let slots = vec![PackRange { first: 0, count: chunks(&pack).len() as u64 }];
@@ -237,20 +238,21 @@ fn all_lost(thief: &Thief) -> Vec<Lost> {
     thief.packs().into_iter().map(all).collect()
 }
 
-/// Makes a pack that says it has the chunks of another one, and returns it with the place that the next entry gives it.
+/// Makes a pack that claims to contain the chunks of another one. Returns it with the place that it gets in the next
+/// entry.
 fn zeros(thief: &Thief, pack: &PackRecord) -> (Vec<PackRecord>, PackRange) {
     let lie = thief.lie(pack.kind, &chunks(pack));
     let (last, _, _) = thief.log();
     (vec![lie], PackRange { first: (last + 1) << 16, count: 1 })
 }
 
-/// Adds a snapshot under an id of its own.
+/// Adds a snapshot with a new id.
 pub fn fake(thief: &Thief, snapshot: SnapshotEntry) {
     let snapshot = SnapshotEntry { id: SnapshotId(random()), ..snapshot };
     thief.says(LogEntry { snapshots: vec![snapshot], ..new() });
 }
 
-/// A snapshot of a history that is nobody's.
+/// Returns a copy of a snapshot in a history of its own.
 pub fn of_another_history(genuine: SnapshotEntry) -> SnapshotEntry {
     SnapshotEntry { id: SnapshotId(random()), paths_key: PathsKey([5; 16]), ..genuine }
 }

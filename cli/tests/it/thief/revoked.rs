@@ -1,4 +1,4 @@
-//! What the owner does about a thief: revoking a writer, and dismissing entries.
+//! Tests what the owner can do about a thief: revoke a writer and dismiss entries.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     let mut archive = Archive::in_folder();
     let thief = archive.thief();
     let (host, genuine) = (&mut archive.host, &archive.genuine);
-    // The thief has a chunk of a photo that the host does not have yet, under its right id, with zeros inside.
+    // The thief stores zeros under the id of a chunk that the host does not have yet.
     write(&host.path("photos/next.txt"), "what the thief knows will come");
     let id = thief.secrets.chunk_id(PackKind::Hot, b"what the thief knows will come");
     let (from, _, _) = thief.log();
@@ -32,7 +32,7 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     host.run(&format!("key revoke --yes --from {} \"first host\"", from + 1)).fails(2, &[]);
     let writers = host.run("key writers --json").ok().json();
     let writer = writers[0]["id"].as_str().expect("an id").to_owned();
-    // Nobody is there to be asked.
+    // There is no terminal for a question.
     let unasked = host.state("repo");
     for line in [format!("key revoke --from {} {writer}", from + 1), format!("key revoke {writer}")]
     {
@@ -42,7 +42,7 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     host.run(&format!("key revoke --yes --from {} {writer}", from + 1)).ok();
     let after = host.run("snapshots").ok();
     assert_eq!(after.stdout.lines().count() + 1, before.stdout.lines().count(), "{after:#?}");
-    // The stolen credential writes no more, on its own host too, until that is enrolled again.
+    // The stolen credential can no longer write, even on its own host, until the host is enrolled again.
     host.unset("ICECORE_IDENTITY");
     host.run("snapshot photos").fails(12, &["revoked", "key enrol"]);
     host.set("ICECORE_IDENTITY", "identity");
@@ -69,8 +69,8 @@ fn a_void_entry_stops_prune_until_the_owner_dismisses_it() {
     host.run("snapshot photos").ok();
 }
 
-/// A thief of one host knows a photo that another one does not have yet, and puts its chunk into the archive with
-/// something else inside. The other host counts on it, until the owner revokes the writer.
+/// A thief who has robbed one host knows a photo that another host does not have yet, and stores false content under
+/// the id of its chunk. The other host relies on the chunk until the owner revokes the writer.
 #[test]
 fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     let mut archive = Archive::in_folder();
@@ -107,11 +107,11 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     assert_eq!(files.len(), 1, "{files:#?}");
     assert!(files[0].as_str().is_some_and(|file| file.ends_with("next.txt")), "{files:#?}");
 
-    // Nothing in the folder has changed since.
+    // Nothing in the folder has changed since then.
     let taken = archive.run("backup", "--json snapshot photos").ok().summary();
     assert!(taken["bytes_added"].as_u64() >= Some(content.len() as u64), "{taken}");
     archive.restores_all();
-    // The earlier snapshot is read from the new copy: nothing is damaged any more.
+    // The earlier snapshot is read from the new copy, so nothing is damaged any more.
     let healed = archive.run("restore", "--json check").ok().summary();
     assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(1)));
     let said = archive.run("restore", "check").ok();
@@ -121,8 +121,8 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(0)));
 }
 
-/// A host that prunes is stolen: its credential drops everything, and marks it for deletion. Nothing goes before the owner
-/// has had two weeks to revoke it.
+/// A prune host is stolen, and its credential drops and tombstones everything. Nothing is deleted before the owner has
+/// had two weeks to revoke it.
 #[test]
 fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     let mut archive = Archive::in_folder();
@@ -130,7 +130,8 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     let stolen = std::fs::read(archive.host.path("stolen")).expect("a credential");
     let stolen = Author::of(&Credential::decode(&stolen).expect("a credential"));
     let (thief, needed) = (archive.thief(), archive.objects());
-    // All at once; or the packs in a second entry, when no snapshot needs them any more.
+    // The thief first drops and tombstones everything in one entry. A second entry tombstones the packs again when no
+    // snapshot needs them any more.
     let (last, _, _) = thief.log();
     let dropped = thief.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
     let all = vec![PackRange { first: 0, count: 1 << 50 }];
@@ -170,7 +171,7 @@ fn only_the_owner_prunes_without_a_window() {
     assert!(archive.objects().len() < before.len(), "the owner does");
 }
 
-/// The store's clock counts, whatever an entry says of its time.
+/// The clock of the store counts, whatever time an entry contains.
 #[test]
 fn a_writer_is_revoked_since_a_time() {
     let mut archive = Archive::in_folder();

@@ -1,4 +1,4 @@
-//! What a thief has, and the archive that it is used on: in a folder, or in a bucket whose server enforces the printed
+//! The tools of a thief, and the archive to attack: in a folder, or in a bucket whose server enforces the printed
 //! policies.
 
 use std::collections::BTreeMap;
@@ -26,16 +26,16 @@ const ROLES: [&str; 3] = ["backup", "restore", "prune"];
 const NIGHTS: i64 = 3;
 const DAY: i64 = 86_400;
 
-/// An archive of three nights, a day apart, and the hosts that use it.
+/// An archive of three nights, one day apart, and its host.
 pub struct Archive {
     pub host: Host,
     server: Option<S3Server>,
-    /// Printed, by role.
+    /// The printed policies, by role.
     policies: Vec<Policy>,
     bucket_policy: Option<Policy>,
-    /// The variables of the keys of each role.
+    /// The environment variables with the keys of each role.
     keys: Vec<Vec<(String, String)>>,
-    /// The snapshots, and what they must restore.
+    /// The genuine snapshots, with the state that each must restore.
     pub genuine: Vec<(String, State)>,
 }
 
@@ -44,7 +44,7 @@ impl Archive {
         Archive::new(Host::new(), None, "--init ")
     }
 
-    /// Makes one in a bucket. From then on, each role has keys of its own, and the server enforces their policies and
+    /// Makes an archive in a bucket. After that, each role has its own keys, and the server enforces their policies and
     /// that of the bucket.
     pub fn in_bucket() -> Archive {
         let server = S3Server::start();
@@ -64,11 +64,11 @@ impl Archive {
         host.set("ICECORE_HOST", "home");
         let mut genuine = Vec::new();
         for night in 0..NIGHTS as u64 {
-            // One that goes into a pack of photos, and small ones.
+            // One large file, which goes into a pack of photos, and small ones.
             write(&host.path(&format!("photos/{night}.raw")), photos::bytes(night, 600_000));
             write(&host.path(&format!("photos/{night}.xmp")), photos::sidecar(night));
             write(&host.path(&format!("photos/{night}.txt")), format!("night {night}"));
-            // What only this snapshot will have.
+            // A file that is only in this snapshot.
             host.remove(&format!("photos/only-{}.txt", night.wrapping_sub(1)));
             write(
                 &host.path(&format!("photos/only-{night}.txt")),
@@ -94,7 +94,7 @@ impl Archive {
         archive
     }
 
-    /// Another one that is the same.
+    /// Returns a copy of the archive.
     pub fn copy(&self) -> Archive {
         let mut copy = Archive {
             host: self.host.copy(),
@@ -124,7 +124,8 @@ impl Archive {
         server.set_bucket_policy(self.bucket_policy.clone().expect("it was printed"));
     }
 
-    /// Runs a command with the keys of a role: a backup host has its writer credential alone, the others the identity.
+    /// Runs a command with the keys of a role. A backup host has only its writer credential, the other roles have the
+    /// identity.
     pub fn run(&mut self, role: &str, line: &str) -> Ran {
         self.take_keys_of(role);
         self.host.run(line)
@@ -141,7 +142,7 @@ impl Archive {
         }
     }
 
-    /// Restores every snapshot of the three nights, and the newest one, which has the photos as they are.
+    /// Restores every snapshot of the three nights, and the newest one, which must match the photos as they are now.
     pub fn restores_all(&mut self) {
         self.restores_all_of_the_past();
         self.host.restores("latest", &self.host.state("photos"));
@@ -161,7 +162,7 @@ impl Archive {
         }
     }
 
-    /// Undeletes the snapshots of the three nights that a policy has dropped. Returns how many these are.
+    /// Undeletes the snapshots of the three nights that a policy has dropped. Returns their number.
     pub fn undeletes(&mut self) -> usize {
         let listed = self.run("restore", "--json snapshots").json();
         let genuine = self.genuine.clone().into_iter().map(|(id, _)| id);
@@ -173,7 +174,7 @@ impl Archive {
         dropped.len()
     }
 
-    /// The objects that the owner needs: everything but what a thief has put there.
+    /// Lists the objects of the archive.
     pub fn objects(&self) -> Vec<String> {
         let Some(server) = &self.server else {
             let kinds = ["log", "meta", "hot", "packs"].iter();
@@ -188,7 +189,7 @@ impl Archive {
         found.filter_map(|object| object.key.strip_prefix("photos/").map(str::to_owned)).collect()
     }
 
-    /// What a thief of the backup host has.
+    /// Returns the tools of a thief who has robbed the backup host.
     pub fn thief(&self) -> Thief {
         let (location, options) = match &self.server {
             None => (Location::Folder(self.host.path("repo")), StoreOptions::default()),
@@ -210,8 +211,8 @@ impl Archive {
         }
     }
 
-    /// Makes the nights of an archive lie a day apart, the last one yesterday: the program has the clock of the machine.
-    /// The host says its entries again, with other times.
+    /// Moves the nights of an archive into the past, one day apart, the last one yesterday. Rewrites the entries of the
+    /// host with other times, because the program uses the clock of the machine.
     fn date_back(&mut self) {
         let thief = self.thief();
         let (_, _, entries) = thief.log();
@@ -242,7 +243,7 @@ impl Archive {
     }
 }
 
-/// What the thief has: the credential, and a way to create objects.
+/// The tools of a thief: the credential, and a way to create objects.
 pub struct Thief {
     pub store: Store,
     pub secrets: Secrets,
@@ -252,7 +253,7 @@ pub struct Thief {
 }
 
 impl Thief {
-    /// Creates an object where the role may, and replaces none.
+    /// Creates an object that the role may create. Never replaces one.
     pub fn create(&self, name: &str, object: Vec<u8>) {
         let allowed = ["log/", "checkpoints/", "meta/", "hot/", "packs/"];
         assert!(allowed.iter().any(|prefix| name.starts_with(prefix)), "{name}");
@@ -260,13 +261,13 @@ impl Thief {
         self.entries.lock().expect("no panic").extend(layout::log_number(name));
     }
 
-    /// The last entry of the log, its digest, and all entries as the credential reads them.
+    /// Returns the number of the last entry, its digest, and all entries that the credential can read.
     pub fn log(&self) -> (u64, Digest, Vec<LogEntry>) {
         let listed = self.store.list(layout::LOG, None).expect("a listing");
         let mut numbers: Vec<u64> =
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
-        // Behind a gap there is no log.
+        // The log ends at the first gap.
         let count = (1..).zip(&numbers).take_while(|(number, found)| number == *found).count();
         numbers.truncate(count);
         let last = *numbers.last().expect("an entry");
@@ -281,7 +282,7 @@ impl Thief {
         LogHeader { repository, number, salt: random(), version: 1, flags: 0 }
     }
 
-    /// Appends an entry, rightly signed as the stolen writer.
+    /// Appends an entry with a valid signature of the stolen writer.
     pub fn says(&self, entry: LogEntry) {
         self.says_as(&self.author, entry);
     }
@@ -294,7 +295,7 @@ impl Thief {
         self.create(&layout::log(last + 1), object);
     }
 
-    /// Appends an entry that opens, and holds these bytes.
+    /// Appends an entry that can be opened and contains these bytes.
     pub fn says_bytes(&self, record: &[u8]) {
         let (last, _, _) = self.log();
         let signature = [0; SIGNATURE_BYTES];
@@ -315,7 +316,8 @@ impl Thief {
         places.collect()
     }
 
-    /// Makes a snapshot without files, which says it is of the same sources as another one, and the pack that it needs.
+    /// Makes an entry with an empty snapshot that claims the same sources as another one, and with the pack that it
+    /// needs.
     pub fn empty(&self, genuine: &SnapshotEntry, time: Time) -> LogEntry {
         let id = SnapshotId(random());
         let root = encode(&[]);
@@ -357,7 +359,7 @@ impl Thief {
         LogEntry { packs: vec![sealed.record], snapshots: vec![fake], ..LogEntry::new(time) }
     }
 
-    /// Makes a pack that says it has chunks of some bytes each, and has zeros.
+    /// Makes a pack that claims to contain some chunks, but contains zeros of the same lengths.
     pub fn lie(&self, kind: PackKind, chunks: &[(ChunkId, u32)]) -> PackRecord {
         let mut pack = PackBuilder::new(&self.secrets, kind, 1 << 20).expect("a pack");
         for (id, bytes) in chunks {
@@ -370,13 +372,13 @@ impl Thief {
     }
 }
 
-/// The chunks of a pack, with the bytes of each.
+/// Returns the chunks in the table of a pack, with their lengths.
 pub fn chunks(record: &PackRecord) -> Vec<(ChunkId, u32)> {
     let frames = decode_table(&record.table, record.bytes).expect("a table");
     frames.into_iter().map(|frame| (frame.id, frame.raw_bytes)).collect()
 }
 
-/// The names of objects that are not there any more.
+/// Returns the names of objects that no longer exist.
 pub fn gone(before: &[String], after: &[String]) -> Vec<String> {
     let after: BTreeMap<&String, ()> = after.iter().map(|name| (name, ())).collect();
     before.iter().filter(|name| !after.contains_key(name)).cloned().collect()

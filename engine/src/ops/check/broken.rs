@@ -1,15 +1,15 @@
-//! What is wrong with the log.
+//! The damage in the log.
 
 use crate::format::Digest;
 
-/// What is wrong with the log, as far as it can be put back.
+/// The damage in the log that a repair can undo by putting objects back.
 #[derive(Debug, Default)]
 pub(super) struct Broken {
     pub config: bool,
-    /// Entries that are damaged or missing, and which they were; the newest first.
+    /// Numbers and digests of entries that are damaged or missing, the newest first.
     pub entries: Vec<(u64, Digest)>,
-    /// The newest entry that is there, if the store has gone back.
+    /// Number of the newest entry that exists, if the store was rolled back.
     pub ends_at: Option<u64>,
-    /// It cannot be read to its end, so that nothing can be appended to it.
+    /// Whether the log cannot be read to its end, so that nothing can be appended to it.
     pub unreadable: bool,
 }

@@ -1,5 +1,5 @@
-//! Reads packs back: chooses them, finds out their states, predicts the cost, then reads each whole
-//! pack and opens everything in it.
+//! Reads packs back: chooses packs, asks for their states, predicts the cost, then reads each pack
+//! completely and opens everything in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -16,16 +16,16 @@ use crate::repo::reader::seconds_now;
 use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 
-/// Packs that a check reads.
+/// The packs that a check reads.
 #[derive(Debug, Clone, Default)]
 pub struct ReadPlan {
     pub packs: Vec<ColdRow>,
-    /// Whether an earlier check has requested thaws: then these packs are read, and no others.
+    /// Whether an earlier check has requested thaws. Then only the packs of that check are read.
     pub goes_on: bool,
 }
 
-/// Chooses packs, and asks the store for their classes and states. Packs that an earlier check has
-/// had thawed come first, because they are paid for.
+/// Chooses packs, and asks the store for their classes and states. If an earlier check has
+/// requested thaws, chooses only the packs of that check, because their thaws are paid for.
 pub fn plan_read(
     repository: &Repository,
     subset: Option<Subset>,
@@ -90,7 +90,7 @@ impl ReadPlan {
         self.rows().map(|row| row.bytes).sum()
     }
 
-    /// Returns the packs that can be read, or those that cannot.
+    /// Returns the packs that can be read or, with `false`, those that cannot.
     pub fn readable(&self, readable: bool) -> impl Iterator<Item = &PackRow> {
         let picked = self.packs.iter().filter(move |pack| pack.state.is_readable() == readable);
         picked.map(|pack| &pack.row)
@@ -101,22 +101,23 @@ impl ReadPlan {
         PackStates::of(&self.packs)
     }
 
-    /// Returns the days for which temporary copies are requested, long enough to read everything.
+    /// Returns the number of days for which temporary copies are requested, long enough to read
+    /// everything.
     pub fn days(&self) -> u32 {
         cold::days(self.bytes())
     }
 
-    /// Returns the hours until the last pack is readable.
+    /// Returns the number of hours until the last pack is readable.
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
         cold::hours_by(repository, &self.packs, tier)
     }
 
-    /// Predicts the requests that reading will make from here on, thaws by `tier` included.
+    /// Predicts the remaining requests of this check, including thaws with `tier`.
     pub fn predict(&self, tier: Tier) -> Requests {
         let mut requests = Requests::default();
         let terms = ThawTerms { tier, days: self.days() };
         for pack in &self.packs {
-            // The whole pack, and its header once more.
+            // The header of a pack is read twice: alone, and with the whole pack.
             requests.add_get(&pack.row.class, HEADER_BYTES as u64);
             requests.add_get(&pack.row.class, pack.row.bytes);
             cold::predict_wait(pack, terms, &mut requests);
@@ -141,8 +142,9 @@ pub fn thaw(
 }
 
 impl Check<'_> {
-    /// Reads whole packs and opens everything in them. The findings replace earlier suspicions, and
-    /// are recorded pack by pack. Returns the packs that turned out to be frozen and were not read.
+    /// Reads whole packs and opens everything in them. The findings replace what was suspected
+    /// before, and are recorded pack by pack. Returns the packs that turned out to be frozen and
+    /// were not read.
     pub fn read<'r>(
         &mut self,
         rows: impl IntoIterator<Item = &'r PackRow>,
@@ -177,7 +179,7 @@ impl Check<'_> {
                 match store.get(&name, row.bytes) {
                     // Bytes beyond the length in the log are not read.
                     Err(error) if error.kind == StoreErrorKind::Length => {}
-                    // A truncated pack is read as far as it goes.
+                    // A truncated pack is read to its end.
                     whole => return Ok(whole?),
                 }
             }
@@ -197,7 +199,7 @@ impl Check<'_> {
                 }
                 // The temporary copy has expired, so the pack was not read.
                 Err(error) if error.is_frozen() => return Ok(false),
-                // A pack that this user may not read is not lost.
+                // A pack that this user may not read does not count as lost.
                 Err(error) if error.is_closed() => {
                     let bad = Bad { problem: Flaw::from(&error), missing: false };
                     self.bad_packs.insert(row.key, bad);
@@ -211,12 +213,13 @@ impl Check<'_> {
         let told = catalog.marked_lost(row.key)?;
         let bad = damaged.keys().map(|slot| u64::from(*slot)).collect();
         let rows = Ordinals::from_ranges([PackRange { first: 0, count: row.rows }]);
-        // Lost slots in the log beyond the end of the table mean nothing.
+        // Ignore slots that the log lists beyond the end of the table.
         let found = told.without(&bad).without(&told.without(&rows));
         if !found.is_empty() {
             self.found.insert(row.key, found);
         }
-        // The intact chunks are known now; the problem of the pack itself remains.
+        // The catalog now knows which chunks are intact. The problem of the pack itself must still
+        // be reported.
         self.bad_packs.remove(&row.key);
         if damaged.is_empty()
             && let Some(problem) = suspected.or(around)

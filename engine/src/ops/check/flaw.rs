@@ -1,16 +1,16 @@
-//! What is wrong with an object: words for people, and what a program decides by.
+//! The flaw of an object: a text for the user, and flags for the program.
 
 use std::fmt;
 
 use crate::error::Error;
 
-/// What is wrong with an object.
+/// The flaw of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Flaw {
     pub text: String,
-    /// The parity of the pack can repair it.
+    /// Whether the parity of the pack can repair it.
     pub is_healable: bool,
-    /// The object belongs to another user, and only that user can read it.
+    /// Whether the object belongs to another user, and only that user can read it.
     pub is_closed: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::repo::stored::Inventory;
 use crate::repo::{KeySlots, PackRow, PackRowId, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
-/// Packs whose checksums are requested in one batch.
+/// Number of packs whose checksums are requested in one batch.
 const HEADS_AT_ONCE: usize = 512;
 
 impl Check<'_> {
@@ -21,7 +21,7 @@ impl Check<'_> {
         let listed = self.repository.catalog.listed_slots()?;
         let known = listed.as_deref().unwrap_or_default();
         let found = match keys::slots(&self.repository.store, repository, known) {
-            // A backup host may not be allowed to read them.
+            // A backup host may lack permission to read key slots.
             Err(error) if self.is_refused(&error) => return Ok(()),
             other => other?,
         };
@@ -50,7 +50,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns whether the store refused a read to a host that only writes.
+    /// Returns whether the store denied a read to a host that only writes.
     pub(super) fn is_refused(&self, error: &Error) -> bool {
         let denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
         denied && !self.repository.can_read()
@@ -58,8 +58,7 @@ impl Check<'_> {
 
     /// Compares a listing with the packs in the log.
     pub(super) fn presence(&mut self) -> Result<(), Error> {
-        // Read the log before the listing, so that packs that others commit meanwhile do not look
-        // missing.
+        // Read the log before the listing. Otherwise packs that other hosts commit in the meantime would look missing.
         let packs = self.repository.catalog.packs(PackState::Committed)?;
         let mut listed = Inventory::list(self.repository)?;
         self.report.moved = listed.moved(self.repository, &packs);
@@ -83,7 +82,7 @@ impl Check<'_> {
         self.presence_of_parity()
     }
 
-    /// Checks that every pack of a folder with parity has its parity object.
+    /// Checks that every pack has a parity object, if the repository is in a folder and has parity.
     fn presence_of_parity(&mut self) -> Result<(), Error> {
         let store = &self.repository.store;
         if store.location().is_remote() || self.repository.settings()?.parity_percent.is_none() {
@@ -100,8 +99,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Compares the checksums that the store keeps with those in the log. A folder keeps none, and a host
-    /// that only writes is not allowed to ask.
+    /// Compares the checksums that the store keeps with those in the log. A folder keeps no checksums, and a host that
+    /// only writes may not ask for them.
     pub(super) fn checksums(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         if !self.repository.store.can_thaw() || !self.repository.can_read() {
             return Ok(());
@@ -149,8 +148,8 @@ impl Check<'_> {
         self.repository.catalog.set_missing(&missing, &truncated)
     }
 
-    /// Records a problem of a pack of which parts may still be readable. If a repair has read the
-    /// pack, the log already lists what is lost.
+    /// Records a problem of a pack, parts of which may still be readable. Does nothing if the log lists lost chunks of
+    /// the pack, because then a repair has read it already.
     fn suspect(&mut self, pack: &PackRow, problem: &str) -> Result<(), Error> {
         if self.repository.catalog.lost_slots(pack.key, LostBy::Log)?.is_empty() {
             self.bad_packs.insert(pack.key, Bad { problem: problem.into(), missing: false });

@@ -1,8 +1,7 @@
-//! Proves `config` and the log, and puts back damaged or missing objects.
+//! Verifies `config` and the log, and puts back damaged or missing objects.
 //!
-//! The log is proven from the end that this host knows to the beginning, because each entry names
-//! the digest of the one before. So the check always knows which object is wrong, and the same
-//! digests prove a copy.
+//! The log is verified backwards from the end that this host knows, because each entry names the digest of the one
+//! before. So the check always knows which object is wrong, and the same digest proves a copy of that object.
 
 use super::Check;
 use super::broken::Broken;
@@ -35,7 +34,7 @@ impl Check<'_> {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());
         }
         for number in self.repository.behind_gap()? {
-            // A writer's word does not show which of the two it is.
+            // An entry by a writer does not prove which of the two is the case.
             let problem = format!(
                 "it comes after the end of the log: entry {} is missing, or never existed",
                 position.number + 1
@@ -73,14 +72,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Proves one entry, by its digest if that is known. Returns the digest of the entry before it.
+    /// Verifies one entry, by its digest if that is known. Returns the digest of the entry before it; `None` if that is
+    /// not known.
     fn entry(&mut self, number: u64, expected: Option<Digest>) -> Result<Option<Digest>, Error> {
         let (mut expected, mut before) = (expected, None);
         if let Some((judged, previous)) = self.repository.catalog.void_digests(number)? {
             if !self.odd(number)? {
                 return Ok(Some(self.void(number, expected, judged, previous)));
             }
-            // What a doubtful entry names is its author's word: the one before it is what this host has read there.
+            // The digest in a doubtful entry is only the claim of its author. Use the digest of the entry before it
+            // that this host has read.
             (expected, before) = (expected.or(Some(judged)), Some(previous));
         }
         let problem = match self.repository.entry(number) {
@@ -98,8 +99,7 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         self.damage(layout::log(number), problem);
-        // A copy names the next digest; without a copy, the entry before it is taken as proof of
-        // the rest.
+        // A copy contains the digest of the entry before it. Without a copy, that entry is accepted as it is.
         let Some(expected) = expected.filter(|_| before.is_none()) else { return Ok(before) };
         let copy = self.repository.copy_of_entry(number, expected)?;
         let copy = copy.and_then(|copy| self.repository.secrets.read_log(number, &copy).ok());
@@ -118,8 +118,7 @@ impl Check<'_> {
         Ok(entry.counts)
     }
 
-    /// Proves that a void entry is the one that was judged. Returns the digest of the entry before
-    /// it.
+    /// Verifies that a void entry is the one that was judged. Returns the digest of the entry before it.
     fn void(
         &mut self,
         number: u64,
@@ -137,17 +136,16 @@ impl Check<'_> {
         previous
     }
 
-    /// Proves each checkpoint. A bad checkpoint misleads no reader and loses no file, but it is
-    /// reported.
+    /// Verifies each checkpoint. A bad checkpoint is reported, although it cannot mislead a reader or lose a file.
     pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         let found = match self.repository.checkpoints().map_err(Error::from) {
-            // A host that was set up before checkpoints existed may not be allowed to read them.
+            // A host that was set up before checkpoints existed may lack permission to read them.
             Err(error) if self.is_refused(&error) => return Ok(()),
             found => found?,
         };
         for entries in found {
             progress.go_on()?;
-            // A bad entry proves nothing, and is reported on its own.
+            // A bad entry cannot prove a checkpoint, and has already been reported.
             let newest = layout::log(*entries.end());
             if self.errors.keys().any(|(object, _)| *object == newest) {
                 continue;
@@ -183,7 +181,7 @@ impl Check<'_> {
                 Some(copy) if !beyond || self.has_its_packs(number, &copy)? => {
                     count += u64::from(self.repository.put_back_entry(number, copy)?);
                 }
-                // Put nothing after a gap; and a store that was really rolled back stays as it is.
+                // Put back nothing after a gap, and leave a store alone that was really rolled back.
                 _ if beyond => break,
                 _ => {}
             }
@@ -200,7 +198,7 @@ impl Check<'_> {
         Ok(count)
     }
 
-    /// Returns whether the packs that an entry adds exist, except those that are dead.
+    /// Returns whether all packs that an entry adds exist. Ignores packs that are dead.
     fn has_its_packs(&self, number: u64, object: &[u8]) -> Result<bool, Error> {
         let Ok(entry) = self.repository.secrets.read_log(number, object) else { return Ok(false) };
         for pack in &entry.packs {

@@ -1,5 +1,5 @@
-//! Checks the parity of the packs of a folder: whether it is intact, and whether it can heal the
-//! damage that was found.
+//! Checks the parity of packs in a folder: whether it is intact, and whether it can heal the damage
+//! that was found.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Returns what is wrong with the parity of a pack that must have parity, or has it.
+/// Returns the problem of the parity of a pack; `None` if it is intact, or absent and not required.
 fn problem(check: &mut Check, row: &PackRow) -> Result<Option<String>, Error> {
     let repository = check.repository;
     let Some(object) = repository.read_parity(row)? else {

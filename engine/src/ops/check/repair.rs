@@ -1,7 +1,7 @@
-//! Repairs the damage that a check has found, only by adding. Chunks that parity heals, or that a
-//! local folder still has, go into new packs, which snapshots then name beside the damaged ones.
-//! Other chunks are marked as lost in the log: no new snapshot relies on them, so the next snapshot
-//! of a host that has the file stores them again.
+//! Repairs the damage that a check has found, and only adds objects. Chunks that parity heals, or
+//! that a local folder still contains, go into new packs, which snapshots then name in addition to
+//! the damaged ones. Other chunks are marked as lost in the log. No new snapshot relies on them, so
+//! the next snapshot of a host that has the file stores them again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -14,22 +14,22 @@ use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::{ChunkLocation, ChunkReader, PackBuilder, PackRowId, PackState, Repository};
 
-/// What a repair has done.
+/// The results of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairSummary {
-    /// Needed chunks that were damaged or missing, and are intact again.
+    /// Number of needed chunks that were damaged or missing and are intact again.
     pub chunks_healed: u64,
-    /// Needed chunks that are in no pack, parity or folder.
+    /// Number of needed chunks that were found in no pack, parity or folder.
     pub chunks_lost: u64,
-    /// Chunks in packs that look damaged but were not read, and may be intact.
+    /// Number of chunks in packs that look damaged but were not read. They may be intact.
     pub chunks_unread: u64,
-    /// Chunks that were marked as lost but exist.
+    /// Number of chunks that were marked as lost but exist.
     pub chunks_found: u64,
-    /// Parity objects that were written again.
+    /// Number of parity objects that were written again.
     pub parity_renewed: u64,
     pub packs_written: u64,
     pub bytes_written: u64,
-    /// Log entries and `config` that were damaged or missing and were put back.
+    /// Number of log entries that were damaged or missing and were put back, including `config`.
     pub objects_put_back: u64,
 }
 
@@ -55,9 +55,9 @@ impl Check<'_> {
         let repository = self.repository;
         let mut packer = Packer { repository, progress, open: BTreeMap::new() };
         let mut compressor = Compressor::default();
-        // Where each wounded chunk is whole.
+        // The packs in which each damaged chunk is intact.
         let mut whole: BTreeMap<ChunkId, Vec<PackRowId>> = BTreeMap::new();
-        // As they lie in the packs: what belongs together stays together.
+        // Read the chunks in the order of the packs, so that chunks of one file stay together.
         let mut wounds: Vec<(&ChunkId, &Wound)> = self.wounds.iter().collect();
         wounds.sort_by_key(|(_, wound)| wound.places.first().map(|at| (at.pack, at.slot)));
         for (id, wound) in wounds {
@@ -98,13 +98,13 @@ impl Check<'_> {
             summary.chunks_found = entry.found.iter().map(|found| count(&found.slots)).sum();
             Ok((!entry.is_empty()).then_some(entry))
         })?;
-        // The log contains this now.
+        // The log contains these findings now.
         self.found.clear();
         self.renew_parity(&mut summary, progress)?;
         Ok(summary)
     }
 
-    /// Returns whether one of these locations may still have the chunk.
+    /// Returns whether a chunk may still be intact at one of these locations.
     fn is_unread(&self, places: &[ChunkLocation]) -> Result<bool, Error> {
         for place in places {
             let missing = self.bad_packs.get(&place.pack).map(|bad| bad.missing);
@@ -131,7 +131,7 @@ impl Check<'_> {
                     summary.parity_renewed += 1;
                 }
                 Ok(false) => {}
-                // Its pack is damaged too.
+                // The pack is damaged too.
                 Err(error) if error.is_of_object() => {}
                 Err(error) => return Err(error),
             }
@@ -139,7 +139,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Finds a location of a chunk without known problems, in a pack of the log.
+    /// Finds a location of a chunk without known problems in a pack of the log.
     fn elsewhere(&self, places: &[ChunkLocation]) -> Result<Option<ChunkLocation>, Error> {
         for place in places {
             let row = self.repository.catalog.pack(place.pack)?;
@@ -175,7 +175,7 @@ impl Check<'_> {
         entry.packs = catalog.uploaded_among(&all)?;
         for (from, packs) in beside.into_iter().filter(|(_, packs)| !packs.is_empty()) {
             let itself = PackRange { first: from, count: 1 };
-            // A prune may have tombstoned the pack meanwhile; it stays dead.
+            // A prune may have tombstoned the pack in the meantime. Then it stays dead.
             if !catalog.all_committed(&[itself])? {
                 continue;
             }
@@ -196,7 +196,7 @@ impl Check<'_> {
             }
         }
         for (key, _) in catalog.found_lost()? {
-            // In a missing pack everything is lost, even if little of it was read.
+            // For a missing pack, keep the range of all chunks, even if some were read before.
             slots.entry(key).or_insert(catalog.lost_slots(key, LostBy::Reading)?);
         }
         for (key, slots) in slots {
@@ -207,7 +207,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Removes the marks of chunks that were read well.
+    /// Removes the marks of chunks that were read without an error.
     fn compose_found(&self, entry: &mut LogEntry) -> Result<(), Error> {
         for (key, slots) in &self.found {
             let told = self.repository.catalog.marked_lost(*key)?;
@@ -218,7 +218,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Names slots of a pack as the log does; `None` for none, and for a pack that is dead by now.
+    /// Converts slots of a pack to the form in the log; `None` if there are no slots or the pack is
+    /// dead by now.
     fn in_log(&self, key: PackRowId, slots: &Ordinals) -> Result<Option<Lost>, Error> {
         let row = self.repository.catalog.pack(key)?;
         let row = row.filter(|row| row.state == PackState::Committed && !slots.is_empty());
@@ -231,7 +232,7 @@ fn count(slots: &[PackRange]) -> u64 {
     slots.iter().map(|range| range.count).sum()
 }
 
-/// Fills packs with the chunks that were found, one pack of each kind at a time.
+/// Fills packs with the chunks that were recovered, one pack of each kind at a time.
 struct Packer<'a> {
     repository: &'a Repository,
     progress: &'a dyn Progress,

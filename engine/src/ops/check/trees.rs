@@ -13,15 +13,15 @@ use crate::ops::tree_limits::{Sharing, is_too_much, too_much};
 use crate::progress::{Progress, Unit};
 use crate::repo::{ChunkLocation, PackRowId, PackState, TreeReader};
 
-/// Most chunks that one repair looks for; another looks for the rest.
+/// Maximum number of chunks that one repair searches for. The next repair searches for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
 
 /// A folder without damage.
 #[derive(Clone, Default)]
 struct Whole {
-    /// The packs that it and everything below it need.
+    /// The packs that the folder and everything below it need.
     packs: Arc<Ordinals>,
-    /// Number of entries in it and below it, counted as often as they are listed.
+    /// Number of entries in the folder and below it, counted as often as they are listed.
     entries: u64,
 }
 
@@ -30,16 +30,16 @@ struct Trees<'a, 'b> {
     check: &'a mut Check<'b>,
     progress: &'a dyn Progress,
     ordinals: HashMap<PackRowId, (u64, PackKind)>,
-    /// Folders that were found whole: the next snapshot need not read them again.
+    /// Folders that were found intact. Other snapshots need not read them again.
     sound: HashMap<Vec<ChunkId>, Whole>,
-    /// Number of entries of all of these, each counted once.
+    /// Total number of entries in these folders, each folder counted once.
     entries: u64,
 }
 
 /// The snapshot whose trees are being read.
 struct Subject {
     id: SnapshotId,
-    /// The packs that its log entry names. A pruner keeps only these for the snapshot.
+    /// The packs that its log entry names. A prune keeps only these for the snapshot.
     listed: Ordinals,
     /// The ordinal of one of these packs.
     any: Option<u64>,
@@ -71,7 +71,7 @@ impl Check<'_> {
             let snapshot = match Snapshot::open(&reader, row) {
                 Ok(snapshot) => snapshot,
                 Err(error) if error.is_of_object() => {
-                    // A chunk that is not where it must be has already been reported.
+                    // If a chunk of the record is damaged, that has already been reported.
                     if record.is_some() {
                         trees.check.touch(&error, top, id);
                     }
@@ -140,7 +140,7 @@ impl Trees<'_, '_> {
             });
         }
         let Some(packs) = packs else {
-            // A damaged folder is read again wherever it occurs, to name all files.
+            // A damaged folder is read again wherever it occurs, so that all affected files are listed.
             subject.sharing.borrow_mut().count(chunks, own)?;
             return Ok(None);
         };
@@ -199,7 +199,7 @@ impl Trees<'_, '_> {
                 && known.is_some()
                 && self.are_only_revoked(&places, place)?
             {
-                // A later snapshot has stored it again, and this one is read from there.
+                // A later snapshot has stored the chunk again. This one can be read from there.
                 packs.push(PackRange { first: pack.0, count: 1 });
                 self.check.stored_again.insert(*id);
                 self.wound(subject, *id, places);
@@ -222,8 +222,8 @@ impl Trees<'_, '_> {
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
     }
 
-    /// Returns whether nothing is wrong with the locations of a chunk but that writers are revoked, or that `copy` and
-    /// its like are in packs which the snapshot does not name.
+    /// Returns whether the only problems with the locations of a chunk are that writers are revoked, and that the
+    /// snapshot does not name packs such as that of `copy`.
     fn are_only_revoked(
         &self,
         places: &[ChunkLocation],
@@ -237,8 +237,7 @@ impl Trees<'_, '_> {
         Ok(true)
     }
 
-    /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to
-    /// it.
+    /// Records a chunk that a repair can search for, and a pack that the snapshot names for it.
     fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkLocation>) {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;

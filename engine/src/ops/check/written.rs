@@ -1,5 +1,4 @@
-//! Lists which writer wrote each pack, and how much of the pack was read back since. Reads only the
-//! catalog.
+//! Lists the writer of each pack, and how much of the pack was read back. Reads only the catalog.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +11,17 @@ use crate::repo::{PackState, Repository};
 pub struct WrittenPack {
     pub id: PackId,
     pub kind: PackKind,
-    /// Bytes of the object.
+    /// Size of the object.
     pub bytes: u64,
     /// The author of the entry that added it.
     pub writer: WriterId,
     /// When it was added to the log, in seconds since 1970 UTC by the clock of its writer.
     pub added: i64,
-    /// Chunks in it, …
+    /// Number of chunks in it, …
     pub chunks: u64,
-    /// … and those of them that were read and found sound, …
+    /// … and of those that were read and found sound, …
     pub chunks_read: u64,
-    /// … at this time or later, in seconds since 1970 UTC; 0 for never.
+    /// … at `read_at` or later, in seconds since 1970 UTC; 0 for never.
     pub read_at: i64,
 }
 
@@ -51,7 +50,7 @@ pub struct WrittenSum {
     pub oldest_unread: Option<i64>,
 }
 
-/// Returns the packs that are alive, in the order of the catalog, but for those in which everything is lost.
+/// Returns the live packs in the order of the catalog, except those in which everything is lost.
 pub fn written(repository: &Repository) -> Result<Vec<WrittenPack>, Error> {
     let catalog = &repository.catalog;
     let lost = catalog.lost_whole()?;

@@ -1,4 +1,4 @@
-//! Asks the store for the states of packs, and says from these what reading them takes.
+//! Asks the store for the states of packs, and computes how long it takes until the packs can be read.
 
 use super::pack::{ColdPack, ThawTerms};
 use crate::error::Error;
@@ -7,12 +7,12 @@ use crate::repo::Repository;
 use crate::repo::stored::LookAt;
 use crate::store::{ClassFacts, ObjectState, Requests, Tier};
 
-/// Bytes that a modest line (40 Mbit/s) carries in a day.
+/// Bytes that a slow line (40 Mbit/s) transfers in a day.
 const BYTES_A_DAY: u64 = 400 << 30;
-/// Most days for which temporary copies are requested.
+/// Maximum number of days for which temporary copies are requested.
 const DAYS_MAX: u64 = 60;
 
-/// Asks the store for the classes and states of packs. A folder has none.
+/// Asks the store for the classes and states of packs. Does nothing in a folder, which has none.
 pub(in crate::ops) fn look<P: ColdPack>(
     repository: &Repository,
     packs: &mut [P],
@@ -29,13 +29,13 @@ pub(in crate::ops) fn look<P: ColdPack>(
     Ok(())
 }
 
-/// Returns the days for which temporary copies of so many bytes are requested: long enough to fetch everything over a
-/// modest line, with a day for the user and one to spare.
+/// Returns the number of days for which temporary copies are requested if packs have so many bytes. This is long enough
+/// to fetch everything over a slow line, with one day for the user and one in reserve.
 pub(in crate::ops) fn days(bytes: u64) -> u32 {
     (2 + bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
 }
 
-/// Returns the hours until the last pack is readable, if thaws by `tier` are requested now.
+/// Returns the number of hours until the last pack is readable, if thaws with `tier` are requested now.
 pub(in crate::ops) fn hours<P: ColdPack>(repository: &Repository, packs: &[P], tier: Tier) -> u32 {
     hours_of(repository, packs, |state| match state {
         // The store does not report the tier of a running thaw.
@@ -44,7 +44,7 @@ pub(in crate::ops) fn hours<P: ColdPack>(repository: &Repository, packs: &[P], t
     })
 }
 
-/// Returns the hours until everything is thawed, if all thaws were requested by `tier`.
+/// Returns the number of hours until everything is thawed, if all thaws were requested with `tier`.
 pub(in crate::ops) fn hours_by<P: ColdPack>(
     repository: &Repository,
     packs: &[P],
@@ -66,7 +66,7 @@ fn hours_of<P: ColdPack>(
     waits.max().unwrap_or(0)
 }
 
-/// Adds the requests until a pack can be read: its thaw, and at least one more HEAD request that finds it readable.
+/// Adds the requests until a pack can be read: its thaw, and at least one HEAD request that finds it readable.
 pub(in crate::ops) fn predict_wait<P: ColdPack>(
     pack: &P,
     terms: ThawTerms,

@@ -1,12 +1,12 @@
-//! Packs that may have to be thawed before they can be read: what a restore, a check and a prune do alike.
+//! Handles packs that may have to be thawed before they can be read. Restores, checks and prunes share this code.
 //!
 //! ```text
 //! look ──► states, hours, days ──► quote ──► consent ──► request ──► wait ──► look ──► read
 //! ```
 //!
-//! `look` asks the store for the classes and states of packs. A [`Quote`] prices what a run has requested and will
-//! request. The caller asks the person who pays, then `request` sends the thaws. [`next_look`] says how long to wait before
-//! the next look. Nothing here sleeps, asks a person, or reads packs.
+//! `look` asks the store for the classes and states of packs. A [`Quote`] is the price of what a run has requested and
+//! will request. The caller asks the user for consent, then `request` sends the thaws. [`next_look`] returns how long
+//! to wait before the next look. Nothing here sleeps, asks the user, or reads packs.
 
 mod look;
 mod pack;

@@ -1,4 +1,4 @@
-//! A pack that may have to be thawed, and how many are in which state.
+//! The interface of packs that may have to be thawed, and counts of such packs by state.
 
 use crate::repo::stored::Seen;
 use crate::store::{ObjectState, Tier};
@@ -9,13 +9,13 @@ pub trait ColdPack {
     fn name(&self) -> String;
     /// Returns its class in the store, or the one in the log until the store was asked.
     fn class(&self) -> &str;
-    /// Returns its length, all of which a thaw is paid for.
+    /// Returns its length. A thaw is billed for the whole length.
     fn bytes(&self) -> u64;
-    /// Returns what was last known of its state.
+    /// Returns its last known state.
     fn state(&self) -> ObjectState;
     /// Changes its state.
     fn set_state(&mut self, state: ObjectState);
-    /// Takes over what the store says of it; `None` if it is missing.
+    /// Updates its class and state with the answer of the store; `None` if it is missing.
     fn saw(&mut self, seen: Option<Seen>);
 }
 
@@ -45,14 +45,14 @@ impl<P: ColdPack> ColdPack for &mut P {
     }
 }
 
-/// How many packs are in which state.
+/// Number of packs in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackStates {
-    /// Packs that must be thawed.
+    /// Number of packs that must be thawed.
     pub cold: u64,
-    /// Packs that are being thawed.
+    /// Number of packs that are being thawed.
     pub thawing: u64,
-    /// Packs that can be read.
+    /// Number of packs that can be read.
     pub readable: u64,
 }
 
@@ -70,17 +70,17 @@ impl PackStates {
         states
     }
 
-    /// Returns the packs that cannot be read now.
+    /// Returns the number of packs that cannot be read now.
     pub fn waiting(&self) -> u64 {
         self.cold + self.thawing
     }
 }
 
-/// How packs are thawed.
+/// The terms of a thaw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThawTerms {
-    /// How fast.
+    /// The speed of the thaw.
     pub tier: Tier,
-    /// For how many days temporary copies are kept.
+    /// Number of days for which temporary copies are kept.
     pub days: u32,
 }

@@ -4,19 +4,19 @@ use super::pack::PackStates;
 use crate::ops::cost::{Bill, Prices};
 use crate::store::Requests;
 
-/// What reading packs costs, and when the last of them can be read.
+/// What reading packs costs, and how long it takes until the last of them can be read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quote {
-    /// The price of all requests, thaws included.
+    /// The price of all requests, including thaws.
     pub bill: Bill,
-    /// Packs that must be thawed first.
+    /// Number of packs that must be thawed first.
     pub packs_frozen: u64,
-    /// Hours until the last of them can be read.
+    /// Number of hours until the last of them can be read.
     pub hours: u32,
 }
 
 impl Quote {
-    /// Prices requests; `None` if the table of prices does not have all of their classes.
+    /// Prices requests; `None` if the table of prices does not contain all of their classes.
     pub fn of(
         prices: &Prices,
         requests: &Requests,

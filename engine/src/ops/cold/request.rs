@@ -8,12 +8,12 @@ use crate::progress::{Progress, Unit};
 use crate::repo::Repository;
 use crate::store::{ObjectState, ThawAnswer, ThawRequest};
 
-/// Thaws that are requested in one batch.
+/// Number of thaws that are requested in one batch.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Requests thaws of the cold packs among `packs`, batch by batch, and calls `noted` with the packs of each batch that
-/// the store thaws or can read by now. Requests none twice: after an error, the states show which packs are thawing.
-/// Stops after a batch with a refusal.
+/// Requests thaws of the cold packs among `packs`, batch by batch. For each batch, calls `noted` with the packs that
+/// are being thawed or are already readable. After an error, the states of the packs show which thaws were requested,
+/// so that none is requested twice. Stops after a batch in which a thaw was refused.
 pub(in crate::ops) fn request<P: ColdPack>(
     repository: &Repository,
     packs: &mut [P],
@@ -33,7 +33,7 @@ pub(in crate::ops) fn request<P: ColdPack>(
                 Ok(ThawAnswer::Accepted | ThawAnswer::InProgress) => {
                     pack.set_state(ObjectState::Thawing);
                 }
-                // A thaw by someone else has finished since the store was asked.
+                // A thaw that someone else requested has finished since the store was asked.
                 Ok(ThawAnswer::Readable) => pack.set_state(ObjectState::Warm),
                 Err(_) => {}
             }

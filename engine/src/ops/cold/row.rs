@@ -8,9 +8,8 @@ use crate::store::{ObjectState, layout};
 /// A pack of the catalog with its state in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColdRow {
-    /// The pack. Its class is the one in the store, once the store was asked.
+    /// The pack. After the store was asked, its class is the one in the store.
     pub row: PackRow,
-    /// Its state.
     pub state: ObjectState,
 }
 
@@ -35,7 +34,7 @@ impl ColdPack for ColdRow {
         self.state = state;
     }
 
-    /// Reading a missing pack fails, and is reported: it counts as readable.
+    /// A missing pack counts as readable, because reading it fails, which is then reported.
     fn saw(&mut self, seen: Option<Seen>) {
         self.state = seen.as_ref().map_or(ObjectState::Warm, |seen| seen.state);
         if let Some(seen) = seen {

@@ -1,14 +1,14 @@
-//! How often the store is asked whether packs are thawed.
+//! Determines how often the store is asked whether packs are thawed.
 
 use std::time::Duration;
 
 /// Time until the first look after a request.
 pub const LOOK_FIRST: Duration = Duration::from_secs(60);
-/// Longest time between two looks.
+/// Maximum time between two looks.
 const LOOK_LONGEST: Duration = Duration::from_secs(3600);
 
-/// Returns the time until the next look: twice as long each time, and an hour at most. `looks` were made since the
-/// request; `first` is [`LOOK_FIRST`], but for tests.
+/// Returns the time until the next look. It doubles with each look, up to an hour. `looks` is the number of looks since
+/// the request. `first` is [`LOOK_FIRST`], except in tests.
 pub fn next_look(looks: u32, first: Duration) -> Duration {
     first.saturating_mul(1 << looks.min(16)).min(LOOK_LONGEST)
 }

@@ -1,5 +1,5 @@
-//! Finds snapshots that have shrunk, by comparing trees: a mark in the log only shows what its
-//! writer found, which may be an old program or a thief. Needs the identity.
+//! Finds snapshots that have shrunk, by comparing trees. The marks in the log are not enough, because their writer may
+//! be an old program or a thief. Needs the identity.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,21 +11,20 @@ use crate::ops::snapshot::is_less_than_half;
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Fewer files than this may all be edited in one day.
+/// If a snapshot has fewer files than this, all of them may be edited in one day.
 const CHANGED_FILES_MIN: u64 = 5;
 
 /// The result of comparing trees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Unmarked snapshots that have less than half of the files of the last full snapshot before
-    /// them.
+    /// Unmarked snapshots that have less than half as many files as the last full snapshot before them.
     pub shrunk: BTreeSet<SnapshotId>,
     /// Snapshots whose trees cannot be read; they are among `shrunk`.
     pub unreadable: BTreeSet<SnapshotId>,
 }
 
-/// Compares each snapshot that is not marked with the last full one of its history. What is found is
-/// remembered in the catalog; what was full is not compared again.
+/// Compares each snapshot that is not marked with the last full one of its history. Records the findings in the
+/// catalog. Snapshots that were found full are not compared again.
 pub fn compare(
     repository: &Repository,
     rows: &[SnapshotRow],
@@ -63,8 +62,8 @@ pub fn compare(
     Ok(compared)
 }
 
-/// Returns whether another snapshot has less than half of the files of this one with the same
-/// content, at any path.
+/// Returns whether the snapshot `row` contains less than half of the files of `last` with the same content, at any
+/// path.
 fn has_shrunk(trees: &TreeReader, last: &SnapshotRow, row: &SnapshotRow) -> Result<bool, Error> {
     let (a, b) = (Snapshot::open(trees, last.clone())?, Snapshot::open(trees, row.clone())?);
     let (mut gone, mut come) = (Vec::new(), Vec::new());
@@ -76,7 +75,7 @@ fn has_shrunk(trees: &TreeReader, last: &SnapshotRow, row: &SnapshotRow) -> Resu
         let is_database = |entry: Option<&Entry>| {
             entry.is_some_and(|e| matches!(e.mark, Some(tree::MARK_COPY | tree::MARK_TORN)))
         };
-        // A catalog changes whenever it is used.
+        // The catalog of a photo program changes whenever it is used.
         if is_database(found.before) && is_database(found.after) {
             return Ok(());
         }
@@ -99,7 +98,7 @@ fn has_shrunk(trees: &TreeReader, last: &SnapshotRow, row: &SnapshotRow) -> Resu
     Ok(is_less_than_half(files.saturating_sub(lost), files))
 }
 
-/// Eight bytes of a hash over the content of a file.
+/// Returns eight bytes of a hash over the content of a file.
 fn content(entry: &Entry) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&entry.size.unwrap_or(0).to_le_bytes());

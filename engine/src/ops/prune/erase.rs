@@ -1,6 +1,6 @@
-//! Erases unneeded chunks at once, whatever that costs. Packs with nothing else are deleted; from
-//! the others, the needed chunks are first copied to new packs. If the run is killed at any moment,
-//! the same plan made again finds the rest.
+//! Erases unneeded chunks immediately, whatever that costs. Packs that contain nothing else are deleted. From the
+//! others, the needed chunks are first copied to new packs. If the run is killed at any moment, a new plan finds the
+//! rest.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,40 +18,39 @@ use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
 /// Number of days in a month on a bill.
 const DAYS_A_MONTH: f64 = 30.0;
 
-/// The plan of erasing at once, with its cost.
+/// The plan of an immediate erasure, with its cost.
 #[derive(Debug, Default)]
 pub struct Erasing {
-    /// To be executed by [`super::prune`].
+    /// The plan that [`super::prune`] executes.
     pub plan: PrunePlan,
-    /// Packs that contain only what is erased, …
+    /// Packs that contain only chunks to erase, …
     pub whole: PackSum,
-    /// … and packs that also contain chunks that are needed.
+    /// … and packs that also contain needed chunks.
     pub shared: PackSum,
-    /// Of these, packs that must be thawed first.
+    /// Number of the latter that must be thawed first.
     pub cold: u64,
-    /// Packs that stay because a snapshot names them that is set apart.
+    /// Packs that stay because they are named by a snapshot that is set apart.
     pub held: Vec<PackRow>,
-    /// Packs of trees that stay until the other packs are gone, because only these trees name the
-    /// chunks in them.
+    /// Number of packs with trees that stay until the other packs are deleted, because only these trees name the chunks
+    /// to erase.
     pub waiting: u64,
     /// Price of deleting before the minimum days of a class, in dollars.
     pub early_usd: f64,
-    /// Price of copying the needed chunks, in dollars, thaws included.
+    /// Price of copying the needed chunks, including thaws, in dollars.
     pub copy_usd: f64,
 }
 
-/// Some packs.
+/// Number and size of some packs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackSum {
     pub packs: u64,
     pub bytes: u64,
-    /// Days until deleting the last of the packs costs nothing.
+    /// Number of days until deleting the last of the packs costs nothing.
     pub free_in_days: u32,
 }
 
-/// Plans to erase chunks that only the snapshots in `going` need. While one of these snapshots is
-/// visible, a prune deletes no pack that it names, because to the prune it is a snapshot that the
-/// plan has not seen.
+/// Plans to erase chunks that only the snapshots in `going` need. While one of these snapshots is visible,
+/// [`super::prune`] deletes no pack that it names, because the plan does not list it as kept or dropped.
 pub fn erasing(
     repository: &Repository,
     live: &Live,
@@ -108,8 +107,8 @@ pub fn erasing(
         });
     }
     decide(repository, &mut all, conditions)?;
-    // Only the trees say which data packs contain erased files. So the packs with trees are erased last, all of them in
-    // one entry of the log.
+    // Only the trees show which data packs contain the files to erase. So the packs with trees are erased last, all of
+    // them in one entry of the log.
     if all.plan.partly.iter().any(|pack| pack.row.kind != PackKind::Meta) {
         let before = all.plan.partly.len();
         all.plan.partly.retain(|pack| pack.row.kind != PackKind::Meta);
@@ -122,7 +121,7 @@ pub fn erasing(
     Ok(all)
 }
 
-/// Decides on packs that snapshots name: what can be read is copied, what is frozen is thawed first.
+/// Decides on packs that contain needed chunks. Readable packs are repacked, frozen ones are thawed first.
 fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) -> Result<(), Error> {
     let Conditions { terms, prices, now } = conditions;
     let mut shared: Vec<&mut Partly> =
@@ -131,7 +130,7 @@ fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) ->
     let names: Vec<String> = cold.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
     let cold = shared.iter_mut().filter(|pack| pack.state == ObjectState::Cold);
     for (pack, head) in cold.zip(repository.store.heads(&names)) {
-        // A missing pack has nothing to erase; `check` reports it.
+        // A missing pack contains nothing to erase. `check` reports it.
         pack.state = head?.map_or(ObjectState::Cold, |head| head.state);
     }
     for pack in shared {

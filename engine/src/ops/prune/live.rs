@@ -14,11 +14,11 @@ const ROOM_FIRST: usize = 1 << 16;
 
 /// The chunks that some snapshots need.
 ///
-/// Keeps eight bytes of each id, so that 20 million take 160 MB. If two ids begin with the same
-/// bytes, a dead chunk may look alive, which wastes its space and loses nothing.
+/// Keeps eight bytes of each id, so that 20 million ids need 160 MB. If two ids begin with the same
+/// bytes, a dead chunk may look alive. This wastes its space but loses nothing.
 #[derive(Debug, Default)]
 pub struct Live {
-    /// Ascending, without duplicates, once all are added.
+    /// Sorted and without duplicates once all are added.
     ids: Vec<u64>,
     room: usize,
 }
@@ -47,7 +47,7 @@ impl Live {
             }
             Ok(ControlFlow::Continue(()))
         };
-        // An unreadable tree may need any chunk.
+        // Fail on an unreadable tree, which may need any chunk.
         reach(&reader, &rows, progress, &mut add, &mut Err)?;
         live.settle();
         Ok(live)
@@ -81,13 +81,13 @@ impl Live {
         self.ids.dedup();
     }
 
-    /// Begins lookups of ascending ids.
+    /// Starts lookups in ascending order of ids.
     pub fn ascending(&self) -> Ascending<'_> {
         Ascending { left: &self.ids }
     }
 }
 
-/// Returns the first eight bytes of an id, as a number in the order of ids.
+/// Returns the first eight bytes of an id as a number, which sorts like the id.
 fn start(id: &ChunkId) -> u64 {
     u64::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
 }

@@ -1,12 +1,11 @@
-//! When the minimum days of packs are over, which the class of each has.
+//! Computes when the minimum days of packs are over, which depend on their classes.
 
 use super::reclaim::{DAY_SECONDS, Terms, whole_days};
 use crate::format::{Ordinals, Time};
 use crate::repo::PackRow;
 use crate::store::ClassFacts;
 
-/// When the minimum days of packs are over: the ordinal of each pack whose class has some, and the time; the first at
-/// the beginning.
+/// The ordinals of packs whose classes have minimum days, with the times when these are over, sorted by time.
 pub(super) struct Minimums(Vec<(u64, i64)>);
 
 impl Minimums {
@@ -21,21 +20,21 @@ impl Minimums {
         Minimums(over)
     }
 
-    /// Returns whether they are over for all packs.
+    /// Returns whether the minimum days of all packs are over.
     pub fn are_over(&self, now: Time) -> bool {
         self.0.iter().all(|(_, over)| *over <= now.seconds)
     }
 
-    /// Returns when they are over for the first of some packs. Those that other snapshots need have a say too: a later
-    /// prune may drop these.
+    /// Returns when the minimum days of the first of some packs are over. Includes packs that other snapshots need,
+    /// because a later prune may drop these snapshots.
     pub fn first(&self, packs: &Ordinals) -> Option<i64> {
         let first = self.0.iter().find(|(ordinal, _)| packs.contains(*ordinal));
         first.map(|(_, over)| *over)
     }
 }
 
-/// Returns when the minimum days of a pack are over, of which so many are left; to the second, as nothing stays after
-/// that.
+/// Returns when the minimum days of a pack are over, if `free_in_days` of them are left. The result is exact to the
+/// second, because the pack may be deleted right after that.
 pub(super) fn free_at(row: &PackRow, free_in_days: u32, now: Time) -> i64 {
     let days_min = whole_days(now.seconds - row.added).saturating_add(free_in_days);
     row.added.saturating_add(i64::from(days_min) * DAY_SECONDS)

@@ -1,9 +1,9 @@
-//! Drops snapshots, and reclaims space where that pays.
+//! Drops snapshots, and reclaims space if that pays.
 //!
-//! [`retention`] decides which snapshots a policy keeps and why. [`plan()`] finds the packs that
-//! none of them needs, and those that they need in part. [`reclaim`] decides by price what to do
-//! with each pack. Only [`prune`] and [`undelete`] write: they add packs, append to the log, and
-//! delete objects that the log has tombstoned before. [`thaw`] requests thaws of the packs that a
+//! [`retention`] decides which snapshots a policy keeps, and why. [`plan()`] finds the packs that
+//! these snapshots do not need, and those that they need only in part. [`reclaim`] decides by price
+//! what to do with each pack. [`prune`] executes a plan: it adds packs, appends to the log, and
+//! deletes objects that the log has tombstoned before. [`thaw`] requests thaws of the packs that a
 //! later prune will repack. [`erasing`] plans deletions that must happen whatever they cost.
 
 mod compare;

@@ -1,4 +1,5 @@
-//! Packs that kept snapshots need some of: how much, what becomes of each, and which chunks move.
+//! Handles partially live packs: counts the chunks that kept snapshots need, decides what to do with each pack, and
+//! collects the chunks to move.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,15 +15,15 @@ use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
 use crate::repo::{PackRow, PackRowId, PackState, Repository, grown_bytes_max};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
 
-/// Most chunks that one run moves: it bounds memory, and the size of the log entry that lists them. The next
-/// run goes on.
+/// Maximum number of chunks that one run moves. This bounds the memory and the size of the log entry that lists them.
+/// The next run continues.
 const MOVED_CHUNKS_MAX: u64 = 1 << 18;
 
-/// Gaps up to this are read along: ranges begin and end at multiples of it in any case, and more would
-/// cost more than a request.
+/// Maximum length of a gap between chunks that is read too. Ranges begin and end at multiples of this anyway, and
+/// reading a longer gap would cost more than another request.
 pub(super) const COPY_GAP_BYTES: u64 = ALIGN_BYTES;
 
-/// A pack that some snapshot needs, and not all of it.
+/// A partially live pack: a kept snapshot needs a part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Partly {
     pub row: PackRow,
@@ -34,12 +35,12 @@ pub struct Partly {
 }
 
 impl Partly {
-    /// Returns the share of it that nothing needs, from 0 to 1.
+    /// Returns the dead share of the pack, from 0 to 1.
     pub fn dead_fraction(&self) -> f64 {
         self.dead_bytes as f64 / (self.live_bytes + self.dead_bytes) as f64
     }
 
-    /// Returns what a decision about it depends on, at a time by the clock of the store.
+    /// Returns the facts on which a decision about the pack depends, at a time by the clock of the store.
     pub(super) fn usage_at(&self, now: Time) -> PackUse {
         let Partly { live_bytes, dead_bytes, live_chunks, .. } = *self;
         PackUse {
@@ -52,12 +53,14 @@ impl Partly {
         }
     }
 
-    /// Returns the bytes of it that nothing needs: all of the object, if nothing needs any of it.
+    /// Returns the number of bytes that nothing needs. This is the size of the whole object if no chunk of it is
+    /// needed.
     pub fn unused_bytes(&self) -> u64 {
         if self.live_chunks == 0 { self.row.bytes } else { self.dead_bytes }
     }
 
-    /// Returns whether it is emptied now: it can be read, and that pays, or there is nothing to read.
+    /// Returns whether the pack is removed now: either no chunk of it is needed, or repacking pays and the pack is
+    /// readable.
     pub fn goes(&self) -> bool {
         match self.decision {
             Decision::Delete => true,
@@ -66,42 +69,42 @@ impl Partly {
         }
     }
 
-    /// Returns whether it is being thawed to be emptied.
+    /// Returns whether the pack is being thawed, and will be repacked then.
     pub fn is_thawing(&self) -> bool {
         self.decision == Decision::Keep(Why::Thawing)
     }
 
-    /// Returns whether it would be repacked if it could be read.
+    /// Returns whether the pack must be thawed to be repacked.
     pub fn wants_thaw(&self) -> bool {
         matches!(self.decision, Decision::Repack { .. }) && self.state == ObjectState::Cold
     }
 }
 
-/// Chunks on their way from packs that go to packs that are better filled.
+/// The chunks to move from packs that are removed to new packs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Moving {
-    /// The packs that go, with the ids of all that is needed of them.
+    /// The packs that are removed, with the ids of their needed chunks.
     pub packs: Vec<(PackRow, Vec<ChunkId>)>,
-    /// What is copied: by pack in the order of `packs`, then by slot.
+    /// The chunks to copy, by pack in the order of `packs`, then by slot.
     pub copies: Vec<ChunkLocation>,
     /// The new packs.
     pub batches: Vec<CopyBatch>,
-    /// Packs of this host that an interrupted run has copied some of it to.
+    /// Packs of this host to which an interrupted run has copied some of the chunks.
     pub copied: HashSet<PackRowId>,
 }
 
-/// Copies that make up one new pack.
+/// The copies that make up one new pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyBatch {
     pub kind: PackKind,
     pub class: String,
     pub copies: Range<usize>,
-    /// Bytes of its object and of the parity of that.
+    /// Bytes of the pack and its parity.
     pub bytes: u64,
 }
 
 impl Moving {
-    /// Returns the bytes that are copied, by the classes that they are copied to.
+    /// Returns the number of bytes to copy for each new pack, with its class.
     pub fn copied_bytes(&self) -> impl Iterator<Item = (&str, u64)> {
         self.batches.iter().map(|batch| {
             let copies = self.copies[batch.copies.clone()].iter();
@@ -109,7 +112,7 @@ impl Moving {
         })
     }
 
-    /// Returns the bytes of the new objects, their parity included.
+    /// Returns the bytes of the new packs and their parity.
     pub fn written_bytes(&self) -> u64 {
         self.batches.iter().map(|batch| batch.bytes).sum()
     }
@@ -134,23 +137,23 @@ impl Moving {
     }
 }
 
-/// Splits copies by the pack that they come from.
+/// Splits copies by their source packs.
 pub(super) fn by_pack(copies: &[ChunkLocation]) -> impl Iterator<Item = &[ChunkLocation]> {
     copies.chunk_by(|one, next| one.pack == next.pack)
 }
 
-/// How much of a pack is needed.
+/// Counts of the needed and the unneeded chunks of a pack.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Count {
     pub live_bytes: u64,
     pub dead_bytes: u64,
     pub live_chunks: u64,
-    /// Live chunks that no pack has which a kept snapshot names.
+    /// Number of live chunks that are in no pack named by a kept snapshot.
     pub unnamed_chunks: u64,
 }
 
-/// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
-/// name, `moved` those that lie in another class than they were written with. Also returns the packs that no kept
+/// Finds the partially live packs, and decides what to do with each. `named` are the packs that kept snapshots name,
+/// and `moved` those that are in another class than they were written with. Also returns the packs that no kept
 /// snapshot names although one needs chunks of them.
 pub(super) fn decide_partly(
     repository: &Repository,
@@ -169,7 +172,7 @@ pub(super) fn decide_partly(
         let Some(count) = counts.get(&row.key).filter(|count| count.dead_bytes > 0) else {
             continue;
         };
-        // What a repair found lost may yet be had: a disk comes back, a store answers again.
+        // Keep packs with lost chunks. They may still be recovered if a disk comes back or a store answers again.
         if repository.catalog.has_lost(row.key)? {
             continue;
         }
@@ -184,7 +187,7 @@ pub(super) fn decide_partly(
     }
     look(repository, &mut partly, terms, prices, now)?;
     for pack in &mut partly {
-        // Copies of what is needed of it would begin in the class that new packs get.
+        // Copies of its needed chunks would be written in the class of new packs, and moved again.
         if matches!(pack.decision, Decision::Repack { .. }) && moved.contains(&pack.row.key) {
             pack.decision = Decision::Keep(Why::Moved);
         }
@@ -192,9 +195,9 @@ pub(super) fn decide_partly(
     Ok((partly, unnamed))
 }
 
-/// Counts in each pack what is needed of it. A chunk that several packs have counts in each: what
-/// a pack claims to contain does not count against another, because it has not been read. `is_named` says which
-/// packs a kept snapshot names.
+/// Counts the needed and the unneeded chunks of each pack. A chunk that is in several packs counts as needed in each,
+/// because a pack may not really contain what its table claims. `is_named` returns whether a kept snapshot names a
+/// pack.
 pub(super) fn count(
     repository: &Repository,
     live: &Live,
@@ -226,8 +229,8 @@ fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
     pack.decision = decide(&found, terms, prices);
 }
 
-/// Asks the store for the state of cold packs, where that can make a difference: somebody may have
-/// thawed them, or is just doing so.
+/// Asks the store for the states of cold packs if that can change the decision, because they may be thawed or thawing
+/// already.
 fn look(
     repository: &Repository,
     partly: &mut [Partly],
@@ -247,7 +250,7 @@ fn look(
         cold.iter().map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
     let mut restoring: Option<bool> = None;
     for (pack, head) in cold.iter_mut().zip(repository.store.heads(&names)) {
-        // A pack that is not there is a matter for check.
+        // Keep a missing pack. `check` reports it.
         let Some(head) = head? else {
             pack.decision = Decision::Keep(Why::NotReadable);
             continue;
@@ -258,7 +261,7 @@ fn look(
         if pack.wants_thaw() && thawed_by_us && !terms.thaw_again {
             pack.decision = Decision::Keep(Why::ThawedInVain);
         }
-        // What a restore has thawed, it still fetches: its copy would have to be thawed again.
+        // If a restore has thawed the pack, it still has to fetch it. A new pack would have to be thawed again.
         if pack.goes() && !thawed_by_us {
             let restoring = match restoring {
                 Some(restoring) => restoring,
@@ -272,7 +275,7 @@ fn look(
     Ok(())
 }
 
-/// Leaves to the next run what is more than one run moves.
+/// Leaves packs to the next run if they exceed what one run moves.
 pub(super) fn bound(partly: &mut [Partly]) {
     let mut chunks = 0;
     for pack in partly.iter_mut().filter(|pack| pack.goes() || pack.wants_thaw()) {
@@ -284,7 +287,7 @@ pub(super) fn bound(partly: &mut [Partly]) {
     }
 }
 
-/// Collects what moves out of the packs that go.
+/// Collects the chunks to move out of the packs that are removed.
 pub(super) fn moving(
     repository: &Repository,
     partly: &[Partly],
@@ -331,12 +334,12 @@ pub(super) fn moving(
     Ok(moving)
 }
 
-/// Divides copies into new packs. What comes from one pack goes into one, so that a file that one
-/// thaw brought back still needs no second; but for packs larger than new ones are meant to be.
+/// Divides copies into new packs. The chunks of one pack stay in one pack, so that a file which one thaw can restore
+/// does not need two thaws later. Packs larger than the target size of new ones are split.
 fn batch(moving: &mut Moving, settings: &Settings) {
     let rows: HashMap<PackRowId, &PackRow> =
         moving.packs.iter().map(|(row, _)| (row.key, row)).collect();
-    // New packs take from packs of one kind and one class; these come in any order.
+    // A new pack has chunks from packs of one kind and one class, so sort the sources by these.
     let mut sources: Vec<(&PackRow, &[ChunkLocation])> = Vec::new();
     for places in by_pack(&moving.copies) {
         let Some(row) = rows.get(&places[0].pack) else { continue };
@@ -378,7 +381,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
     moving.batches = batches;
 }
 
-/// What a chunk adds to a pack: its frame and its row.
+/// Returns the number of bytes that a chunk adds to a pack: its frame and its row.
 fn bytes_in_pack(place: &ChunkLocation) -> u64 {
     u64::from(place.frame.stored_bytes) + ROW_BYTES as u64
 }

@@ -1,6 +1,6 @@
-//! Plans a prune: which packs that no snapshot needs are deleted, which packs that are needed in part are repacked, and
-//! which objects that no log entry names are deleted. The log and listings show the first and the last. Only for the
-//! second are trees read, which needs the identity. Changes nothing.
+//! Plans a prune: which unneeded packs are deleted, which partially live packs are repacked, and which objects that no
+//! log entry names are deleted. The log and listings suffice to find unneeded packs and unnamed objects. Finding
+//! partially live packs requires the trees, and so the identity. Changes nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,11 +21,11 @@ use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{Listed, ObjectState, Requests, layout};
 
-/// An object that the log does not know may be on its way: it is left alone for so long. Deleting
-/// it sooner is safe, but its writer would have to upload it again.
+/// Minimum age of an object that the log does not name before it is deleted, because its upload may still be in
+/// progress. Deleting it earlier is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 
-/// A pack or the parity of one, by its name in the store: most often one that no log entry knows.
+/// A pack or its parity, by its name in the store. Usually one that no log entry names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     pub id: PackId,
@@ -34,57 +34,60 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// Returns whether it is the parity of a pack.
+    /// Returns whether the object is the parity of a pack.
     pub fn is_parity(&self) -> bool {
         layout::parity_id(&self.name).is_some()
     }
 }
 
-/// What a prune will do.
+/// The plan of a prune.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrunePlan {
-    /// Snapshots that are dropped.
+    /// Snapshots to drop.
     pub drop: BTreeSet<SnapshotId>,
-    /// All packs of the log.
+    /// Number of packs in the log.
     pub packs: u64,
-    /// Snapshots that it has seen and that stay.
+    /// Snapshots that stay. The prune deletes no pack that is named by a snapshot which is neither here nor in `drop`.
     pub kept: BTreeSet<SnapshotId>,
-    /// Packs that no kept snapshot needs, and what becomes of each.
+    /// Packs that no kept snapshot needs, with the decision about each.
     pub dead: Vec<(PackRow, Decision)>,
-    /// Packs that are needed in part.
+    /// Partially live packs.
     pub partly: Vec<Partly>,
-    /// Why the trees were not read, so that these packs are not known.
+    /// Why the trees were not read, so that the partially live packs are unknown.
     pub blind: Option<Blind>,
-    /// Something in the log is not understood, so that nothing is given up but snapshots.
+    /// Whether the log has void or doubtful entries that the owner has not dismissed. Then only snapshots are dropped,
+    /// and no object is deleted.
     pub is_doubtful: bool,
-    /// What moves out of packs that go although they are needed in part.
+    /// The chunks to move out of partially live packs that are removed.
     pub moving: Moving,
-    /// Objects of interrupted runs that are old enough to go.
+    /// Objects of interrupted runs that are old enough to be deleted.
     pub orphans: Vec<Orphan>,
-    /// Objects of interrupted runs that stay for now.
+    /// Number of objects of interrupted runs that stay for now.
     pub orphans_waiting: u64,
     /// Dropped snapshots that can be undeleted, in the order of the log.
     pub recoverable: Vec<Recoverable>,
-    /// What an earlier prune gave up and did not delete any more.
+    /// Objects that an earlier prune tombstoned but did not delete.
     pub leftovers: Vec<Orphan>,
-    /// What somebody gave up although a snapshot needs it: it stays.
+    /// Objects that were tombstoned although a snapshot needs them. They stay.
     pub given_up_in_vain: Vec<Orphan>,
-    /// Packs that a writer gave up although a dropped snapshot needs them that could be undeleted: they stay for now.
+    /// Packs that a writer has tombstoned although a dropped snapshot that can still be undeleted needs them. They are
+    /// kept for now.
     pub(super) given_up_early: Ordinals,
-    /// Their objects.
+    /// The objects of these packs.
     pub held_back: Vec<Orphan>,
-    /// Packs that go and whose objects are gone, or never were there: their writer only said so.
+    /// Unneeded packs whose objects do not exist: they are gone, or a writer added them to the log without uploading
+    /// them.
     pub absent: HashSet<PackId>,
-    /// Bytes of the parity of packs that stay or go with it.
+    /// Size of the parity of each pack in the log that has one.
     pub parity: HashMap<PackId, u64>,
-    /// What the entry that it appends asks of the store beyond itself.
+    /// Requests for the checkpoints that its log entries make due.
     pub fold: Requests,
-    /// When it was made, by the clock of the store if it has one.
+    /// When the plan was made, by the clock of the store if it has one.
     pub(super) now: Time,
 }
 
 impl PrunePlan {
-    /// Returns the dead packs that go.
+    /// Returns the dead packs that are deleted.
     pub fn doomed(&self) -> impl Iterator<Item = &PackRow> {
         self.dead.iter().filter(|(_, decision)| *decision == Decision::Delete).map(|(row, _)| row)
     }
@@ -99,23 +102,23 @@ impl PrunePlan {
         pack.into_iter().chain(parity)
     }
 
-    /// Returns the packs whose live chunks move.
+    /// Returns the packs whose live chunks are moved.
     pub(super) fn moved(&self) -> impl Iterator<Item = &PackRow> {
         self.moving.packs.iter().map(|(row, _)| row)
     }
 
-    /// Returns the objects that executing it deletes, unless others have written to the log by then.
+    /// Returns the objects that the plan deletes, unless other hosts write to the log before it is executed.
     pub fn objects(&self) -> impl Iterator<Item = Orphan> {
         let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
         going.chain(self.orphans.iter().chain(&self.leftovers).cloned())
     }
 
-    /// Returns the packs that pay for being repacked, once they are thawed.
+    /// Returns the packs that must be thawed and whose repacking then pays.
     pub fn thaws(&self) -> impl Iterator<Item = &PackRow> {
         self.partly.iter().filter(|pack| pack.wants_thaw()).map(|pack| &pack.row)
     }
 
-    /// Predicts what repacking the packs costs that are thawed for it, thaws included, in dollars.
+    /// Predicts the cost of thawing and repacking these packs, in dollars.
     pub fn thaws_usd(&self) -> f64 {
         let wanting = self.partly.iter().filter(|pack| pack.wants_thaw());
         wanting
@@ -126,12 +129,12 @@ impl PrunePlan {
             .sum()
     }
 
-    /// Returns the packs that are being thawed, and will be repacked then.
+    /// Returns the packs that are being thawed and will be repacked then.
     pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait for their free day, and when that begins.
+    /// Returns the dead packs that wait until deleting them is free, with the times from which it is.
     pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
             Decision::Wait { free_in_days } => {
@@ -142,22 +145,23 @@ impl PrunePlan {
         })
     }
 
-    /// Returns the bytes of the parity of a pack.
+    /// Returns the bytes of the parity of a pack; 0 if it has none.
     fn parity_of(&self, row: &PackRow) -> u64 {
         self.parity.get(&row.id).copied().unwrap_or(0)
     }
 
-    /// Returns the bytes of a pack that no kept snapshot needs, its parity included if that goes with it.
+    /// Returns the bytes of a pack that no kept snapshot needs. Includes the parity if the whole pack is unneeded.
     fn unused_bytes(&self, pack: &Partly) -> u64 {
         pack.unused_bytes() + if pack.live_chunks == 0 { self.parity_of(&pack.row) } else { 0 }
     }
 
-    /// Returns the bytes of the packs that no kept snapshot needs, their parity included.
+    /// Returns the bytes of the packs that no kept snapshot needs, including their parity.
     pub fn dead_bytes(&self) -> u64 {
         self.dead.iter().map(|(row, _)| row.bytes + self.parity_of(row)).sum()
     }
 
-    /// Returns the bytes that no kept snapshot needs, in packs that stay so that dropped snapshots can be undeleted.
+    /// Returns the number of bytes that no kept snapshot needs but that stay so that dropped snapshots can be
+    /// undeleted.
     pub fn held_bytes(&self) -> u64 {
         let held = Decision::Keep(Why::Undelete);
         let dead = self.dead.iter().filter(|(_, decision)| *decision == held);
@@ -166,32 +170,32 @@ impl PrunePlan {
         dead.chain(partly.map(|pack| self.unused_bytes(pack))).sum()
     }
 
-    /// Returns the bytes that no kept snapshot needs, and the packs that they are in.
+    /// Returns the number of bytes that no kept snapshot needs, and the number of packs that contain them.
     pub fn unused(&self) -> (u64, u64) {
         let partly: u64 = self.partly.iter().map(|pack| self.unused_bytes(pack)).sum();
         (self.dead_bytes() + partly, (self.dead.len() + self.partly.len()) as u64)
     }
 
-    /// Counts the entries of the log that executing it makes.
+    /// Counts the log entries that the plan appends.
     fn entries(&self) -> u64 {
         let gives_up =
             !self.drop.is_empty() || self.doomed().next().is_some() || !self.orphans.is_empty();
         u64::from(gives_up) + u64::from(!self.moving.packs.is_empty())
     }
 
-    /// Predicts the requests that executing it will make from here on.
+    /// Predicts the remaining requests of the plan.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
         let moving = self.moving.packs.len();
         let deletes = self.objects().count();
-        // The end of the log is looked at before an entry is appended; its last entry must be the same.
+        // Before an entry is appended, the end of the log is listed and its last entry is read.
         for _ in 0..1 + u64::from(moving > 0) {
             requests.list += 1;
             requests.add_get("", SMALL_ENTRY_BYTES);
         }
         for _ in 0..self.entries() {
             requests.add_put("", 0);
-            // The entry is looked at again.
+            // The appended entry is read again.
             requests.add_get("", SMALL_ENTRY_BYTES);
         }
         requests = requests.plus(&self.fold);
@@ -199,7 +203,7 @@ impl PrunePlan {
         requests.plus(&self.moving.predict())
     }
 
-    /// Predicts the thaws that it asks for.
+    /// Predicts the thaws that the plan requests.
     pub fn predict_thaws(&self, terms: &Terms) -> Requests {
         let mut requests = Requests::default();
         for row in self.thaws() {
@@ -208,7 +212,7 @@ impl PrunePlan {
         requests
     }
 
-    /// Returns the bytes that are freed; what moves is written again.
+    /// Returns the number of bytes that are deleted. Moved chunks are written again.
     pub fn bytes_freed(&self) -> u64 {
         self.objects().map(|object| object.bytes).sum()
     }
@@ -218,28 +222,28 @@ impl PrunePlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recoverable {
     pub id: SnapshotId,
-    /// No prune takes anything away from it before.
+    /// Until this time, no prune deletes anything that it needs.
     pub until: Time,
 }
 
 /// Why trees were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blind {
-    /// No snapshot was ever dropped, and what an upload that was cut off has left in a pack was not looked for.
+    /// No snapshot was ever dropped, and packs were not searched for remains of interrupted uploads.
     NothingDropped,
     NeedsIdentity,
-    /// A tree cannot be read, so what is dead is not known; `check` names the tree.
+    /// A tree cannot be read, so the dead chunks are unknown. `check` names the tree.
     Damaged,
 }
 
-/// Plans as if the snapshots in `drop` were gone.
+/// Plans a prune that drops the snapshots in `drop`.
 pub fn plan(
     repository: &Repository,
     drop: &BTreeSet<SnapshotId>,
     conditions: Conditions,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
-    // Here, so that the price of the plan is that of the rest.
+    // Check signatures before planning, so that the predicted price does not have to include these requests.
     repository.check_signatures(progress)?;
     let mut plan = PrunePlan { now: conditions.now, ..PrunePlan::default() };
     let (gone, kept): (Vec<_>, Vec<_>) = repository
@@ -248,7 +252,7 @@ pub fn plan(
         .into_iter()
         .map(|row| row.entry)
         .partition(|entry| drop.contains(&entry.id));
-    // What a revoked writer has written stays until the owner drops it.
+    // Packs of a revoked writer stay until the owner drops its snapshots.
     let apart = repository.catalog.apart_snapshots()?.into_iter().map(|row| row.entry);
     let (gone_apart, apart): (Vec<_>, Vec<_>) = apart.partition(|entry| drop.contains(&entry.id));
     let gone = [gone, gone_apart].concat();
@@ -258,8 +262,8 @@ pub fn plan(
     let needed = Ordinals::from_ranges(stay.flat_map(|entry| entry.packs.iter().copied()));
     let mut packs = repository.catalog.packs(PackState::Committed)?;
     plan.packs = packs.len() as u64;
-    // Decided is by the classes that the store has. Older than the log that decides, the listing names no
-    // object that another writer has just put.
+    // Decide by the classes in the store. The listing is older than the log that decides, so it names no object that
+    // another writer has just put.
     let inventory = Inventory::list(repository)?;
     let corrected = packs.iter_mut().filter_map(|row| {
         let moved = inventory.correct(repository, row);
@@ -304,8 +308,8 @@ pub fn plan(
 }
 
 impl PrunePlan {
-    /// Takes over what was decided about packs that are partly needed. `unnamed` are packs that are needed and that
-    /// no snapshot names; `apart` are snapshots of revoked writers.
+    /// Adds the decisions about partially live packs. `unnamed` are packs with needed chunks that no kept snapshot
+    /// names. `apart` are the snapshots of revoked writers.
     fn set_partly(
         &mut self,
         partly: Vec<Partly>,
@@ -313,13 +317,14 @@ impl PrunePlan {
         apart: &[SnapshotEntry],
     ) {
         self.partly = partly;
-        // The trees of a snapshot that is set apart are not read: what it needs of a pack is not known.
+        // The trees of a snapshot that is set apart are not read, so it may need any part of its packs.
         let of_apart =
             Ordinals::from_ranges(apart.iter().flat_map(|entry| entry.packs.iter().copied()));
         let is_free = |row: &PackRow| row.ordinal.is_none_or(|at| !of_apart.contains(at));
         self.partly.retain(|pack| is_free(&pack.row));
-        // Which packs a snapshot names is its writer's word, and its trees are not. Without this, a thief's snapshot
-        // with a genuine tree and no packs would take the place of a genuine one, and its packs would be deleted.
+        // The list of packs in a snapshot is only a claim of its writer; its trees are authentic. Without this, a thief
+        // could replace a genuine snapshot by one that has the same tree but names no packs, and the packs would be
+        // deleted.
         for (row, decision) in &mut self.dead {
             if unnamed.contains(&row.key) {
                 *decision = Decision::Keep(Why::Unnamed);
@@ -327,8 +332,8 @@ impl PrunePlan {
         }
     }
 
-    /// Deletes nothing: what looks like an orphan, or needed by nothing, may be needed by an entry that cannot be
-    /// read any more.
+    /// Cancels all deletions. An object that looks like an orphan or unneeded may be needed by an entry that can no
+    /// longer be read.
     fn set_doubtful(&mut self) {
         self.is_doubtful = true;
         self.dead.clear();
@@ -350,7 +355,7 @@ impl PrunePlan {
     }
 }
 
-/// Finds out which chunks are needed, if that can tell anything.
+/// Finds out which chunks are needed, if that can find dead ones.
 fn look_into(
     repository: &Repository,
     plan: &PrunePlan,
@@ -359,7 +364,7 @@ fn look_into(
     progress: &dyn Progress,
 ) -> Result<Result<Live, Blind>, Error> {
     let all_kept = plan.drop.is_empty() && repository.catalog.dropped_count()? == 0;
-    // A pack may still have chunks that nothing needs: of an upload that was cut off. In a folder, looking is free.
+    // A pack may still have unneeded chunks from an interrupted upload. In a folder, looking for them is free.
     let looks = !repository.store.location().is_remote() || terms.end_window;
     if all_kept && !(looks && repository.can_read()) {
         return Ok(Err(Blind::NothingDropped));
@@ -388,14 +393,15 @@ fn decide_dead(
     decide(&pack, conditions.terms, conditions.prices)
 }
 
-/// The packs that snapshots name which are visible or set apart: no prune deletes one, even if an entry gives it up.
+/// Returns the packs that are named by snapshots which are visible or set apart. No prune deletes one of them, even if
+/// an entry tombstones it.
 pub(super) fn needed(repository: &Repository) -> Result<Ordinals, Error> {
     let rows = repository.catalog.snapshots()?.into_iter();
     let rows = rows.chain(repository.catalog.apart_snapshots()?);
     Ok(Ordinals::from_ranges(rows.flat_map(|row| row.entry.packs)))
 }
 
-/// Looks for objects that the log does not know, or has given up.
+/// Looks for objects that the log does not name or has tombstoned.
 pub(super) fn objects(
     repository: &Repository,
     inventory: &Inventory,
@@ -403,9 +409,10 @@ pub(super) fn objects(
     conditions: Conditions,
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
-    // What is dropped only now is given up by the entry that leftovers do not wait for.
+    // Snapshots that this prune drops still count here, because leftovers are deleted before the entry that drops them
+    // is written.
     let needed = needed(repository)?;
-    // A bucket has no parity.
+    // A repository in a bucket has no parity.
     let parity = match repository.store.location().is_remote() {
         true => Vec::new(),
         false => repository.store.list(layout::PARITY, None)?,
@@ -435,7 +442,7 @@ pub(super) fn objects(
             }
             Some(PackState::Committed | PackState::Uploading) => {}
             Some(PackState::Uploaded) if has_copies => {}
-            // Also what a run of this host uploaded that never came to its end.
+            // Includes packs that an interrupted run of this host uploaded.
             Some(PackState::Uploaded) | None => {
                 let age = conditions.now.seconds - object.modified;
                 let kind = kind.unwrap_or(PackKind::Meta);

@@ -1,6 +1,6 @@
-//! The types of a retention policy, and their parsers. Pure: never reads the clock.
+//! Types of a retention policy, and their parsers. Does not read the clock.
 //!
-//! Names and meanings are those of restic's `forget`, for people who switch from restic.
+//! Names and meanings are those of restic's `forget`, for users who switch from restic.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,15 +9,16 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::error::Error;
 
-/// A number of buckets that never runs out.
+/// An unlimited number of buckets.
 pub const UNLIMITED: u32 = u32::MAX;
 
-/// Which snapshots of a group are kept. A snapshot is kept if any rule keeps it.
+/// Rules that determine which snapshots of a group are kept. A snapshot is kept if any rule keeps
+/// it.
 ///
 /// A rule of `None` or `Some(0)` is off. A policy without rules keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// This many newest snapshots.
+    /// The newest N snapshots.
     pub last: Option<u32>,
     /// The newest snapshot of each of the last N hours that have one, …
     pub hourly: Option<u32>,
@@ -37,7 +38,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns whether it has no rules, and so keeps everything.
+    /// Returns whether the policy has no rules, so that it keeps everything.
     pub fn is_empty(&self) -> bool {
         let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         counts.iter().all(|count| count.unwrap_or(0) == 0)
@@ -46,7 +47,7 @@ impl Policy {
     }
 }
 
-/// Reads the number of `--keep-daily` and its like: digits, or `unlimited`.
+/// Parses the number of `--keep-daily` and similar options: digits, or `unlimited`.
 pub fn parse_count(text: &str) -> Result<u32, Error> {
     if text == "unlimited" {
         return Ok(UNLIMITED);
@@ -57,12 +58,12 @@ pub fn parse_count(text: &str) -> Result<u32, Error> {
     })
 }
 
-/// Reads one `--keep-tag`: tags with commas between them, all of which a snapshot must have.
+/// Parses one `--keep-tag`: tags separated by commas, all of which a snapshot must have.
 pub fn parse_tags(text: &str) -> Vec<String> {
     text.split(',').map(|tag| tag.trim().to_owned()).collect()
 }
 
-/// A length of time by the calendar, as `2y5m7d3h`.
+/// A length of time in calendar units, such as `2y5m7d3h`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Within {
     years: u32,
@@ -80,8 +81,8 @@ impl Within {
     /// Returns the moment that is this long before `newest`; `None` if it is before the calendar
     /// begins.
     ///
-    /// Years, months and days follow the calendar of the zone, hours the clock. A day that the
-    /// month lacks becomes its last day.
+    /// Years, months and days follow the calendar of the time zone; hours are exact. A day that the
+    /// month does not have becomes its last day.
     pub(super) fn before(self, newest: &Zoned) -> Option<Timestamp> {
         let begin = self.span().and_then(|span| newest.checked_sub(span));
         begin.ok().map(|begin| begin.timestamp())
@@ -96,7 +97,7 @@ impl Within {
 impl FromStr for Within {
     type Err = Error;
 
-    /// Reads numbers, each followed by y, m, d or h; each unit at most once.
+    /// Parses numbers, each followed by y, m, d or h. Each unit may occur once.
     fn from_str(text: &str) -> Result<Within, Error> {
         let fail =
             |reason: String| Error::Input { what: format!("the duration {text:?}").into(), reason };
@@ -165,7 +166,7 @@ impl Default for GroupBy {
 impl FromStr for GroupBy {
     type Err = Error;
 
-    /// Reads `host`, `paths` and `tags`, separated by commas; an empty text makes one group.
+    /// Parses `host`, `paths` and `tags`, separated by commas. An empty text makes one group.
     fn from_str(text: &str) -> Result<GroupBy, Error> {
         let mut group_by = GroupBy { host: false, paths: false, tags: false };
         for word in text.split(',') {

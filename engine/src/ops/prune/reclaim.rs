@@ -1,25 +1,24 @@
-//! Decides by price what to do with each pack. Pure: never reads the clock, the store or the
-//! catalog.
+//! Decides by price what to do with each pack. Does not read the clock, the store or the catalog.
 //!
-//! With `f` for the dead fraction and `g` for the price of keeping the pack a month, a pack is
-//! repacked if it is past its class's minimum days and
+//! Let `f` be the dead fraction of a pack and `g` the price of keeping it for a month. The pack is
+//! repacked if it is past the minimum days of its class and
 //!
 //! ```text
 //! f·g·H ≥ retrieval + temporary copy + thaw request + gets + transfer out + (1 − f)·put
 //! ```
 //!
-//! `H` is the time over which the saving counts: the horizon, but no longer than the live part will
-//! last on average if the pack keeps dying at the same rate, which is `age / −ln(1 − f)`. A pack
-//! that dies fast can soon be deleted for free. Over ten years, this rule beats every fixed
-//! threshold (docs/prune.md).
+//! `H` is the time over which the saving counts. It is the horizon, but at most the average
+//! remaining life of the live part if the pack keeps dying at the same rate, which is `age / −ln(1
+//! − f)`. A pack that dies fast can soon be deleted for free. Over ten years, this rule costs less
+//! than any fixed threshold (docs/prune.md).
 //!
-//! All figures are dollars for the one pack, priced by [`Prices::bill`] and [`Prices::storage`], as
-//! restores are. The terms are those of S3 (the pricing page; the user guide, "Restoring an
-//! archived object"): the thaw is paid for the whole pack, the gets and the transfer for its live
-//! chunks alone. The live part makes up `1 − f` of a new pack, in the same class.
+//! All figures are dollars for one pack, priced by [`Prices::bill`] and [`Prices::storage`] like
+//! those of restores. The terms are those of S3 (the pricing page; the user guide, "Restoring an
+//! archived object"): a thaw is billed for the whole pack, gets and transfer only for its live
+//! chunks. The live part fills `1 − f` of a new pack in the same class.
 //!
-//! Deleting an object before its minimum days is billed as if it had stayed (S3 pricing page), so
-//! deleting early saves nothing, and a younger pack waits.
+//! An object that is deleted before its minimum days is billed as if it had stayed (S3 pricing
+//! page). So deleting early saves nothing, and a younger pack waits.
 
 use std::fmt;
 
@@ -36,9 +35,10 @@ pub struct PackUse {
     pub kind: PackKind,
     /// Storage class; empty for the store's default.
     pub class: String,
-    /// Bytes of the whole object.
+    /// Size of the whole object.
     pub bytes: u64,
-    /// Whole days since it was committed. It was uploaded before that, so this is never too high.
+    /// Number of whole days since the pack was committed. It was uploaded before that, so this is
+    /// never too high.
     pub age_days: u32,
     pub state: ObjectState,
     pub usage: Usage,
@@ -47,9 +47,9 @@ pub struct PackUse {
 /// How much of a pack the kept snapshots need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// According to the log, no snapshot names it.
+    /// According to the log, no kept snapshot names the pack.
     Dead,
-    /// Its chunks were counted, in bytes of their frames.
+    /// The chunks were counted. Bytes are those of their frames.
     Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
 }
 
@@ -74,23 +74,25 @@ pub struct Terms {
     pub horizon: Horizon,
     /// Whether the table of prices is that of the provider.
     pub prices_known: bool,
-    /// Days for which temporary copies are kept.
+    /// Number of days for which temporary copies are kept.
     pub days_warm: u32,
-    /// How packs are thawed.
+    /// The tier of thaws.
     pub tier: Tier,
-    /// Transfer out costs nothing: prune runs beside the bucket, or inside a free allowance.
+    /// Whether transfer out is free, because prune runs in the region of the bucket or within a
+    /// free allowance.
     pub egress_free: bool,
-    /// Whether the undelete window ends now for all dropped snapshots. Only the owner ends it.
+    /// Whether to end the undelete window of all dropped snapshots now. Only the owner can do this.
     pub end_window: bool,
     /// Whether to thaw packs again that were thawed before and are cold again.
     pub thaw_again: bool,
-    /// Least dead fraction from which packs of trees and small files are repacked, if that pays.
+    /// Minimum dead fraction from which packs of trees and small files are repacked, if that pays.
     pub hot_dead_fraction_min: f64,
-    /// Least dead fraction from which packs in a local folder are repacked, which takes only time.
+    /// Minimum dead fraction from which packs in a local folder are repacked, which costs only
+    /// time.
     pub local_dead_fraction_min: f64,
 }
 
-/// What decides about a pack beside the pack itself.
+/// The inputs of a decision besides the pack itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
     pub terms: &'a Terms,
@@ -100,7 +102,7 @@ pub struct Conditions<'a> {
 }
 
 impl Terms {
-    /// Returns what decides with these terms.
+    /// Returns the conditions with these terms.
     pub fn at<'a>(&'a self, prices: &'a Prices, now: Time) -> Conditions<'a> {
         Conditions { terms: self, prices, now }
     }
@@ -123,29 +125,29 @@ impl Default for Terms {
     }
 }
 
-/// The decision about a pack. Its text is one line for people.
+/// The decision about a pack. `Display` shows it to the user as one line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
     Keep(Why),
-    /// It is wholly dead, and deleting it ends its cost.
+    /// The pack is completely dead, and deleting it ends its cost.
     Delete,
-    /// It is wholly dead, but until then deleting it costs as much as keeping it.
+    /// The pack is completely dead, but for some days deleting it costs as much as keeping it.
     Wait {
         free_in_days: u32,
     },
-    /// Its live chunks are copied to new packs, then it is deleted. The saving is within the
-    /// horizon. A cold pack is thawed first.
+    /// The live chunks are copied to new packs, then the pack is deleted. A cold pack is thawed
+    /// first. The saving is the one within the horizon.
     Repack {
         saves_usd: f64,
         costs_usd: f64,
     },
 }
 
-/// Why a pack is kept as it is.
+/// The reason why a pack is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Why {
     AllLive,
-    /// Deleting it now would be billed like keeping it.
+    /// Deleting the pack now would be billed like keeping it.
     TooYoung {
         free_in_days: u32,
     },
@@ -153,29 +155,29 @@ pub enum Why {
         dead_fraction: f64,
         dead_fraction_min: f64,
     },
-    /// Within the horizon.
+    /// The saving within the horizon is less than the cost.
     DoesNotPay {
         saves_usd: f64,
         costs_usd: f64,
     },
-    /// Repacking pays as soon as it can be read, because its thaw is paid for already.
+    /// Repacking pays as soon as the pack can be read, because its thaw is already paid for.
     Thawing,
-    /// A dropped snapshot that can still be undeleted needs it.
+    /// A dropped snapshot that can still be undeleted needs the pack.
     Undelete,
-    /// A kept snapshot needs some of it, but does not name it among its packs.
+    /// A kept snapshot needs chunks in the pack, but does not name it.
     Unnamed,
-    /// A restore in progress has thawed it.
+    /// A restore in progress has thawed the pack.
     Restoring,
-    /// One run does not move more chunks.
+    /// The run already moves as many chunks as it may.
     Later,
-    /// It was thawed, but became cold again before it was read.
+    /// The pack was thawed, but became cold again before it was read.
     ThawedInVain,
-    /// It cannot be read, and icecore cannot thaw its class.
+    /// The pack cannot be read, and icecore cannot thaw its class.
     NotReadable,
-    /// Its price falls by itself, and a copy would start at the highest price.
+    /// The price of its class falls over time, and a copy would start at the highest price.
     OwnTiers,
-    /// It is in another class than it was written with, and the rule that moved it would move the
-    /// copy too.
+    /// The pack is in another class than it was written with, and the rule that moved it would also
+    /// move a copy.
     Moved,
     /// The price of its class is not known.
     NoPrice,
@@ -213,10 +215,10 @@ pub fn decide(pack: &PackUse, terms: &Terms, prices: &Prices) -> Decision {
     }
 }
 
-/// Prices the repacking of a partially live pack. A pack that can be read or is being thawed has no
+/// Prices the repacking of a partially live pack. A pack that is readable or being thawed has no
 /// retrieval costs. In a local folder everything is free.
 ///
-/// Returns nothing if the chunks were not counted, or there are none.
+/// Returns `None` if the chunks were not counted or if there are none.
 pub fn price(pack: &PackUse, terms: &Terms, prices: &Prices) -> Option<RepackPrice> {
     match pack.usage {
         Usage::Counted { live_bytes, dead_bytes, live_chunks }
@@ -247,7 +249,7 @@ fn repack_or_keep(
         return Err(Why::NotReadable);
     }
     let price = share.price(pack, terms, prices);
-    // Written so that a horizon of NaN saves nothing.
+    // `max` comes first, so that a horizon of NaN becomes 0.
     let months = share.months_left(pack.age_days).min(terms.horizon.months.max(0.0));
     let (saves_usd, costs_usd) = (price.saves_usd(months), price.costs_usd);
     let dead_fraction_min = match terms.provider {
@@ -280,7 +282,8 @@ fn repack_or_keep(
 struct Share {
     /// Share of the bytes of all frames, from 0 to 1.
     fraction: f64,
-    /// The dead share, computed by its own division, so that a tenth is exactly a tenth.
+    /// The dead share, computed by a separate division instead of `1 − fraction`, so that a tenth
+    /// is exactly a tenth.
     dead_fraction: f64,
     chunks: u64,
 }
@@ -292,9 +295,9 @@ impl Share {
         Share { fraction: live / all, dead_fraction: dead / all, chunks }
     }
 
-    /// Returns how long a live byte will live on average, if bytes keep dying at the rate since the
-    /// pack was written: in an exponential decay a share of `f` is dead after `−ln(1 − f)` mean
-    /// lives.
+    /// Returns how long a live byte will live on average, if bytes keep dying at the same rate as
+    /// since the pack was written. In an exponential decay, a share of `f` is dead after `−ln(1 −
+    /// f)` mean lives.
     fn months_left(self, age_days: u32) -> f64 {
         f64::from(age_days) / DAYS_A_MONTH / -self.fraction.ln()
     }
@@ -308,7 +311,7 @@ impl Share {
         if pack.state == ObjectState::Cold {
             read.add_thaw(class, terms.tier, pack.bytes, terms.days_warm, true);
         }
-        // At most one GET for each live chunk, as neighbours are read together; ranges are aligned.
+        // At most one GET per live chunk, because neighbours are read together. Ranges are aligned.
         let live_bytes = (pack.bytes as f64 * self.fraction) as u64;
         read.add_get(class, pack.bytes.min(live_bytes + self.chunks * ALIGN_BYTES));
         let more = self.chunks.saturating_sub(1);
@@ -383,14 +386,14 @@ fn days(days: u32) -> String {
     if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
 }
 
-/// Formats the dollars of one pack, which are often far less than a cent.
+/// Formats an amount for one pack, which is often far less than a cent.
 fn dollars(usd: f64) -> String {
     format!("${usd:.6}")
 }
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// Whole days of a span of time.
+/// Returns the number of whole days in a time span.
 pub(super) fn whole_days(seconds: i64) -> u32 {
     u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
 }

@@ -1,5 +1,5 @@
-//! Repacks mostly dead packs: copies their live chunks, commits that to the log, and only then
-//! deletes them.
+//! Repacks mostly dead packs: copies their live chunks to new packs, commits these to the log, and
+//! only then deletes the old packs.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
@@ -18,7 +18,7 @@ use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
 use crate::store::ObjectState;
 
-/// Copies the chunks that a plan moves into new packs, which no log entry names yet.
+/// Copies the chunks that a plan moves into new packs. No log entry names these packs yet.
 ///
 /// A chunk that is damaged or frozen again stays where it is, and so does its pack.
 pub(super) fn copy(
@@ -74,7 +74,7 @@ fn fill(
     let new = PackBuilder::new(&repository.secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
-    // An unreadable chunk may be in another pack too, or be healed by parity.
+    // An unreadable chunk may also be in another pack, or parity may heal it.
     let mut heal = |new: &mut PackBuilder, places: &[ChunkLocation], error: Error| {
         let mut lost = false;
         for place in places {
@@ -87,8 +87,8 @@ fn fill(
                 continue;
             };
             let (codec, content) = compressor.compress(&raw);
-            // Use its real length: the length in a table may be false, and the chunk may come from
-            // another pack.
+            // Use the actual length, because the length in a table may be false, and the chunk may
+            // come from another pack.
             new.add(place.frame.id, raw.len() as u32, codec, content);
         }
         if lost {
@@ -146,15 +146,15 @@ fn problem(error: Error) -> Problem {
 /// The result of copying.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Bytes of the new packs and of their parity.
+    /// Bytes of the new packs and their parity.
     pub bytes: u64,
-    /// Damaged chunks.
+    /// Number of damaged chunks.
     pub damaged: u64,
-    /// Set if the disk had no space for the rest.
+    /// The error if the disk had no space for the rest.
     pub full: Option<Error>,
 }
 
-/// The parts of the log entry about repacked packs.
+/// The parts of a log entry that describe repacked packs.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     pub moves: Vec<Move>,
@@ -162,8 +162,8 @@ pub(super) struct Moves {
     pub added: Vec<PackRecord>,
 }
 
-/// Returns the packs of a plan that may still be repacked according to the catalog: they are alive,
-/// and no snapshot names them that the plan has not seen, because that snapshot may need any part
+/// Returns the packs of a plan that may still be repacked according to the catalog. They must be
+/// alive, and no snapshot in `newcomers` may name them, because such a snapshot may need any part
 /// of them.
 pub(super) fn going(
     repository: &Repository,
@@ -181,9 +181,9 @@ pub(super) fn going(
     Ok(going)
 }
 
-/// Decides at the head of the log which packs are tombstoned, and which packs have their live
-/// chunks: only packs that this host has made by reading and verifying every chunk, and that no
-/// other host has orphaned since. Does not rely on the tables of other hosts' packs.
+/// Decides at the head of the log which packs are tombstoned, and which packs contain their live
+/// chunks now. Relies only on packs that this host has made by reading and verifying every chunk,
+/// and that no other host has orphaned. Does not rely on the tables of other hosts' packs.
 pub(super) fn moved(
     repository: &Repository,
     moving: &Moving,
@@ -214,8 +214,8 @@ pub(super) fn moved(
     Ok(moved)
 }
 
-/// Requests thaws of frozen packs whose repacking pays; returns their number. The next prune after
-/// the thaw repacks them.
+/// Requests thaws of frozen packs whose repacking pays, and returns the number of packs. The next
+/// prune after the thaw repacks them.
 pub fn thaw(
     repository: &Repository,
     plan: &PrunePlan,
@@ -235,12 +235,13 @@ pub fn thaw(
     Ok(asked)
 }
 
-/// Packs that a prune has had thawed, until they can be repacked.
+/// The packs that a prune waits for until they are thawed and can be repacked.
 #[derive(Debug, Clone, Default)]
 pub struct ThawingPacks(Vec<ColdRow>);
 
 impl ThawingPacks {
-    /// Returns the packs of a plan that are being thawed, or were requested by [`thaw`].
+    /// Returns the packs of a plan that are being thawed, or whose thaws were requested by
+    /// [`thaw`].
     pub fn of(plan: &PrunePlan) -> ThawingPacks {
         let thawing = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Thawing };
         ThawingPacks(plan.thaws().chain(plan.on_their_way()).map(thawing).collect())

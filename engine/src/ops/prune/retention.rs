@@ -1,9 +1,9 @@
-//! Decides which snapshots a policy keeps, with the reasons. Pure: never reads the clock or a path.
+//! Decides which snapshots a policy keeps, with the reasons. Does not read the clock or any path.
 //!
-//! The rules are those of restic's `forget` (its manual, "Removing snapshots according to a
+//! The rules are those of restic's `forget` (see its manual, "Removing snapshots according to a
 //! policy"). In each group, from the newest to the oldest snapshot, each bucket (an hour, a day …)
-//! keeps the newest snapshot in it, until there are as many buckets as the policy demands. If there
-//! are fewer, the oldest snapshot is kept too, so that the history reaches as far back as it can.
+//! keeps its newest snapshot, until there are as many buckets as the policy demands. If there are
+//! fewer, the oldest snapshot is kept too, so that the history reaches as far back as possible.
 //!
 //! The order of the log decides which snapshot is newer. A snapshot that is marked, or whose clock
 //! is ahead of this host's, is neither counted nor dropped. The newest counted snapshot of each
@@ -26,7 +26,7 @@ pub struct GroupKey {
     pub host: Option<String>,
     /// The name of the history, or its sources if it has no name.
     pub paths: Option<HistoryKey>,
-    /// In order, each once.
+    /// The tags, sorted and without duplicates.
     pub tags: Option<Vec<String>>,
 }
 
@@ -34,13 +34,13 @@ pub struct GroupKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     pub key: GroupKey,
-    /// From newest to oldest, with the reasons to keep each. A snapshot without a reason is
-    /// dropped.
+    /// The snapshots from newest to oldest, with the reasons to keep each. A snapshot without a
+    /// reason is dropped.
     pub snapshots: Vec<(SnapshotEntry, Vec<Reason>)>,
 }
 
 impl Group {
-    /// Returns whether no snapshot of the group would be left.
+    /// Returns whether all snapshots of the group are dropped.
     pub fn drops_all(&self) -> bool {
         self.kept().next().is_none()
     }
@@ -67,7 +67,7 @@ pub enum Reason {
     Tags(Vec<String>),
     /// It was taken within this time before the newest of its group.
     Within(Within),
-    /// It is the newest of its bucket.
+    /// It is the newest in its bucket.
     Newest(Bucket),
     /// It is the oldest of its group, and there are fewer buckets than the policy demands.
     Oldest(Bucket),
@@ -128,24 +128,24 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Dates snapshots for a policy. Marked snapshots, and shrunken ones that are not accepted, do not
-/// affect the times of others.
+/// Determines the times of snapshots for a policy. Marked snapshots, and shrunken ones that are not
+/// accepted, do not affect the times of others.
 pub fn dated_with(rows: &[SnapshotRow], now: Time, shrunk: &BTreeSet<SnapshotId>) -> Vec<Dated> {
     let has_shrunk =
         |row: &SnapshotRow| row.is_marked() || (shrunk.contains(&row.entry.id) && !row.accepted);
     dated_by(rows, now, |row| !has_shrunk(row))
 }
 
-/// What days and hours are counted by.
+/// The time zone that determines days and hours, and the present time.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalTime<'a> {
     pub zone: &'a TimeZone,
     pub now: Time,
 }
 
-/// Applies a policy to each group of snapshots, which are in the order of the log.
+/// Applies a policy to each group of snapshots. `rows` must be in the order of the log.
 ///
-/// `shrunk` are snapshots that must count as marked, though the log does not say so.
+/// `shrunk` are snapshots that count as marked although the log does not mark them.
 pub fn apply(
     rows: &[SnapshotRow],
     policy: &Policy,
@@ -172,8 +172,8 @@ pub fn apply(
 /// Returns the snapshots that no policy may drop, with the reasons.
 fn protected(all: &[Dated], shrunk: &BTreeSet<SnapshotId>) -> BTreeMap<SnapshotId, Reason> {
     let mut protected = BTreeMap::new();
-    // For each history: whether its newest snapshot was seen, and whether the last full one before
-    // a marked one is still to come.
+    // For each history: whether its newest snapshot was found, and whether the last full one before
+    // a marked one has not been found yet.
     let mut histories: BTreeMap<HistoryId, (bool, bool)> = BTreeMap::new();
     for dated in all.iter().rev() {
         let entry = &dated.row.entry;
@@ -223,7 +223,7 @@ fn reasons(
     let is_counted = |dated: &Dated| !matches!(why(dated), Some(Reason::Marked | Reason::Future));
     let mut all: Vec<Vec<Reason>> = members.iter().map(|dated| by_tags(dated, policy)).collect();
     let counted: Vec<usize> = (0..members.len()).filter(|at| is_counted(members[*at])).collect();
-    // Times must not descend in the order of the log; an earlier time is from a long run or from
+    // Times must not descend in the order of the log. An earlier time is from a long run or from
     // another history.
     let mut latest = Time { seconds: i64::MIN, nanos: 0 };
     let times = counted.iter().map(|at| {
@@ -256,7 +256,7 @@ fn reasons(
     all
 }
 
-/// Returns the lists of tags by which a policy keeps a snapshot.
+/// Returns the tag lists of a policy that match a snapshot.
 fn by_tags(dated: &Dated, policy: &Policy) -> Vec<Reason> {
     let lists = policy.tags.iter().filter(|tags| has_tags(&dated.row.entry, tags));
     lists.cloned().map(Reason::Tags).collect()
@@ -269,7 +269,7 @@ fn local(time: Time, zone: &TimeZone) -> Zoned {
     Timestamp::new(time.seconds, nanos).unwrap_or(end).to_zoned(zone.clone())
 }
 
-/// Returns whether a snapshot has all tags of a list; an empty tag matches a snapshot without tags.
+/// Returns whether a snapshot has all tags of a list. An empty tag matches a snapshot without tags.
 fn has_tags(entry: &SnapshotEntry, tags: &[String]) -> bool {
     tags.iter().all(|tag| match entry.tags.is_empty() {
         true => tag.is_empty(),
@@ -277,14 +277,14 @@ fn has_tags(entry: &SnapshotEntry, tags: &[String]) -> bool {
     })
 }
 
-/// A bucket's place in the calendar: year, month or week, day, hour, as far as they matter.
+/// The place of a bucket in the calendar: year, month or week, day, hour. Irrelevant fields are 0.
 type Period = (i16, i8, i8, i8);
 
-/// How many buckets of a kind may still be filled.
+/// Counts the buckets of a kind that may still be filled.
 struct BucketCounter {
     bucket: Bucket,
     left: u32,
-    /// Where the snapshot before fell into.
+    /// The place of the snapshot counted last.
     place: Option<Period>,
 }
 
@@ -304,7 +304,7 @@ fn counters(policy: &Policy) -> Vec<BucketCounter> {
 }
 
 impl BucketCounter {
-    /// Counts a snapshot, the next older one; returns why it is kept, if it is.
+    /// Counts the next older snapshot. Returns the reason if it is kept.
     fn count(&mut self, at: &Zoned, is_oldest: bool) -> Option<Reason> {
         if self.left == 0 {
             return None;
@@ -323,7 +323,7 @@ impl BucketCounter {
 }
 
 impl Bucket {
-    /// Returns where a moment falls into; nothing if it shares its bucket with no other.
+    /// Returns the place of the bucket for a time; `None` if each snapshot has its own bucket.
     fn place(self, at: &Zoned) -> Option<Period> {
         let (year, month, day) = (at.year(), at.month(), at.day());
         match self {

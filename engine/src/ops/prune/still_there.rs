@@ -1,15 +1,16 @@
-//! The packs by which a dropped snapshot is whole.
+//! Finds the packs that still exist and that a dropped snapshot may rely on.
 
 use crate::error::Error;
 use crate::format::Ordinals;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackState, Repository};
 
-/// Packs that a dropped snapshot may need.
+/// The packs that a dropped snapshot may rely on. If it needs any other pack, it cannot be
+/// undeleted.
 pub(super) struct StillThere {
-    /// Those of the log that are not given up.
+    /// Packs of the log that are not tombstoned.
     pub committed: Ordinals,
-    /// Those that only writers have given up, and whose objects are still there.
+    /// Packs that only writers have tombstoned and whose objects still exist.
     pub given_up: Ordinals,
 }
 

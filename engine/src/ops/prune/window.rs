@@ -1,12 +1,12 @@
-//! The undelete window: the packs that a dropped snapshot needs stay until it ends.
+//! The undelete window: packs that a dropped snapshot needs are kept until it ends.
 //!
-//! It begins when the store got the entry that dropped the snapshot, and lasts as long as the settings
-//! say. Where deleting a pack before the minimum days of its class costs what keeping it costs, it lasts
-//! until the minimum days of the first of its packs are over. Both are facts of this snapshot alone: a date that a
-//! prune has promised stays, whatever is dropped or deleted later.
+//! The window begins when the store received the entry that dropped the snapshot, and lasts as long as the settings
+//! say. If deleting a pack before the minimum storage duration of its class costs as much as keeping it, the window
+//! lasts at least until the first of the packs of the snapshot has reached this duration. Both times depend only on
+//! this snapshot, so a date that a prune has announced does not change when other things are dropped or deleted later.
 //!
-//! Only the owner ends it sooner. What a writer has given up before stays until then, so that the owner has time to
-//! revoke a writer that was stolen: then what it has said does not count.
+//! Only the owner can end the window earlier. Packs that a writer has tombstoned within the window are kept until it
+//! ends, so that the owner has time to revoke a stolen writer, whose tombstones then do not count.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +19,11 @@ use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
 use crate::repo::{PackRow, Repository, SnapshotRow};
 use crate::store::layout;
 
-/// A clock that is further ahead of the newest object than that is doubted.
+/// If a clock is further ahead of the newest object than this, it is doubted.
 const DOUBTED_SECONDS: i64 = 60 * DAY_SECONDS;
 
-/// Returns when the newest entry of the log was written, if the clock of this machine is too far ahead of that to be
-/// believed. A store with a clock of its own is asked for the time instead.
+/// Returns the time of the newest entry of the log if the clock of this host is implausibly far ahead of it. Returns
+/// `None` for a store that reports the time, because its clock is used instead.
 pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>, Error> {
     if repository.store.time().is_some() {
         return Ok(None);
@@ -35,7 +35,7 @@ pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>
 }
 
 impl PrunePlan {
-    /// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
+    /// Keeps the packs of dropped snapshots that can be undeleted. The snapshots in `gone` are dropped by this plan.
     pub(super) fn hold(
         &mut self,
         repository: &Repository,
@@ -69,7 +69,7 @@ impl PrunePlan {
         let mut holds: Vec<(Ordinals, i64)> = Vec::new();
         for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_there(entry)) {
             let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-            // A snapshot counts as dropped just now if the store does not report a time.
+            // If the time of the drop is unknown, the snapshot counts as dropped now.
             let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
             let until = minimums.first(&packs).map_or(window, |over| window.max(over));
             if until > now.seconds {
@@ -87,8 +87,8 @@ impl PrunePlan {
     }
 }
 
-/// Returns when each of some snapshots was dropped, by the clock of the store: when it got the entry that did so. For
-/// an entry that the listing does not have, the time of the next one that it has counts, which is later.
+/// Returns when each snapshot was dropped, by the clock of the store: the time at which it received the entry that
+/// dropped the snapshot. If the listing lacks this entry, uses the time of the next one in it, which is later.
 fn dropped_at(
     repository: &Repository,
     rows: &[SnapshotRow],
@@ -110,7 +110,7 @@ fn dropped_at(
     Ok(at.collect())
 }
 
-/// Keeps what would go before the last of the snapshots that need it can no longer be undeleted.
+/// Keeps packs that would be deleted while a snapshot that needs them can still be undeleted.
 fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)]) {
     let now = plan.now;
     let held_until = |row: &PackRow| {

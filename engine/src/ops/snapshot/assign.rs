@@ -19,9 +19,9 @@ pub(super) struct Assigner<'a> {
     chunks: Vec<ChunkId>,
     /// Whether all of them are in the last full snapshot.
     same: bool,
-    /// Some of them are stored again, because the archive has lost them.
+    /// Whether some of them are stored again because the archive has lost them.
     was_lost: bool,
-    /// Bytes of the file in hand that were reported as done.
+    /// Bytes of the current file that are already reported as done.
     reported: u64,
     outcomes: Outcomes,
     /// The outcomes of the files in the current batch.

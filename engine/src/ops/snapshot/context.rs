@@ -36,7 +36,7 @@ pub(super) const GIVEN: &[u8] = b"given";
 const ROTTED_TEXT: &str =
     "its content has changed, but its size and its times have not: the disk may be failing";
 
-/// How long a run uploads before it looks again whether it is revoked.
+/// How often a run that uploads checks whether its host has been revoked.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// What all stages of one attempt share.
@@ -58,7 +58,7 @@ pub(super) struct Context<'a> {
     pub dedup: Dedup,
     pub progress: &'a dyn Progress,
     totals: Mutex<Totals>,
-    /// When the log was looked at last.
+    /// When the log was last read.
     looked: Mutex<Instant>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
@@ -105,8 +105,8 @@ impl<'a> Context<'a> {
         lock(&self.totals).clone()
     }
 
-    /// Fails if the owner has revoked this host since the log was looked at. Looks again after a while only: a run may
-    /// take days, and all that it uploads after that would be for nothing.
+    /// Fails if the owner has revoked this host since the log was last read. Reads the log only at intervals. A run may
+    /// take days, and everything that it uploads after a revocation would be lost.
     pub fn expect_still_enrolled(&self) -> Result<(), Error> {
         let mut looked = lock(&self.looked);
         if looked.elapsed() < self.options.look_again.unwrap_or(LOOK_AGAIN) {
@@ -117,7 +117,7 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Counts the packs that have arrived.
+    /// Returns the number of packs that were uploaded.
     pub fn packs_written(&self) -> u64 {
         lock(&self.totals).packs_written
     }
@@ -142,7 +142,7 @@ impl<'a> Context<'a> {
         self.problem(path, ROTTED_TEXT.to_owned());
     }
 
-    /// Names a file that is damaged in itself, and in the snapshot as it is on disk.
+    /// Counts and reports a file that is damaged on disk and is stored as it is.
     pub fn damaged_file(&self, path: &Path, message: String) {
         self.count(|totals| totals.damaged.push(path.to_owned()));
         self.problem(path, message);

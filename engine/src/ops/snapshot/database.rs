@@ -55,7 +55,7 @@ pub(super) struct ReadFile {
     pub no_copy: Option<String>,
     /// A problem with the file that does not prevent storing it.
     pub problem: Option<String>,
-    /// It is a database that SQLite finds damaged: its bytes were read as they are.
+    /// Whether the file is a database that SQLite finds damaged. Its bytes were read as they are.
     pub is_damaged: bool,
 }
 

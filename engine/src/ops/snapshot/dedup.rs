@@ -96,7 +96,7 @@ pub(super) enum Known {
     /// This run is storing it.
     InThisRun,
     Stored,
-    /// It must be stored again: wherever the archive has it, it was found lost.
+    /// The chunk must be stored again, because every stored copy was found lost.
     Lost {
         /// The last full snapshot of the history has it.
         in_last: bool,

@@ -36,7 +36,7 @@ pub struct SnapshotOptions {
     pub program: String,
     /// Folders that are never archived, such as the cache of this program.
     pub skip: Vec<PathBuf>,
-    /// How long it uploads before it looks again whether the owner has revoked this host; `None`: five minutes.
+    /// How often a run that uploads checks whether the owner has revoked this host; every five minutes if `None`.
     pub look_again: Option<Duration>,
 }
 

@@ -19,13 +19,13 @@ pub(super) struct Outcomes {
     main: Main,
 }
 
-/// The chunks that were read of a file.
+/// The chunks of a file that was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadChunks<'c> {
     pub ids: &'c [ChunkId],
-    /// The last full snapshot has all of them.
+    /// Whether the last full snapshot contains all of them.
     pub same: bool,
-    /// Some of them are stored again, because the archive has lost them.
+    /// Whether some of them are stored again because the archive has lost them.
     pub was_lost: bool,
 }
 
@@ -44,7 +44,7 @@ impl Outcomes {
         Outcomes { view, main: Main::File }
     }
 
-    /// Decides what of a file is in the snapshot.
+    /// Decides what the snapshot stores for a file.
     pub fn decide(
         &mut self,
         context: &Context,
@@ -123,7 +123,7 @@ impl Outcomes {
         Ok(content)
     }
 
-    /// Decides on a file that held still while it was read. What is wrong with it all the same is named.
+    /// Decides on a file that did not change while it was read. Reports other problems with it.
     fn trusted(
         &self,
         context: &Context,
@@ -138,7 +138,7 @@ impl Outcomes {
             context.failed_file(&job.path, problem);
         }
         if let Some(problem) = problem {
-            // Read again by the next run, which names it again.
+            // Let the next run read the file and report it again.
             content.trusted = false;
             match is_damaged {
                 true => context.damaged_file(&job.path, problem),
@@ -157,7 +157,7 @@ impl Outcomes {
         job.beside.is_some() && self.main == Main::WithJournals
     }
 
-    /// Returns the version of the last run, if it is good and all of it is still stored.
+    /// Returns the version of the last run, if it is usable on its own and all of it is still stored.
     fn older(&mut self, context: &Context, job: &FileJob) -> Result<Option<FileContent>, Error> {
         let Some(older) = job.older.as_ref().filter(|older| older.is_good_alone()) else {
             return Ok(None);

@@ -21,9 +21,9 @@ pub(super) struct Chunk {
     pub id: ChunkId,
     /// Whether it must be stored.
     pub is_new: bool,
-    /// It is new because the archive has lost it.
+    /// Whether the chunk is new because the archive has lost it.
     pub was_lost: bool,
-    /// The last full snapshot has it.
+    /// Whether the last full snapshot has it.
     pub is_in_last: bool,
     /// Its range in the read buffer.
     pub raw: Range<usize>,

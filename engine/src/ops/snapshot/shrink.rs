@@ -18,7 +18,7 @@ use crate::format::{EntryKind, PathsKey, ROTTED, SHRUNK, SnapshotEntry, SourceCo
 use crate::repo::SnapshotRow;
 use crate::repo::catalog::{CachedFolder, Catalog};
 
-/// Fewer files than this may all be edited in one day.
+/// If a snapshot has fewer files than this, all of them may be edited in one day.
 const CHANGED_FILES_MIN: u64 = 5;
 /// A clock that goes back by no more than this was only corrected.
 const CLOCK_SECONDS: i64 = 86_400;

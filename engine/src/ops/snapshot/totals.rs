@@ -13,13 +13,13 @@ pub struct Totals {
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
-    /// Files of which content was stored again, because the archive had lost it.
+    /// Number of files with content that was stored again because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
     /// Number of files whose content has changed although their size and times have not. They are counted as changed
     /// too.
     pub files_rotted: u64,
-    /// Databases that SQLite finds damaged, and that are stored as they are.
+    /// Databases that SQLite finds damaged. They are stored as they are.
     pub damaged: Vec<PathBuf>,
     /// Bytes of all files in the snapshot.
     pub bytes_processed: u64,

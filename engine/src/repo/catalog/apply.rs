@@ -1,4 +1,4 @@
-//! Takes in entries of the log, each whole or not at all.
+//! Applies entries of the log, each in one transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::LogEntry;
 
 impl Catalog {
-    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
+    /// Applies one log entry in one transaction. Does nothing if another process has applied it already.
     pub fn apply(
         &self,
         taken: &TakenSlot<'_>,
@@ -61,7 +61,8 @@ impl Catalog {
                 }
             }
             if let Some(doubt) = standing.doubt {
-                // What it names as the one before it is in doubt: what was read there is not.
+                // The digest that the entry names for the one before it is in doubt, so the digest that was read there
+                // is stored.
                 let digests = [taken.digest, position.head];
                 authors::put_void(&transaction, taken.number, digests, doubt, true)?;
             }
@@ -74,8 +75,8 @@ impl Catalog {
         }
     }
 
-    /// Takes in an entry that changes nothing; `twice` is what it says if it is void only because it adds packs that
-    /// are there. Does nothing if another process did already.
+    /// Records an entry that changes nothing. `twice` is the entry if it is void only because it adds packs that exist
+    /// already. Does nothing if another process has recorded it already.
     pub fn apply_void(
         &self,
         taken: &TakenSlot<'_>,
@@ -101,7 +102,7 @@ impl Catalog {
     }
 }
 
-/// Moves the position on to an entry that was taken in.
+/// Moves the position to an entry that was applied.
 fn go_on_to(connection: &Connection, taken: &TakenSlot<'_>) -> rusqlite::Result<()> {
     let TakenSlot { number, digest, seen, bytes, object } = *taken;
     schema::set_meta(connection, "position", &number.to_le_bytes())?;

@@ -1,4 +1,4 @@
-//! The authors of the log: the writers that are enrolled, and the entries that do not count.
+//! Stores the authors of the log: the enrolled writers, and the entries that do not count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,30 +18,30 @@ pub struct Writer {
     pub key: Box<[u8; SIGNING_KEY_BYTES]>,
     pub label: String,
     pub rights: Rights,
-    /// The entry that enrolled it; 0 for the first writer, which `config` names.
+    /// Number of the entry that enrolled it; 0 for the first writer, which `config` names.
     pub number: u64,
-    /// The first of its entries that does not count.
+    /// Number of its first entry that does not count.
     pub revoked_from: Option<u64>,
 }
 
-/// What a writer has written so far.
+/// Totals of what a writer has written so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterTotals {
     pub packs: u64,
     pub bytes: u64,
     pub snapshots: u64,
-    /// Numbers of the first and the last of its entries that added something.
+    /// Numbers of its first and its last entry that added something.
     pub first: u64,
     pub last: u64,
 }
 
-/// An entry of a writer, and what it has added that is not dropped.
+/// An entry of a writer, with the packs and snapshots that it added and that still exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterEntry {
     pub number: u64,
     pub snapshots: u64,
     pub packs: u64,
-    /// Bytes of these packs.
+    /// Total size of these packs.
     pub bytes: u64,
 }
 
@@ -50,14 +50,13 @@ pub struct WriterEntry {
 pub struct VoidEntry {
     pub number: u64,
     pub reason: String,
-    /// Whether it counts: true for a doubtful entry, unless the owner makes it void.
+    /// Whether the entry counts: true for a doubtful entry, unless the owner makes it void.
     pub counts: bool,
-    /// Whether the owner has dismissed it: a void entry stays void, a doubtful one counts for good.
+    /// Whether the owner has dismissed the warning: then a void entry stays void, and a doubtful one counts for good.
     pub dismissed: bool,
 }
 
-/// The owner's verdicts on entries that were read before. A catalog that did not know them is
-/// rebuilt.
+/// The owner's verdicts on earlier entries. A catalog that was built without them is rebuilt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Verdicts {
     /// Revoked writers, and the first entry of each that does not count.
@@ -66,7 +65,7 @@ pub struct Verdicts {
     /// Entries that the owner has made void.
     #[n(1)]
     pub void: BTreeSet<u64>,
-    /// Doubtful entries that count.
+    /// Doubtful entries that the owner has accepted.
     #[n(2)]
     #[cbor(default)]
     pub sound: BTreeSet<u64>,
@@ -85,7 +84,7 @@ impl Verdicts {
         for number in entry.void.iter().flatten() {
             is_news |= self.void.insert(*number) && *number <= known;
         }
-        // A doubt that is dismissed changes nothing that was applied.
+        // Dismissing a doubt changes nothing that was applied.
         self.sound.extend(entry.sound.iter().flatten());
         is_news
     }
@@ -127,7 +126,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns what an author has written.
+    /// Returns the totals of what an author has written.
     pub fn written_by(&self, id: &WriterId) -> Result<WriterTotals, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -157,7 +156,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the entries of an author from a number on that have added something, oldest first.
+    /// Returns the entries of an author that have added something, starting at a number, oldest first.
     pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<WriterEntry>, Error> {
         let connection = self.lock();
         let sql = "SELECT number, SUM(snapshots), SUM(packs), SUM(bytes) FROM (
@@ -231,7 +230,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the key slots that are valid, as the owner has listed them last; `None` if there is no list.
+    /// Returns the owner's latest list of valid key slots; `None` if there is no list.
     pub fn listed_slots(&self) -> Result<Option<Vec<SlotId>>, Error> {
         let stored = self.wrap(schema::get_meta(&self.lock(), "slots"))?;
         let decode = |stored: Vec<u8>| minicbor::decode(&stored).map_err(|e| schema::bad(&e));

@@ -1,31 +1,31 @@
-//! A Bloom filter before the table of settled chunks: of a new chunk it says mostly that it is not there, so
-//! that nothing of the table is read for it. It is small beside the table: its pages stay in memory where those of the
-//! table do not, and a snapshot keeps what it has read.
+//! A Bloom filter for the table of settled chunks. It answers most lookups of new chunks without reading the table. The
+//! filter is small: its pages stay in memory when those of the table do not, and a snapshot keeps the parts that it has
+//! read.
 //!
-//! It is of the kind that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-,
-//! Hash- and Space-Efficient Bloom Filters, 2007). Ids of chunks are as good as random: they are their own hash.
-//! Bits are only ever set. Where one is missing, a chunk is stored twice, and nothing worse.
+//! It is a blocked filter that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-, Hash- and
+//! Space-Efficient Bloom Filters, 2007). Chunk ids are as good as random, so they serve as their own hash. Bits are
+//! never cleared. A missing bit causes at most that a chunk is stored twice.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::schema;
 use crate::format::ChunkId;
 
-/// Words of a block; a chunk has one bit in each.
+/// Number of words in a block. A chunk sets one bit in each.
 pub(super) const BLOCK_WORDS: usize = 8;
-/// Blocks of a row of the table, as many as a page of SQLite holds beside its own bytes.
+/// Number of blocks in a row of the table: as many as fit into a page of SQLite.
 pub(super) const ROW_BLOCKS: u64 = 63;
 const ROW_WORDS: usize = ROW_BLOCKS as usize * BLOCK_WORDS;
-/// Chunks for each block at most: with so many, one new chunk in thirty is looked up in vain.
+/// Maximum number of chunks per block. At this load, one new chunk in thirty is looked up in vain.
 pub(super) const BLOCK_CHUNKS: u64 = 64;
-/// Rows of the smallest filter.
+/// Number of rows of the smallest filter.
 pub(super) const ROWS_MIN: u64 = 16;
-/// Rows of the largest: eight billion chunks.
+/// Number of rows of the largest filter, enough for eight billion chunks.
 const ROWS_MAX: u64 = 1 << 22;
-/// Chunks that are put in at once when it grows.
+/// Number of chunks that are added at once when the filter grows.
 const GROWN_AT_ONCE: usize = 1 << 16;
 
-/// What a filter is large enough for, and what was put into it.
+/// The size of a filter, and the number of chunks that were added to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
     pub rows: u64,
@@ -33,7 +33,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Returns the smallest that has room for so many chunks.
+    /// Returns the smallest size with room for so many chunks.
     pub fn of(chunks: u64) -> Size {
         let rows = chunks.div_ceil(ROW_BLOCKS * BLOCK_CHUNKS);
         Size { rows: rows.clamp(ROWS_MIN, ROWS_MAX), chunks: 0 }
@@ -44,7 +44,7 @@ impl Size {
             || self.chunks.saturating_add(chunks) <= self.rows * ROW_BLOCKS * BLOCK_CHUNKS
     }
 
-    /// Returns the block of a chunk: ids in order have blocks in order.
+    /// Returns the block of a chunk. Ascending ids have ascending blocks.
     pub fn block(self, id: &ChunkId) -> u64 {
         let blocks = u128::from(self.rows * ROW_BLOCKS);
         let front = u64::from_be_bytes(id.0[..8].try_into().expect("eight bytes"));
@@ -59,7 +59,7 @@ impl Size {
             }
             _ => return Err(schema::bad("the size of the filter")),
         };
-        // A damaged catalog must not ask for more memory than there is.
+        // A damaged catalog must not make the program allocate more memory than the host has.
         if (ROWS_MIN..=ROWS_MAX).contains(&size.rows) && size.has_room(0) {
             return Ok(Some(size));
         }
@@ -78,12 +78,12 @@ pub(super) fn bits(id: &ChunkId) -> [u64; BLOCK_WORDS] {
     std::array::from_fn(|word| 1 << (hash >> (6 * word) & 63))
 }
 
-/// Counts the chunks that were put in.
+/// Returns the number of chunks that were added.
 pub(super) fn chunks(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(Size::read(connection)?.map_or(0, |size| size.chunks))
 }
 
-/// Puts chunks in that the table has just got, in the same transaction. `ids` ascend.
+/// Adds chunks that the table has just received, in the same transaction. `ids` must ascend.
 pub(super) fn add(connection: &Connection, ids: &[ChunkId]) -> rusqlite::Result<()> {
     let count = ids.len() as u64;
     match Size::read(connection)? {
@@ -92,14 +92,13 @@ pub(super) fn add(connection: &Connection, ids: &[ChunkId]) -> rusqlite::Result<
     }
 }
 
-/// Makes an empty filter for a catalog that will have so many chunks, and a quarter more before it must
-/// grow.
+/// Creates an empty filter with room for so many chunks and a quarter more before it must grow.
 pub(super) fn make(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM filter", [])?;
     Size::of(chunks.saturating_add(chunks / 4)).write(connection)
 }
 
-/// Rebuilds the filter, twice as large, of all chunks that the table has.
+/// Rebuilds the filter at twice the size from all chunks in the table.
 fn grow(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
     make(connection, chunks.saturating_mul(2))?;
     let mut statement = connection.prepare("SELECT DISTINCT id FROM settled ORDER BY id")?;
@@ -138,7 +137,7 @@ fn set(connection: &Connection, size: Size, ids: &[ChunkId]) -> rusqlite::Result
     Size { chunks: size.chunks.saturating_add(ids.len() as u64), ..size }.write(connection)
 }
 
-/// Reads a row; one that nothing was put into is not there.
+/// Reads a row of the filter. Empty rows are not stored.
 pub(super) fn read_row(connection: &Connection, row: u64) -> rusqlite::Result<Vec<u64>> {
     let found: Option<Vec<u8>> = connection
         .prepare_cached("SELECT bits FROM filter WHERE row = ?")?

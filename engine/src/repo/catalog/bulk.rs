@@ -1,6 +1,6 @@
-//! Chunks of a catalog that is being rebuilt. Ids have no order: inserted as the log has them, each of very
-//! many would go to another page, read and written again and again. They are set aside in files by the
-//! front of their ids, sorted file by file, and inserted in one go.
+//! Collects the chunks of a catalog that is being rebuilt. The log lists ids in random order. If very many were
+//! inserted in that order, each would go to another page, and pages would be read and written repeatedly. So the chunks
+//! are partitioned into temporary files by the first byte of their ids, sorted file by file, and inserted in one go.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -14,21 +14,21 @@ use super::{bloom, write_buffer};
 use crate::files::private;
 use crate::format::{ChunkId, Codec, Frame};
 
-/// A file is sorted in memory: with 100 million chunks it has some 50 MB.
+/// Number of files. Each is sorted in memory; with 100 million chunks, each has about 50 MB.
 const FILES: usize = 128;
-/// Below this, memory holds them all.
+/// Up to this number, all chunks are kept in memory.
 const HELD_MAX: usize = 1 << 16;
-/// Bytes of a chunk in such a file.
+/// Length of a chunk's row in such a file.
 const ROW_BYTES: usize = 32 + 8 + 4 + 8 + 4 + 4 + 1;
 const WRITTEN_AT_ONCE: usize = 64 << 10;
 
-/// Chunks that are set aside.
+/// The chunks collected so far.
 #[derive(Debug)]
 pub(super) struct Bulk {
-    /// For names of temporary files.
+    /// The path from which the names of the temporary files are made.
     beside: PathBuf,
     held: Vec<ChunkLocation>,
-    /// Empty until there are too many to be held.
+    /// Empty until there are too many chunks for memory.
     files: Vec<BufWriter<File>>,
     count: u64,
 }
@@ -53,7 +53,7 @@ impl Bulk {
         Ok(())
     }
 
-    /// Inserts all of them, in the order of their ids.
+    /// Inserts all chunks in the order of their ids.
     pub fn insert(self, connection: &Connection) -> Result<(), Failure> {
         let Bulk { mut held, files, count, .. } = self;
         if files.is_empty() {
@@ -66,7 +66,7 @@ impl Bulk {
         }
         let (sorted, parts_sorted) = sync_channel(0);
         std::thread::scope(|threads| {
-            // The next one is sorted while one is inserted.
+            // The next file is sorted while one is inserted.
             threads.spawn(move || {
                 for (file, held) in files.into_iter().zip(parts) {
                     if sorted.send(read_sorted(file, held)).is_err() {
@@ -86,7 +86,7 @@ impl Bulk {
     }
 }
 
-/// Reads what a file holds, and sorts it with what was held of its kind.
+/// Reads the chunks of a file, and sorts them together with the chunks in memory that belong to it.
 fn read_sorted(
     file: BufWriter<File>,
     mut chunks: Vec<ChunkLocation>,
@@ -105,7 +105,7 @@ fn read_sorted(
     Ok(chunks)
 }
 
-/// Returns the file of a chunk: files are in the order of ids too.
+/// Returns the file of a chunk. The order of the files follows the order of the ids.
 fn file_of(chunk: &ChunkLocation) -> usize {
     usize::from(chunk.frame.id.0[0]) * FILES / 256
 }
@@ -128,7 +128,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Makes a file that is gone when it is closed.
+/// Creates an unnamed file, which disappears when it is closed.
 fn nameless(beside: &Path) -> io::Result<File> {
     let mut path = beside.as_os_str().to_owned();
     path.push(".chunks");
@@ -181,7 +181,7 @@ mod tests {
         ChunkLocation { pack: PackRowId(pack), slot, offset, frame }
     }
 
-    /// Has some chunks in two packs, and some twice in one.
+    /// Makes chunks, some of which are in two packs and some twice in one pack.
     fn chunks(count: u32) -> Vec<ChunkLocation> {
         let mut chunks = Vec::new();
         for slot in 0..count {

@@ -1,5 +1,5 @@
-//! The state of checkpointing on this host: how far it has looked for missing checkpoints, and how
-//! large the incomplete ranges are, so that the requests can be predicted.
+//! Stores the state of checkpointing on this host: how far it has looked for missing checkpoints,
+//! and the sizes of the incomplete ranges, which serve to predict requests.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,8 +10,7 @@ use crate::format::Digest;
 use crate::format::checkpoint::{CHECKPOINT_LEVELS, CHECKPOINT_STEP};
 use crate::format::signed::entry_bytes;
 
-/// For each level, the bytes that the entries of the newest range take in the first part of a
-/// checkpoint.
+/// For each level, the size of the entries of the newest range in the first part of a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unfolded(pub [u64; CHECKPOINT_LEVELS.len()]);
 
@@ -24,8 +23,8 @@ impl Unfolded {
         }
     }
 
-    /// Returns the average length of the newest entries' objects; `number` is that of the last
-    /// entry. `None` if it is not known.
+    /// Returns the average length of the objects of the newest entries, or `None` if it is not
+    /// known. `number` is the number of the last entry.
     pub fn entry_bytes(&self, number: u64) -> Option<u64> {
         let count = number.checked_sub(1)? % CHECKPOINT_LEVELS[0] + 1;
         Some(self.0[0] / count).filter(|bytes| *bytes > 0).map(entry_bytes)
@@ -36,7 +35,8 @@ impl Catalog {
     /// Returns the entry up to which this host has seen or written all checkpoints.
     pub fn folded(&self) -> Result<u64, Error> {
         let folded = self.wrap(schema::get_meta(&self.lock(), "folded"))?;
-        // No catalog of icecore has another length, and looking again does no harm.
+        // icecore never writes a value of another length, and looking for checkpoints again does no
+        // harm.
         Ok(folded.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 

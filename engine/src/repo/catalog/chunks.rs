@@ -1,4 +1,4 @@
-//! Where chunks are.
+//! Looks up the locations of chunks.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,14 +9,14 @@ use crate::error::Error;
 use crate::format::{ChunkId, Frame};
 
 impl Catalog {
-    /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
-    /// lost only if it is nowhere else.
+    /// Finds a chunk in a pack that is neither tombstoned nor still being uploaded. Returns a place where the chunk was
+    /// found lost only if it has no other place.
     pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         self.wrap(one_place(&self.lock(), id, &first_sql()))
     }
 
-    /// Finds chunks as [`chunk`](Self::chunk) does, all at one moment: each by itself takes the locks of the
-    /// catalog and gives them back.
+    /// Finds chunks as [`chunk`](Self::chunk) does, but in one transaction. Otherwise each lookup would acquire and
+    /// release the locks of the catalog.
     pub fn chunks(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkLocation>>, Error> {
         let (connection, sql) = (self.lock(), first_sql());
         self.wrap((|| {
@@ -26,12 +26,12 @@ impl Catalog {
         })())
     }
 
-    /// Finds a chunk that a new snapshot may count on: one that is not known to be lost.
+    /// Finds a chunk that is not known to be lost, so that a new snapshot may rely on it.
     pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         self.wrap(one_place(&self.lock(), id, &sound_sql()))
     }
 
-    /// Returns the packs where such chunks are, looked up at one moment; `None` if one of them is nowhere.
+    /// Returns the packs of such chunks, looked up in one transaction; `None` if one of the chunks is not found.
     pub fn sound_packs(&self, ids: &[ChunkId]) -> Result<Option<BTreeSet<PackRowId>>, Error> {
         let (connection, sql) = (self.lock(), sound_sql());
         self.wrap((|| {
@@ -42,7 +42,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns where a pack has a chunk by its table, whatever became of the pack.
+    /// Returns the location of a chunk in a pack, whatever the state of the pack.
     pub fn chunk_in(&self, pack: PackRowId, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         let sql =
             "SELECT pack, slot, offset, raw, stored, codec FROM chunks WHERE id = ? AND pack = ?";
@@ -55,8 +55,8 @@ impl Catalog {
         })())
     }
 
-    /// Returns all chunks of a pack in the order of their slots. Goes through every chunk there is:
-    /// for packs that cannot tell themselves.
+    /// Returns all chunks of a pack in the order of their slots. Scans the whole table, so this is only for packs whose
+    /// own table cannot be read.
     pub fn chunks_in(&self, pack: PackRowId) -> Result<Vec<ChunkLocation>, Error> {
         let connection = self.lock();
         let sql = "SELECT pack, slot, offset, raw, stored, codec, id FROM chunks
@@ -64,8 +64,8 @@ impl Catalog {
         self.wrap((|| connection.prepare_cached(sql)?.query_map([pack.0], any_place)?.collect())())
     }
 
-    /// Finds a chunk in all packs that are alive: several writers may have stored it. Places where
-    /// it was found lost come last.
+    /// Finds a chunk in all packs that are alive, because several writers may have stored it. Places where it was found
+    /// lost come last.
     pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkLocation>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -83,8 +83,8 @@ impl Catalog {
         Ok(count as u64)
     }
 
-    /// Counts the chunks that the catalog has in each pack. Goes through every chunk there is; they are counted
-    /// here, as SQLite would sort them first, in a file as large.
+    /// Counts the chunks that the catalog has for each pack. Scans the whole table and counts here, because SQLite
+    /// would first sort all rows in a file as large as the table.
     pub fn chunk_counts(&self) -> Result<HashMap<PackRowId, u64>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -98,8 +98,8 @@ impl Catalog {
         })())
     }
 
-    /// Goes through all chunks in the order of their ids, each with all its places, in whatever
-    /// state their packs are. Reads in one transaction.
+    /// Calls `visit` for each chunk in the order of their ids, with all its places, whatever the states of their packs.
+    /// Reads in one transaction.
     pub fn each_chunk(
         &self,
         mut visit: impl FnMut(&[ChunkLocation]) -> Result<(), Error>,
@@ -122,11 +122,11 @@ impl Catalog {
     }
 }
 
-/// The places of a chunk in packs that are alive.
+/// Selects the places of a chunk in packs that are alive.
 const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
     FROM chunks c JOIN packs p ON p.key = c.pack WHERE c.id = ? AND p.state IN (1, 2)";
 
-/// Whether such a place was found lost.
+/// Condition: the chunk was found lost at such a place.
 const LOST: &str =
     "EXISTS(SELECT 1 FROM lost l WHERE l.pack = c.pack AND c.slot BETWEEN l.first AND l.last)";
 
@@ -150,7 +150,7 @@ fn one_place(
     connection.prepare_cached(sql)?.query_row([&id.0[..]], |row| chunk_place(id, row)).optional()
 }
 
-/// Reads a row that has the id of its chunk as seventh column.
+/// Reads a row that has the id of its chunk in the seventh column.
 fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkLocation> {
     let id = row.get_ref(6)?.as_blob().map_err(|error| schema::bad(&error))?;
     chunk_place(&ChunkId(id.try_into().map_err(|error| schema::bad(&error))?), row)

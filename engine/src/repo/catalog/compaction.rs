@@ -1,9 +1,9 @@
-//! Compaction: moves chunks from the write buffer to the settled ones.
+//! Compaction: moves chunks from the write buffer to the table of settled chunks.
 //!
-//! Ids have no order. Among very many chunks each new one would go to a page of its own, read from the disk
-//! for it. Recent ones are fewer, and more of their pages are in memory. The excess is moved in the
-//! order of ids, round-robin over the id space: one page after the other takes what belongs to it. It is the idea of
-//! O'Neil et al., The Log-Structured Merge-Tree, 1996, with two components.
+//! Ids arrive in random order. In a very large table, each new chunk would go to a page of its own, which must be read
+//! from the disk. The table of recent chunks is smaller, and more of its pages are in memory. The excess is moved in id
+//! order, round-robin over the id space, so that one page after the other receives its chunks. This is the
+//! log-structured merge-tree of O'Neil et al. (1996) with two components.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
@@ -12,18 +12,19 @@ use super::{Catalog, bloom, schema};
 use crate::error::Error;
 use crate::format::ChunkId;
 
-/// So many may be recent, …
+/// Maximum number of recent chunks while few are settled, …
 const RECENT_MIN: u64 = 1 << 18;
-/// … and one in so many of the settled ones.
+/// … and otherwise the fraction of the settled chunks: one in so many.
 const RECENT_SHARE: u64 = 16;
-/// Chunks that are moved in one transaction.
+/// Number of chunks that are moved in one transaction.
 const MOVED_AT_ONCE: u64 = 1 << 14;
-/// The last id there is: from there it goes on at the beginning.
+/// The largest id. After it, the moves start again from the smallest.
 const LAST: ChunkId = ChunkId([0xff; 32]);
 
 impl Catalog {
-    /// Moves the excess of the recent chunks to the large table, and asks `go_on` from time to time. No other
-    /// thread may do so at the same time. Open filters must be opened again afterwards, even if it fails.
+    /// Moves the excess of recent chunks to the table of settled chunks, and calls `go_on` between transactions to
+    /// allow an interruption. No other thread may do so at the same time. Open filters must be opened again afterwards,
+    /// even if this fails.
     pub fn settle(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         while self.wrap(settle(&mut self.lock(), RECENT_MIN))? {
             go_on()?;
@@ -32,9 +33,9 @@ impl Catalog {
     }
 }
 
-/// Moves some chunks, if more than `most` are recent; returns whether it did.
+/// Moves some chunks if more than `most` are recent. Returns whether it moved any.
 fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
-    // Another process of this host may be putting in what it has read of the log.
+    // Another process of this host may be inserting chunks of log entries that it has read.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let recent = count(&transaction)?;
     let most = most.max(bloom::chunks(&transaction)? / RECENT_SHARE);
@@ -58,7 +59,7 @@ fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
         .prepare_cached("DELETE FROM recent WHERE id > ? AND id <= ?")?
         .execute([&after, &to])?;
     bloom::add(&transaction, &ids)?;
-    // Whatever was counted before: once all are moved, none is left.
+    // Once all chunks are moved, the count is 0, whatever it was before.
     let all = after.is_empty() && last.is_none();
     set_count(&transaction, if all { 0 } else { recent.saturating_sub(moved as u64) })?;
     schema::set_meta(&transaction, "settled_to", &last.unwrap_or_default())?;
@@ -66,7 +67,7 @@ fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Returns the recent ids of a range, in order.
+/// Returns the ids of the recent chunks in a range, in order.
 fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec<ChunkId>> {
     connection
         .prepare_cached("SELECT DISTINCT id FROM recent WHERE id > ? AND id <= ? ORDER BY id")?
@@ -107,7 +108,7 @@ mod tests {
                 let id = random();
                 new.extend([chunk(id, round), chunk(id, 100 + round)]);
             }
-            // The ends of the order are chunks like others.
+            // The smallest and the largest id must be handled like any other.
             new.push(chunk([[0; 32], [0xff; 32]][round as usize % 2], round));
             all.extend(new.clone());
             insert(&catalog.lock(), &mut new).unwrap();

@@ -1,4 +1,4 @@
-//! The Bloom filter of the catalog in memory, as one run uses it.
+//! The Bloom filter of the catalog as one run keeps it in memory.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use super::{Catalog, write_buffer};
 use crate::error::Error;
 use crate::format::ChunkId;
 
-/// The filter in memory, as far as somebody has asked for it. It must be opened again when chunks have been
+/// The filter in memory. Rows are read when they are first needed. It must be opened again after chunks have been
 /// settled.
 #[derive(Debug)]
 pub struct Filter {
@@ -16,7 +16,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether a chunk may be in the table. If false, it certainly is not.
+    /// Returns whether a chunk may be in the catalog. If false, it certainly is not.
     pub fn may_have(&self, catalog: &Catalog, id: &ChunkId) -> Result<bool, Error> {
         let block = self.size.block(id);
         let number = block / ROW_BLOCKS;

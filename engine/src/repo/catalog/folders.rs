@@ -1,6 +1,6 @@
-//! The stat cache: what the last run found in each folder, so that unchanged files are not read.
+//! The stat cache: records what the last run found in each folder, so that unchanged files are not read.
 //!
-//! A folder's key is a keyed hash of its path, a file's name is kept as a keyed hash too.
+//! The key of a folder is a keyed hash of its path. File names are kept as keyed hashes too.
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -12,11 +12,11 @@ use crate::files::Journals;
 use crate::format::tree::MARK_COPY;
 use crate::format::{Hole, Time};
 
-/// Most folders with the same inode that are examined: one that was moved repeatedly, or folders on
-/// several disks.
+/// Maximum number of folders with the same inode that are examined. There are several if a folder was moved repeatedly,
+/// or if disks use the same inode numbers.
 const OF_ONE_INODE_MAX: i64 = 16;
 
-/// A file as it was when it was last read.
+/// A file in the state in which it was last read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CachedFile {
     #[n(0)]
@@ -35,11 +35,11 @@ pub struct CachedFile {
     pub chunks: ByteVec,
     #[n(6)]
     pub holes: Option<Vec<Hole>>,
-    /// False if the file may have changed after it was read, within the resolution of its times.
-    /// Then this record only serves to keep the old version if the file cannot be read.
+    /// False if the file may have changed after it was read, within the resolution of its timestamps. Then this record
+    /// only serves to keep the old version if the file cannot be read.
     #[n(7)]
     pub settled: bool,
-    /// As in its tree entry (spec section 4.6).
+    /// The mark as in the tree entry (spec section 4.6).
     #[n(8)]
     pub mark: Option<u64>,
     /// Additional facts about an SQLite database.
@@ -47,13 +47,13 @@ pub struct CachedFile {
     pub database: Option<CachedDatabase>,
 }
 
-/// An SQLite database as it was when it was last read.
+/// An SQLite database in the state in which it was last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct CachedDatabase {
-    /// The state of its journals at that time, because edits may be in them alone.
+    /// The state of its journals at that time, because the newest changes may be only in them.
     #[n(0)]
     pub journals: Journals,
-    /// Bytes of the stored copy, without its journals.
+    /// Size of the stored copy, without its journals.
     #[n(1)]
     pub bytes: u64,
 }
@@ -63,18 +63,18 @@ pub struct CachedDatabase {
 pub struct FolderRow {
     pub key: i64,
     pub folder: CachedFolder,
-    /// Ascending by their name keys.
+    /// The files, sorted by name key.
     pub files: Vec<CachedFile>,
 }
 
 impl CachedFile {
-    /// Returns the bytes of what is stored.
+    /// Returns the size of the stored content.
     pub fn bytes(&self) -> u64 {
         self.database.map_or(self.size, |database| database.bytes)
     }
 
-    /// Returns whether the stored copy may be kept if the file cannot be read consistently: it is
-    /// not torn, and needs no journal, which may be from another time.
+    /// Returns whether the stored copy may be kept if the file cannot be read consistently. The copy must not be torn
+    /// and must not need a journal, because the stored journal may be from another time.
     pub fn is_good_alone(&self) -> bool {
         match self.mark {
             Some(MARK_COPY) => true,
@@ -84,25 +84,24 @@ impl CachedFile {
     }
 }
 
-/// A folder as it was when its tree was last written.
+/// A folder in the state in which its tree was last written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedFolder {
-    /// Its inode; 0 for a folder above the given paths.
+    /// Its inode; 0 for an ancestor of the given paths.
     pub inode: u64,
-    /// Hash over names and stat of everything in it; `None` if something in it may still have been
-    /// changing.
+    /// Hash over the names and metadata of everything in it; `None` if something in it may still have been changing.
     pub signature: Option<[u8; 32]>,
     /// Hash over the trees of its subfolders.
     pub children: [u8; 32],
     /// The folder's tree chunks, concatenated ids.
     pub tree: ByteVec,
-    /// The packs that its files and its own tree need; `None` until that is known.
+    /// The packs that its files and its own tree need; `None` until they are known.
     pub packs: Option<Vec<PackRowId>>,
 }
 
 impl CachedFolder {
-    /// Returns the folder of a row that only keeps files which have disappeared. No folder has its inode, and no tree needs
-    /// its packs.
+    /// Returns the folder for a row that only keeps files which have disappeared. No folder has its inode, and no tree
+    /// needs its packs.
     pub fn of_gone() -> CachedFolder {
         CachedFolder {
             inode: 0,
@@ -213,9 +212,9 @@ impl Catalog {
     }
 }
 
-/// Where the last run of a history stopped reading unmodified files again.
+/// The place where the last run of a history stopped reading unmodified files again.
 impl Catalog {
-    /// Returns the place on the ring of files; 0 if no run has read any.
+    /// Returns the place on the ring of files; 0 if no run has read any files again.
     pub fn reread_from(&self, history: &[u8; 16]) -> Result<u64, Error> {
         self.wrap(schema::get_count(&self.lock(), &reread_key(history)))
     }

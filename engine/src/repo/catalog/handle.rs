@@ -1,4 +1,4 @@
-//! The catalog as one connection to its file: opened, locked, deleted.
+//! Opens, locks and deletes the catalog. A `Catalog` is one connection to its file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::files::private;
 use crate::format::{Digest, RepositoryId, Settings};
 use crate::progress::{Progress, Silent};
 
-/// The page cache of SQLite for a view, and for a run that needs its memory for packs; SQLite takes a negative number
-/// as KiB. The page cache of the system has the rest.
+/// Size of SQLite's page cache for a view, and for a run that needs its memory for packs. SQLite reads a negative
+/// number as KiB. Other pages are in the page cache of the system.
 const LITTLE_CACHE_KIB: i64 = -256;
 
 /// The catalog of one repository.
@@ -24,7 +24,7 @@ pub struct Catalog {
     pub(super) repository: RepositoryId,
     pub(super) path: PathBuf,
     pub(super) connection: Mutex<Connection>,
-    /// During a rebuild: its chunks, until all are known.
+    /// During a rebuild, the chunks collected so far.
     pub(super) bulk: Mutex<Option<Bulk>>,
     /// Locked as long as the catalog is in use, so that no other process rebuilds it. The kernel
     /// releases it when the process ends.
@@ -42,7 +42,7 @@ impl Catalog {
         Catalog::open_waiting(cache_dir, repository, genesis, &Silent)
     }
 
-    /// Opens the catalog as [`Catalog::open`] does; `progress` hears of a wait for another process.
+    /// Opens the catalog as [`Catalog::open`] does. Reports a wait for another process to `progress`.
     pub fn open_waiting(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -75,12 +75,12 @@ impl Catalog {
         Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
     }
 
-    /// Returns whether there is a catalog of a repository.
+    /// Returns whether a repository has a catalog in `cache_dir`.
     pub fn is_there(cache_dir: &Path, repository: RepositoryId) -> bool {
         cache_dir.join(repository.to_string()).join("catalog.sqlite").exists()
     }
 
-    /// Deletes the catalog of a repository, waiting until no process uses it.
+    /// Deletes the catalog of a repository. Waits until no process uses it.
     pub fn delete(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -95,12 +95,12 @@ impl Catalog {
         remove(&path)
     }
 
-    /// Returns the folder that it is in, where files without a name may be made.
+    /// Returns the folder of the catalog, in which unnamed files may be created.
     pub fn folder_path(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
-    /// Opens a second view for another thread: it sees what was committed.
+    /// Opens a second connection for another thread. It sees committed changes.
     pub fn view(&self) -> Result<Catalog, Error> {
         let connection = self.wrap(schema::connect(&self.path))?;
         let view = Catalog {
@@ -108,15 +108,15 @@ impl Catalog {
             path: self.path.clone(),
             connection: Mutex::new(connection),
             bulk: Mutex::default(),
-            // Views are gone before the catalog that they are views of.
+            // A view is dropped before the catalog that it belongs to, which has the lock.
             _in_use: None,
         };
-        // There may be one for each core.
+        // There may be one view per core.
         view.keep_little()?;
         Ok(view)
     }
 
-    /// Keeps less of the catalog in memory from now on. What is sorted in it goes to a temporary file sooner.
+    /// Keeps less of the catalog in memory from now on. SQLite then sorts in temporary files sooner.
     pub fn keep_little(&self) -> Result<(), Error> {
         self.wrap(self.lock().pragma_update(None, "cache_size", LITTLE_CACHE_KIB))
     }
@@ -133,13 +133,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Takes the lock that makes this process the only one of this host that uploads to this
-    /// repository, waiting for another. The kernel releases it when the process ends.
+    /// Acquires the writer lock, so that only one process of this host uploads to this repository. Waits for another
+    /// process that has it. The kernel releases the lock when the process ends.
     pub fn writer_lock(&self, progress: &dyn Progress) -> Result<File, Error> {
         lock::alone(&self.path.with_file_name("writer.lock"), "another run on this host", progress)
     }
 
-    /// Takes a lock beside the catalog; `None` if another process has it.
+    /// Acquires a lock file next to the catalog; `None` if another process has it.
     pub fn try_lock(&self, name: &str) -> Result<Option<File>, Error> {
         let file = private::open_lock(&self.path.with_file_name(name)).map_err(Error::of_cache)?;
         Ok(file.try_lock().is_ok().then_some(file))
@@ -184,8 +184,7 @@ fn is_repository(name: &str) -> bool {
     name.parse::<RepositoryId>().is_ok()
 }
 
-/// Begins the file of a new catalog. SQLite takes an empty one for a new one, and gives what it puts beside it
-/// the same mode.
+/// Creates an empty file for a new catalog. SQLite accepts it as a new database, and gives its journals the same mode.
 pub(super) fn begin_file(path: &Path) -> Result<(), Error> {
     remove(path)?;
     private::create(path).map(drop).map_err(Error::cache("create", path))

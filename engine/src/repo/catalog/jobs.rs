@@ -1,4 +1,4 @@
-//! Jobs that this host began or continued.
+//! Stores the restore jobs that this host began or continued.
 
 use rusqlite::params;
 
@@ -17,7 +17,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Adds marks to a job; a mark is never taken back.
+    /// Adds marks to a job. A mark is never removed.
     pub fn mark_job(&self, id: &JobId, asked: bool, ended: bool) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute(
@@ -60,7 +60,7 @@ impl Catalog {
     }
 }
 
-/// The key in `meta` of the time when a thaw was requested.
+/// Returns the key in `meta` of the time when a thaw was requested.
 fn thaw_key(job: Option<&JobId>) -> String {
     job.map_or_else(|| "thaw check".to_owned(), |id| format!("thaw {id}"))
 }

@@ -1,5 +1,5 @@
-//! Waits for locks of other processes of this host. A wait is reported, bounded and interruptible,
-//! because it polls the lock. The kernel releases a lock when its process ends.
+//! Waits for locks of other processes of this host. Polls the lock, so that a wait can be reported,
+//! bounded and interrupted. The kernel releases a lock when its process ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{Seek, Write};
@@ -13,13 +13,13 @@ use crate::error::Error;
 use crate::files::private;
 use crate::progress::{Holder, Progress, Wait};
 
-/// Pause between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a lock that another user has taken is replaced.
+/// Maximum number of times that a lock file which another user has locked is replaced.
 const REPLACE_TRIES: u32 = 3;
 
-/// Opens the file at `path` and locks it for this process alone. Replaces the lock file if another
-/// user has locked it: other users cannot open it now, but could before it was private.
+/// Opens the file at `path` and locks it exclusively. Replaces the file if another user has locked
+/// it: other users cannot open it now, but could before it was private.
 pub(super) fn alone(
     path: &Path,
     what: &'static str,
@@ -123,7 +123,7 @@ fn process_of(line: &str, wanted: &str) -> Option<u32> {
     }
 }
 
-/// Returns since when a process has had a lock: the time when it wrote its process id into the
+/// Returns when a process acquired a lock, which is the time when it wrote its process id into the
 /// file.
 fn since(file: &File, process: u32) -> Option<std::time::SystemTime> {
     use std::os::unix::fs::FileExt;
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!((first.0.into_inner(), second.0.into_inner()), (0, 3));
         drop(held);
         drop(alone(&path, "another run", &Three::default()).unwrap());
-        // A lock on a file without a name keeps no other process out.
+        // A lock on a file that was renamed does not keep other processes out.
         let held = alone(&path, "another run", &Three::default()).unwrap();
         std::fs::rename(&path, folder.path().join("old.lock")).unwrap();
         let other = alone(&path, "another run", &Three::default()).unwrap();

@@ -1,5 +1,5 @@
-//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), and this
-//! host has found others when it read them.
+//! Stores the chunks that are known to be missing or damaged. The log lists some (spec section 6.2), and this host has
+//! found others when it read them.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Ordinals, PackRange};
 
-/// The source of the knowledge that chunks are lost.
+/// The source of the information that chunks are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostBy {
     /// The log, which every host reads.
@@ -26,13 +26,12 @@ impl LostBy {
 
 /// The problem of a pack that the store does not list.
 pub const MISSING: &str = "it is missing";
-/// The problem of what lies beyond the end of a pack that is shorter than it was.
+/// The problem of chunks beyond the end of a pack that was truncated.
 const TRUNCATED: &str = "it is truncated";
 
 const TOLD: &str = "a part of it is lost, as an earlier repair found";
 
-/// Takes in what a log entry says is lost, or found again. Packs that are not in the log are not
-/// touched.
+/// Records the chunks that a log entry lists as lost or as found again. Packs that are not in the log do not change.
 pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for (lost, again) in
         entry.lost.iter().map(|lost| (lost, false)).chain(entry.found.iter().map(|f| (f, true)))
@@ -80,7 +79,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Removes slots from the lost ones.
+/// Removes slots from those recorded as lost.
 pub(super) fn remove(
     connection: &Connection,
     pack: PackRowId,
@@ -118,15 +117,15 @@ pub(super) fn slots(
     Ok(Ordinals::from_ranges(ranges))
 }
 
-/// A row of the table as a run.
+/// Converts a row of the table to a range.
 fn range(first: i64, last: i64) -> PackRange {
     let count = last.saturating_sub(first).saturating_add(1) as u64;
     PackRange { first: first as u64, count }
 }
 
 impl Catalog {
-    /// Returns why a chunk is not to be had where it is; `None` if nothing is known against it. What
-    /// this host has seen itself comes first.
+    /// Returns the source and the reason if a chunk is known to be lost in a pack. The findings of this host have
+    /// priority over the log.
     pub fn lost_at(&self, pack: PackRowId, slot: u32) -> Result<Option<(LostBy, String)>, Error> {
         let sql = "SELECT told, problem FROM lost
             WHERE pack = ? AND ? BETWEEN first AND last ORDER BY told LIMIT 1";
@@ -143,8 +142,8 @@ impl Catalog {
         })())
     }
 
-    /// Remembers which packs are missing: everything in them is lost; and which are `truncated`, with the slots that lie
-    /// beyond their end. What was missing before, and is not among them, is there again.
+    /// Records the packs that are missing, in which every chunk is lost, and those that are `truncated`, with the slots
+    /// beyond their end. Packs that were missing before and are not among them exist again.
     pub fn set_missing(
         &self,
         packs: &[PackRowId],
@@ -166,7 +165,7 @@ impl Catalog {
                     continue;
                 }
                 let all = Ordinals::from_ranges([PackRange { first: 0, count }]);
-                // Chunks that were read as damaged stay damaged when the pack comes back.
+                // Chunks that were found damaged stay recorded as damaged when the pack comes back.
                 let rest = all.without(&slots(&transaction, *pack, LostBy::Reading)?);
                 add(&transaction, *pack, LostBy::Reading, &rest, Some(MISSING))?;
             }
@@ -183,8 +182,8 @@ impl Catalog {
         self.wrap(slots(&self.lock(), pack, by))
     }
 
-    /// Returns the slots of a pack that a repair has marked as lost: not those that nothing may rely on because their
-    /// writer is revoked.
+    /// Returns the slots of a pack that a repair has marked as lost. Does not include slots that count as lost only
+    /// because their writer is revoked.
     pub fn marked_lost(&self, pack: PackRowId) -> Result<Ordinals, Error> {
         let sql = "SELECT first, last FROM lost WHERE pack = ? AND told = 1 AND problem IS NULL";
         let connection = self.lock();
@@ -197,8 +196,8 @@ impl Catalog {
         })())
     }
 
-    /// Returns the packs in the log of which a repair has marked everything as lost: nothing counts on them any more, and
-    /// whether their objects are there says nothing.
+    /// Returns the packs in the log in which a repair has marked every chunk as lost. Nothing relies on them, so it
+    /// does not matter whether their objects exist.
     pub fn lost_whole(&self) -> Result<HashSet<PackRowId>, Error> {
         let sql = "SELECT p.key FROM packs p JOIN lost l ON l.pack = p.key
             WHERE p.state = 2 AND p.rows > 0 AND l.told = 1 AND l.problem IS NULL
@@ -219,8 +218,8 @@ impl Catalog {
         self.wrap((|| connection.prepare_cached(sql)?.query_row([pack.0], |row| row.get(0)))())
     }
 
-    /// Returns what this host has found damaged when it read it, in packs that are alive: packs and
-    /// what is wrong, each once.
+    /// Returns the damage that this host found when it read packs that are alive: each pair of a pack and a problem
+    /// once.
     pub fn found_lost(&self) -> Result<Vec<(PackRowId, String)>, Error> {
         let sql = "SELECT DISTINCT l.pack, l.problem FROM lost l JOIN packs p ON p.key = l.pack
             WHERE l.told = 0 AND p.state = 2 ORDER BY l.pack";

@@ -1,4 +1,5 @@
-//! The disks that were mounted below sources in the newest snapshot. Only this host knows them.
+//! Records the disks that were mounted below sources in the newest snapshot. Only this host knows
+//! them.
 
 use rusqlite::params;
 
@@ -9,11 +10,11 @@ use crate::format::SnapshotId;
 /// A disk that was mounted below a source.
 #[derive(Debug, Clone, Copy)]
 pub struct MountRow {
-    /// Its mount point in the stat cache.
+    /// Key of its mount point in the stat cache.
     pub key: i64,
-    /// Files below it.
+    /// Number of files below it.
     pub files: u64,
-    /// The newest snapshot that has these.
+    /// The newest snapshot that contains these files.
     pub snapshot: SnapshotId,
 }
 
@@ -35,7 +36,8 @@ impl Catalog {
         })())
     }
 
-    /// Records the mount points of a snapshot, and forgets those of which no snapshot has files.
+    /// Records the mount points of a snapshot, and deletes those of which no snapshot contains
+    /// files.
     pub fn put_mounts(&self, mounts: &[(i64, u64)], snapshot: &SnapshotId) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {

@@ -1,5 +1,5 @@
-//! The entries that this host has appended to the log: the newest acknowledged one, and those that
-//! the store has acknowledged and lost, which must be appended again.
+//! Stores entries that this host has appended to the log: the newest acknowledged one, and those
+//! that the store acknowledged and then lost, which must be appended again.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -10,13 +10,13 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
     pub key: i64,
-    /// The slot that it was in.
+    /// Number of the slot that it was in.
     pub number: u64,
     pub object: Vec<u8>,
 }
 
 impl Catalog {
-    /// Records an acknowledged entry, in place of the previous one.
+    /// Records an acknowledged entry and replaces the previous one.
     pub fn acknowledged(&self, number: u64, object: &[u8]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -76,7 +76,7 @@ impl Catalog {
         })())
     }
 
-    /// Forgets an entry that was appended again.
+    /// Deletes the record of an entry that was appended again.
     pub fn said_again(&self, owed: &Owed) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute("DELETE FROM owed WHERE key = ?", [owed.key]))?;

@@ -1,4 +1,4 @@
-//! Packs and their chunks: those of the log, and those of this host that are not in it yet.
+//! Stores packs and their chunks: those in the log, and those of this host that are not in it yet.
 
 use std::collections::HashSet;
 
@@ -33,14 +33,13 @@ pub struct PackRow {
     pub digest: Digest,
     pub crc64: u64,
     pub class: String,
-    /// Chunks in it.
+    /// Number of chunks in it.
     pub rows: u64,
-    /// When the log added it, in seconds since 1970 UTC by the clock of its writer; 0 if it is not
-    /// in the log.
+    /// When the log added the pack, in seconds since 1970 UTC by the clock of its writer; 0 if it is not in the log.
     pub added: i64,
-    /// A prune of this host has requested its thaw.
+    /// Whether a prune of this host has requested its thaw.
     pub thaw_asked: bool,
-    /// It is tombstoned by writers alone, not by the owner.
+    /// Whether only writers have tombstoned the pack, not the owner.
     pub by_writer: bool,
 }
 
@@ -87,7 +86,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns whether every pack of some ranges is in the log and not tombstoned.
+    /// Returns whether all packs of some ranges are in the log and not tombstoned.
     pub fn all_committed(&self, ranges: &[PackRange]) -> Result<bool, Error> {
         let connection = self.lock();
         for range in ranges {
@@ -115,19 +114,19 @@ impl Catalog {
         )
     }
 
-    /// Returns the row and the state of a pack by its id.
+    /// Returns the state of a pack by its id.
     pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
         Ok(self.pack_by_id(id)?.map(|row| row.state))
     }
 
-    /// Records a pack before its upload begins, so that a crash cannot lose track of it.
+    /// Records a pack before its upload begins, so that it is known even after a crash.
     pub fn upload_begins(&self, record: &PackRecord) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(insert(&connection, record, PackState::Uploading, None))?;
         Ok(())
     }
 
-    /// Remembers that a pack has arrived; its chunks count as known from here on.
+    /// Records that a pack was uploaded. Its chunks count as known from then on.
     pub fn upload_done(&self, record: &PackRecord) -> Result<PackRowId, Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -140,7 +139,7 @@ impl Catalog {
                 .query_row([id], |row| row.get(0))
                 .optional()?;
             let Some(key) = uploaded else {
-                // A pruner has orphaned it since: a run that counts on it will look again.
+                // A prune has orphaned it in the meantime. A run that relies on it looks it up again.
                 let sql = "SELECT key FROM packs WHERE id = ?";
                 return transaction.query_row(sql, [id], |row| row.get(0)).map(PackRowId);
             };
@@ -151,14 +150,14 @@ impl Catalog {
         })())
     }
 
-    /// Forgets a pack whose upload never finished.
+    /// Deletes the record of a pack whose upload never finished.
     pub fn upload_lost(&self, id: &PackId) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute("DELETE FROM packs WHERE id = ? AND state = 0", [&id.0[..]]))?;
         Ok(())
     }
 
-    /// Returns the records of those of these packs that are uploaded and not in the log.
+    /// Returns the records of those of these packs that were uploaded and are not in the log.
     pub fn uploaded_among(&self, packs: &HashSet<PackRowId>) -> Result<Vec<PackRecord>, Error> {
         let mut records = self.open_packs(PackState::Uploaded)?;
         let uploaded = self.packs(PackState::Uploaded)?.into_iter();
@@ -168,10 +167,10 @@ impl Catalog {
         Ok(records)
     }
 
-    /// Returns the records of packs that are not in the log: being uploaded, or uploaded.
+    /// Returns the records of the packs in a state that are not in the log.
     pub fn open_packs(&self, state: PackState) -> Result<Vec<PackRecord>, Error> {
         let connection = self.lock();
-        // The second condition makes SQLite use the index.
+        // The second condition lets SQLite use the index.
         let open = "state = ? AND state < 2";
         let sql = format!("SELECT {COLUMNS}, chunks FROM packs WHERE {open} ORDER BY key");
         self.wrap((|| {
@@ -193,8 +192,7 @@ impl Catalog {
         })())
     }
 
-    /// Remembers that a prune has asked for thaws, so that the same packs are not thawed again and
-    /// again if they are not fetched in time.
+    /// Records that a prune has requested thaws, so that packs which are not fetched in time are not thawed repeatedly.
     pub fn thaw_was_asked(&self, packs: &[PackRowId]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -208,8 +206,8 @@ impl Catalog {
         })())
     }
 
-    /// Translates packs of this catalog to ranges of ordinals. `added` are the packs that the entry
-    /// being composed adds; they follow all packs of the log in this order.
+    /// Translates packs of this catalog to ranges of ordinals. `added` are the packs that the entry being composed
+    /// adds. They follow all packs of the log, in this order.
     pub fn ordinals(
         &self,
         needed: &std::collections::BTreeSet<PackRowId>,
@@ -226,7 +224,7 @@ impl Catalog {
         Ok(ordinals.into_iter().collect::<Ordinals>().ranges())
     }
 
-    /// Returns the packs with these ordinals, as far as they are there.
+    /// Returns the row ids of the packs with these ordinals. Skips ordinals that no pack has.
     pub fn pack_keys(&self, ranges: &[PackRange]) -> Result<HashSet<PackRowId>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -259,7 +257,7 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Counts the packs that the log has added so far.
+    /// Returns the ordinal of the next pack that the log adds.
     pub fn next_ordinal(&self) -> Result<u64, Error> {
         self.wrap(next_ordinal(&self.lock()))
     }
@@ -282,7 +280,7 @@ impl From<FormatError> for ApplyError {
     }
 }
 
-/// Applies the packs that a log entry adds. Returns their chunks, for the table.
+/// Applies the packs that a log entry adds. Returns the chunks that must be inserted into the table.
 pub(super) fn add(
     connection: &Connection,
     number: u64,
@@ -306,7 +304,7 @@ pub(super) fn add(
                 return Err(FormatError::Invalid { what: "entry: it adds a pack twice" }.into());
             }
             Some((key, before)) => {
-                // A tombstone of an object that was never added forbids adding it: it stays dead.
+                // A pack that was orphaned before an entry added it stays tombstoned.
                 let state = if before == PackState::Tombstoned as u8 {
                     PackState::Tombstoned
                 } else {
@@ -325,7 +323,7 @@ pub(super) fn add(
                         writer,
                         key
                     ])?;
-                // What was uploaded by this host is in the table since then.
+                // The chunks of a pack that this host uploaded have been in the table since the upload.
                 if before != PackState::Uploaded as u8 {
                     chunks.extend(places(PackRowId(key), record)?);
                 }
@@ -352,10 +350,10 @@ pub(super) fn add(
     Ok(chunks)
 }
 
-/// Why nothing relies on a pack of a revoked writer.
+/// The problem of a pack whose writer is revoked. Nothing relies on it.
 pub const REVOKED: &str = "its writer is revoked";
 
-/// Forgets an upload of this host whose pack another writer has added to the log. The table of that
+/// Deletes the record of an upload of this host if another writer has added the pack to the log. The table in that
 /// entry may be false, so a run that relies on the pack uploads its chunks again.
 fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
     let key: Option<i64> = connection
@@ -368,7 +366,7 @@ fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes in which packs a log entry gives up. Those that the log has are given up by their ordinals alone.
+/// Marks the packs that a log entry tombstones or orphans. Packs in the log can be tombstoned only by their ordinals.
 pub(super) fn give_up(
     connection: &Connection,
     entry: &LogEntry,
@@ -405,7 +403,7 @@ fn insert(
     state: PackState,
     added: Option<(u64, i64)>,
 ) -> rusqlite::Result<i64> {
-    // Only packs that are not in the log keep their table here, because afterwards the log has it.
+    // The table is stored here only until the pack is in the log, which then has it.
     let table = (state == PackState::Uploading).then_some(&record.table[..]);
     connection
         .prepare_cached(
@@ -428,7 +426,7 @@ fn insert(
     Ok(connection.last_insert_rowid())
 }
 
-/// Returns where the chunks of a pack are by its table.
+/// Returns the locations of the chunks of a pack according to its table.
 fn places(pack: PackRowId, record: &PackRecord) -> Result<Vec<ChunkLocation>, FormatError> {
     let mut offset = HEADER_BYTES as u64;
     let frames = (0..).zip(decode_table(&record.table, record.bytes)?);
@@ -440,7 +438,7 @@ fn places(pack: PackRowId, record: &PackRecord) -> Result<Vec<ChunkLocation>, Fo
     Ok(places.collect())
 }
 
-/// Converts the fixed columns that every pack row has.
+/// Converts the column `kind` of a pack row.
 fn pack_kind(kind: u8) -> rusqlite::Result<PackKind> {
     PackKind::try_from(kind).map_err(|error| schema::bad(&error))
 }

@@ -1,5 +1,5 @@
-//! Rebuilding the catalog beside the old one, which stays until the new one knows
-//! everything: it may be the only thing on this host that still knows what the archive contains.
+//! Rebuilds the catalog next to the old one. The old one stays until the new one is complete, because it may be the
+//! only record on this host of what the archive contains.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
 use crate::progress::Progress;
 
-/// What only this host knows, and the log does not say: what was read back, what was asked for, where disks were.
+/// Copies the facts that only this host knows: which data was read back, which thaws were requested, and which disks
+/// were mounted.
 const CARRY: &str = "
 UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
     (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
@@ -27,16 +28,15 @@ INSERT OR IGNORE INTO own SELECT * FROM old.own;
 INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
 ";
 
-/// What it knows of files. Which packs a folder needs is looked up again: they have other keys now, and the owner may have
-/// ruled that nothing relies on one.
+/// Copies the stat cache without the packs that each folder needs. These are looked up again, because they have other
+/// row ids now and the owner may have ruled that nothing may rely on one of them.
 const CARRY_FOLDERS: &str = "
 INSERT OR IGNORE INTO folders(key, inode, signature, children, tree, packs, detail)
     SELECT key, inode, signature, children, tree, NULL, detail FROM old.folders;
 ";
 
 impl Catalog {
-    /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
-    /// uses that.
+    /// Waits until no other process uses the catalog in `cache_dir`, and begins one that will replace it.
     pub fn begin_rebuild(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -50,8 +50,8 @@ impl Catalog {
         begin(&folder, lock, repository, genesis)
     }
 
-    /// Opens the catalog in `cache_dir`. If it knows nothing yet, begins one that will take its place: as
-    /// a whole it is made many times faster than entry by entry.
+    /// Opens the catalog in `cache_dir`. If it is empty, begins one that will replace it, because building a catalog as
+    /// a whole is many times faster than entry by entry.
     pub fn open_or_begin(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -65,7 +65,7 @@ impl Catalog {
         let Catalog { path, connection, _in_use, .. } = catalog;
         drop((connection, _in_use));
         let lock = lock_file(&path)?;
-        // Another process may use it by now, or have filled it.
+        // Another process may use the catalog by now, or may have filled it.
         let failed = |source| Error::Catalog { repository, source };
         let is_free = lock.try_lock().is_ok();
         let there = schema::open(&path, repository, genesis).map_err(failed)?;
@@ -77,13 +77,13 @@ impl Catalog {
         begin(path.parent().unwrap_or(cache_dir), lock, repository, genesis)
     }
 
-    /// Returns whether it is not in its place yet: it takes in entries of the log, and does not answer questions about
+    /// Returns whether this catalog is still being built. Such a catalog accepts entries of the log, but cannot find
     /// chunks.
     pub fn is_begun(&self) -> bool {
         self.bulk.lock().expect("nothing panics here").is_some()
     }
 
-    /// Returns an entry of the log that the catalog in whose place this one comes has kept.
+    /// Returns a log entry that is kept in the old catalog, which this one is about to replace.
     pub fn kept_before(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
         let old = self.path.with_file_name("catalog.sqlite");
         if !self.is_begun() || !old.exists() {
@@ -94,11 +94,11 @@ impl Catalog {
         let sql = "SELECT object FROM old.entries WHERE number = ?";
         let kept = connection.query_row(sql, [schema::signed(number)], |row| row.get(0));
         self.wrap(connection.execute_batch("DETACH old"))?;
-        // One that cannot be read has kept nothing.
+        // An unreadable old catalog is treated as having kept nothing.
         Ok(kept.ok())
     }
 
-    /// Moves what was set aside into the tables.
+    /// Inserts the collected chunks into the tables.
     pub(super) fn insert_bulk(&mut self) -> Result<(), Error> {
         let Some(bulk) = self.bulk.get_mut().expect("nothing panics here").take() else {
             return Ok(());
@@ -115,12 +115,12 @@ impl Catalog {
         })
     }
 
-    /// Replaces the old catalog by the rebuilt one, durably. What the old one knows of files stays only if it can be
-    /// `trusted`: then no file must be read again.
+    /// Durably replaces the old catalog by the rebuilt one. Copies the stat cache of the old one only if it is
+    /// `trusted`; then no file must be read again.
     pub fn take_place(mut self, genesis: Digest, trusted: bool) -> Result<(), Error> {
         self.insert_bulk()?;
         let old = self.path.with_file_name("catalog.sqlite");
-        // An old one that cannot be read has nothing to carry over.
+        // If the old catalog cannot be read, nothing is copied from it.
         let readable = schema::open(&old, self.repository, genesis).ok().flatten();
         if readable.is_some_and(|connection| to_one_file(&connection).is_ok()) {
             let _ = self.carry(&old, trusted);
@@ -129,7 +129,7 @@ impl Catalog {
         let Catalog { path, connection, _in_use: lock, .. } = self;
         drop(connection);
         File::open(&path).and_then(|file| file.sync_all()).map_err(Error::cache("sync", &path))?;
-        // The log of the old one would be taken for that of the new one.
+        // SQLite would apply the write-ahead log of the old catalog to the new one.
         ["-wal", "-shm"].iter().try_for_each(|suffix| remove_with(&old, suffix))?;
         std::fs::rename(&path, &old).map_err(Error::cache("rename", &path))?;
         remove(&path)?;
@@ -143,7 +143,7 @@ impl Catalog {
 
     /// Removes a catalog whose rebuild has failed.
     pub fn give_up(self) {
-        // What is left of it is removed by the next one.
+        // The next rebuild removes whatever remains of it.
         let _ = remove(&self.path);
     }
 
@@ -174,22 +174,22 @@ fn begin(
     Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
 }
 
-/// Returns whether a catalog is as it was created.
+/// Returns whether a catalog is still empty.
 fn knows_nothing(connection: &Connection) -> rusqlite::Result<bool> {
     let packs: bool =
         connection.query_row("SELECT EXISTS(SELECT 1 FROM packs)", [], |row| row.get(0))?;
     Ok(schema::position(connection)?.number == 0 && !packs)
 }
 
-/// It is not read until it takes its place, and what a crash leaves of it is removed: nothing is
-/// written twice.
+/// Turns off SQLite's journal on disk, so that nothing is written twice. The catalog is not used before it replaces the
+/// old one, and the next rebuild removes what a crash leaves of it.
 fn unlogged(connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     Ok(connection)
 }
 
-/// Moves everything into the main file.
+/// Moves everything from the write-ahead log into the main file.
 fn to_one_file(connection: &Connection) -> rusqlite::Result<()> {
     let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;

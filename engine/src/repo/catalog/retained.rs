@@ -1,5 +1,5 @@
-//! Objects that this host can put back if the store loses them: `config`, and the newest log
-//! entries that no checkpoint has.
+//! Keeps objects that this host can put back if the store loses them: `config`, and the newest log entries that no
+//! checkpoint contains.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::error::Error;
 use crate::files::private;
 use crate::format::{RepositoryId, SlotId};
 
-/// Most entries that are kept. Those of a range that is full are in a checkpoint, as a rule.
+/// Maximum number of entries that are kept. Those of a full range are usually in a checkpoint.
 const ENTRIES_MAX: u64 = 128;
-/// Most bytes of these entries, not counting the newest.
+/// Maximum size of these entries together, not counting the newest.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Where the key slot stands that has opened the repository last.
+/// Key of the row with the key slot that last opened the repository.
 pub(super) const LAST_SLOT: &str = "last slot";
 
 /// A kept `config`, and how far the host has read the log that belongs to it.
@@ -38,7 +38,7 @@ impl Catalog {
         })())
     }
 
-    /// Deletes kept entries that a checkpoint has.
+    /// Deletes kept entries that a checkpoint contains.
     pub fn forget_entries(&self, numbers: &RangeInclusive<u64>) -> Result<(), Error> {
         let (first, last) = (schema::signed(*numbers.start()), schema::signed(*numbers.end()));
         let connection = self.lock();
@@ -68,8 +68,7 @@ impl Catalog {
         self.wrap(schema::get_meta(&self.lock(), "config"))
     }
 
-    /// Finds the kept `config` of each repository that was at a place, in the catalogs of
-    /// `cache_dir`.
+    /// Finds the kept `config` of each repository that was at a place, in the catalogs in `cache_dir`.
     pub fn kept_configs(cache_dir: &Path, location: &str) -> Vec<KeptConfig> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
         folders
@@ -79,8 +78,8 @@ impl Catalog {
 }
 
 impl Catalog {
-    /// Returns the key slots that the catalog of a repository in `cache_dir` knows: those that the owner has listed, and the
-    /// one that was used last.
+    /// Returns the key slots that the catalog of a repository in `cache_dir` knows: those that the owner has listed or,
+    /// if there is no list, the slot that last opened the repository.
     pub fn known_slots(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
         let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
         if !private::is_trusted(&path) {
@@ -92,12 +91,12 @@ impl Catalog {
         let listed = known("slots").and_then(|stored| minicbor::decode(&stored).ok());
         let last = known(LAST_SLOT).and_then(|id| id.try_into().ok()).map(SlotId);
         let listed: Vec<SlotId> = listed.unwrap_or_default();
-        // What the owner does not list any more does not count.
+        // A slot that is not in the owner's list does not count.
         let last = last.filter(|_| listed.is_empty());
         listed.into_iter().chain(last).collect()
     }
 
-    /// Remembers the key slot that has opened the repository.
+    /// Stores the key slot that has opened the repository.
     pub fn remember_slot(&self, slot: SlotId) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(match schema::get_meta(&connection, LAST_SLOT) {
@@ -107,7 +106,7 @@ impl Catalog {
         })
     }
 
-    /// Returns the snapshots that the catalogs in `cache_dir` know of a place, without a look at the place itself.
+    /// Returns the snapshots that the catalogs in `cache_dir` list for a place, without accessing the place itself.
     pub fn kept_snapshots(cache_dir: &Path, location: &str) -> Vec<SnapshotRow> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
         let rows = folders.filter_map(|folder| {

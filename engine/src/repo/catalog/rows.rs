@@ -1,10 +1,10 @@
-//! Rows of the catalog, and how the log's entries stand to it.
+//! Types of rows in the catalog, and of entries of the log that are applied to it.
 
 use rusqlite::{Connection, params};
 
 use crate::format::{Digest, Frame, WriterId};
 
-/// The row of a pack in this catalog; another catalog of the same repository has other keys.
+/// Id of a pack's row in this catalog. Another catalog of the same repository has other row ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackRowId(pub i64);
 
@@ -15,36 +15,36 @@ pub struct Position {
     pub number: u64,
     /// Digest of that entry, or of `config`.
     pub head: Digest,
-    /// What has been seen of the log up to there (spec section 6.1).
+    /// Running hash of the log up to that entry (spec section 6.1).
     pub seen: Digest,
 }
 
-/// A slot of the log that is taken in.
+/// A slot of the log that is being applied.
 #[derive(Debug, Clone, Copy)]
 pub struct TakenSlot<'a> {
     pub number: u64,
     pub digest: Digest,
-    /// What has been seen of the log with it.
+    /// Running hash of the log, including this slot.
     pub seen: Digest,
-    /// Bytes that it takes in the first part of a checkpoint.
+    /// Its size in the first part of a checkpoint.
     pub bytes: u64,
-    /// The object, where it is to be kept.
+    /// The object, if the catalog is to keep it.
     pub object: Option<&'a [u8]>,
 }
 
-/// Who has said an entry, and whether it counts.
+/// The author of an entry, and whether the entry counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     pub author: WriterId,
-    /// The author is revoked: what it added is kept apart, and nothing else counts.
+    /// Whether the author is revoked. Then the additions of the entry are kept apart, and nothing else in it counts.
     pub revoked: bool,
-    /// The author is neither this host nor the owner.
+    /// Whether the author is neither this host nor the owner.
     pub is_other: bool,
     /// Why the entry is doubtful, although it counts.
     pub doubt: Option<&'static str>,
 }
 
-/// Where a chunk is.
+/// The location of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkLocation {
     pub pack: PackRowId,
@@ -56,19 +56,19 @@ pub struct ChunkLocation {
 }
 
 impl ChunkLocation {
-    /// Returns the bytes of the pack that hold it.
+    /// Returns the byte range of the chunk in the pack.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.offset..self.offset + u64::from(self.frame.stored_bytes)
     }
 }
 
-/// Sorts chunks in the order of the table; the first of several rows with one key is the one that stays.
+/// Sorts chunks in the order of the table. Of several rows with the same key, the table keeps the first.
 pub(super) fn sort(chunks: &mut [ChunkLocation]) {
     chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
 }
 
-/// Puts chunks into one of the two tables, and returns how many were not in it. They are brought into the
-/// order of the key: so they are written several times faster.
+/// Inserts chunks into one of the two tables, and returns how many were new. Sorts them by key first, which makes the
+/// insertion several times faster.
 pub(super) fn insert(
     connection: &Connection,
     table: ChunkTable,
@@ -94,7 +94,7 @@ pub(super) fn insert(
     Ok(inserted as u64)
 }
 
-/// Where chunks are put.
+/// The table into which chunks are inserted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ChunkTable {
     Recent,

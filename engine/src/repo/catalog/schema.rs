@@ -1,4 +1,4 @@
-//! The tables of the catalog, and opening a file that may be anything.
+//! Defines the tables of the catalog, and opens a file that may not be a catalog at all.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::Position;
 use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
-/// Raised whenever a table changes: a catalog of another version is rebuilt.
+/// Version of the schema, incremented whenever a table changes. A catalog of another version is rebuilt.
 const VERSION: u32 = 15;
 
 /// SQLite's default cache size for a connection, enough for most sorting.
@@ -87,7 +87,7 @@ CREATE TABLE jobs(
 
 /// Why a catalog cannot be used as it is.
 enum Unusable {
-    /// Missing, foreign, damaged or of another version: it must be rebuilt.
+    /// The file is missing, foreign, damaged or of another version, and must be rebuilt.
     Broken,
     /// The disk or the operating system failed.
     Failed(rusqlite::Error),
@@ -97,7 +97,7 @@ impl From<rusqlite::Error> for Unusable {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Unusable::Broken,
-            // A missing table or a blob of a wrong length: not written by icecore.
+            // A missing table or a blob of a wrong length is not from icecore.
             Some(ErrorCode::Unknown) | None => Unusable::Broken,
             _ => Unusable::Failed(error),
         }
@@ -190,7 +190,7 @@ pub(super) fn get_count(connection: &Connection, key: &str) -> rusqlite::Result<
 }
 
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
-    // In one statement, because another process of this host may move the position in between.
+    // A single statement reads all three, because another process of this host may move the position in between.
     let (number, head, seen): (Vec<u8>, Vec<u8>, Vec<u8>) = connection
         .prepare_cached(
             "SELECT p.value, h.value, s.value FROM meta p, meta h, meta s
@@ -203,8 +203,7 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position { number: u64::from_le_bytes(number), head, seen })
 }
 
-/// Converts a number from outside; clamps one that is too large, because no stored number is that
-/// large.
+/// Converts a number from an untrusted source. Clamps one that is too large, because no stored number is that large.
 pub(super) fn signed(number: u64) -> i64 {
     number.min(i64::MAX as u64) as i64
 }

@@ -1,5 +1,5 @@
-//! Records the data that restores and checks of this host have read back and verified. Only the
-//! catalog has this; a rebuilt catalog does not know it.
+//! Records the data that restores and checks of this host have read back and verified. This is stored only in the
+//! catalog.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,16 +13,16 @@ use crate::format::Ordinals;
 /// How much of a pack was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackReads {
-    /// Chunks of it that were read and found sound, and those that the log says are lost: nothing is left to read
-    /// there. 0 if none was read.
+    /// Number of chunks that were read and found sound, plus those that the log lists as lost, because nothing is left
+    /// to read there. 0 if none was read.
     pub chunks: u64,
-    /// All of them were read at this time or later, in seconds since 1970 UTC; 0 for never.
+    /// Time at or after which all of them were read, in seconds since 1970 UTC; 0 for never.
     pub at: i64,
-    /// A check has requested its thaw and has not read it yet.
+    /// Whether a check has requested its thaw and has not read it yet.
     pub asked: bool,
 }
 
-/// A bit for each slot of a pack.
+/// One bit per slot of a pack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlotBits(Vec<u8>);
 
@@ -61,7 +61,7 @@ pub struct Readings {
 }
 
 impl Catalog {
-    /// Remembers what was found of some chunks of some packs.
+    /// Records the findings about some chunks of some packs.
     pub fn was_read(&self, packs: &HashMap<PackRowId, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -117,7 +117,7 @@ impl Catalog {
         })())
     }
 
-    /// Remembers that a check has asked for packs to be thawed, or that it has read them since.
+    /// Records whether a check has requested thaws of packs that it has not read yet.
     pub fn set_read_asked(&self, packs: &[PackRowId], asked: bool) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -131,7 +131,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns what was read back of each pack that is in the log and alive.
+    /// Returns for each pack that is in the log and alive how much of it was read back.
     pub fn read_back(&self) -> Result<HashMap<PackRowId, PackReads>, Error> {
         let connection = self.lock();
         let sql = "SELECT key, read_at, read_slots, read_asked,

@@ -1,4 +1,4 @@
-//! Snapshots, visible and dropped.
+//! Stores the visible and the dropped snapshots.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,45 +10,46 @@ use crate::format::{
     LogEntry, Ordinals, PackRange, ROTTED, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
 };
 
-/// What a comparison of the trees of a snapshot with those before has found: it is no smaller, …
+/// Result of a comparison of a snapshot's trees with those of the snapshot before: it is no smaller, …
 const FULL: i64 = 1;
-/// … or it has less than half of the files.
+/// … or it has less than half as many files.
 const HAS_SHRUNK: i64 = 2;
 
-/// A snapshot as the log has it.
+/// A snapshot in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRow {
     pub entry: SnapshotEntry,
-    /// The log entry that added it.
+    /// Number of the log entry that added it.
     pub number: u64,
     /// The author of the entry that added it.
     pub writer: WriterId,
-    /// The owner has accepted it as it is.
+    /// Whether the owner has accepted it as it is.
     pub accepted: bool,
-    /// It is set apart, because its writer is revoked.
+    /// Whether it is set apart because its writer is revoked.
     pub apart: bool,
 }
 
 impl SnapshotRow {
-    /// Returns whether it is marked, because many files are missing or because some have changed by themselves, and the
-    /// owner has not accepted it.
+    /// Returns whether the snapshot is marked, because many files are missing or because some were corrupted on disk,
+    /// and the owner has not accepted it.
     pub fn is_marked(&self) -> bool {
         self.entry.marked.is_some() && !self.accepted
     }
 
-    /// Returns whether it is marked because files in it have changed by themselves. It lacks nothing else.
+    /// Returns whether the snapshot is marked because files in it were corrupted on disk. Such a snapshot is not marked
+    /// because of missing files.
     pub fn is_rotted(&self) -> bool {
         self.is_marked() && self.entry.marked == Some(ROTTED)
     }
 }
 
 impl Catalog {
-    /// Returns the snapshots that are not dropped, in the order of the log, which no clock affects.
+    /// Returns the snapshots that are not dropped, in the order of the log, which does not depend on clocks.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.wrap(rows(&self.lock(), false, Some(false)))
     }
 
-    /// Returns the snapshots that were dropped, in the order of the log, also those that were set apart before.
+    /// Returns the snapshots that were dropped, in the order of the log, including those that were set apart before.
     pub fn dropped_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.wrap(rows(&self.lock(), true, None))
     }
@@ -58,8 +59,8 @@ impl Catalog {
         self.wrap(rows(&self.lock(), false, Some(true)))
     }
 
-    /// Remembers that the trees of some snapshots were compared with those of the ones before: which are no smaller,
-    /// and which have shrunk.
+    /// Records that the trees of some snapshots were compared with those of earlier ones: which are no smaller, and
+    /// which have shrunk.
     pub fn set_compared<'a>(
         &self,
         full: &[SnapshotId],
@@ -84,7 +85,8 @@ impl Catalog {
         self.found(FULL)
     }
 
-    /// Returns the snapshots that it recorded as shrunk. The owner may have accepted them since then.
+    /// Returns the snapshots that [`Catalog::set_compared`] recorded as shrunk. The owner may have accepted them since
+    /// then.
     pub fn shrunk(&self) -> Result<HashSet<SnapshotId>, Error> {
         self.found(HAS_SHRUNK)
     }
@@ -111,7 +113,7 @@ impl Catalog {
         ))
     }
 
-    /// Returns, for each snapshot that is not visible, the log entry that dropped it.
+    /// Returns the number of the log entry that dropped each dropped snapshot.
     pub fn drops(&self) -> Result<HashMap<SnapshotId, u64>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -239,8 +241,8 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-/// Reads the snapshots that are dropped, or those that are not; of these only the ones that are set apart, or that are
-/// not, if `apart` says so.
+/// Reads the snapshots that are dropped, or those that are not. With `apart`, reads only those of them that are set
+/// apart, or only those that are not.
 pub(super) fn rows(
     connection: &Connection,
     dropped: bool,

@@ -1,4 +1,5 @@
-//! The write buffer: new chunks, until compaction moves them to the settled ones.
+//! The write buffer: contains new chunks until compaction moves them to the table of settled
+//! chunks.
 
 use rusqlite::Connection;
 
@@ -6,7 +7,7 @@ use super::rows::{self, ChunkLocation, ChunkTable};
 use super::schema;
 use crate::format::ChunkId;
 
-/// Takes in new chunks.
+/// Inserts new chunks.
 pub(super) fn insert(
     connection: &Connection,
     chunks: &mut [ChunkLocation],
@@ -23,7 +24,7 @@ pub(super) fn set_count(connection: &Connection, count: u64) -> rusqlite::Result
     schema::set_meta(connection, "recent", &count.to_le_bytes())
 }
 
-/// Returns whether a chunk is recent.
+/// Returns whether a chunk is in the write buffer.
 pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM recent WHERE id = ?")?.exists([&id.0[..]])
 }

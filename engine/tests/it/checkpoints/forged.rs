@@ -185,7 +185,7 @@ fn hides_nothing(bench: &Bench) {
     let genuine: Vec<SnapshotId> =
         (1..=20).flat_map(|n| entry(n).snapshots).map(|s| s.id).collect();
     assert_eq!(ids(&open(bench, "fresh")), genuine);
-    // The owner goes on behind them with a snapshot, and vouches for what is there.
+    // The owner adds a snapshot after them, and so vouches for the entries that exist.
     vouch(bench);
     let known = open(bench, "genuine");
     let more = [genuine.clone(), vec![entry(34).snapshots[0].id]].concat();
@@ -234,9 +234,9 @@ fn a_void_entry_does_not_end_a_checkpoint() {
         void.map(|entry| entry.number).collect::<Vec<_>>()
     };
     assert_eq!((numbers(&fresh), numbers(&genuine)), (vec![10], vec![10]));
-    // One first part, nine behind it; the config, the last once more, and what is void.
+    // One first part and the nine parts after it; then `config`, the last entry once more, and the void entry.
     assert_eq!(fresh.store.requests().get, 1 + 9 + 3);
-    // Whoever checks signatures does so with a void entry too, whatever has become of its bytes since.
+    // A host that checks signatures checks those of void entries as well, even if their bytes have changed since.
     put(&bench.folder(), &layout::log(10), b"other garbage");
     fresh.check_signatures(&Silent).expect("they are right");
     assert_eq!(fresh.catalog.vouched().expect("a number"), 0);

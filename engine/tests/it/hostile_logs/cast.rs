@@ -1,4 +1,4 @@
-//! Who speaks in a generated log, and what all of these logs begin with.
+//! The authors of the entries in generated logs, and the objects that all of these logs begin with.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use icecore_engine::store::layout;
 
 use crate::setup::{Bench, small_packs};
 
-/// Somebody with a key of his own.
+/// A person with a signing key.
 pub struct Person {
     pub credential: Credential,
     pub author: Author,
-    /// As the owner enrols him.
+    /// The enrolment by the owner.
     pub enrolled: Enrolled,
 }
 
@@ -33,9 +33,9 @@ impl Person {
     }
 }
 
-/// The people, and an archive with one genuine snapshot by the first writer.
+/// The authors, and an archive with one genuine snapshot by the first writer.
 pub struct Cast {
-    /// Has what is archived.
+    /// The sources of the archive.
     pub bench: Bench,
     pub identity: Identity,
     pub id: RepositoryId,
@@ -43,19 +43,19 @@ pub struct Cast {
     pub secrets: Secrets,
     pub owner: Author,
     pub first: Author,
-    /// May add: the genuine second host.
+    /// The second host, which is genuine and may add.
     pub second: Person,
-    /// May add: is broken into as well.
+    /// The third host, which may add. Its credential is stolen too.
     pub third: Person,
     /// May add and prune.
     pub pruner: Person,
-    /// Is enrolled, and may do nothing.
+    /// An enrolled writer without rights.
     pub guest: Person,
-    /// Has a number of rights that means nothing.
+    /// A writer with undefined bits in its rights.
     pub odd: Person,
-    /// Is never enrolled.
+    /// A writer that is never enrolled.
     pub stranger: Person,
-    /// Says that he is the owner.
+    /// Uses the id of the owner with another key.
     pub liar: Author,
     pub genesis: Digest,
     /// `config`, the packs, and the first entry of the log.
@@ -101,7 +101,8 @@ impl Cast {
         }
     }
 
-    /// The name that everybody with the credential can give to a file that is not archived yet.
+    /// Returns the id of a chunk. Everyone with the credential can compute it, even for a file that
+    /// is not archived yet.
     pub fn chunk_of(&self, content: &[u8]) -> ChunkId {
         self.secrets.chunk_id(PackKind::Hot, content)
     }

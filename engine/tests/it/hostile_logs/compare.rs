@@ -1,4 +1,4 @@
-//! What the engine makes of a log, beside what the rules say.
+//! Compares the state that the engine computes from a log with the one according to the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use icecore_engine::repo::{PackState, Repository, SnapshotRow};
 
 use super::reference::{Meaning, Shot};
 
-/// Fails if an open repository says something else than the rules.
+/// Fails if the state of an open repository differs from the rules.
 pub fn assert_means(repository: &Repository, meaning: &Meaning) {
     let catalog = &repository.catalog;
     let void = catalog.void_entries().expect("void entries");
@@ -90,7 +90,7 @@ fn packs(repository: &Repository, meaning: &Meaning) {
     assert_eq!(placed, expected.iter().map(|(_, id)| *id).collect::<Vec<_>>(), "places of packs");
 }
 
-/// What is compared of a snapshot.
+/// The compared fields of a snapshot.
 type Seen = (String, u64, String, Vec<String>, [bool; 2], BTreeSet<PackId>);
 
 fn said(shot: &Shot) -> Seen {
@@ -104,7 +104,7 @@ fn seen(ids: &BTreeMap<u64, PackId>, row: SnapshotRow) -> Seen {
     (entry.id.to_string(), number, writer.to_string(), entry.tags, [accepted, apart], packs)
 }
 
-/// The packs that a snapshot names.
+/// Returns the packs that a snapshot names.
 pub fn named(ids: &BTreeMap<u64, PackId>, ranges: &[PackRange]) -> BTreeSet<PackId> {
     let run = |range: &PackRange| {
         assert!(range.count < 1 << 20, "a run in the catalog is of packs that are there");

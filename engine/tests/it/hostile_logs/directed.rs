@@ -1,4 +1,4 @@
-//! Single rules, each with a log that is made for it.
+//! Tests single rules, each with its own log.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +20,14 @@ fn new() -> LogEntry {
     LogEntry::new(TIME)
 }
 
-/// The objects of the log in which `check` finds something.
+/// Returns the objects of the log in which `check` finds a problem.
 fn blamed(repository: &Repository) -> Vec<String> {
     let report = check(repository, CheckOptions::default(), &Silent).expect("a check");
     let objects = report.errors.into_iter().map(|damage| damage.object.to_string());
     objects.filter(|object| object.starts_with("log/")).collect()
 }
 
-/// Puts a log where it can be opened.
+/// Puts a log into a store, so that it can be opened.
 fn put(log: &Log) -> Place {
     let place = Place::new(log);
     place.put(log, 0..log.slots.len());
@@ -42,7 +42,7 @@ fn the_place_of_a_pack_that_is_added_again_names_that_pack() {
         log.enrol_all();
         let (unused, other) = (log.new_pack(), log.new_pack());
         log.say(Who::Third, LogEntry { packs: vec![unused.clone()], ..new() });
-        // What the first host has stored, once more; and a snapshot of somebody who knows it by that place.
+        // Adds a pack of the first host again, and a snapshot by a host that knows the pack by its second place.
         log.say(Who::Third, LogEntry { packs: vec![cast.base.packs[0].clone()], ..new() });
         let snapshot = log.snapshot_of(vec![PackRange { first: 4 << 16, count: 1 }]);
         log.say(Who::Second, LogEntry { snapshots: vec![snapshot.clone()], ..new() });
@@ -54,7 +54,8 @@ fn the_place_of_a_pack_that_is_added_again_names_that_pack() {
         };
         assert_eq!(needs(snapshot.id), BTreeSet::from([cast.base.packs[0].id]));
         assert_means(&place.open(&cast, "one"), &meaning);
-        // The packs on both sides of that place go, by one range of ordinals; the one that it names stays.
+        // A single range of ordinals tombstones the packs before and after that place. The pack that the place names
+        // stays.
         let gone = prune_unneeded(&cast, &place, "one");
         let name = |pack: &icecore_engine::format::PackRecord| layout::pack(pack.kind, &pack.id);
         assert_eq!(gone, BTreeSet::from([name(&unused), name(&other)]));
@@ -101,7 +102,7 @@ fn a_number_that_the_owner_has_called_void_is_passed_by() {
     let cast = Cast::new();
     let mut log = Log::begin(&cast, true);
     log.enrol_all();
-    // What lay behind the end is gone; its number stays void.
+    // An object after the end of the log is gone, but its number stays void.
     log.say(Who::Owner, LogEntry { void: Some(vec![4, 5]), ..new() });
     let place = put(&log);
     let snapshot = log.snapshot_of(Vec::new());
@@ -132,7 +133,7 @@ fn no_writer_calls_what_another_has_uploaded_an_orphan() {
         if is_void {
             let gone = prune_unneeded(&cast, &place, "one");
             assert_eq!(gone, BTreeSet::new(), "while it is not dismissed nothing is deleted");
-            // The upload is added later, and nobody has taken it away.
+            // The upload is added to the log later. The void orphan did not delete it.
             log.say(Who::Second, LogEntry { packs: vec![uploaded.clone()], ..new() });
             place.put(&log, 0..log.slots.len());
             let repository = place.open(&cast, "one");
@@ -150,7 +151,7 @@ fn a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it() {
         log.enrol_all();
         log.say_newer(Who::Third);
         let before = put(&log);
-        // Of a writer it is void.
+        // A newer entry of a writer is void.
         assert_means(&before.open(&cast, "one"), &log.meaning());
         let meaning = log.meaning();
         log.say_newer(Who::Owner);
@@ -181,7 +182,7 @@ fn a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it() {
     }
 }
 
-/// A number that no folder of this place has yet.
+/// Returns a number that no folder of this place uses yet.
 fn line_of(place: &Place) -> usize {
     place.temp.path().read_dir().expect("a folder").count()
 }

@@ -1,4 +1,4 @@
-//! What the owner and genuine hosts do behind a generated log: prune, and go on.
+//! What the owner and genuine hosts do after a generated log: prune, and take further snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Settled {
     }
 }
 
-/// So late that no object is too young to be deleted.
+/// Returns a time at which no object is too young to be deleted.
 fn late() -> Time {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
     Time { seconds: now.as_secs() as i64 + 400 * 86_400, nanos: 0 }
@@ -44,13 +44,13 @@ fn names(place: &Place) -> BTreeSet<String> {
     listed.into_iter().map(|object| object.name).collect()
 }
 
-/// Prunes what nothing needs as the owner, and returns the names of what is gone.
+/// Prunes unneeded objects as the owner, and returns the names of the deleted ones.
 pub fn prune_unneeded(cast: &Cast, place: &Place, cache: &str) -> BTreeSet<String> {
     pruned(&place.open(cast, cache), place, &BTreeSet::new())
 }
 
-/// Prunes as the owner, and drops half of the snapshots but for those to keep; returns how many objects are gone:
-/// exactly those that the plan names.
+/// Prunes as the owner, and drops about half of the snapshots except those in `keep`. Returns the number of deleted
+/// objects. Fails if they are not those in the plan.
 pub fn prune(cast: &Cast, place: &Place, seed: u64, keep: &[SnapshotId]) -> usize {
     let repository = place.open(cast, "along");
     let mut dice = Dice(seed ^ 0x77);
@@ -72,7 +72,7 @@ fn pruned(repository: &Repository, place: &Place, drop: &BTreeSet<SnapshotId>) -
     let done = execute(repository, &plan, late(), &Silent).expect("a prune");
     let after = names(place);
     let gone: BTreeSet<String> = before.difference(&after).cloned().collect();
-    // A hostile pack that cannot be read cannot be emptied either: it stays, and the run counts it as damaged.
+    // A hostile pack that cannot be read cannot be repacked. It stays, and the run counts it as damaged.
     let unreadable: BTreeSet<String> = match done.damaged {
         0 => BTreeSet::new(),
         _ => plan.moving.packs.iter().map(|(row, _)| layout::pack(row.kind, &row.id)).collect(),
@@ -85,7 +85,7 @@ fn pruned(repository: &Repository, place: &Place, drop: &BTreeSet<SnapshotId>) -
     gone
 }
 
-/// The owner settles what was odd, a genuine host takes a snapshot, and all that is genuine restores.
+/// The owner revokes and dismisses, a genuine host takes a snapshot, and all genuine snapshots restore.
 pub fn go_on(
     cast: &Cast,
     place: &Place,
@@ -93,7 +93,7 @@ pub fn go_on(
     contents: &[String; 2],
     seed: u64,
 ) -> usize {
-    // What the prune has said.
+    // Include the entries of the prune.
     log.adopt(place);
     let settled = log.slots.len();
     log.settle();
@@ -144,7 +144,7 @@ pub fn go_on(
     }
     let first = cast.base.snapshots[0].id;
     drop(repository);
-    // Nothing of the thief is left in doubt, so that this prune deletes; and nothing genuine.
+    // The owner has dismissed all entries of the thief, so this prune deletes objects. It must not delete genuine ones.
     let gone = prune(cast, place, seed + 1, &[first, latest.entry.id]);
     let repository = place.open(cast, "along");
     restores(&repository, "latest", &library, place, "new");
@@ -155,7 +155,7 @@ pub fn go_on(
     gone
 }
 
-/// Fails if a folder of a snapshot does not restore to what it is now.
+/// Fails if the restore of a folder differs from the folder as it is now.
 pub fn restores(repository: &Repository, name: &str, path: &Path, place: &Place, target: &str) {
     let target = place.cache(target);
     let options = RestoreOptions {

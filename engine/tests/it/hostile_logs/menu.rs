@@ -1,4 +1,4 @@
-//! What is put into a generated log: statements of everybody, of whatever worth.
+//! Generates the entries of a log: statements of all authors, valid or not.
 
 use std::collections::BTreeMap;
 
@@ -19,28 +19,28 @@ use crate::setup::Dice;
 
 pub const TIME: Time = Time { seconds: 1_700_000_000, nanos: 0 };
 
-/// A log in the making.
+/// A log that is being generated.
 pub struct Log<'a> {
     pub cast: &'a Cast,
     pub dice: Dice,
-    /// Whoever may take away does so with care: the owner, and the pruner.
+    /// Whether the owner and the pruner make only sensible statements.
     pub is_tame: bool,
     pub is_bucket: bool,
     pub slots: Vec<Slot>,
-    /// Objects behind the end, by their numbers.
+    /// Objects after the end of the log, by their numbers.
     pub behind: BTreeMap<u64, Slot>,
-    /// Packs that are put beside the log.
+    /// Packs to put into the store.
     pub packs: BTreeMap<String, Bytes>,
     pub(super) head: Digest,
     pub(super) records: Vec<PackRecord>,
     pub(super) snapshots: Vec<SnapshotId>,
-    /// Chunks that packs of the thief say they have.
+    /// Chunks that packs of the thief claim to contain.
     pub(super) wanted: Vec<ChunkId>,
-    /// Entries may name others than the one before them.
+    /// Whether entries may have a false `previous`.
     pub(super) lies: bool,
 }
 
-/// Who may be named as an author, and who signs.
+/// The named author or the signer of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Owner,
@@ -67,8 +67,8 @@ const EVERYBODY: [Who; 9] = [
 ];
 
 impl<'a> Log<'a> {
-    /// Makes a log of entries behind the first, which is genuine. `wanted` are chunks that genuine hosts will want to
-    /// store.
+    /// Generates a log after the first entry, which is genuine. `wanted` are chunks that genuine hosts will store
+    /// later.
     pub fn generate(cast: &'a Cast, seed: u64, is_bucket: bool, wanted: &[ChunkId]) -> Log<'a> {
         let mut log = Log::begin(cast, is_bucket);
         log.dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151);
@@ -90,7 +90,7 @@ impl<'a> Log<'a> {
         log
     }
 
-    /// Makes the log that all others begin with.
+    /// Returns the log that all others begin with.
     pub fn begin(cast: &'a Cast, is_bucket: bool) -> Log<'a> {
         let object = cast.objects[&layout::log(1)].clone();
         let said = Said {
@@ -151,12 +151,12 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// What opens for nobody.
+    /// Puts an object that cannot be opened.
     fn put_garbage(&mut self) {
         let size = self.dice.pick(&[0, 1, 67, 84, 500, 20_000]);
         let mut object: Vec<u8> = (0..size).map(|_| self.dice.roll(256) as u8).collect();
         if self.dice.roll(2) == 0 && size > 84 {
-            // It begins like an entry.
+            // Let it begin like an entry.
             let before = &self.slots[self.dice.roll(self.slots.len() as u64) as usize].object;
             let begun = before.len().min(size);
             object[..begun].copy_from_slice(&before[..begun]);
@@ -165,7 +165,7 @@ impl<'a> Log<'a> {
         self.put(object.into(), None);
     }
 
-    /// An entry again, in another slot.
+    /// Puts an entry again in another slot.
     fn put_replay(&mut self) {
         let at = self.dice.roll(self.slots.len() as u64) as usize;
         let object = self.slots[at].object.clone();
@@ -175,13 +175,13 @@ impl<'a> Log<'a> {
     fn put(&mut self, object: Bytes, said: Option<Said>) {
         self.head = digest(&[&object]);
         self.slots.push(Slot { object, said });
-        // What lay behind the end may follow now.
+        // An object after the end may now be the next one.
         if let Some(Slot { object, said }) = self.behind.remove(&self.next()) {
             self.put(object, said);
         }
     }
 
-    /// Takes in what the owner's program has appended.
+    /// Adds the entries that the owner's program has appended.
     pub fn adopt(&mut self, place: &Place) {
         while let Ok(object) = place.store.get(&layout::log(self.next()), 64 << 20) {
             let entry = self.cast.secrets.read_log(self.next(), &object).expect("an entry");
@@ -200,7 +200,7 @@ impl<'a> Log<'a> {
         self.behind.insert(number, Slot { object, said });
     }
 
-    /// Seals an entry that `signs` signs in the name of `named`.
+    /// Seals an entry that names `named` as its author and is signed by `signs`.
     fn seal(
         &self,
         number: u64,
@@ -228,19 +228,19 @@ impl<'a> Log<'a> {
         self.say_as(who, who, entry, (1, 0));
     }
 
-    /// Appends an entry that names another one as the one before it.
+    /// Appends an entry with a false `previous`.
     pub fn lie(&mut self, who: Who, entry: LogEntry) {
         let entry = LogEntry { previous: Digest([9; 32]), ..entry };
         let (object, said) = self.seal(self.next(), who, who, entry, (1, 0));
         self.put(object, said);
     }
 
-    /// Appends an entry of a version from the future.
+    /// Appends an entry of a newer version.
     pub fn say_newer(&mut self, who: Who) {
         self.say_as(who, who, LogEntry::new(TIME), (2, 0));
     }
 
-    /// Enrols all who are ever enrolled, by one entry.
+    /// Enrols all writers that are ever enrolled, with one entry.
     pub fn enrol_all(&mut self) {
         let cast = self.cast;
         let all = [&cast.second, &cast.third, &cast.pruner, &cast.guest, &cast.odd];
@@ -249,7 +249,7 @@ impl<'a> Log<'a> {
     }
 
     fn say_as(&mut self, named: Who, signs: Who, entry: LogEntry, version: (u16, u16)) {
-        // The owner proves damage by naming something else.
+        // An entry of the owner with a wrong predecessor would prove damage, so only writers lie here.
         let lies = signs != Who::Owner && self.lies && self.dice.roll(12) == 0;
         let previous = if lies { Digest(random()) } else { self.head };
         let entry = LogEntry { previous, ..entry };
@@ -262,7 +262,7 @@ impl<'a> Log<'a> {
         let all = [&cast.second, &cast.third, &cast.pruner, &cast.guest, &cast.odd];
         let mut enrolled = all[self.dice.roll(5) as usize].enrolled.clone();
         match self.dice.roll(12) {
-            // Another key for a name that may be taken.
+            // Another key for an id that may be taken.
             0 if !self.is_tame => enrolled.key = cast.stranger.enrolled.key,
             1 if !self.is_tame => enrolled.label = "x".repeat(256),
             2 if !self.is_tame => enrolled.id = WriterId([0; 16]),
@@ -272,7 +272,7 @@ impl<'a> Log<'a> {
         self.say(Who::Owner, LogEntry { enrolled, ..LogEntry::new(TIME) });
     }
 
-    /// The owner revokes, dismisses, or makes void.
+    /// Appends an entry in which the owner revokes, dismisses, or makes void.
     fn judge(&mut self) {
         let mut entry = LogEntry::new(TIME);
         let meaning = self.meaning();
@@ -290,7 +290,7 @@ impl<'a> Log<'a> {
             _ => {
                 let hostile = [Who::First, Who::Third, Who::Odd];
                 let who = if self.is_tame { self.dice.pick(&hostile) } else { self.anybody() };
-                // A genuine snapshot was before: the first of the hostile ones is the second entry.
+                // The first entry has the genuine snapshot. Hostile entries begin with the second.
                 let from = 2 + self.dice.roll(self.next());
                 entry.revoked = Some(vec![Revoked { writer: self.author(who).id, from }]);
             }
@@ -298,7 +298,7 @@ impl<'a> Log<'a> {
         self.say(Who::Owner, entry);
     }
 
-    /// The owner has looked at all that is odd, and lets doubtful entries count.
+    /// Appends an entry in which the owner dismisses void entries and accepts doubtful ones.
     fn dismiss_all(&mut self) {
         let meaning = self.meaning();
         let void = meaning.void.keys().filter(|number| !meaning.doubtful.contains(number));
@@ -307,7 +307,7 @@ impl<'a> Log<'a> {
         self.say(Who::Owner, LogEntry { void, sound, ..LogEntry::new(TIME) });
     }
 
-    /// Whoever has been robbed is revoked, and all that is odd is dismissed.
+    /// Revokes all writers whose credentials are stolen, and dismisses all void and doubtful entries.
     pub fn settle(&mut self) {
         let revoked = [Who::First, Who::Third, Who::Odd, Who::Guest];
         let revoked = revoked.map(|who| Revoked { writer: self.author(who).id, from: 2 });
@@ -322,7 +322,7 @@ impl<'a> Log<'a> {
         self.say(Who::Owner, LogEntry { revoked, void: Some(void), ..LogEntry::new(TIME) });
     }
 
-    /// The owner gives up what nothing needs.
+    /// Appends an entry in which the owner tombstones unneeded packs.
     fn prune(&mut self) {
         let meaning = self.meaning();
         if meaning.has_doubts() {
@@ -342,19 +342,19 @@ impl<'a> Log<'a> {
     fn say_anything(&mut self) {
         let who = loop {
             let who = self.anybody();
-            // These say nothing at random in a tame log.
+            // In a tame log, these authors make no random statements.
             if !self.is_tame || !matches!(who, Who::Owner | Who::Pruner | Who::Second) {
                 break who;
             }
         };
-        // Somebody else may sign it, in no tame log with the key of a genuine host.
+        // Another author may sign it, but in a tame log not with the key of a genuine host.
         let signs = match self.dice.roll(10) {
             0 if self.is_tame => self.dice.pick(&[Who::Stranger, Who::Liar, Who::Third]),
             0 => self.anybody(),
             _ => who,
         };
-        // The liar's name with the owner's key is the owner: no part of his entry may be newer, as that stops readers
-        // (`a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it`).
+        // The liar's id with the owner's key is the owner. No part of such an entry may be newer, because that stops
+        // readers (`a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it`).
         let is_owner = self.author(who).id == self.cast.owner.id && signs == Who::Owner;
         let who = if is_owner { Who::Owner } else { who };
         let version = match self.dice.roll(16) {

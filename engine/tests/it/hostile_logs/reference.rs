@@ -1,5 +1,5 @@
-//! The rules of format-spec.md 6.1 and 6.2, written from the spec as plainly as possible: what a log means whose entries are
-//! known without decoding one.
+//! A reference implementation of the rules of format-spec.md 6.1 and 6.2, as simple as possible. It computes the
+//! meaning of a log from known entries, without decoding them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,23 +16,23 @@ pub const OWNER: WriterId = WriterId([0; 16]);
 const ADD: u8 = 1;
 const PRUNE: u8 = 2;
 
-/// An object of the log, and what was put into it.
+/// An object of the log, and the entry that was put into it.
 #[derive(Clone)]
 pub struct Slot {
     pub object: Bytes,
-    /// `None` if it is not sealed as an entry of this number.
+    /// `None` if it is not sealed as an entry with this number.
     pub said: Option<Said>,
 }
 
 #[derive(Clone)]
 pub struct Said {
-    /// Who is named as the author.
+    /// The named author.
     pub author: WriterId,
-    /// The public key of who has really signed it.
+    /// The public key of the actual signer.
     pub signer: Vec<u8>,
-    /// It has a version, flag or codec from the future.
+    /// Whether it has a newer version, flag or codec.
     pub newer: bool,
-    /// Its record breaks a limit.
+    /// Whether its record exceeds a limit.
     pub broken: bool,
     pub entry: LogEntry,
 }
@@ -42,9 +42,9 @@ pub struct Pack {
     pub place: u64,
     pub writer: WriterId,
     pub dead: bool,
-    /// It is dead, and the owner has not said so.
+    /// Whether the pack is dead only because of writers, not the owner.
     pub by_writer: bool,
-    /// Slots on which nothing counts.
+    /// Slots on which nothing relies.
     pub lost: BTreeSet<u64>,
     pub slots: u64,
 }
@@ -58,38 +58,39 @@ pub struct Shot {
     pub accepted: bool,
     pub packs: BTreeSet<PackId>,
     pub apart: bool,
-    /// The entry that dropped it.
+    /// Number of the entry that dropped it; 0 if it is not dropped.
     pub dropped: u64,
-    /// Where it stands in the order of the log.
+    /// Its position in the order of the log.
     rank: usize,
 }
 
-/// What a log means.
+/// The meaning of a log.
 #[derive(Debug, Default)]
 pub struct Meaning {
-    /// Entries that are void or doubtful, and whether the owner has dismissed them.
+    /// Void and doubtful entries, and whether the owner has dismissed each.
     pub void: BTreeMap<u64, bool>,
     pub behind: Vec<u64>,
-    /// All snapshots there ever were, in order.
+    /// All snapshots that were ever added, in order.
     pub shots: Vec<Shot>,
     pub packs: BTreeMap<PackId, Pack>,
-    /// Names that are dead although no entry has added them.
+    /// Packs that are dead although no entry has added them.
     pub orphans: BTreeSet<PackId>,
     pub writers: Vec<(Enrolled, u64)>,
     pub revoked: BTreeMap<WriterId, u64>,
     pub voided: BTreeSet<u64>,
-    /// Doubtful entries that the owner says are sound.
+    /// Entries that the owner has accepted as sound.
     pub sound: BTreeSet<u64>,
     pub settings: Option<Settings>,
-    /// Entries that count, and name another one than the one before them.
+    /// Entries that count although their `previous` does not match.
     pub doubtful: BTreeSet<u64>,
     places: BTreeMap<u64, PackId>,
 }
 
 impl Meaning {
-    /// Reads a log. `behind` are the numbers of objects behind its end.
+    /// Reads a log. `behind` are the numbers of objects after its end.
     pub fn of(cast: &Cast, log: &[Slot], behind: &[u64]) -> Meaning {
-        // What counts is said anywhere in the log; whether an entry is void depends on what is before it alone.
+        // An entry anywhere in the log can determine which entries count. But whether an entry is void depends only on
+        // the entries before it.
         let first = Meaning::read(cast, log, Meaning::default());
         let Meaning { revoked, voided, sound, .. } = first;
         let known = Meaning { revoked, voided, sound, ..Meaning::default() };
@@ -141,14 +142,14 @@ impl Meaning {
         self.sorted(|shot| shot.apart && shot.dropped == 0)
     }
 
-    /// Snapshots of which something holds, in the order of the log.
+    /// Returns the snapshots that fulfil a condition, in the order of the log.
     pub fn sorted(&self, holds: impl Fn(&Shot) -> bool) -> Vec<&Shot> {
         let mut found: Vec<&Shot> = self.shots.iter().filter(|shot| holds(shot)).collect();
         found.sort_by_key(|shot| shot.rank);
         found
     }
 
-    /// The packs that nobody may delete.
+    /// Returns the packs that must not be deleted.
     pub fn needed(&self) -> BTreeSet<PackId> {
         self.visible().into_iter().chain(self.apart()).flat_map(|shot| shot.packs.clone()).collect()
     }
@@ -157,7 +158,7 @@ impl Meaning {
         self.void.values().any(|dismissed| !dismissed) || !self.behind.is_empty()
     }
 
-    /// The packs that have these places now.
+    /// Returns the packs that have these places now.
     fn at(&self, ranges: &[PackRange]) -> BTreeSet<PackId> {
         let run = |range: &PackRange| {
             let last = range.first.saturating_add(range.count.wrapping_sub(1));
@@ -171,7 +172,7 @@ impl Meaning {
         self.shots.iter_mut().find(|shot| shot.id == id)
     }
 
-    /// 6.1: says why an entry is void.
+    /// Section 6.1: returns whether an entry is void.
     fn is_void(&self, number: u64, said: &Said, owner: &[u8]) -> bool {
         let (key, rights) = match said.author {
             OWNER => (owner.to_vec(), 7),
@@ -211,13 +212,13 @@ impl Meaning {
             || entry.orphans.iter().any(|id| is_added(id) || own.contains(id))
     }
 
-    /// 6.1, rule 10: an entry adds a pack that is there, or one pack twice.
+    /// Section 6.1, rule 10: returns whether an entry adds an existing pack, or one pack twice.
     fn is_twice(&self, entry: &LogEntry) -> bool {
         let mut own = BTreeSet::new();
         entry.packs.iter().any(|pack| !own.insert(pack.id) || self.packs.contains_key(&pack.id))
     }
 
-    /// The places that it would have given to packs that are there name these packs as well.
+    /// The places that a void entry would have given to existing packs also name these packs.
     fn name_again(&mut self, number: u64, entry: &LogEntry) {
         for (record, index) in entry.packs.iter().zip(0..) {
             if self.packs.contains_key(&record.id) {
@@ -226,7 +227,7 @@ impl Meaning {
         }
     }
 
-    /// Hears what an entry says of entries, unless an earlier one has set it apart.
+    /// Applies the statements of an entry about other entries, unless the owner has made it void.
     fn hear(&mut self, number: u64, entry: &LogEntry) {
         if self.voided.contains(&number) {
             return;
@@ -239,7 +240,7 @@ impl Meaning {
         self.sound.extend(entry.sound.iter().flatten());
     }
 
-    /// 6.2: takes in an entry that is not void.
+    /// Section 6.2: applies an entry that is not void.
     fn apply(&mut self, number: u64, said: &Said) {
         let Said { entry, author, .. } = said;
         let apart = self.voided.contains(&number)

@@ -1,4 +1,4 @@
-//! What an entry may say: statements about anything, true or not.
+//! Generates statements of entries about anything, true or not.
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ impl Log<'_> {
         }
     }
 
-    /// A pack that lies about what it has; or one that is there already.
+    /// Returns a pack with a false table, or one that exists already.
     fn pack(&mut self) -> PackRecord {
         if self.dice.roll(6) == 0 {
             let at = self.dice.roll(self.records.len() as u64) as usize;
@@ -73,7 +73,7 @@ impl Log<'_> {
         self.new_pack()
     }
 
-    /// A pack that says it has chunks which it has not.
+    /// Makes a pack whose table claims chunks that the pack does not contain.
     pub fn new_pack(&mut self) -> PackRecord {
         let kind = self.dice.pick(&[PackKind::Meta, PackKind::Hot, PackKind::Cold]);
         let mut pack = PackBuilder::new(&self.cast.secrets, kind, 4 << 10).expect("a pack");
@@ -132,7 +132,7 @@ impl Log<'_> {
         }
     }
 
-    /// A place that a pack may have.
+    /// Returns a place that a pack may have.
     fn place(&mut self) -> u64 {
         let number = 1 + self.dice.roll(self.next());
         (number << 16) | self.dice.roll(3)
@@ -147,7 +147,7 @@ impl Log<'_> {
         }
     }
 
-    /// A snapshot that names packs, and has no record.
+    /// Returns a snapshot that names packs but has no record.
     pub fn snapshot_of(&self, packs: Vec<PackRange>) -> SnapshotEntry {
         let record = ChunkId(random());
         SnapshotEntry {
@@ -159,7 +159,7 @@ impl Log<'_> {
     }
 }
 
-/// The chunks that a pack says it has.
+/// Returns the chunks that a pack claims to contain.
 pub fn chunks_of(record: &PackRecord) -> Vec<ChunkId> {
     let id = |row: &[u8]| ChunkId(row[..32].try_into().expect("an id"));
     record.table.chunks(ROW_BYTES).map(id).collect()

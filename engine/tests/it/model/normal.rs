@@ -1,6 +1,6 @@
-//! Makes states the same that differ in nothing that matters, so that each is explored once.
+//! Brings states into a normal form, so that states which do not differ in a relevant way are explored once.
 //!
-//! Each rule here is a renaming, or forgets what no later step and no check can tell apart.
+//! Each rule renames something, or forgets a difference that no later step and no check can detect.
 
 use super::rules::{Rules, Weakness};
 use super::state::{Entry, LOG_MAX, PACKS_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
@@ -11,7 +11,8 @@ impl Rules {
             forget_lost_slots(state);
         }
         if self.forget {
-            // Checked when it was put; both kinds of hosts see the same from there on.
+            // Checkpoints were checked when they were put. From then on, hosts that opened by one see the same as
+            // others.
             state.checkpoints = 0;
             self.delete_at_once(state);
             forget_looks(state);
@@ -22,15 +23,14 @@ impl Rules {
                 self.forget_past(state);
             }
         }
-        // Who of those alike is who makes no difference.
+        // The order of equal participants makes no difference.
         state.writers[..usize::from(self.writers)].sort_unstable();
         state.pruners[..usize::from(self.pruners)].sort_unstable();
     }
 
-    /// Rewrites the entries up to the first that a fold under way refers to: packs
-    /// ever added, all tombstones, and the snapshots that are alive. A catalog may be of any age, but
-    /// all that it tells a writer is which packs were once alive. Returns how
-    /// many entries that makes.
+    /// Rewrites the entries up to the first one to which a fold in progress refers. Keeps the packs ever added, all
+    /// tombstones, and the live snapshots. A catalog may have any age, but it only shows a writer which packs were once
+    /// alive. Returns the number of rewritten entries.
     fn forget_past(&self, state: &mut State) -> usize {
         let folds = |pruner: &Pruner| matches!(pruner.at, PrunerAt::Fold | PrunerAt::FoldLast);
         let folding = state.pruners.iter().filter(|pruner| folds(pruner)).map(|pruner| pruner.head);
@@ -91,8 +91,8 @@ impl Rules {
         usize::from(rewritten)
     }
 
-    /// Lets packs go as soon as the entry that names them is committed. No writer can tell; that no
-    /// snapshot comes to need one is checked, so that slower pruners lose nothing either.
+    /// Deletes packs as soon as the entry that tombstones them is committed. No writer can see the difference. The
+    /// check that no snapshot needs such a pack later also covers slower pruners.
     fn delete_at_once(&self, state: &mut State) {
         let dead = self.view(state.log()).dead;
         state.present &= !dead;
@@ -103,7 +103,7 @@ impl Rules {
         }
     }
 
-    /// Gives up plans for packs that are dead, and forgets the snapshots in them that were dropped.
+    /// Cancels plans for dead packs, and removes dropped snapshots from plans.
     fn forget_plans(&self, state: &mut State) {
         if state.pruners.iter().all(|pruner| pruner.from == 0) {
             return;
@@ -115,8 +115,8 @@ impl Rules {
         }
     }
 
-    /// Forgets packs that were dead long ago, but for one: a stale catalog may name it, and which of
-    /// them it names makes no difference. `kept` entries are not read one by one any more.
+    /// Forgets all but one of the packs that died in the first `kept` entries. A stale catalog may name one of them,
+    /// and it makes no difference which.
     fn forget_gone(&self, state: &mut State, kept: usize) {
         let dead = self.view(state.log()).dead;
         let mut used = state.present;
@@ -127,7 +127,7 @@ impl Rules {
         let once = dead & added;
         let read = once & used;
         let mut choice = if read != 0 { read } else { once };
-        // The choice must not depend on names where packs differ.
+        // If packs differ, the choice must not depend on their names.
         for entry in state.log()[kept..].iter().rev() {
             for packs in [entry.dead, entry.adds, entry.needs] {
                 if choice & packs != 0 {
@@ -156,8 +156,8 @@ impl Rules {
     }
 }
 
-/// What was composed for a slot that is lost is composed again; what is committed needs no second
-/// look at what it was.
+/// Forgets entries that were composed for a lost slot, because they are composed again, and the content of committed
+/// entries that their authors still have to look for.
 fn forget_lost_slots(state: &mut State) {
     let lost = |head, stored| head != state.log_len && stored != head + 1;
     for writer in &mut state.writers {
@@ -181,7 +181,7 @@ fn forget_lost_slots(state: &mut State) {
     }
 }
 
-/// Lets whoever would look put at once: if the slot is taken, it looks then.
+/// Lets participants put again instead of looking at the slot. If the slot is taken, they look then.
 fn forget_looks(state: &mut State) {
     for writer in &mut state.writers {
         writer.at = match writer.at {
@@ -197,13 +197,13 @@ fn forget_looks(state: &mut State) {
     }
 }
 
-/// Mixes a word.
+/// Mixes the bits of a word.
 fn mix(word: u64) -> u64 {
     let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (word ^ word >> 32).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Describes what plans and drops have to do with a snapshot, whoever's they are.
+/// Describes how plans and drops refer to a snapshot, regardless of who makes them.
 fn aims(state: &State, slot: usize) -> u64 {
     let mut sum = 0u64;
     for Pruner { at, own, plan, drops, flight, .. } in state.pruners {
@@ -216,7 +216,7 @@ fn aims(state: &State, slot: usize) -> u64 {
             sum = sum.wrapping_add(mix(word | kinds << 24 | 1 << 42));
         }
     }
-    // The entries that drop a snapshot are counted from the end, since those before it may be rewritten.
+    // Entries that drop a snapshot are numbered from the end, because those before them may be rewritten.
     for (entry, age) in state.log().iter().rev().zip(1..) {
         if usize::from(entry.drops) == slot {
             sum = sum.wrapping_add(mix(age | 1 << 43));
@@ -225,13 +225,13 @@ fn aims(state: &State, slot: usize) -> u64 {
     sum
 }
 
-/// Describes what a state has to do with a pack, whatever the pack is called and whoever is who.
+/// Describes how a state refers to a pack, regardless of the pack's name and of the order of participants.
 fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
     let has = |packs: Packs| u64::from(packs & pack != 0);
     let flight = |entry: Entry| has(entry.adds) | has(entry.needs) << 1 | has(entry.dead) << 2;
     let mut sum = has(state.present);
     for (entry, slot) in state.log().iter().zip(1..) {
-        // The order of snapshots in the part that was rewritten is that of names.
+        // In the rewritten part, the order of snapshots depends on names, so it is ignored.
         let number = if slot > 2 && slot <= kept { 0 } else { slot as u64 };
         let size = u64::from(entry.needs.count_ones());
         let aims = if entry.needs == 0 { 0 } else { aims(state, slot) };
@@ -256,8 +256,7 @@ fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
     sum
 }
 
-/// Gives packs new names, in an order that does not depend on the old ones where they differ.
-/// Returns whether a name changed.
+/// Renames packs. The new names do not depend on the old ones if the packs differ. Returns whether a name changed.
 fn rename(state: &mut State, kept: usize) -> bool {
     let mut all = state.present;
     for entry in state.log() {

@@ -1,4 +1,4 @@
-//! What a pruner does next: list, compose, put, look, delete, and fold (spec section 6.4).
+//! The steps of a pruner: list, compose, put, look, delete, and fold (spec section 6.4).
 
 use super::rules::{Rules, Weakness};
 use super::state::{Entry, Flight, OddCheckpoint, Packs, Pruner, PrunerAt, State};
@@ -45,7 +45,7 @@ impl Steps {
         self.pruner_trouble(rules, state, index, pruner);
     }
 
-    /// What the network and the power supply do to a pruner.
+    /// The faults of a pruner: late puts and crashes.
     fn pruner_trouble(&mut self, rules: &Rules, state: &State, index: usize, pruner: Pruner) {
         if pruner.flight != Flight::default() {
             let mut late = *state;
@@ -76,8 +76,8 @@ impl Steps {
         }
     }
 
-    /// Reads the log, lists the packs of the store and decides. If the log grows in between, the slot
-    /// is lost, and nothing has happened.
+    /// Reads the log, lists the packs of the store and decides. These can be one step, because the slot is lost if the
+    /// log grows in between.
     fn pruner_list(&mut self, rules: &Rules, state: &State, index: usize, pruner: Pruner) {
         let view = rules.view(state.log());
         if rules.blind() {
@@ -128,10 +128,10 @@ impl Steps {
         what: &'static str,
         then: Pruner,
     ) {
-        // What is still under way stays so.
+        // A put in progress stays in progress.
         let flight = state.pruners[index].flight;
         let deletes = then.dead != 0;
-        // In normal form all that is dead is gone, and forgotten: others may have left some of it behind.
+        // In normal form, all dead packs are gone and forgotten. In reality, others may have left some of them.
         let sweeps = rules.forget && state.pruners[index].at != PrunerAt::Delete;
         if deletes || sweeps {
             self.push_pruner(state, index, what, Pruner { flight, ..then });
@@ -191,7 +191,7 @@ impl Steps {
         }
     }
 
-    /// Goes on to delete what committed entries call dead, whoever wrote them.
+    /// Continues by deleting the packs that committed entries call dead, whoever wrote them.
     fn pruner_committed(
         &mut self,
         rules: &Rules,
@@ -205,7 +205,7 @@ impl Steps {
         self.delete_or_end(rules, state, index, what, delete);
     }
 
-    /// Puts the checkpoint of an entry that is only composed.
+    /// Puts the checkpoint of an entry that is composed but not put yet.
     fn pruner_fold_ahead(&mut self, rules: &Rules, state: &State, index: usize, pruner: Pruner) {
         let mut after = *state;
         let extra = Entry { drops: pruner.drops, dead: pruner.dead, ..Entry::default() };

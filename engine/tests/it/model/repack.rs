@@ -1,18 +1,18 @@
-//! How a pruner repacks: it plans, uploads a part of a pack as another, and puts one entry that adds
-//! this, tombstones the old one and moves the snapshots.
+//! The steps of repacking. A pruner plans, uploads a part of a pack as a new pack, and puts one entry that adds the new
+//! pack, tombstones the old one and moves the snapshots.
 //!
-//! The new pack holds what some snapshots needed when the plan was made. If others need the old pack
-//! when the entry is composed, the plan is given up.
+//! The new pack contains what the snapshots needed when the plan was made. If other snapshots need the old pack when
+//! the entry is composed, the plan is cancelled.
 
 use super::rules::{Rules, Weakness};
 use super::state::{Entry, PACKS_MAX, Packs, Pruner, PrunerAt, State};
 use super::steps::{Step, Steps, each};
 
-/// Where repacked packs are named by content, this is the name of all.
+/// The common name of all repacked packs if they are named by content.
 const CONTENT: Packs = 1 << (PACKS_MAX - 1);
 
 impl Steps {
-    /// Decides what to copy. The log may go on long before that is done.
+    /// Decides what to copy. The log may grow before the copy is complete.
     pub(super) fn repack_plan(
         &mut self,
         rules: &Rules,
@@ -56,7 +56,7 @@ impl Steps {
         self.repack_compose(rules, &after, index, what, Pruner { own, ..pruner });
     }
 
-    /// Reads the log to its end and composes the entry, or gives the plan up.
+    /// Reads the log to its end and composes the entry, or cancels the plan.
     pub(super) fn repack_compose(
         &mut self,
         rules: &Rules,
@@ -102,7 +102,7 @@ impl Steps {
 }
 
 impl Rules {
-    /// Returns what a pruner puts that has uploaded a pack.
+    /// Returns the entry that a pruner puts after it has uploaded a pack.
     pub(super) fn repack_entry(&self, state: &State, pruner: Pruner) -> Entry {
         let Pruner { own, from, plan, .. } = pruner;
         let view = self.view(state.log());
@@ -117,7 +117,7 @@ impl Rules {
         Entry { adds: own, dead: from, thin, ..Entry::default() }
     }
 
-    /// Returns whether this is the first of two entries where there should be one.
+    /// Returns whether this is the first of two entries that should be a single one.
     pub(super) fn repacks_in_two(&self, pruner: Pruner, entry: Entry) -> bool {
         match self.weakness {
             Weakness::TombstoneFirst => pruner.own != 0 && entry.adds == 0,

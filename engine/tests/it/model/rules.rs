@@ -1,25 +1,25 @@
-//! How large a model is, which weakness it has, and what must hold in each of its states.
+//! The bounds of a model, its weakness, and the invariants of its states.
 
 use std::fmt;
 
 use super::state::{Entry, Flight, LOG_MAX, OddCheckpoint, Packs, State, Writer, WriterAt};
 use super::state::{PRUNERS_MAX, Pruner, PrunerAt, Slots, WRITERS_MAX};
 
-/// What is left out of the protocol. Each but `None` and those said to be safe loses data.
+/// A rule that is left out of the protocol. Each weakness loses data, except `None` and those described as safe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Weakness {
     None,
-    /// Snapshots are objects of their own and packs that none needs are deleted at once.
+    /// Snapshots are separate objects, and packs that no snapshot needs are deleted immediately.
     BlindPut,
-    /// Two-phase deletion: marked packs are looked at again after a time of grace.
+    /// Deletion in two phases: marked packs are checked again after a grace period.
     GraceByClock,
     /// Slots have numbers, but the last writer wins.
     NoCreateOnly,
-    /// A writer that lost a slot does not look what was tombstoned since.
+    /// A writer that lost a slot does not check what was tombstoned in the meantime.
     NoRebase,
-    /// Packs are named by content, so that a deleted name comes back.
+    /// Packs are named by content, so that a deleted name can be used again.
     ContentNames,
-    /// Bringing back a dropped snapshot takes tombstones back.
+    /// Undeleting a snapshot removes tombstones.
     Undelete,
     /// Objects that no entry adds are deleted as soon as they are seen.
     OrphansAtOnce,
@@ -27,38 +27,39 @@ pub enum Weakness {
     NoSecondLook,
     /// The checkpoint of an entry is written before the entry is put.
     FoldAhead,
-    /// The same, but a checkpoint counts only if it has the hash of the entry of its number. Safe.
+    /// Like `FoldAhead`, but a checkpoint counts only if it contains the hash of the entry with its number. Safe.
     FoldAheadBound,
-    /// A checkpoint gets the number of the head when it is put, not of the entry folded last, and
-    /// replaces the one there.
+    /// A checkpoint gets the number of the head at the time of the put instead of the number of the last folded entry,
+    /// and replaces an existing one.
     StaleFold,
-    /// The same, and the first one stays.
+    /// Like `StaleFold`, but the first checkpoint stays.
     StaleFoldCreateOnly,
     /// A checkpoint may be replaced by another fold of the same entries. Safe.
     Overwrite,
     /// Entries that a checkpoint covers are deleted.
     Trim,
-    /// The same, and a host without a catalog takes the slot after the last that is listed.
+    /// Like `Trim`, and a host without a catalog takes the slot after the last one listed.
     TrimListed,
-    /// There is one checkpoint, which the last fold replaces, and entries it covers are deleted.
+    /// There is one checkpoint, which each fold replaces, and the entries that it covers are deleted.
     TrimReplaced,
-    /// A checkpoint leaves orphans out, and a host that opens by it remembers packs of its own.
+    /// A checkpoint omits orphans, and a host that opens by it still uses packs that it has uploaded.
     ForgetOrphans,
-    /// A pruner that repacks does not look which snapshots came after its plan.
+    /// A pruner that repacks does not check which snapshots were added after its plan.
     BlindRepack,
-    /// It tombstones the old pack in an entry of its own, before the one that adds the new pack.
+    /// It tombstones the old pack in a separate entry before the one that adds the new pack.
     TombstoneFirst,
-    /// It adds the new pack and tombstones the old one, and snapshots go on to name the old one.
+    /// It adds the new pack and tombstones the old one, but snapshots still name the old one.
     NoMoves,
-    /// Repacked packs are named by content, and adding one again takes its tombstone back.
+    /// Repacked packs are named by content, and adding one again removes its tombstone.
     ContentRepack,
-    /// A pruner does not look whether its new pack was orphaned.
+    /// A pruner does not check whether its new pack was orphaned.
     NoLookAtOwn,
-    /// A checkpoint has what snapshots needed at first.
+    /// A checkpoint contains the initial needs of snapshots, without moves.
     FoldWithoutMoves,
-    /// The new pack is added by an entry of its own, before the one that moves to it. Safe.
+    /// The new pack is added by a separate entry before the one that moves snapshots to it. Safe.
     MoveLater,
-    /// The same, and the plan is good for all snapshots that it knows, whatever they needed then.
+    /// Like `MoveLater`, but the plan counts for all snapshots that were known when it was made, whatever they needed
+    /// then.
     MoveLaterToKnown,
 }
 
@@ -69,17 +70,17 @@ pub struct Rules {
     pub writers: u8,
     pub pruners: u8,
     pub crashes: u8,
-    /// Acknowledgements that are lost, and puts that arrive late.
+    /// Number of acknowledgements that are lost or puts that arrive late.
     pub lost: u8,
-    /// Snapshots that pruners may drop.
+    /// Number of snapshots that pruners may drop.
     pub drops: u8,
     pub folds: u8,
-    /// Packs that pruners may plan to repack. Then the first snapshot is alive at first.
+    /// Number of packs that pruners may plan to repack. If there are any, the first snapshot is alive at the start.
     pub repacks: u8,
-    /// Writers may store new data beside what they find, and put packs before the snapshot.
+    /// Whether writers may store new data in addition to what they find, and put packs before the snapshot.
     pub new_data: bool,
     pub packs_first: bool,
-    /// Forget the past that nobody can refer to.
+    /// Whether to forget the part of the past to which no participant can refer.
     pub forget: bool,
 }
 
@@ -96,13 +97,13 @@ impl fmt::Display for Rules {
     }
 }
 
-/// What a host knows that read the log: that is what a checkpoint holds.
+/// The state of a host that has read the log, which is also the content of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct View {
-    /// What each snapshot needs, by slot; nothing once it is dropped.
+    /// The packs that each snapshot needs, by slot; none once it is dropped.
     pub needs: [Packs; LOG_MAX + 1],
     pub alive: Packs,
-    /// Tombstoned and orphaned, for ever.
+    /// Packs that are tombstoned or orphaned, which is permanent.
     pub dead: Packs,
 }
 
@@ -111,7 +112,7 @@ impl View {
         self.needs.iter().fold(0, |all, needs| all | needs)
     }
 
-    /// Returns the snapshots alive that need one of these packs.
+    /// Returns the live snapshots that need one of these packs.
     pub fn needing(&self, packs: Packs) -> Slots {
         let needs = self.needs[1..].iter().rev();
         needs.fold(0, |slots, needs| slots << 1 | Slots::from(needs & packs != 0))
@@ -123,7 +124,7 @@ impl Rules {
         self.weakness == weakness
     }
 
-    /// Snapshots and packs without a log to order them.
+    /// Returns whether the protocol has no log that orders snapshots and packs.
     pub fn blind(&self) -> bool {
         self.is(Weakness::BlindPut) || self.is(Weakness::GraceByClock)
     }
@@ -132,7 +133,8 @@ impl Rules {
         matches!(self.weakness, Weakness::Trim | Weakness::TrimListed | Weakness::TrimReplaced)
     }
 
-    /// One pack, one snapshot of it, already dropped unless there is repacking: its chunk is in every pack from here on.
+    /// Returns a state with one pack and one snapshot of it, which is already dropped unless there is repacking. All
+    /// packs contain the same chunk.
     pub fn start(&self) -> State {
         let away_writer = Writer { at: WriterAt::Done, ..Writer::default() };
         let away_pruner = Pruner { at: PrunerAt::Done, ..Pruner::default() };
@@ -166,7 +168,7 @@ impl Rules {
         state
     }
 
-    /// Takes in one entry, in the order of the specification (section 6.2).
+    /// Applies one entry, in the order of the specification (section 6.2).
     fn apply(&self, view: &mut View, number: usize, entry: &Entry) {
         view.alive |= entry.adds & !view.dead;
         view.dead |= entry.dead;
@@ -198,7 +200,7 @@ impl Rules {
         view
     }
 
-    /// Returns the packs that some catalog, however old, holds for alive.
+    /// Returns the packs that are alive in some catalog, however old.
     pub fn once_alive(&self, log: &[Entry]) -> Packs {
         let mut view = self.view(&[]);
         let mut once = 0;
@@ -209,7 +211,7 @@ impl Rules {
         once
     }
 
-    /// Returns what a host sees that opens by a checkpoint and reads on to the end of the log.
+    /// Returns the view of a host that opens by a checkpoint and reads on to the end of the log.
     fn view_by(&self, state: &State, checkpoint: OddCheckpoint) -> View {
         let folded = if self.is(Weakness::FoldWithoutMoves) {
             Rules { weakness: Weakness::NoMoves, ..*self }
@@ -227,10 +229,10 @@ impl Rules {
         view
     }
 
-    /// Returns what is wrong with a state.
+    /// Returns the violation in a state; `None` if there is none.
     pub fn violation(&self, state: &State) -> Option<&'static str> {
         let view = self.view(state.log());
-        // Whoever restores finds chunks in any pack, whatever the log says of needs.
+        // A restore finds chunks in any pack, whatever packs the log lists for the snapshot.
         let all = Rules { weakness: Weakness::None, ..*self };
         let moved = if self.is(Weakness::NoMoves) { all.view(state.log()) } else { view };
         if moved.needed() & !state.present != 0 {
@@ -261,8 +263,7 @@ impl Rules {
         None
     }
 
-    /// Appends to the log, if the model has room for it. What was under way to this slot is refused
-    /// from here on.
+    /// Appends to the log if the model has room. Puts in progress for this slot are refused from then on.
     pub fn append(&self, state: &mut State, entry: Entry) -> Option<u8> {
         let len = usize::from(state.log_len);
         *state.log.get_mut(len)? = entry;

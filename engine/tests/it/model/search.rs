@@ -1,13 +1,13 @@
-//! The search: breadth first, so that what is found first is the shortest way to trouble.
+//! The search. It is breadth-first, so that it finds the shortest path to a violation.
 //!
-//! Seen states are remembered by 64-bit fingerprints. Among n states the chance that any two share
-//! one, and a state is missed, is about n²/2⁶⁵: 3 in 1,000,000 for 10 million states.
+//! Visited states are stored as 64-bit fingerprints. Among n states, the probability that two have the same
+//! fingerprint, so that one is missed, is about n²/2⁶⁵. For 10 million states it is 3 in 1,000,000.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// What is searched: states, the steps out of each, and what must hold in all of them.
+/// A model to search: its states, the steps out of each, and the invariants.
 pub trait Model {
     type State: Copy + fmt::Display;
 
@@ -16,40 +16,40 @@ pub trait Model {
     /// Finds all steps out of `state`.
     fn find(&self, state: &Self::State, steps: &mut Found<Self::State>);
 
-    /// Makes states the same that differ in nothing that matters.
+    /// Brings a state into its normal form.
     fn normalise(&self, state: &mut Self::State);
 
-    /// Returns what is wrong with a state.
+    /// Returns the violation in a state; `None` if there is none.
     fn violation(&self, state: &Self::State) -> Option<&'static str>;
 
-    /// The same for a state that is not in normal form yet, where that forgets what is to be checked.
+    /// Checks a state that is not in normal form yet, if the normal form forgets something that must be checked.
     fn forgotten_violation(&self, _state: &Self::State) -> Option<&'static str> {
         None
     }
 
-    /// Returns whether somebody is not at the end, in a state without steps.
+    /// Returns whether a participant is not finished, in a state without steps.
     fn is_stuck(&self, state: &Self::State) -> bool;
 
-    /// Returns 64 bits that tell this state from others.
+    /// Returns 64 bits that identify the state.
     fn fingerprint(&self, state: &Self::State) -> u64;
 
     fn is_weak(&self) -> bool;
 }
 
-/// What somebody does, for the trace.
+/// A step of a participant, for the trace.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     pub who: char,
     pub index: usize,
     pub what: &'static str,
-    /// What follows without another change of the store.
+    /// What follows in the same step without another change of the store.
     pub then: &'static str,
 }
 
 /// The steps out of one state.
 pub struct Found<S> {
     pub found: Vec<(Step, S)>,
-    /// A step was left out because the model has no room for another entry or pack.
+    /// Whether a step was left out because the model has no room for another entry or pack.
     pub cut: bool,
 }
 
@@ -71,18 +71,18 @@ impl<S: Copy> Found<S> {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Outcome {
     pub states: u64,
     pub transitions: u64,
     pub depth: u32,
-    /// States with a step that the model had no room for.
+    /// Number of states with a step for which the model had no room.
     pub cut: u64,
     pub memory_bytes: usize,
     pub time: Duration,
     pub violation: Option<&'static str>,
-    /// One line for each step to it, if asked for.
+    /// One line for each step to the violation, if requested.
     pub trace: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ impl Seen {
         Seen { places: vec![0; 1 << 16], count: 0 }
     }
 
-    /// Returns whether it is new.
+    /// Adds a fingerprint. Returns whether it is new.
     fn insert(&mut self, fingerprint: u64) -> bool {
         if self.count * 4 >= self.places.len() * 3 {
             let larger = vec![0; self.places.len() * 2];
@@ -125,7 +125,7 @@ impl Seen {
         true
     }
 
-    /// Returns the place that holds it or is free for it.
+    /// Returns the place that contains a fingerprint or is free for it.
     fn place(&mut self, fingerprint: u64) -> &mut u64 {
         let mask = self.places.len() - 1;
         let mut at = fingerprint as usize & mask;
@@ -136,8 +136,8 @@ impl Seen {
     }
 }
 
-/// Explores every state. Returns how many have a normal form that a search of normal forms alone does
-/// not come to, and how many there are.
+/// Explores every state. Returns the number of states whose normal form a search of normal forms does not reach, and
+/// the number of all states.
 pub fn missed_normal_forms<M: Model>(model: &M, normal: &M) -> (u64, u64) {
     let mut forms = Seen::new();
     search_into(normal, false, &mut forms);
@@ -161,12 +161,12 @@ pub fn missed_normal_forms<M: Model>(model: &M, normal: &M) -> (u64, u64) {
     (missed, count)
 }
 
-/// Explores every state. Traces cost memory and tell participants apart.
+/// Explores every state. With traces, this uses more memory and does not use normal forms.
 pub fn search(model: &impl Model, traced: bool) -> Outcome {
     search_into(model, traced, &mut Seen::new())
 }
 
-/// Explores a model, and prints what came of it; how a weak one fails, if that is asked for.
+/// Explores a model and prints the outcome. Prints how a weak one fails if the environment variable asks for it.
 pub fn run<M: Model + fmt::Display>(model: &M) -> Outcome {
     let traced = std::env::var_os("ICECORE_MODEL_TRACE").is_some();
     let outcome = search(model, traced && model.is_weak());
@@ -177,7 +177,7 @@ pub fn run<M: Model + fmt::Display>(model: &M) -> Outcome {
     outcome
 }
 
-/// Explores models that must hold, to their ends. Returns the number of states.
+/// Explores models completely, which must not have violations. Returns the number of states.
 pub fn check_holds<M: Model + fmt::Display>(models: &[M]) -> u64 {
     let mut states = 0;
     for model in models {
@@ -256,7 +256,7 @@ fn fingerprint<M: Model>(model: &M, state: &M::State) -> u64 {
     model.fingerprint(state).max(1)
 }
 
-/// Tells the way to a state.
+/// Lists the steps to a state.
 fn trace(model: &impl Model, parents: &HashMap<u64, u64>, end: u64) -> Vec<String> {
     let mut way = vec![end];
     while let Some(parent) = way.last().and_then(|last| parents.get(last)) {

@@ -1,7 +1,7 @@
-//! What the model knows of the store and of everybody who works on it: a few small integers.
+//! The state of the model: the store and all participants, as a few small integers.
 //!
-//! Names of packs are random in reality, so that only their order of creation counts here. A
-//! snapshot is called after the slot of the log that added it.
+//! In reality, names of packs are random, so only their order of creation matters here. A snapshot is named by the slot
+//! of the log that added it.
 
 use std::fmt;
 
@@ -10,70 +10,70 @@ pub const WRITERS_MAX: usize = 3;
 pub const PRUNERS_MAX: usize = 2;
 pub const PACKS_MAX: u8 = 16;
 
-/// A set of packs: bit n is the pack that was uploaded as the nth.
+/// A set of packs. Bit n is the nth pack that was uploaded.
 pub type Packs = u16;
 
-/// A set of slots of the log: bit n is slot n + 1.
+/// A set of slots of the log. Bit n is slot n + 1.
 pub type Slots = u16;
 
-/// One entry of the log; all zeros is no entry. One that adds packs and has tombstones repacks: every
-/// snapshot alive that needs what is dead from here on needs what is added instead.
+/// One entry of the log; all zeros for no entry. An entry that adds packs and has tombstones is a repack: every live
+/// snapshot that needs a newly dead pack needs the added packs instead.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry {
     pub adds: Packs,
-    /// What the snapshot of this entry needs; nothing if it adds no snapshot.
+    /// The packs that the snapshot of this entry needs; none if the entry adds no snapshot.
     pub needs: Packs,
-    /// Tombstones, and orphans.
+    /// Tombstones and orphans.
     pub dead: Packs,
     /// The slot of the snapshot that is dropped, or 0.
     pub drops: u8,
-    /// What it adds lacks something that a snapshot needs of what it makes dead.
+    /// Whether the added packs lack a chunk that a snapshot needs of a pack that this entry makes dead.
     pub thin: bool,
 }
 
-/// How far a writer is.
+/// The next step of a writer.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum WriterAt {
     #[default]
     Start,
     Upload,
-    /// Composed: about to put packs without a snapshot.
+    /// About to put packs without a snapshot.
     PutPacks,
-    /// Not told what became of the put: about to look what is in the slot.
+    /// About to look at the slot, because the outcome of the put is unknown.
     LookPacks,
-    /// Composed: about to put the entry of the snapshot.
+    /// About to put the entry of the snapshot.
     Put,
     Look,
     Done,
 }
 
-/// How far a pruner is.
+/// The next step of a pruner.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PrunerAt {
     #[default]
     Start,
-    /// About to upload a pack with what is still needed of another.
+    /// About to upload a pack with the needed part of another one.
     Upload,
-    /// About to put a checkpoint of an entry that is only composed (a weakness).
+    /// About to put a checkpoint of an entry that is composed but not put yet (a weakness).
     FoldAhead,
     Put,
     Look,
-    /// Waits until nobody can need the packs any more (a weakness).
+    /// Waits through the grace period (a weakness).
     Grace,
     Delete,
-    /// About to put a checkpoint; goes on to prune.
+    /// About to put a checkpoint, and then to prune.
     Fold,
-    /// About to put a checkpoint as the last act.
+    /// About to put a checkpoint as the last step.
     FoldLast,
     Done,
 }
 
-/// A put whose outcome its sender does not know and that may still arrive: for the first free slot,
-/// because it is refused everywhere else.
+/// A put whose sender does not know the outcome, and which may still arrive. It is for the first free slot, because any
+/// other slot would refuse it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Flight {
     pub entry: Entry,
-    /// The sender has not crashed since, and knows the bytes again.
+    /// Whether the sender has not crashed since the put, so that it recognizes the bytes.
     pub known: bool,
 }
 
@@ -83,11 +83,11 @@ pub struct Writer {
     /// The last slot that was read when the entry was composed.
     pub head: u8,
     pub needs: Packs,
-    /// Uploaded and remembered, not in the log.
+    /// Packs that it uploaded and still knows, and that are not in the log.
     pub own: Packs,
-    /// The slot that holds the entry of this writer; only a look at the slot tells it so.
+    /// The slot that contains the entry of this writer. The writer knows this only after a look at the slot.
     pub stored: u8,
-    /// The checkpoint that it opened by, where that makes a difference (a weakness).
+    /// The checkpoint by which it opened, if that makes a difference (a weakness).
     pub opened: u8,
     pub flight: Flight,
 }
@@ -97,26 +97,26 @@ pub struct Pruner {
     pub at: PrunerAt,
     pub head: u8,
     pub drops: u8,
-    /// To be tombstoned, later to be deleted.
+    /// Packs to tombstone, and later to delete.
     pub dead: Packs,
-    /// The pack that it uploaded, not in the log.
+    /// The pack that it uploaded and that is not in the log.
     pub own: Packs,
-    /// The pack of which `own` holds a part; none if its plan is given up.
+    /// The pack of which `own` contains a part; none if the plan is cancelled.
     pub from: Packs,
-    /// The snapshots whose part of `from` that is: those that needed it when the plan was made.
+    /// The snapshots that needed `from` when the plan was made. `own` contains their part.
     pub plan: Slots,
-    /// The snapshots that were alive then, where that makes a difference (a weakness).
+    /// The snapshots that were alive then, if that makes a difference (a weakness).
     pub known: Slots,
     pub stored: u8,
     pub flight: Flight,
 }
 
-/// A checkpoint whose content is not, or not yet, the fold of the entries up to its number.
+/// A checkpoint whose content is not (or not yet) the fold of the entries up to its number.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct OddCheckpoint {
     /// The number in its name; 0 for none.
     pub number: u8,
-    /// It is the fold of the entries up to here, and of `extra`.
+    /// The content is the fold of the entries up to this one, and of `extra`.
     pub base: u8,
     pub extra: Entry,
 }
@@ -124,28 +124,28 @@ pub struct OddCheckpoint {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State {
     pub present: Packs,
-    /// How many packs were ever named.
+    /// Number of packs that were ever named.
     pub named: u8,
     pub log_len: u8,
     pub log: [Entry; LOG_MAX],
     /// Slots whose snapshot was acknowledged.
     pub acknowledged: u32,
-    /// An acknowledged snapshot is in no log that anybody reads.
+    /// Whether an acknowledged snapshot is not in the log that hosts read.
     pub gone: bool,
-    /// A snapshot was moved to a pack that does not hold all that it needs.
+    /// Whether a snapshot was moved to a pack that does not contain everything it needs.
     pub hole: bool,
-    /// Numbers of the checkpoints that are what they should be.
+    /// Numbers of the correct checkpoints.
     pub checkpoints: u32,
     pub odd: OddCheckpoint,
-    /// Entries up to here were deleted (a weakness).
+    /// Number of the last deleted entry (a weakness).
     pub trimmed: u8,
     pub writers: [Writer; WRITERS_MAX],
     pub pruners: [Pruner; PRUNERS_MAX],
-    /// What may still go wrong, and be dropped.
+    /// Number of faults and drops that may still happen.
     pub crashes: u8,
     pub lost: u8,
     pub drops: u8,
-    /// Folds and repacks that may still begin.
+    /// Number of folds and repacks that may still begin.
     pub folds: u8,
     pub repacks: u8,
 }

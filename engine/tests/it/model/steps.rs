@@ -1,5 +1,5 @@
-//! Every next step of everybody: each operation on the store is one step, and a crash or a lost
-//! acknowledgement may come at each.
+//! The next steps of all participants. Each operation on the store is one step, and each may end in
+//! a crash or a lost acknowledgement.
 
 use super::rules::{Rules, Weakness};
 use super::search::{Found, Model};
@@ -41,7 +41,7 @@ impl Model for Rules {
         Rules::violation(self, state)
     }
 
-    /// The check of a checkpoint alone may look at what is forgotten.
+    /// Only the check of checkpoints needs data that the normal form forgets.
     fn forgotten_violation(&self, state: &State) -> Option<&'static str> {
         if self.forget && state.checkpoints != 0 { Rules::violation(self, state) } else { None }
     }
@@ -63,7 +63,7 @@ impl Model for Rules {
 impl Steps {
     fn find(&mut self, rules: &Rules, state: &State) {
         for index in 0..usize::from(rules.writers) {
-            // Two that are alike have the same steps.
+            // Two equal participants have the same steps.
             let writer = state.writers[index];
             if index == 0 || writer != state.writers[index - 1] {
                 self.writer(rules, state, index, writer);
@@ -102,7 +102,7 @@ impl Steps {
     }
 }
 
-/// A put of the slot after `head` arrives at the store.
+/// Applies a put of the slot after `head` to the store.
 pub(super) fn put(rules: &Rules, state: &State, head: u8, stored: u8, entry: Entry) -> Put {
     let mut after = *state;
     if rules.is(Weakness::NoCreateOnly) && head < state.log_len {
@@ -113,7 +113,7 @@ pub(super) fn put(rules: &Rules, state: &State, head: u8, stored: u8, entry: Ent
         return Put::Created(after, head + 1);
     }
     if head < state.trimmed {
-        // The name is free again, and nobody reads it any more.
+        // The name is free again, but no host reads this slot any more.
         after.gone |= entry.needs != 0 && stored != head + 1;
         return Put::Created(after, head + 1);
     }

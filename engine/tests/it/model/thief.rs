@@ -1,8 +1,8 @@
-//! The protocol with a thief in it, who holds the credential of a host (`docs/protocol.md`, "The thief").
+//! A model of the protocol with a thief who has the credential of a host (`docs/protocol.md`, "The thief").
 //!
-//! Two writers, of which the first is robbed, a pruner and the owner follow the rules; the thief puts
-//! what he likes of a list. First each attack is found to work where nobody has to prove who he is; then
-//! all that must hold does in every state; then each rule that is left out is found to be needed.
+//! Two writers, a pruner and the owner follow the rules. The thief has the credential of the first writer, and puts
+//! anything on a list. The tests show three things: each attack works if entries have no authors, the invariants hold
+//! in every state of the full model, and each rule is needed.
 
 mod honest;
 mod menu;
@@ -18,10 +18,10 @@ use rules::{
     UNSEEN, VOID, Weakness,
 };
 
-/// All but the snapshot that looks whole, which no rule tells from a genuine one.
+/// All items except the snapshot that looks whole, which no rule can distinguish from a genuine one.
 const MENU: u32 = ((1 << Item::ALL.len()) - 1) & !Item::PlausibleSnapshot.bit();
 
-/// One of each, and no rot.
+/// One of each kind of step, and no rot.
 const BASE: Rules = Rules {
     weakness: Weakness::None,
     writers: 2,
@@ -37,13 +37,13 @@ const BASE: Rules = Rules {
     only: None,
 };
 
-/// States in normal form.
+/// The same with states in normal form.
 const NORMAL: Rules = Rules { forget: true, ..BASE };
 
-/// An entry of somebody else than the thief may rot.
+/// The same with one genuine entry that may rot.
 const ROT: Rules = Rules { rots: 1, ..BASE };
 
-/// What every run of the tests explores.
+/// The models that every run of the tests explores.
 const SMALL: [Rules; 5] = [
     Rules { prunes: 2, statements: 2, ..NORMAL },
     Rules { entries: 2, ..NORMAL },
@@ -52,7 +52,7 @@ const SMALL: [Rules; 5] = [
     Rules { writers: 1, rots: 1, prunes: 2, ..NORMAL },
 ];
 
-/// What a long run explores on top.
+/// The models that a long run explores too.
 const NIGHTLY: [Rules; 10] = [
     Rules { entries: 2, crashes: 1, ..NORMAL },
     Rules { writers: 1, entries: 2, rots: 1, ..NORMAL },
@@ -66,7 +66,7 @@ const NIGHTLY: [Rules; 10] = [
     Rules { entries: 2, repacks: 1, ..NORMAL },
 ];
 
-/// What each attack does where no entry has an author, and in how many steps.
+/// The effect of each attack if entries have no authors, and the number of steps.
 const ATTACKS: [(Item, Option<&str>, u32); 22] = [
     (Item::Wipe, Some(HIDDEN), 1),
     (Item::Wipe, Some(GONE), 2),
@@ -92,8 +92,8 @@ const ATTACKS: [(Item, Option<&str>, u32); 22] = [
     (Item::CheckpointVoid, None, 0),
 ];
 
-/// Each rule that is left out, the smallest model that shows that it is needed, what it shows, and in how
-/// many steps.
+/// Each rule that is left out, with the smallest model that shows that it is needed, the violation, and the number of
+/// steps.
 const WEAK: [(Weakness, Rules, &str, u32); 32] = {
     let rot_alone = Rules { entries: 0, prunes: 2, ..ROT };
     [
@@ -161,7 +161,7 @@ fn every_rule_is_needed() {
     }
 }
 
-/// Places that stay make it harmless to count on a pack that the thief has added first.
+/// Places of packs never change, so it is harmless to rely on a pack that the thief has added first.
 #[test]
 fn a_pack_that_was_added_by_another_may_be_counted_on() {
     check_holds(&[Rules { weakness: Weakness::CountsOnFrontRun, ..BASE }]);
@@ -175,7 +175,8 @@ fn a_move_that_only_adds_may_concern_packs_of_others() {
     }
 }
 
-/// The model has no chunks of other content under a genuine id, with which it would harm (spec 6.1).
+/// The model has no chunks with false content under a genuine id. With such chunks, the attack would do harm (spec
+/// section 6.1).
 #[test]
 fn whoever_calls_chunks_lost_has_them_stored_again() {
     let menu = Item::Lost.bit();
@@ -184,7 +185,7 @@ fn whoever_calls_chunks_lost_has_them_stored_again() {
     }
 }
 
-/// What no rule of the log prevents: only the time in which a dropped snapshot comes back stands there.
+/// No rule of the log prevents this. Only the undelete window protects the genuine snapshot.
 #[test]
 fn a_false_snapshot_that_looks_whole_displaces_a_genuine_one() {
     let menu = Item::PlausibleSnapshot.bit();
@@ -195,7 +196,7 @@ fn a_false_snapshot_that_looks_whole_displaces_a_genuine_one() {
     }
 }
 
-/// A search of normal forms alone comes to the normal form of every state that there is.
+/// A search of normal forms reaches the normal form of every state.
 #[test]
 fn normal_forms_of_the_thief_miss_nothing() {
     for rules in [

@@ -1,7 +1,7 @@
-//! What a writer does next: find or upload packs, compose, put, and look (spec section 6.3).
+//! The steps of a writer: find or upload packs, compose, put, and look (spec section 6.3).
 //!
-//! Reading the log, composing and deciding are one step with what comes before them: if the log grows
-//! in between, the slot is lost and the log is read again, so that nothing is missed.
+//! Reading the log, composing and deciding are one step together with the step before them. This misses nothing,
+//! because the slot is lost and the log is read again if it grows in between.
 
 use super::rules::{Rules, Weakness};
 use super::state::{Entry, Flight, PACKS_MAX, State, Writer, WriterAt};
@@ -42,7 +42,7 @@ impl Steps {
         }
     }
 
-    /// Looks for chunks in a catalog that is as old as you like.
+    /// Looks for chunks in a catalog of any age.
     fn writer_start(&mut self, rules: &Rules, state: &State, index: usize, writer: Writer) {
         let usable = rules.once_alive(state.log());
         let added = state.log().iter().fold(0, |added, entry| added | entry.adds);
@@ -84,7 +84,7 @@ impl Steps {
         self.compose(rules, &after, index, "uploads a pack", Writer { needs, own, ..writer });
     }
 
-    /// Reads the log to its end and composes the entry, or rebases.
+    /// Reads the log to its end and composes the entry, or looks for other packs.
     fn compose(
         &mut self,
         rules: &Rules,
@@ -157,7 +157,7 @@ impl Steps {
                     self.push('W', index, "puts the entry, and it is not there yet", late);
                 }
             }
-            // What is in the slot stays there: the look may as well come at once.
+            // The content of the slot never changes, so the look can follow immediately.
             Put::Taken => self.writer_look(rules, state, index, writer),
             Put::Full => self.cut = true,
         }
@@ -176,7 +176,7 @@ impl Steps {
         }
     }
 
-    /// The entry of a writer is in the log, and the writer knows it.
+    /// Handles an entry of the writer that is in the log and known to be there.
     fn writer_committed(
         &mut self,
         rules: &Rules,

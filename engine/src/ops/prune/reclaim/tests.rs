@@ -8,10 +8,11 @@ const MIB: u64 = 1 << 20;
 const ALL_STATES: [ObjectState; 4] =
     [ObjectState::Warm, ObjectState::Thawed { until: 0 }, ObjectState::Thawing, ObjectState::Cold];
 
-/// Old enough that the horizon is what counts.
+/// Old enough that the horizon limits the saving, and not the age.
 const LONG_AGO: u32 = 1_000_000;
 
-/// A pack of 64 MiB and 40 chunks in Deep Archive, past its minimum days, dead to a percentage.
+/// Returns a pack of 64 MiB and 40 chunks in Deep Archive that is past its minimum days and partly
+/// dead.
 fn cold(dead_percent: u64) -> PackUse {
     PackUse {
         kind: PackKind::Cold,
@@ -58,8 +59,8 @@ fn break_even(pack: &PackUse, terms: &Terms) -> f64 {
     price.costs_usd / price.saves_usd_per_month
 }
 
-/// The figures of the design, for dead fractions of .1, .2 and .5. They hold for 64 MiB packs that
-/// are thawed in bulk for 2 days, and some 40 chunks a pack: each live chunk is a get.
+/// The figures of the design, for dead fractions of .1, .2 and .5. They assume 64 MiB packs that
+/// are thawed in bulk for 2 days, and about 40 chunks per pack. Each live chunk costs one GET.
 #[test]
 fn break_even_months_are_those_of_the_design() {
     let check = |terms: Terms, state: ObjectState, expected: [f64; 3]| {
@@ -68,7 +69,7 @@ fn break_even_months_are_those_of_the_design() {
             let months = break_even(&pack, &terms);
             let off = (months / expected - 1.0).abs();
             assert!(off < 0.05, "{dead} % dead: {months} months, expected {expected}");
-            // The decision turns exactly there.
+            // The decision changes at this number of months.
             let does = |months| decided(&pack, &over(months, terms));
             assert!(matches!(does(months * 1.001), Decision::Repack { .. }));
             assert!(matches!(does(months * 0.999), Decision::Keep(Why::DoesNotPay { .. })));
@@ -82,14 +83,14 @@ fn break_even_months_are_those_of_the_design() {
 
 #[test]
 fn each_term_is_paid_once() {
-    // Half of 64 MiB is live: 20 chunks.
+    // Half of 64 MiB is live, which is 20 chunks.
     let near = |found: f64, expected: f64| {
         assert!((found - expected).abs() < 1e-9, "{found} and not {expected}");
     };
     let gb = 0.0625;
     let gets_and_put = 20.0 * 0.0004 / 1000.0 + 0.5 * 0.05 / 1000.0;
     let retrieval = gb * 0.0025 + 0.025 / 1000.0 + gb * 0.023 * 2.0 / 30.0;
-    // Each chunk is read with what is beside it, to multiples of 64 KiB.
+    // Each range that is read is widened to multiples of 64 KiB.
     let read = gb / 2.0 + 20.0 / 16_384.0;
     let egress = read * 0.09;
     let costs =
@@ -101,13 +102,13 @@ fn each_term_is_paid_once() {
     let standard = Terms { tier: Tier::Standard, days_warm: 7, ..free_egress() };
     let dearer = gb * 0.02 + 0.1 / 1000.0 + gb * 0.023 * 7.0 / 30.0;
     near(costs(&cold(50), &standard), dearer + gets_and_put);
-    // 32 KiB beside it at its price and 8 KiB at that of STANDARD (S3 user guide).
+    // S3 adds 32 KiB at the price of the class and 8 KiB at the price of STANDARD (S3 user guide).
     let month = (gb + 32.0 / 1_048_576.0) * 0.00099 + 8.0 / 1_048_576.0 * 0.023;
     near(
         price(&cold(50), &free_egress(), &prices()).expect("a price").saves_usd_per_month,
         month / 2.0,
     );
-    // Infrequent classes are paid for by the GB that is read.
+    // Classes for infrequent access bill each GB that is read.
     let rare = PackUse { class: "STANDARD_IA".to_owned(), ..warm };
     let rare_costs = 20.0 * 0.001 / 1000.0 + 0.5 * 0.01 / 1000.0 + read * 0.01;
     near(costs(&rare, &free_egress()), rare_costs);
@@ -146,7 +147,7 @@ fn minimum_days_are_those_of_the_class() {
     assert_eq!(dead("GLACIER_IR", s3), Decision::Wait { free_in_days: 90 });
     assert_eq!(dead("ARCHIVE", Some(Provider::Gcs)), Decision::Wait { free_in_days: 365 });
     assert_eq!(dead("Archive", Some(Provider::Azure)), Decision::Wait { free_in_days: 180 });
-    // A folder bills nothing, whatever the log calls the class.
+    // A folder bills nothing, whatever class the log names.
     assert_eq!(dead("DEEP_ARCHIVE", None), Decision::Delete);
 }
 
@@ -161,7 +162,7 @@ fn what_is_needed_is_kept_and_says_why() {
     check(&cold(10), &terms, line);
     let line = "repacked: costs $0.000310, saves $0.000745 within the horizon";
     check(&cold(50), &terms, line);
-    // The same, when transfer out costs what eight years of it save.
+    // With transfer out, repacking the same pack costs as much as it saves in eight years.
     assert!(matches!(
         decided(&cold(50), &Terms::default()),
         Decision::Keep(Why::DoesNotPay { .. })
@@ -172,24 +173,25 @@ fn what_is_needed_is_kept_and_says_why() {
 fn hot_packs_take_a_threshold_as_well() {
     let terms = free_egress();
     check(&hot(24), &terms, "kept: 24.0 % of it is unused; objects are repacked from 25 % on");
-    // .3 × .004 × 24 = .029 a GB, and .7 × .03 to read it, with .09 more from home.
+    // It saves .3 × .004 × 24 = .029 per GB and costs .7 × .03 to read, plus .09 per GB for
+    // transfer out.
     assert!(matches!(decided(&hot(30), &terms), Decision::Repack { .. }));
     let dear = decided(&hot(30), &Terms::default());
     assert!(matches!(dear, Decision::Keep(Why::DoesNotPay { .. })), "{dear}");
     let young = PackUse { age_days: 89, ..hot(90) };
     assert_eq!(decided(&young, &terms), Decision::Keep(Why::TooYoung { free_in_days: 1 }));
-    // Trees are in the store's default class, which has no minimum.
+    // Trees are in the store's default class, which has no minimum days.
     let meta = |age_days| {
         let class = String::new();
         decided(&PackUse { kind: PackKind::Meta, class, age_days, ..hot(30) }, &Terms::default())
     };
     assert!(matches!(meta(LONG_AGO), Decision::Repack { .. }));
-    // What died so fast is soon gone by itself.
+    // A pack that dies so fast will soon be completely dead.
     assert!(matches!(meta(3), Decision::Keep(Why::DoesNotPay { .. })));
     let eager = Terms { hot_dead_fraction_min: 0.05, ..terms };
     let eager = decided(&PackUse { class: "STANDARD".to_owned(), ..hot(5) }, &eager);
     assert!(matches!(eager, Decision::Repack { .. }), "{eager}");
-    // Small files that were put into an archive class are paid for like photos.
+    // Small files in an archive class are billed like photos.
     let archived = PackUse { kind: PackKind::Hot, ..cold(50) };
     assert_eq!(decided(&archived, &terms), decided(&cold(50), &terms));
 }
@@ -207,11 +209,12 @@ fn what_goes_on_dying_is_waited_for() {
             other => panic!("{other}"),
         }
     };
-    // Half of it died in ten months: a byte of the rest lives another ten over ln 2.
+    // Half of the pack died in ten months, so each remaining byte lives for another 10 / ln 2
+    // months on average.
     assert!((months(10, 50) - 10.0 / std::f64::consts::LN_2).abs() < 1e-9);
     assert!((months(100, 50) / months(10, 50) - 10.0).abs() < 1e-9);
     assert!(months(10, 90) < months(10, 50));
-    // The horizon bounds it.
+    // The horizon limits the saving.
     let bounded =
         |months| decided(&PackUse { age_days: 3000, ..cold(50) }, &over(months, free_egress()));
     assert!(matches!(bounded(24.0), Decision::Repack { .. }));
@@ -225,7 +228,7 @@ fn photos_in_a_class_without_thaw_must_pay_too() {
         state: ObjectState::Warm,
         ..cold(percent)
     };
-    // .2 × .0125 × 24 = .06 a GB, and .8 × (.09 + .01) to read it.
+    // It saves .2 × .0125 × 24 = .06 per GB and costs .8 × (.09 + .01) to read.
     let rare = decided(&of_class("STANDARD_IA", 20), &Terms::default());
     assert!(matches!(rare, Decision::Keep(Why::DoesNotPay { .. })), "{rare}");
     let usual = decided(&of_class("STANDARD", 20), &Terms::default());
@@ -247,7 +250,7 @@ fn a_local_folder_is_repacked_for_nothing() {
     let free = Decision::Repack { saves_usd: 0.0, costs_usd: 0.0 };
     assert_eq!(decided(&local(10), &terms), free);
     check(&local(10), &terms, "repacked: repacking is free here");
-    // The copy of a bucket in a folder keeps the names of its classes.
+    // A copy of a bucket in a folder keeps the names of the classes.
     let copied = PackUse { class: "DEEP_ARCHIVE".to_owned(), ..local(10) };
     assert_eq!(decided(&copied, &terms), free);
     assert_eq!(price(&local(10), &terms, &prices()).expect("a price").costs_usd, 0.0);
@@ -272,11 +275,11 @@ fn what_cannot_be_read_or_priced_is_kept() {
     let (warm, is_cold) = (ObjectState::Warm, ObjectState::Cold);
     let by_hand = of("Archive", is_cold, Provider::Azure);
     assert_eq!(by_hand, Decision::Keep(Why::NotReadable));
-    // Somebody's lifecycle rule moved it to another class than the log knows.
+    // A lifecycle rule has moved it to another class than the one in the log.
     assert_eq!(of("STANDARD", is_cold, Provider::S3), Decision::Keep(Why::NotReadable));
     let tiers = of("INTELLIGENT_TIERING", warm, Provider::S3);
     assert_eq!(tiers, Decision::Keep(Why::OwnTiers));
-    // 180 days are not its 365.
+    // The class requires 365 days, and the pack is 180 days old.
     let young = PackUse { class: "ARCHIVE".to_owned(), state: warm, age_days: 180, ..cold(90) };
     let young = decided(&young, &Terms { provider: Some(Provider::Gcs), ..free_egress() });
     assert_eq!(young, Decision::Keep(Why::TooYoung { free_in_days: 185 }));
@@ -296,7 +299,8 @@ fn nothing_is_spent_under_a_horizon_that_is_no_number() {
 }
 
 proptest! {
-    /// Whatever is repacked by price has earned its cost; more dead or longer never turns it back.
+    /// A pack is repacked only if the saving is at least the cost. More dead bytes or a longer
+    /// horizon never revert the decision.
     #[test]
     fn a_decision_to_repack_pays_and_lasts(
         dead in 1u64..100, mib in 1u64..769, months in 0.0f64..2000.0, free in any::<bool>(),

@@ -1,4 +1,4 @@
-//! What policies keep of small histories, snapshot by snapshot.
+//! Tests what policies keep of small histories, snapshot by snapshot.
 
 mod doubtful;
 
@@ -8,8 +8,8 @@ use super::*;
 use crate::format::signed::OWNER;
 use crate::format::{ChunkId, PathsKey, SnapshotId};
 
-/// Central Europe as a rule, so that no time zone database is needed: summer time begins on
-/// 2026-03-29 at 01:00 UTC and ends on 2026-10-25 at 01:00 UTC.
+/// The time zone of Central Europe as a rule, so that no time zone database is needed. Summer time
+/// begins on 2026-03-29 at 01:00 UTC and ends on 2026-10-25 at 01:00 UTC.
 const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 fn zone(rule: &str) -> TimeZone {
@@ -38,12 +38,12 @@ fn entry(number: u8, time: Time) -> SnapshotEntry {
     }
 }
 
-/// Takes snapshots numbered from 0 at the times.
+/// Returns snapshots at these times, numbered from 0.
 fn entries(times: &[&str]) -> Vec<SnapshotEntry> {
     (0..).zip(times).map(|(number, text)| entry(number, time(text))).collect()
 }
 
-/// Lists each snapshot of a group, from the newest on: its number and the reasons to keep it.
+/// Lists the snapshots of a group, newest first, with their numbers and the reasons to keep them.
 fn told(group: &Group) -> Vec<String> {
     let tell = |(entry, reasons): &(SnapshotEntry, Vec<Reason>)| {
         let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
@@ -110,7 +110,7 @@ fn the_last_are_counted_one_by_one() {
     check(policy, &times, &["2: last snapshot", "1: last snapshot", "0:"]);
     let all = Policy { last: Some(UNLIMITED), ..none() };
     check(all, &times, &["2: last snapshot", "1: last snapshot", "0: last snapshot"]);
-    // There are fewer than are asked for: no reason to say more than once why.
+    // There are fewer snapshots than requested. The oldest is not listed with a second reason.
     let more = Policy { last: Some(9), ..none() };
     check(more, &times, &["2: last snapshot", "1: last snapshot", "0: last snapshot"]);
 }
@@ -140,7 +140,7 @@ fn an_hour_keeps_its_newest() {
 
 #[test]
 fn the_hour_that_comes_twice_is_one_hour_of_the_calendar() {
-    // 02:10 and 02:50 of summer time, then 02:10 and 02:50 of winter time, then 03:10.
+    // 02:10 and 02:50 in summer time, then 02:10 and 02:50 in winter time, then 03:10.
     let times = [
         "2026-10-25T00:10:00Z",
         "2026-10-25T00:50:00Z",
@@ -163,7 +163,7 @@ fn the_hour_that_comes_twice_is_one_hour_of_the_calendar() {
 
 #[test]
 fn the_hour_that_is_left_out_is_none() {
-    // 01:30, then 03:00 of summer time: there is no 02:00.
+    // 01:30, then 03:00 in summer time. There is no 02:00.
     let times = ["2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:59:00Z"];
     let policy = Policy { hourly: Some(2), ..none() };
     let expected = ["2: hourly snapshot", "1:", "0: hourly snapshot"];
@@ -172,7 +172,7 @@ fn the_hour_that_is_left_out_is_none() {
 
 #[test]
 fn a_day_is_that_of_the_zone() {
-    // The days of Berlin end at 23:00 UTC in winter and at 22:00 UTC in summer.
+    // Days in Berlin end at 23:00 UTC in winter and at 22:00 UTC in summer.
     let times = [
         "2026-03-28T22:59:00Z",
         "2026-03-28T23:00:00Z",
@@ -184,7 +184,7 @@ fn a_day_is_that_of_the_zone() {
     check_in(BERLIN, policy.clone(), &entries(&times), &expected);
     let expected = ["3: daily snapshot", "2:", "1: daily snapshot", "0: oldest daily snapshot"];
     check_in("UTC0", policy, &entries(&times), &expected);
-    // The day of 25 hours that summer time ends with.
+    // The day of 25 hours on which summer time ends.
     let autumn = ["2026-10-24T22:00:00Z", "2026-10-25T22:59:00Z", "2026-10-25T23:00:00Z"];
     let two = Policy { daily: Some(2), ..none() };
     let expected = ["2: daily snapshot", "1: daily snapshot", "0:"];
@@ -206,7 +206,7 @@ fn days_without_a_snapshot_do_not_count() {
 
 #[test]
 fn weeks_go_from_monday_to_sunday_across_the_year() {
-    // Week 53 of 2026 goes from Monday, 2026-12-28, to Sunday, 2027-01-03.
+    // Week 53 of 2026 lasts from Monday, 2026-12-28, to Sunday, 2027-01-03.
     let times = [
         "2026-12-27T23:59:59Z",
         "2026-12-28T00:00:00Z",
@@ -217,7 +217,7 @@ fn weeks_go_from_monday_to_sunday_across_the_year() {
     let policy = Policy { weekly: Some(3), ..none() };
     let expected = ["4: weekly snapshot", "3: weekly snapshot", "2:", "1:", "0: weekly snapshot"];
     check(policy, &times, &expected);
-    // Week 1 of 2025 begins in 2024, so these are of one week and not a year apart.
+    // Week 1 of 2025 begins in 2024, so these are in the same week and not a year apart.
     let policy = Policy { weekly: Some(1), ..none() };
     let times = ["2024-12-30T12:00:00Z", "2025-01-05T12:00:00Z"];
     check(policy, &times, &["1: weekly snapshot", "0:"]);
@@ -265,10 +265,10 @@ fn the_oldest_stays_while_buckets_are_left() {
     let policy = Policy { daily: Some(2), yearly: Some(1), ..none() };
     let expected = ["2: daily snapshot + yearly snapshot", "1:", "0: oldest daily snapshot"];
     check(policy, &times, &expected);
-    // The only bucket that was asked for is filled.
+    // The only requested bucket is filled.
     let one = Policy { daily: Some(1), ..none() };
     check(one, &times, &["2: daily snapshot", "1:", "0:"]);
-    // One snapshot is its bucket's newest, and is listed once.
+    // A single snapshot is the newest of its bucket, and is listed once.
     let many = Policy { daily: Some(9), ..none() };
     check(many, &times[..1], &["0: daily snapshot"]);
 }
@@ -296,13 +296,13 @@ fn a_snapshot_has_all_its_reasons() {
 #[test]
 fn within_counts_from_the_newest_by_the_calendar() {
     let policy = |text: &str| Policy { within: within(text), ..none() };
-    // What is exactly so old is no longer within.
+    // A snapshot of exactly this age is no longer kept.
     let times = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-02-28T12:00:00Z"];
     check(policy("28d"), &times, &["2: within 28d", "1: within 28d", "0:"]);
-    // A year is 366 days if a leap day is in it.
+    // A year has 366 days if it contains a leap day.
     let leap = ["2024-02-28T12:00:00Z", "2024-02-28T12:00:01Z", "2025-02-28T12:00:00Z"];
     check(policy("1y"), &leap, &["2: within 1y", "1: within 1y", "0:"]);
-    // A month before March 31 is the last of February.
+    // One month before March 31 is the last day of February.
     let march = ["2026-02-28T12:00:00Z", "2026-02-28T12:00:01Z", "2026-03-31T12:00:00Z"];
     check(policy("1m"), &march, &["2: within 1m", "1: within 1m", "0:"]);
     let mixed = ["2023-10-24T08:59:59Z", "2023-10-24T09:00:01Z", "2026-03-31T12:00:00Z"];
@@ -312,7 +312,7 @@ fn within_counts_from_the_newest_by_the_calendar() {
 #[test]
 fn within_over_a_change_of_time_goes_by_days_and_hours() {
     let policy = |text: &str| Policy { within: within(text), ..none() };
-    // Noon of Berlin is 11:00 UTC on the 28th and 10:00 UTC on the 29th, 23 hours later.
+    // Noon in Berlin is 11:00 UTC on the 28th and 10:00 UTC on the 29th, 23 hours later.
     let times = ["2026-03-28T10:30:00Z", "2026-03-28T11:00:01Z", "2026-03-29T10:00:00Z"];
     let expected = ["2: within 1d", "1: within 1d", "0:"];
     check_in(BERLIN, policy("1d"), &entries(&times), &expected);
@@ -343,7 +343,8 @@ fn tags_of_one_list_must_all_be_there() {
     check_in("UTC0", policy(&["a", "c"]), &snapshots, &expected);
     let expected = ["3: no tags", "2:", "1:", "0:"];
     check_in("UTC0", policy(&[""]), &snapshots, &expected);
-    // Tags are not counted: one bucket is left for the newest, and the oldest is not needed.
+    // Snapshots kept by tags do not use up buckets. One bucket is left for the newest, and the
+    // oldest is not needed.
     let both = Policy { last: Some(1), ..policy(&["a"]) };
     let expected = ["3: last snapshot", "2:", "1: tag a", "0: tag a"];
     check_in("UTC0", both, &snapshots, &expected);
@@ -369,7 +370,7 @@ fn groups_are_decided_by_themselves() {
     assert_eq!(groups[0].key.host.as_deref(), Some("laptop"));
     assert_eq!(groups[1].key.paths, Some(HistoryKey::Named("work".to_owned())));
     assert_eq!(groups[2].key.tags, None);
-    // However they are grouped, the newest of each history stays.
+    // The newest of each history stays, however snapshots are grouped.
     let [n1, n2] = [1, 2].map(|number: u8| format!("{number}: newest of its history"));
     check("host", &[&[&l1], &[&l3, &n2, "0:"]]);
     check("paths", &[&[&l2], &[&l3, &n1, "0:"]]);
@@ -394,7 +395,8 @@ fn times_beyond_the_calendar_are_at_its_end() {
 }
 
 proptest! {
-    /// A second implementation of the rules, for days: by a set of all days, newest first.
+    /// Compares with a second implementation of the rule for days, which uses a set of all days,
+    /// newest first.
     #[test]
     fn days_agree_with_a_set(hours in prop::collection::vec(0i64..400, 1..40), count in 1u32..9) {
         let mut hours = hours;

@@ -1,5 +1,5 @@
-//! What writers, the pruner and the owner do next. Whoever puts an entry has read the log to its end in
-//! the same step: if another comes between, the slot is lost, and nothing has happened.
+//! The steps of the writers, the pruner and the owner. A participant reads the log to its end and puts an entry in one
+//! step. If another entry came in between, the slot would be lost, and nothing would have happened.
 
 use super::rules::{APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness};
 use super::state::{
@@ -10,7 +10,7 @@ use crate::model::search::Found;
 
 type Steps = Found<State>;
 
-/// Puts an entry; the model may have no room for it.
+/// Puts an entry, if the model has room for it.
 fn put(
     steps: &mut Steps,
     who: (char, usize, &'static str),
@@ -25,7 +25,7 @@ fn put(
     }
 }
 
-/// Hosts that know what rotted, and hosts that do not.
+/// Returns the kinds of hosts: those that read the rotten entry before it rotted, and those that did not.
 fn kinds(state: &State) -> &'static [bool] {
     if state.rot > 0 { &[true, false] } else { &[true] }
 }
@@ -53,8 +53,8 @@ impl Rules {
         }
     }
 
-    /// Looks for both chunks in all packs, and uploads what it does not find. The choice among several is
-    /// not told: any may be taken.
+    /// Looks for both chunks in all packs, and uploads those that it does not find. If several packs have a chunk, each
+    /// is a possible choice.
     fn writer_look(&self, state: &State, index: usize, fresh: bool, steps: &mut Steps) {
         let view = self.view(state, !fresh, Fake::None);
         if view.stopped {
@@ -133,7 +133,8 @@ impl Rules {
         put(steps, ('W', index, "commits its snapshot"), after, entry, !fresh);
     }
 
-    /// Returns whether a snapshot names packs by places that they do not have once all is put back.
+    /// Returns the violation if a snapshot names packs by places that they no longer have after the rotten entry is put
+    /// back.
     fn misplaced(&self, state: &State, view: &View, needs: Packs) -> Option<&'static str> {
         let truth = self.view(state, true, Fake::None);
         let moved = |pack: Packs| {
@@ -143,8 +144,8 @@ impl Rules {
         (self.is(Weakness::OnePlace) && each(needs).any(moved)).then_some(PLACES)
     }
 
-    /// Returns what is wrong with a new snapshot that needs these packs: before anybody was revoked, it may
-    /// count on what the thief has written; who could know?
+    /// Returns the violation if a new snapshot needs these packs. Until the stolen writer is revoked, a snapshot may
+    /// rely on packs of the thief, because no host can know better.
     fn counts_on(&self, state: &State, needs: Packs) -> Option<&'static str> {
         let view = self.view(state, true, Fake::None);
         let (mut thief, mut told) = (0, 0);
@@ -185,7 +186,7 @@ impl Rules {
         }
     }
 
-    /// Drops what the policy lets go, tombstones what nobody needs, and names orphans.
+    /// Drops a snapshot that the policy does not keep, tombstones unneeded packs, and names orphans.
     fn prune(&self, state: &State, view: &View, knows: bool, steps: &mut Steps) {
         if state.prunes == 0 {
             return;
@@ -195,7 +196,7 @@ impl Rules {
             let full = view.shrunk >> slot & 1 == 0 || self.is(Weakness::ShrunkCounts);
             view.fates[usize::from(*slot)] == Fate::Visible && (full || self.today())
         };
-        // The policy keeps the last snapshot that counts.
+        // The policy always keeps the last snapshot that counts.
         let old: Vec<u8> = (1..=state.log_len).filter(counts).collect();
         let droppable = if state.drops > 0 { old.len().saturating_sub(1) } else { 0 };
         let none = [(0, false)].into_iter();
@@ -226,7 +227,7 @@ impl Rules {
         }
     }
 
-    /// Deletes what entries say that count, but for what a snapshot needs.
+    /// Deletes the packs that valid entries name as dead, except those that a snapshot needs.
     fn delete(&self, state: &State, view: &View, steps: &mut Steps) {
         let gone = view.deletable & !view.needed(self) & state.uploaded() & !state.gone;
         if gone != 0 {
@@ -264,7 +265,7 @@ impl Rules {
             };
             let copied = claims & !state.claimed(believed);
             if copied & !state.held(from) != 0 {
-                continue; // It reads what it copies, and finds that out.
+                continue; // A repack reads what it copies, so it detects this.
             }
             let mut after = State { repacks: state.repacks - 1, ..*state };
             let own = if copied == 0 { Some(0) } else { after.upload(copied, copied) };
@@ -301,7 +302,7 @@ impl Rules {
             }
         }
         if view.revoked == 0 && state.statements > 0 {
-            // From the first entry of the thief, or from an earlier one of the host that was robbed.
+            // Revoke from the first entry of the thief, or from an earlier entry of the robbed host.
             let is_thief = |(number, entry): &(u8, &Entry)| {
                 let valid = view.void >> number & 1 == 0;
                 entry.thief && entry.by == By::Stolen && valid && !entry.says_nothing()
@@ -318,7 +319,7 @@ impl Rules {
         }
     }
 
-    /// An entry of somebody else than the thief rots, or is put back by who has its bytes.
+    /// A genuine entry rots, or a host that has its bytes puts it back.
     pub(super) fn rot_steps(&self, state: &State, steps: &mut Steps) {
         if state.rot > 0 {
             steps.push('R', 0, "is put back", State { rot: 0, ..*state });
@@ -330,7 +331,7 @@ impl Rules {
     }
 }
 
-/// Uploads what is missing, as one pack.
+/// Uploads the missing chunks as one pack.
 fn upload(
     state: &State,
     index: usize,

@@ -1,12 +1,12 @@
-//! What the thief may put: a finite list. He holds the credential of the first host, knows all that is in
-//! the store, and may create any object; he replaces and deletes none.
+//! The finite list of things that the thief may put. The thief has the credential of the first host, knows everything
+//! in the store, and may create any object, but cannot replace or delete one.
 
 use super::rules::{Rules, Weakness};
 use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Packs, Slots, State, each};
 use super::view::Fate;
 use crate::model::search::Found;
 
-/// One thing on the menu.
+/// One item of the menu.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item {
     /// Drops every snapshot, and tombstones every pack.
@@ -15,33 +15,33 @@ pub enum Item {
     Tombstone,
     /// A pack with wrong contents, a move of a pack to it, and its tombstone.
     FalseMove,
-    /// A snapshot of nothing.
+    /// An empty snapshot.
     EmptySnapshot,
-    /// A snapshot of all that is there.
+    /// A snapshot that claims to contain everything.
     PlausibleSnapshot,
     /// A pack whose table names chunks that it does not have.
     Poison,
-    /// A pack that lies, and a move that only adds: what needs any pack needs it as well.
+    /// A pack with a false table, and a move that only adds: snapshots that need any pack also need this one.
     Grow,
     /// Adds a pack that another host has uploaded and not committed.
     FrontRun,
-    /// Calls such a pack an orphan.
+    /// Names such a pack as an orphan.
     Orphan,
-    /// Calls a pack an orphan that an entry has added.
+    /// Names a pack that an entry has added as an orphan.
     OrphanAdded,
-    /// Says that all is lost in every pack.
+    /// Names every chunk of every pack as lost.
     Lost,
     Nonsense,
-    /// The wipe, signed by nobody known.
+    /// The wipe, signed with an unknown key.
     Stranger,
-    /// Its `previous` is another.
+    /// An entry with a false `previous`.
     Lie,
     AddTwice,
     Newer,
     BehindGap,
-    /// A checkpoint in which an entry is another.
+    /// A checkpoint with a false entry.
     CheckpointOther,
-    /// A checkpoint that calls an entry void, with the hash that it has.
+    /// A checkpoint that calls an entry void, with the true hash of the entry.
     CheckpointVoid,
 }
 
@@ -101,7 +101,7 @@ impl Rules {
                 None => steps.cut = true,
             }
         };
-        // Also what is deleted by now: he remembers the name.
+        // Includes packs that are deleted by now, because the thief remembers the names.
         let genuine = |pack: &Packs| state.holds[pack.trailing_zeros() as usize] != 0;
         let not_added = each(state.uploaded() & !view.placed).filter(genuine);
         let not_added = not_added.fold(0, |all, pack| all | pack);
@@ -210,7 +210,7 @@ impl Rules {
         }
     }
 
-    /// False checkpoints hide one genuine entry each.
+    /// Puts a false checkpoint, which hides one genuine entry.
     fn serve_checkpoint(&self, state: &State, item: Item, steps: &mut Found<State>) {
         if state.fake != Fake::None {
             return;

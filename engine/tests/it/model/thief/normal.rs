@@ -1,4 +1,4 @@
-//! Makes states the same that differ in nothing that a later step or a check can tell apart.
+//! Brings states into a normal form, so that states are the same if no later step and no check can tell them apart.
 
 use super::rules::Rules;
 use super::state::{
@@ -10,19 +10,20 @@ impl Rules {
     pub(super) fn forget(&self, state: &mut State) {
         let before = *state;
         let grew = before.log().iter().any(|entry| entry.grows != 0);
-        // Nobody believes it.
+        // No host uses a false checkpoint.
         state.fake = Fake::None;
         let view = self.view(state, true, Fake::None);
         for number in 1..=state.log_len {
             let entry = &mut state.log[usize::from(number) - 1];
-            // Where the entry that added a pack rots, another that adds it again may be valid.
+            // If the entry that added a pack rots, another one that adds it again may become valid.
             let orphans = if self.anybody_names_orphans() { entry.orphans } else { 0 };
             let always = self.rots == 0 || (entry.adds | orphans) & view.placed == 0;
             if entry.thief && view.void >> number & 1 == 1 && always {
                 *entry = NONSENSE;
             }
         }
-        // Deleted at once: nobody can tell, and that no snapshot comes to need it is checked.
+        // Delete packs immediately. No host can see the difference, and the check that no snapshot needs them later
+        // still applies.
         state.gone |= view.deletable & !view.needed(self) & state.uploaded();
         let settles = state.rots == 0 && state.rot == 0;
         if settles {
@@ -32,7 +33,7 @@ impl Rules {
             revoke_late(state);
         }
         rename(state);
-        // What is removed may have kept others from being settled.
+        // The removed entries may have prevented others from being settled.
         let grown = state.log().iter().any(|entry| entry.grows | entry.to != 0);
         if settles && (grew || grown) && *state != before {
             self.forget(state);
@@ -40,9 +41,9 @@ impl Rules {
     }
 }
 
-/// Does to entries what later ones have done to them for ever.
+/// Applies the permanent effects of later entries to earlier ones.
 fn settle(rules: &Rules, state: &mut State, view: &View) {
-    // Moves of the thief may be taken back, so that only those before them are settled.
+    // Moves of the thief may be revoked, so only the entries before them are settled.
     let grows = state.log().iter().position(|entry| entry.grows != 0);
     let first = grows.map_or(state.log_len, |index| index as u8);
     let settled = rules.view(&State { log_len: first, ..*state }, true, Fake::None);
@@ -71,7 +72,7 @@ fn settle(rules: &Rules, state: &mut State, view: &View) {
     state.let_go = 0;
 }
 
-/// Forgets packs that are deleted and that nobody has in mind, and those of the thief that no entry adds.
+/// Forgets deleted packs to which no participant refers, and packs of the thief that no entry adds.
 fn forget_packs(state: &mut State, view: &View) {
     let Writer { needs, own, .. } = state.writers[0];
     let mut used = needs | own | state.writers[1].needs | state.writers[1].own;
@@ -93,11 +94,11 @@ fn forget_packs(state: &mut State, view: &View) {
             entry.to = 0;
         }
     }
-    // Its name is not used again, so that its number is free.
+    // The names of forgotten packs are never used again, so their numbers are free.
     state.gone |= forgotten;
 }
 
-/// Removes entries that say nothing, and what the owner has said of them.
+/// Removes entries without effect, and the statements of the owner about them.
 fn remove_empty(state: &mut State, view: &View) {
     let len = usize::from(state.log_len);
     let mut removed: Slots = 0;
@@ -142,7 +143,7 @@ fn remove_empty(state: &mut State, view: &View) {
     }
 }
 
-/// Revokes from the first entry on that this concerns.
+/// Moves the start of a revocation to the first entry that it affects.
 fn revoke_late(state: &mut State) {
     let concerns = |entry: &Entry| entry.by == By::Stolen && entry.form != Form::Nonsense;
     for own in 1..=state.log_len {
@@ -155,7 +156,7 @@ fn revoke_late(state: &mut State) {
     }
 }
 
-/// Describes where the state names a pack. Two of which all is the same are alike.
+/// Describes where the state names a pack. Packs with the same description are interchangeable.
 fn mentions(state: &State, pack: Packs) -> u128 {
     let has = |packs: Packs| u128::from(packs & pack != 0);
     let index = pack.trailing_zeros() as usize;
@@ -173,7 +174,7 @@ fn mentions(state: &State, pack: Packs) -> u128 {
     [from, own, to, state.gone].iter().fold(all, |all, packs| all << 1 | has(*packs))
 }
 
-/// Gives packs numbers that do not depend on those that they had.
+/// Renumbers packs, so that their numbers do not depend on the previous ones.
 fn rename(state: &mut State) {
     let mut used = state.uploaded() & !state.gone;
     for Entry { adds, needs, dead, to, grows, orphans, lost, .. } in state.log() {

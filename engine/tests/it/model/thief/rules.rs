@@ -1,4 +1,4 @@
-//! How large a model of the thief is, which rule it leaves out, and what must hold in each of its states.
+//! The bounds of a model with a thief, the rule that it leaves out, and the invariants of its states.
 
 use std::fmt;
 
@@ -9,73 +9,75 @@ use super::state::{
 use super::view::Fate;
 use crate::model::search::{Found, Model};
 
-/// What is left out of the rules.
+/// A rule that is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Weakness {
     None,
-    /// Version 1: whoever has the credential may say all, and what is not valid stops everybody.
+    /// Version 1 of the protocol: anyone with the credential may make all statements, and an invalid entry stops every
+    /// host.
     Today,
-    /// Whoever is enrolled may say all.
+    /// Every enrolled writer may make all statements.
     NoRights,
-    /// Entries need no signature of somebody enrolled.
+    /// Entries need no signature of an enrolled author.
     NoSignatures,
-    /// Packs are numbered one after the other, so that those behind a void entry get other numbers.
+    /// Packs are numbered consecutively, so that those after a void entry get other numbers.
     VoidRenumbers,
     /// A valid entry that the owner makes void adds no packs.
     VoidDropsPacks,
-    /// A move that only adds is void if it concerns packs of others, or of entries that are void by now.
+    /// A move that only adds is void if it concerns packs of other writers, or of entries that have become void.
     MoveIsVoid,
     /// Orphans are deleted while a void slot is not dismissed.
     OrphansWhileVoid,
     /// Packs are tombstoned while a void slot is not dismissed.
     TombstonesWhileVoid,
-    /// New snapshots count on packs of revoked entries.
+    /// New snapshots rely on packs of revoked entries.
     TrustsRevoked,
-    /// A writer that lost a slot does not look who was revoked since.
+    /// A writer that lost a slot does not check who was revoked in the meantime.
     NoLookAtRevoked,
-    /// A writer whose pack another has added adds it all the same.
+    /// A writer adds its pack although another writer has added it already.
     AddsTwice,
-    /// It counts on it, as the other has added it. Safe.
+    /// A writer relies on its pack after another writer has added it. Safe.
     CountsOnFrontRun,
     /// Snapshots of a revoked writer do not keep their packs.
     ApartIsDropped,
-    /// A host goes on with its credential after that was revoked.
+    /// A host continues to use its credential after it was revoked.
     GoesOnRevoked,
-    /// Pruners use a checkpoint for which nobody vouches.
+    /// Pruners use a checkpoint for which no author vouches.
     TrustsCheckpoint,
-    /// The owner vouches for the bytes of all objects, and not for which of them are void.
+    /// The owner vouches for the bytes of all objects, but not for which of them are void.
     VouchesForBytes,
-    /// Whoever is enrolled vouches for a checkpoint.
+    /// Any enrolled writer can vouch for a checkpoint.
     AnybodyVouches,
-    /// A checkpoint is proven by what the entries behind it name as the ones before them, and not by the owner.
+    /// A checkpoint is proven by the `previous` of later entries instead of by the owner.
     ProvenByChain,
-    /// A writer takes the slot after the last that is listed, also behind a gap.
+    /// A writer takes the slot after the last one listed, even after a gap.
     AppendsBehindGap,
-    /// Whoever is enrolled proves damage, by naming another object than the one that is there.
+    /// Any enrolled writer can prove damage, by naming another object than the existing one.
     AnybodyProves,
-    /// What an owner's entry names does not prove damage.
+    /// The `previous` of an owner's entry does not prove damage.
     OwnerProvesNothing,
-    /// An entry that names another object than the one before it is void.
+    /// An entry whose `previous` does not match the entry before it is void.
     MismatchIsVoid,
-    /// What takes away is put once: tombstones, orphans, and what the owner says.
+    /// Entries that remove something are put only once: tombstones, orphans, and statements of the owner.
     PutsOnce,
-    /// An entry of a newer version stops everybody, also if a writer has signed it.
+    /// An entry of a newer version stops every host, even if a writer has signed it.
     NewerStops,
     /// Shrunken snapshots count.
     ShrunkCounts,
-    /// A pruner that repacks leaves out what another pack says that it has.
+    /// A pruner that repacks omits chunks that another pack claims to contain.
     RepackBelieves,
     /// A writer that only adds may name orphans, and pruners delete them.
     OrphansOfAnybody,
-    /// What an entry has added may be called an orphan, and by a writer that only adds.
+    /// A pack that an entry has added may be named as an orphan, even by a writer that only adds.
     OrphansAdded,
-    /// Whoever is enrolled may say that chunks are lost. Safe here: no pack has other content under a genuine id.
+    /// Any enrolled writer may name lost chunks. Safe in this model, which has no packs with false content under a
+    /// genuine id.
     AnybodyLoses,
-    /// A move that only adds may concern packs of others. Safe.
+    /// A move that only adds may concern packs of other writers. Safe.
     GrowsOthers,
-    /// Where an entry is void because it adds a pack twice, its place means nothing.
+    /// If an entry is void because it adds a pack twice, its places of the pack have no meaning.
     OnePlace,
-    /// The owner dismisses what rotted.
+    /// The owner dismisses an entry that rotted.
     DismissesRot,
 }
 
@@ -84,19 +86,19 @@ pub enum Weakness {
 pub struct Rules {
     pub weakness: Weakness,
     pub writers: u8,
-    /// Entries of the thief, and false checkpoints; and what they may be, a bit for each item.
+    /// Number of entries and false checkpoints of the thief, and the allowed items as bits.
     pub entries: u8,
     pub menu: u32,
     pub prunes: u8,
     pub drops: u8,
     pub repacks: u8,
-    /// Statements of the owner, but for those that dismiss.
+    /// Number of statements of the owner, except dismissals.
     pub statements: u8,
     pub crashes: u8,
     pub rots: u8,
-    /// Forget what nobody can tell any more.
+    /// Whether to use the normal form of states.
     pub forget: bool,
-    /// The only thing that is looked for.
+    /// The only violation to look for, if given.
     pub only: Option<&'static str>,
 }
 
@@ -146,12 +148,13 @@ impl Rules {
         !self.is(Weakness::PutsOnce)
     }
 
-    /// Returns whether readers use a false checkpoint. They look for an entry of the owner behind it, and compute from
-    /// it what the owner had seen: each object, and whether somebody has signed it. What is false has another hash.
+    /// Returns whether readers use a false checkpoint. They look for a later entry of the owner, and compute the hash
+    /// that the owner had seen, which covers each object and whether it is signed. A false checkpoint produces another
+    /// hash.
     fn uses_false(&self, state: &State) -> bool {
         let behind = |at: u8| state.slots().filter(move |(number, _)| *number > at);
         let vouches = |entry: &Entry| match self.weakness {
-            // The thief puts into his own entry what he likes.
+            // The thief can put any hash into an entry of the stolen writer.
             Weakness::AnybodyVouches => {
                 entry.thief && entry.form == Form::Plain && entry.by == By::Stolen
             }
@@ -168,7 +171,7 @@ impl Rules {
         }
     }
 
-    /// What goes wrong in every state, and was not seen when it was made.
+    /// Returns the violations in a state, including those found when a step was made.
     fn find_violation(&self, state: &State) -> Vec<&'static str> {
         let mut found = Vec::new();
         found.extend(state.broken);
@@ -220,7 +223,7 @@ impl Rules {
 impl Model for Rules {
     type State = State;
 
-    /// One snapshot of one pack, and the second host enrolled.
+    /// Returns a state with one snapshot of one pack, in which the second host is enrolled.
     fn start(&self) -> State {
         let away = Writer { at: WriterAt::Done, ..Writer::default() };
         let mut state = State {

@@ -1,23 +1,23 @@
-//! The store, the log and everybody in the model of the thief: a few small integers.
+//! The state of the model with a thief: the store, the log and all participants, as a few small integers.
 
 use std::fmt;
 
 pub const LOG_MAX: usize = 14;
 pub const PACKS_MAX: u8 = 12;
 
-/// A set of packs: bit n is the pack that was uploaded as the nth.
+/// A set of packs. Bit n is the nth pack that was uploaded.
 pub type Packs = u16;
 
-/// A set of slots of the log: bit n is slot n.
+/// A set of slots of the log. Bit n is slot n.
 pub type Slots = u16;
 
-/// A set of chunks. There are two: one that a genuine pack has at first, and one that is new.
+/// A set of chunks. There are two: one that is in a genuine pack at the start, and a new one.
 pub type Chunks = u8;
 pub const OLD: Chunks = 1;
 pub const NEW: Chunks = 2;
 pub const BOTH: Chunks = 3;
 
-/// Who signs. The thief signs with the credential of the first host, or with a key that nobody knows.
+/// The signer of an entry. The thief signs with the credential of the first host or with an unknown key.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum By {
     #[default]
@@ -30,53 +30,54 @@ pub enum By {
     Second,
     /// The first host, once it has a new credential.
     Renewed,
-    /// A key that nobody enrolled.
+    /// A key that is not enrolled.
     Stranger,
 }
 
-/// What is wrong with an entry, whatever it says.
+/// The form of an entry, independent of its content.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Form {
     #[default]
     Plain,
     /// It does not open, or is not signed.
     Nonsense,
-    /// Its `previous` names another object than the one before it.
+    /// Its `previous` does not match the object before it.
     Lie,
-    /// It is signed, and has a version that nobody knows.
+    /// It is signed, but has an unknown version.
     Newer,
 }
 
-/// One entry of the log. One with `to` moves every snapshot that needs what is dead from here on.
+/// One entry of the log. An entry with `to` moves every snapshot that needs one of its `dead` packs.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub by: By,
-    /// The thief put it. Nobody in the model knows; what must hold does.
+    /// Whether the thief put it. The participants do not know this; only the invariants use it.
     pub thief: bool,
     pub form: Form,
     pub adds: Packs,
     pub snapshot: bool,
-    /// The snapshot has less than half of what the last full one had.
+    /// Whether the snapshot has less than half as many files as the last full one.
     pub shrunk: bool,
-    /// What the snapshot needs, as it is written; and what its writer meant.
+    /// The packs that the snapshot needs, as written in the entry and as its writer meant them.
     pub needs: Packs,
     pub meant: Packs,
-    /// The chunks of the snapshot that genuine packs held when it was committed.
+    /// The chunks of the snapshot that genuine packs contained when it was committed.
     pub whole: Chunks,
     /// Tombstones.
     pub dead: Packs,
     pub to: Packs,
-    /// Moves that only add: what needs these packs needs what the entry adds as well.
+    /// Moves that only add: snapshots that need these packs also need the packs that the entry adds.
     pub grows: Packs,
     pub orphans: Packs,
     pub lost: Packs,
     pub drops: Slots,
     pub voids: Slots,
-    /// The stolen writer is revoked from this slot on; 0 if not. It enrols `Renewed` as well.
+    /// The slot from which the stolen writer is revoked; 0 if the entry does not revoke it. Such an entry also enrols
+    /// `Renewed`.
     pub revoked: u8,
-    /// It enrols the second host.
+    /// Whether it enrols the second host.
     pub enrols: bool,
-    /// Its writer found the slot before it rotten, and names what was there.
+    /// Whether its writer read the slot before it in its rotten state, and names that.
     pub names_rot: bool,
 }
 
@@ -84,7 +85,7 @@ pub struct Entry {
 pub enum WriterAt {
     #[default]
     Start,
-    /// Has looked for chunks, and has uploaded the others.
+    /// Has looked for chunks and uploaded the missing ones.
     Commit,
     Done,
 }
@@ -94,7 +95,7 @@ pub struct Writer {
     pub at: WriterAt,
     pub needs: Packs,
     pub own: Packs,
-    /// It has not read what rotted before that rotted.
+    /// Whether it has not read the rotten entry before it rotted.
     pub fresh: bool,
 }
 
@@ -106,20 +107,20 @@ pub struct Plan {
     pub to: Packs,
 }
 
-/// What a false checkpoint does with one entry.
+/// How a false checkpoint falsifies an entry.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Fake {
     #[default]
     None,
-    /// An entry in it is another.
+    /// It contains a false entry in this slot.
     Other(u8),
-    /// It calls an entry void, by the hash that the object has.
+    /// It calls the entry in this slot void, with the true hash of the object.
     CalledVoid(u8),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State {
-    /// What the table of each pack says that is in it, and what is.
+    /// The chunks that the table of each pack claims, and those that it really contains.
     pub claims: [Chunks; PACKS_MAX as usize],
     pub holds: [Chunks; PACKS_MAX as usize],
     pub named: u8,
@@ -128,16 +129,16 @@ pub struct State {
     pub log: [Entry; LOG_MAX],
     pub writers: [Writer; 2],
     pub plan: Plan,
-    /// The slot behind a gap that is taken; 0 if none.
+    /// The slot after a gap that is taken; 0 if none.
     pub behind: u8,
     pub fake: Fake,
     /// The slot that rotted and was not put back; 0 if none.
     pub rot: u8,
-    /// Genuine snapshots that the policy gave up for genuine ones.
+    /// Genuine snapshots that the policy dropped in favour of genuine ones.
     pub let_go: Slots,
-    /// What went wrong in a step.
+    /// The violation in a step.
     pub broken: Option<&'static str>,
-    /// What may still happen.
+    /// Number of steps of each kind that may still happen.
     pub entries: u8,
     pub prunes: u8,
     pub drops: u8,
@@ -166,7 +167,7 @@ impl State {
         (1 << self.named) - 1
     }
 
-    /// Returns those of some packs whose table says that they have a chunk.
+    /// Returns those of the packs whose tables claim a chunk.
     pub fn claiming(&self, packs: Packs, chunk: Chunks) -> Packs {
         let claims = |pack: &Packs| self.claims[pack.trailing_zeros() as usize] & chunk != 0;
         each(packs).filter(claims).fold(0, |all, pack| all | pack)
@@ -176,7 +177,7 @@ impl State {
         each(packs).fold(0, |all, pack| all | self.claims[pack.trailing_zeros() as usize])
     }
 
-    /// Returns the chunks that are really in some packs, as far as these are not deleted.
+    /// Returns the chunks that are really in some packs. Ignores deleted packs.
     pub fn held(&self, packs: Packs) -> Chunks {
         let there = packs & self.uploaded() & !self.gone;
         each(there).fold(0, |all, pack| all | self.holds[pack.trailing_zeros() as usize])
@@ -191,7 +192,7 @@ impl State {
         Some(1 << index)
     }
 
-    /// Appends to the log, if the model has room, by a host that knows what rotted, or does not.
+    /// Appends to the log if the model has room. `knows` is whether the host read the rotten entry before it rotted.
     pub fn append(&mut self, entry: Entry, knows: bool) -> Option<u8> {
         let names_rot = !knows && self.rot > 0 && self.rot == self.log_len;
         *self.log.get_mut(usize::from(self.log_len))? = Entry { names_rot, ..entry };
@@ -235,7 +236,7 @@ impl State {
     }
 }
 
-/// What a thief puts that is never valid.
+/// An entry of the thief that is never valid.
 pub const NONSENSE: Entry = Entry {
     by: By::Stolen,
     thief: true,
@@ -259,7 +260,7 @@ pub const NONSENSE: Entry = Entry {
 };
 
 impl Entry {
-    /// Returns whether a valid entry of a thief makes no difference.
+    /// Returns whether a valid entry of the thief has no effect.
     pub fn says_nothing(&self) -> bool {
         let packs = self.adds | self.orphans | self.lost | self.dead;
         packs | self.drops == 0 && (!self.snapshot || self.shrunk)

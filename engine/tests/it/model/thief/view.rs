@@ -1,16 +1,16 @@
-//! What a host makes of the log: who may say what, what is void, and what follows from it.
+//! How a host interprets the log: which entries are valid, and what follows from them.
 
 use super::rules::{Rules, Weakness};
 use super::state::{By, Entry, Fake, Form, LOG_MAX, PACKS_MAX, Packs, Slots, State, each};
 
-/// What has become of a snapshot.
+/// The fate of a snapshot.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// There is none, or its entry is void.
+    /// There is no snapshot, or its entry is void.
     #[default]
     None,
     Visible,
-    /// Of a revoked writer: listed as such.
+    /// The snapshot is of a revoked writer, and listed as such.
     Apart,
     Dropped,
 }
@@ -19,40 +19,40 @@ pub enum Fate {
 pub struct View {
     /// Packs that have a place.
     pub placed: Packs,
-    /// Packs on which nobody counts any more, though they are there.
+    /// Packs on which no host relies any more, although they exist.
     pub untrusted: Packs,
     pub dead: Packs,
-    /// What a pruner may delete.
+    /// Packs that a pruner may delete.
     pub deletable: Packs,
     pub fates: [Fate; LOG_MAX + 1],
     pub needs: [Packs; LOG_MAX + 1],
-    /// Snapshots of which a policy takes no notice.
+    /// Snapshots that a policy ignores.
     pub shrunk: Slots,
-    /// Entries that are not valid, and those that the owner made void or dismissed.
+    /// Entries that are not valid, and entries that the owner made void or dismissed.
     pub void: Slots,
     pub voided: Slots,
     pub revoked: u8,
-    /// Nobody goes on here: damage, or what is taken for it.
+    /// Whether hosts stop here because of damage, or of something that looks like it.
     pub stopped: bool,
-    /// A snapshot means other packs than its writer did.
+    /// Whether a snapshot refers to other packs than its writer meant.
     pub moved: bool,
     /// Packs that the credential of the first host has added.
     pub of_stolen: Packs,
     /// The entry that gave each pack its place.
     pub places: [u8; PACKS_MAX as usize],
-    /// Where packs are numbered one after the other (a weakness): the pack of each number.
+    /// The pack with each number, if packs are numbered consecutively (a weakness).
     order: [u8; PACKS_MAX as usize],
     count: u8,
     second: bool,
 }
 
 impl View {
-    /// Void slots that the owner has not dismissed.
+    /// Returns the void slots that the owner has not dismissed.
     pub fn undismissed(&self) -> Slots {
         self.void & !self.voided
     }
 
-    /// What snapshots need that stand, those set apart included.
+    /// Returns the packs that visible snapshots need, and those set apart.
     pub fn needed(&self, rules: &Rules) -> Packs {
         let keeps = |fate| match fate {
             Fate::Visible => true,
@@ -63,7 +63,7 @@ impl View {
         kept.fold(0, |all, (_, needs)| all | needs)
     }
 
-    /// Packs on which a new snapshot may count.
+    /// Returns the packs on which a new snapshot may rely.
     pub fn trusted(&self) -> Packs {
         self.placed & !self.dead & !self.untrusted
     }
@@ -77,7 +77,7 @@ impl View {
         self.placed |= packs;
     }
 
-    /// Writes packs as an entry names them.
+    /// Encodes packs as an entry names them.
     pub fn encode(&self, rules: &Rules, packs: Packs) -> Packs {
         if !rules.is(Weakness::VoidRenumbers) {
             return packs;
@@ -86,7 +86,7 @@ impl View {
         order.fold(0, |all, (pack, number)| all | (packs >> pack & 1) << number)
     }
 
-    /// Reads the packs that an entry names.
+    /// Decodes the packs that an entry names.
     fn decode(&self, rules: &Rules, packs: Packs) -> Packs {
         if !rules.is(Weakness::VoidRenumbers) {
             return packs;
@@ -95,7 +95,7 @@ impl View {
         order.fold(0, |all, (pack, number)| all | (packs >> number & 1) << pack)
     }
 
-    /// Returns this with packs that an entry is about to add.
+    /// Returns this view with the packs that an entry is about to add.
     pub fn with(&self, packs: Packs) -> View {
         let mut view = *self;
         view.place(packs, 0);
@@ -104,8 +104,8 @@ impl View {
 }
 
 impl Rules {
-    /// Returns what a host makes of the log that knows what rotted, or does not, and that may have
-    /// opened by a false checkpoint.
+    /// Returns the view of a host. `knows` is whether it read the rotten entry before it rotted. It may have opened by
+    /// a false checkpoint.
     pub fn view(&self, state: &State, knows: bool, fake: Fake) -> View {
         let rot = if knows { 0 } else { state.rot };
         let hidden = match fake {
@@ -113,7 +113,7 @@ impl Rules {
             Fake::Other(at) | Fake::CalledVoid(at) => at,
         };
         let mut view = View { second: self.today(), ..View::default() };
-        // What the owner says counts for the whole log, also behind what nobody understands.
+        // Statements of the owner count for the whole log, even after entries that cannot be read.
         for (number, entry) in state.slots() {
             let proven = number != hidden && entry.form == Form::Plain && entry.by == By::Owner;
             let lost = number == rot && !self.puts_twice()
@@ -126,7 +126,7 @@ impl Rules {
         for (number, entry) in state.slots() {
             let bit = 1 << number;
             let behind = state.log().get(usize::from(number));
-            // Whoever is believed by anybody proves damage where there is none.
+            // With this weakness, a writer can make hosts believe that an intact slot is damaged.
             let accused = behind.is_some_and(|behind| behind.form == Form::Lie);
             view.stopped |= accused && self.is(Weakness::AnybodyProves);
             if number == hidden {
@@ -152,8 +152,8 @@ impl Rules {
         view
     }
 
-    /// Whether what follows a slot proves that something else was there. What does so is signed and
-    /// names another object; by the store that is searched here, an honest one does only if the slot rotted.
+    /// Returns whether the entry after a slot proves that the slot is damaged. Such an entry is signed and names
+    /// another object. The entry of an honest author does so only if the slot rotted after it was written.
     fn proves_damage(&self, behind: &Entry) -> bool {
         let owner = behind.by == By::Owner && !self.is(Weakness::OwnerProvesNothing);
         let signed = matches!(behind.form, Form::Plain | Form::Lie) && behind.by != By::Stranger;
@@ -161,7 +161,7 @@ impl Rules {
             || self.is(Weakness::AnybodyProves) && signed && !behind.names_rot
     }
 
-    /// What is put a second time holds though the first rots: all that takes away.
+    /// Applies the second copy of an entry that rotted. Entries that remove something are put twice.
     fn apply_copy(&self, view: &mut View, entry: &Entry) {
         if self.puts_twice() && matches!(entry.by, By::Owner | By::Pruner) {
             view.second |= entry.enrols;
@@ -172,7 +172,7 @@ impl Rules {
 
     fn is_void(&self, view: &View, number: u8, entry: &Entry, rot: u8) -> bool {
         let chained = entry.form != Form::Lie && {
-            // The object before is what it names?
+            // Does `previous` match the object before it?
             let rotten = rot > 0 && number == rot + 1;
             rotten == entry.names_rot || entry.by == By::Owner
         };
@@ -185,17 +185,17 @@ impl Rules {
             By::Owner => !self.is(Weakness::OwnerProvesNothing) || rot == 0 || number != rot + 1,
             By::Pruner | By::Stolen => true,
         };
-        // Nobody can tell whose upload an orphan is: to name one is to take away.
+        // No host can know whose upload an orphan is, so naming one counts as removing.
         let names_none = entry.orphans == 0 || self.anybody_names_orphans();
         let adds_only = entry.drops == 0 && entry.dead == 0 && entry.to == 0 && names_none;
         let may_take = adds_only || matches!(entry.by, By::Owner | By::Pruner);
-        // That chunks are lost says the owner alone.
+        // Only the owner may name lost chunks.
         let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
         let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
         let others = self.is(Weakness::MoveIsVoid) && entry.grows & !view.of_stolen != 0;
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
-        // Of a newer version; no program in the model writes one, so that this is the thief's.
+        // No program in the model writes a newer version, so this entry is the thief's.
         let newer = entry.form == Form::Newer && !self.is(Weakness::NewerStops);
         entry.form == Form::Nonsense
             || newer
@@ -205,7 +205,7 @@ impl Rules {
             || !self.today() && (!signed || !may || orphans)
     }
 
-    /// Takes in a valid entry.
+    /// Applies a valid entry.
     fn apply(&self, view: &mut View, number: u8, entry: &Entry) {
         if entry.form == Form::Newer {
             view.stopped = true;
@@ -244,7 +244,7 @@ impl Rules {
         for slot in (1..slot).filter(|slot| entry.drops >> slot & 1 == 1) {
             view.fates[slot] = Fate::Dropped;
         }
-        // A move that only adds concerns packs of its author; of others it changes nothing.
+        // A move that only adds affects only packs of its author.
         let others = if self.is(Weakness::GrowsOthers) { Packs::MAX } else { view.of_stolen };
         let grows = entry.grows & others;
         if grows != 0 {

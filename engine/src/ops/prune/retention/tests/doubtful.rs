@@ -1,4 +1,4 @@
-//! What a policy cannot decide on: marked snapshots, clocks that are wrong, the newest of a history.
+//! Tests snapshots that a policy does not drop: marked ones, those from wrong clocks, and the newest of a history.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn the_newest_of_each_history_is_never_dropped() {
     assert_eq!(told(&groups[1]), ["2: newest of its history", "0:"]);
     assert!(groups.iter().all(|group| !group.drops_all() && group.kept().count() == 1));
     assert_eq!(groups[1].dropped().count(), 1);
-    // However they are grouped.
+    // This does not depend on the grouping.
     let last = Policy { last: Some(1), ..none() };
     let one = "".parse().expect("a grouping");
     let groups = apply(&snapshots, &last, one, &TimeZone::UTC);
@@ -37,18 +37,18 @@ fn what_is_marked_is_neither_counted_nor_dropped() {
     let marked = ["5: marked, not counted", "4: marked, not counted"];
     let full = "3: last snapshot + last full one before a marked one";
     check(&rows, &[], &[marked[0], marked[1], full, "2:", "1:", "0:"]);
-    // A reason that this program does not know is one.
+    // A mark with a reason unknown to this program counts too.
     rows[5].entry.marked = Some(77);
     check(&rows, &[], &[marked[0], marked[1], full, "2:", "1:", "0:"]);
-    // A full one after it does not free what was there before it.
+    // A full snapshot after the marked one does not release the full one before it.
     rows[5].entry.marked = None;
     let full = "3: last full one before a marked one";
     check(&rows, &[], &["5: last snapshot", marked[1], full, "2:", "1:", "0:"]);
-    // The owner takes it as it is.
+    // The owner accepts it as it is.
     rows[4].accepted = true;
     check(&rows, &[], &["5: last snapshot", "4:", "3:", "2:", "1:", "0:"]);
     check(&rows, &[4], &["5: last snapshot", "4:", "3:", "2:", "1:", "0:"]);
-    // The trees say what the log does not.
+    // The trees show that a snapshot has shrunk although the log does not mark it.
     let full = "4: last snapshot + last full one before a marked one";
     check(&rows, &[5], &[marked[0], full, "3:", "2:", "1:", "0:"]);
 }
@@ -73,14 +73,14 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
     let future = "2: from the future, not counted";
     at(&week, &times, "2026-01-21T00:00:00Z", &[future, "1: within 7d", "0:"]);
     at(&last, &times, "2026-01-20T00:00:00Z", &[future, "1: last snapshot + daily snapshot", "0:"]);
-    // The clock here is wrong itself: nothing is dropped for it.
+    // If the clock of this host is wrong, nothing is dropped.
     let all = [
         "2: from the future, not counted",
         "1: from the future, not counted",
         "0: from the future, not counted",
     ];
     at(&last, &times, "1980-01-01T00:00:00Z", &all);
-    // The next night it is one of yesterday.
+    // After the next night, the snapshot from the future counts as one of the day before.
     let order = ["2026-01-20T00:00:00Z", "2099-01-01T00:00:00Z", "2026-01-21T00:00:00Z"];
     let daily = Policy { daily: Some(9), ..none() };
     let now = "2026-01-22T00:00:00Z";
@@ -97,7 +97,7 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
         now,
         &["1: within 7d", "0: within 7d"],
     );
-    // A clock that was never set.
+    // This snapshot is from a clock that was never set.
     let order = ["2026-01-20T00:00:00Z", "1970-01-01T00:00:05Z", "2026-01-21T00:00:00Z"];
     at(&week, &order, now, &["2: within 7d", "1: within 7d", "0: within 7d"]);
     at(&last, &order[..2], now, &["1: last snapshot + daily snapshot", "0:"]);
@@ -105,7 +105,7 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
 
 #[test]
 fn a_run_that_took_long_is_of_the_day_it_ended() {
-    // Of two hosts in one group: the first run of the laptop began in December.
+    // Two hosts are in one group. The first run of the laptop began in December.
     let mut snapshots = entries(&[
         "2026-01-01T00:00:00Z",
         "2026-01-02T00:00:00Z",
