@@ -12,7 +12,7 @@ use crate::escape;
 
 const TITLE: &str = "icecore identity";
 /// Where values stand beside their names.
-const VALUE_AT: usize = 16;
+pub const VALUE_AT: usize = 16;
 /// White squares around a code.
 const QUIET: usize = 4;
 /// What stands below the code of text.

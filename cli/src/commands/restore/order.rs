@@ -43,6 +43,8 @@ pub struct Flow<'a> {
     pub typed: Option<[&'a Patterns; 2]>,
     /// The job that the command line names.
     pub resumed: Option<JobId>,
+    /// It is a drill, which says itself what has come back.
+    pub is_drill: bool,
 }
 
 impl Flow<'_> {
