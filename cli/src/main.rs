@@ -9,6 +9,7 @@ mod code;
 mod commands;
 mod complete;
 mod config;
+mod drills;
 mod echo;
 mod escape;
 mod failure;
@@ -262,6 +263,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Cost(args) => commands::cost::run(session, &args),
         Command::Audit(args) => commands::audit::run(session, &args),
         Command::Check(args) => commands::check::run(session, &args),
+        Command::Drill(args) => commands::drill::run(session, &args),
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
         Command::AcceptFile(args) => commands::accept::files(session, &args),

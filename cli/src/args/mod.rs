@@ -25,7 +25,7 @@ pub use night::{
     SchedulerName, StatusArgs,
 };
 pub use pick::PickArgs;
-pub use proof::{AuditArgs, CheckArgs};
+pub use proof::{AuditArgs, CheckArgs, DrillArgs};
 pub use prune::{AcceptArgs, AcceptFileArgs, PruneArgs, RetireArgs, SettingsArgs};
 pub use setup::SetupArgs;
 
@@ -244,6 +244,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Prove that local files are in the archive, before you format a memory card
     Audit(AuditArgs),
+    /// Restore one photo for real, compare it and remove it; or check the identity page
+    Drill(DrillArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
     /// Accept a snapshot that was marked because many files are missing from it

@@ -1,4 +1,4 @@
-//! Proving: `check`, `audit`.
+//! Proving: `check`, `audit`, `drill`.
 
 use std::path::PathBuf;
 
@@ -54,4 +54,26 @@ pub struct AuditArgs {
     pub iexclude: Vec<String>,
     #[command(flatten)]
     pub litter: LitterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// Check the identity page in this file instead, or without a file the identity that you type:
+    /// whether it opens this archive, and whether the page still leads to it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach"])]
+    pub identity_page: Option<Option<PathBuf>>,
+    /// How fast to thaw the photo: bulk within 48 hours, standard within 12
+    #[arg(long, value_name = "TIER", default_value = "bulk")]
+    pub tier: TierName,
+    /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
+    /// icecore asks, and a script stops
+    #[arg(long, value_name = "USD", value_parser = parse::dollars)]
+    pub max_cost: Option<f64>,
+    /// Request the thaw, once its price is agreed to, and wait until the photo is there
+    #[arg(long, conflicts_with = "detach")]
+    pub wait: bool,
+    /// Request the thaw, once its price is agreed to, and exit, as without --wait; run the same
+    /// command again to go on
+    #[arg(long)]
+    pub detach: bool,
 }

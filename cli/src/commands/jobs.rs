@@ -292,6 +292,7 @@ fn resume(
         only_plan,
         started,
         typed,
+        is_drill: false,
     };
     going.run(Some(job))
 }

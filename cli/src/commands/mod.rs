@@ -7,6 +7,7 @@ pub mod check;
 mod clock;
 pub mod consent;
 pub mod cost;
+pub mod drill;
 mod dropped;
 pub mod find;
 pub mod init;

@@ -5,6 +5,15 @@ use jiff::Timestamp;
 use super::record::Record;
 use crate::session::Seen;
 
+/// A drill that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrillDue {
+    /// The next run does it.
+    ByRun,
+    /// This computer has no key, so a person does it.
+    ByHand,
+}
+
 /// What is known of a profile.
 pub struct Status {
     pub profile: String,
@@ -20,6 +29,11 @@ pub struct Status {
     pub overdue: bool,
     pub running_since: Option<Timestamp>,
     pub last_check: Option<Timestamp>,
+    /// When a photo came back last, and when the identity page was right last.
+    pub drill_photo: Option<Timestamp>,
+    pub drill_page: Option<Timestamp>,
+    /// What is due for the drill of a photo, and who does it.
+    pub drill_due: Option<DrillDue>,
     pub month_usd: f64,
     /// What the archive says, or why it says nothing.
     pub seen: Result<Seen, String>,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use icecore_engine::ops::check::Subset;
-use jiff::SignedDuration;
 use jiff::civil::Time as TimeOfDay;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
 use super::schedule::Rhythm;
@@ -133,7 +133,31 @@ impl Default for PruneSettings {
     }
 }
 
-/// What a check or a prune may cost without a setting, in dollars.
+/// `[drill]`: how often a photo is restored for real.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct DrillSettings {
+    #[serde(deserialize_with = "values::positive")]
+    pub every: Duration,
+    #[serde(deserialize_with = "values::dollars")]
+    pub max_cost: Option<f64>,
+}
+
+impl Default for DrillSettings {
+    fn default() -> Self {
+        DrillSettings { every: DAY * 365, max_cost: None }
+    }
+}
+
+impl DrillSettings {
+    /// Returns whether a drill is due. `last` is when one was last proven.
+    pub fn is_due(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
+        let next = last.map(|last| last.checked_add(signed(self.every)));
+        next.is_none_or(|next| next.is_ok_and(|next| next <= now))
+    }
+}
+
+/// What a check, a drill or a prune may cost without a setting, in dollars.
 pub const MAX_COST_USUAL: f64 = 0.10;
 
 /// `[hooks]`: commands for `sh -c`.

@@ -25,6 +25,7 @@ pub fn of_message(step: &str, message: &Value) -> Vec<String> {
 
 fn of_summary(step: &str, summary: &Value) -> Vec<String> {
     let number = |key: &str| summary[key].as_u64().unwrap_or(0);
+    let text = |key: &str| summary[key].as_str().unwrap_or_default();
     let mut lines = match step {
         "snapshot" => of_snapshot(summary),
         "check" => {
@@ -43,6 +44,8 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
             }
             vec![line]
         }
+        "drill" if summary["thawing"] == true => vec!["the photo is thawing".to_owned()],
+        "drill" => vec![format!("{} came back", text("path"))],
         "prune" => vec![format!(
             "{} dropped, {} kept; {} freed",
             count(number("snapshots_dropped"), "snapshot"),

@@ -11,6 +11,7 @@ use super::state::State;
 use crate::args::Global;
 use crate::commands::profile::refuse_writable;
 use crate::config;
+use crate::drills::{DrillState, Drills};
 use crate::failure::{Failure, code};
 use crate::profile::Profile;
 use crate::report::Report;
@@ -94,6 +95,11 @@ impl Night {
     pub fn add(&self, new: Record) -> Result<Vec<Record>, Failure> {
         let all = self.state.add(Record { archive: self.archive.clone(), ..new })?;
         Ok(record::of_archive(&all, &self.archive))
+    }
+
+    /// Returns what is remembered of the drills of the archive.
+    pub fn drills(&self) -> Drills {
+        DrillState::of(&self.archive).map(|state| state.read()).unwrap_or_default()
     }
 
     /// Returns the heading for the output of this profile, if there are several.

@@ -67,6 +67,9 @@ mod tests {
             overdue: true,
             running_since: None,
             last_check: None,
+            drill_photo: None,
+            drill_page: None,
+            drill_due: None,
             month_usd: 0.25,
             seen: Err("away".to_owned()),
         };

@@ -52,7 +52,7 @@ impl Outcome {
 /// A command that a run has started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// `snapshot`, `check` or `prune`.
+    /// `snapshot`, `check`, `drill` or `prune`.
     pub name: String,
     pub code: u8,
     /// What it has cost; `None` if that is not known, as after a kill.
@@ -76,6 +76,7 @@ impl Step {
 pub const SNAPSHOT: &str = "snapshot";
 pub const CHECK: &str = "check";
 pub const PRUNE: &str = "prune";
+pub const DRILL: &str = "drill";
 
 /// A moment, which a record has as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,7 +185,7 @@ pub fn add(records: &mut Vec<Record>, new: Record) {
     records.push(new);
     let old = records.len().saturating_sub(RUNS_MAX);
     let mut last: Vec<usize> = Vec::new();
-    for step in [SNAPSHOT, CHECK, PRUNE] {
+    for step in [SNAPSHOT, CHECK, DRILL, PRUNE] {
         let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);
         last.extend(records.iter().rposition(settled));
     }

@@ -10,7 +10,7 @@ use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
 use super::profiles::{self, Night, local_of};
-use super::record::{self, CHECK, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::record::{self, CHECK, DRILL, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step};
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
@@ -23,6 +23,8 @@ use crate::units::{count, exact_dollars};
 
 /// How often a run that waits looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After how long a drill that could not be done is tried again.
+const DRILL_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failure> {
     profiles::each(global, report, |night| one(&night, args))
@@ -242,7 +244,8 @@ impl Running<'_> {
             return (Outcome::Failed, ended.step.code.max(code::FAILED));
         }
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
-        let codes = [SNAPSHOT, CHECK, PRUNE].into_iter().filter_map(last).map(|step| step.code);
+        let steps = [SNAPSHOT, CHECK, DRILL, PRUNE].into_iter().filter_map(last);
+        let codes = steps.map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
         let grew = self.done.iter().any(growth::is_unusual).then_some(code::INCOMPLETE);
         odd.or(grew).map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
@@ -270,8 +273,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does the steps that are due and not done: the snapshot, a check of a part, a prune. A second copy has its place
-    /// between the last two: of an archive that was checked, and before anything is deleted.
+    /// Does the steps that are due and not done: the snapshot, a check of a part, a drill, a prune. A second copy has its
+    /// place between the last two: of an archive that was checked, and before anything is deleted.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -281,6 +284,12 @@ impl Running<'_> {
         };
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
+        // A photo that has come back by hand counts, and one that could not is tried again in a week.
+        let drill = profile.drill.as_ref().filter(|drill| {
+            self.night.session.has_keys()
+                && drill.is_due(self.night.drills().photo(), now)
+                && is_due(DRILL, drill.every.min(DRILL_AGAIN))
+        });
         let reread = profile.run.reread.clone();
         self.step(SNAPSHOT, vec!["--reread".to_owned(), reread], None)?;
         if self.only_snapshot {
@@ -288,6 +297,9 @@ impl Running<'_> {
         }
         if let Some(check) = check {
             self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
+        }
+        if let Some(drill) = drill {
+            self.step(DRILL, Vec::new(), drill.max_cost)?;
         }
         if let Some(prune) = prune {
             self.step(PRUNE, Vec::new(), prune.max_cost)?;
@@ -322,7 +334,7 @@ impl Running<'_> {
             return self.over_budget(name);
         }
         // A check that reads nothing back has no price to agree to.
-        let has_price = name == PRUNE || name == CHECK && !arguments.is_empty();
+        let has_price = [PRUNE, DRILL].contains(&name) || name == CHECK && !arguments.is_empty();
         if has_price && self.is_remote() {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
             arguments.extend(["--max-cost".to_owned(), usd_argument(max)]);

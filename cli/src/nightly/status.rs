@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::health::Status;
+use super::health::{DrillDue, Status};
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
@@ -64,6 +64,9 @@ impl Status {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
             Err(_) => last_snapshot,
         };
+        let drills = night.drills();
+        let is_due = profile.drill.as_ref().is_some_and(|drill| drill.is_due(drills.photo(), now));
+        let by = if night.session.has_keys() { DrillDue::ByRun } else { DrillDue::ByHand };
         Ok(Status {
             profile: night.name.clone(),
             flags: night.flags.clone(),
@@ -75,6 +78,9 @@ impl Status {
             overdue: rhythm.is_overdue(newest, now),
             running_since: night.state.holder().map(|holder| holder.started.0),
             last_check: record::last_settled(&records, CHECK),
+            drill_photo: drills.photo(),
+            drill_page: drills.page(),
+            drill_due: is_due.then_some(by),
             month_usd: record::month_usd(&all, now, &zone),
             last_try: records.last().cloned(),
             seen,
@@ -125,12 +131,28 @@ impl Status {
         if let Some(checked) = self.last_check {
             lines.push(("last check", local_of(checked)));
         }
+        lines.extend(self.drill_text().map(|text| ("drill", text)));
         if self.month_usd > 0.0 {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
         }
         for (what, text) in lines {
             report.fact(what, &text);
         }
+    }
+
+    /// Says when a photo and the page were last proven, and what to type if that is due.
+    fn drill_text(&self) -> Option<String> {
+        if (self.drill_photo, self.drill_page, self.drill_due) == (None, None, None) {
+            return None;
+        }
+        let when = |time: Option<Timestamp>| time.map_or("never".to_owned(), local_of);
+        let (photo, page) = (when(self.drill_photo), when(self.drill_page));
+        let due = match self.drill_due {
+            None => String::new(),
+            Some(DrillDue::ByRun) => "; the next run restores one".to_owned(),
+            Some(DrillDue::ByHand) => format!("; it is due: `icecore {} drill`", self.flags),
+        };
+        Some(format!("identity page proven: {page}; photo restored: {photo}{due}"))
     }
 
     fn json(&self, source: &str) -> Value {
@@ -150,6 +172,9 @@ impl Status {
             "marked": seen.ok().and_then(|seen| seen.marked).map(|id| id.to_string()),
             "newest_snapshot": seen.ok().and_then(|seen| seen.newest).map(utc),
             "last_check": self.last_check.map(seconds),
+            "drill_photo": self.drill_photo.map(seconds),
+            "drill_page": self.drill_page.map(seconds),
+            "drill_due": self.drill_due.is_some(),
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),

@@ -11,7 +11,9 @@ use icecore_engine::store::Timetable;
 use serde::Deserialize;
 
 use crate::args::{KeepArgs, MakeArgs};
-use crate::nightly::job::{CheckSettings, Hooks, Logs, Notify, PruneSettings, RunSettings};
+use crate::nightly::job::{
+    CheckSettings, DrillSettings, Hooks, Logs, Notify, PruneSettings, RunSettings,
+};
 use crate::parse::at_home;
 
 pub use settings::{comments, like, shown, written};
@@ -57,6 +59,8 @@ pub struct Profile {
     pub run: RunSettings,
     /// Without this table, runs do not check.
     pub check: Option<CheckSettings>,
+    /// Without this table, runs do not drill.
+    pub drill: Option<DrillSettings>,
     /// Without this table, runs do not prune.
     pub prune: Option<PruneSettings>,
     /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …

@@ -97,6 +97,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("check.every", "\"30d\"", "7d", "how often a run checks; without [check], never"),
     setting("check.subset", "\"5%\"", "1%", "how much it reads back, if this computer has a key"),
     setting("check.max-cost", "0.50", "0.10", "dollars that a check may cost"),
+    setting(
+        "drill.every",
+        "\"180d\"",
+        "365d",
+        "how often a run restores a photo as a drill; without [drill], never",
+    ),
+    setting("drill.max-cost", "0.50", "0.10", "dollars that a drill may cost"),
     setting("prune.every", "\"30d\"", "7d", "how often a run prunes; without [prune], never"),
     setting("prune.max-cost", "0.50", "0.10", "dollars that a prune may cost"),
     setting("keep.keep-last", "3", "none", "the last N snapshots stay"),

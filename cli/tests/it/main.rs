@@ -12,6 +12,7 @@ mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod denied;
 mod disk;
+mod drills;
 mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;

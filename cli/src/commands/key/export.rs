@@ -9,6 +9,7 @@ use icecore_engine::store::{Location, Provider};
 
 use super::page::{self, Block, Facts};
 use super::render::Form;
+pub use super::render::VALUE_AT;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{local, now, show};
@@ -65,6 +66,19 @@ pub fn blocks(
         host: crate::units::host(),
         program: std::env::current_exe().map(|path| show(&path)).unwrap_or_default(),
     }))
+}
+
+/// Returns the rows of the page that say what leads to the archive.
+pub fn rows(
+    session: &Session,
+    location: &Location,
+    subject: PageSubject,
+) -> Result<Vec<(&'static str, String)>, Failure> {
+    let rows = blocks(session, location, subject)?.into_iter().find_map(|block| match block {
+        Block::Rows(rows) => Some(rows),
+        _ => None,
+    });
+    Ok(rows.unwrap_or_default())
 }
 
 /// Returns the form of a page from the extension of its file.

@@ -12,7 +12,7 @@ use crate::escape;
 
 const TITLE: &str = "icecore identity";
 /// Column of the values next to their names.
-const VALUE_AT: usize = 16;
+pub const VALUE_AT: usize = 16;
 /// Width of the white border around a code, in squares.
 const QUIET: usize = 4;
 /// The text below a code of text.

@@ -88,6 +88,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         only_plan: args.plan,
         started,
         typed: Some([&include, &exclude]),
+        is_drill: false,
     };
     going.run(None)
 }
@@ -136,12 +137,16 @@ pub struct Going<'a> {
     pub started: Instant,
     /// What picks and what leaves out, if it was typed for this run.
     pub typed: Option<[&'a Patterns; 2]>,
+    /// It is a drill, which says itself what has come back.
+    pub is_drill: bool,
 }
 
 impl Going<'_> {
     /// Restores, by a job that was begun if there is one; the listings first, if they are frozen.
     pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
-        let Going { session, repository, record, consent, only_plan, started, typed, .. } = *self;
+        let Going {
+            session, repository, record, consent, only_plan, started, typed, is_drill, ..
+        } = *self;
         // Only a resumed restore has its job from the start.
         let resumed = job.as_ref().map(|job| job.id);
         let deal = Deal { session, repository, record, consent, resumed };
@@ -167,6 +172,7 @@ impl Going<'_> {
                     started,
                     typed,
                     resumed,
+                    is_drill,
                 };
                 flow.seed(&self.seeds)?;
                 if only_plan { flow.only_plan() } else { flow.run(job) }

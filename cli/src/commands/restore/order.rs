@@ -44,6 +44,8 @@ pub struct Flow<'a> {
     pub typed: Option<[&'a Patterns; 2]>,
     /// The job in the command line, if this is `jobs resume`.
     pub resumed: Option<JobId>,
+    /// It is a drill, which says itself what has come back.
+    pub is_drill: bool,
 }
 
 impl Flow<'_> {

@@ -246,6 +246,12 @@ pub(super) fn show_summary(
     summary: &RestoreSummary,
     outlook: Outlook,
 ) -> Result<(), Failure> {
+    if flow.is_drill {
+        if summary.files_waiting > 0 && !flow.session.report.json {
+            say_waiting(flow, plan, outlook);
+        }
+        return Ok(());
+    }
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
     let spent = spent(session, &requests)?;
@@ -353,7 +359,10 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
         }
         false => String::new(),
     };
-    let resume = format!("icecore jobs resume {}{target}", job.short());
+    let resume = match flow.is_drill {
+        true => "icecore drill".to_owned(),
+        false => format!("icecore jobs resume {}{target}", job.short()),
+    };
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier_of(flow.record));
     report.line(&match states.cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),

@@ -1,0 +1,127 @@
+//! What is remembered of the drills of an archive, beside the runs of the profiles: when a photo came back last, when the
+//! identity page was right last, and the photo that waits for a thaw.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+use icecore_engine::codec::keys::digest;
+use icecore_engine::files::private;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, code};
+
+/// The folder of the drills of an archive.
+pub struct DrillState {
+    folder: PathBuf,
+    /// The place of the archive.
+    archive: String,
+}
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drills {
+    /// The place of the archive, for those who look at the file.
+    archive: String,
+    /// When a photo was restored and was right, as RFC 3339.
+    photo: Option<String>,
+    /// When the identity page was right.
+    page: Option<String>,
+    /// The photo that was begun and has not come back yet.
+    pub waiting: Option<WaitingPhoto>,
+}
+
+/// A photo that was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitingPhoto {
+    pub snapshot: String,
+    /// Where it is in the snapshot: bytes, as a name need not be text.
+    pub path: Vec<u8>,
+}
+
+impl Drills {
+    /// Returns when a photo last came back.
+    pub fn photo(&self) -> Option<Timestamp> {
+        self.photo.as_ref()?.parse().ok()
+    }
+
+    /// Returns when the page was last right.
+    pub fn page(&self) -> Option<Timestamp> {
+        self.page.as_ref()?.parse().ok()
+    }
+
+    /// Remembers that a photo has come back.
+    pub fn photo_is_proven(&mut self) {
+        self.photo = Some(Timestamp::now().to_string());
+        self.waiting = None;
+    }
+
+    /// Remembers that the page is right.
+    pub fn page_is_proven(&mut self) {
+        self.page = Some(Timestamp::now().to_string());
+    }
+}
+
+impl DrillState {
+    /// Returns the folder of the drills of the archive in a place.
+    pub fn of(archive: &str) -> Result<DrillState, Failure> {
+        let base = etcetera::choose_base_strategy().ok().and_then(|base| base.state_dir());
+        let base = base.ok_or_else(|| {
+            Failure::usage("there is no home directory", "set HOME or XDG_STATE_HOME")
+        })?;
+        let id = digest(&[archive.as_bytes()]).to_string();
+        let folder = base.join("icecore").join("drills").join(&id[..16]);
+        Ok(DrillState { folder, archive: archive.to_owned() })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("drills.json")
+    }
+
+    /// Returns the folder that a photo is restored into.
+    pub fn target(&self) -> PathBuf {
+        self.folder.join("photo")
+    }
+
+    /// Returns what is remembered. A file that is none says nothing, and the next drill replaces it.
+    pub fn read(&self) -> Drills {
+        let text = std::fs::read_to_string(self.file()).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Remembers, durably.
+    pub fn write(&self, drills: &Drills) -> Result<(), Failure> {
+        let drills = Drills { archive: self.archive.clone(), ..drills.clone() };
+        let failed = |error: std::io::Error| Failure::file("write", &self.file(), &error);
+        let text = serde_json::to_string(&drills).map_err(|error| failed(error.into()))?;
+        private::replace(&self.file(), format!("{text}\n").as_bytes()).map_err(failed)
+    }
+
+    /// Makes the folder, and makes this process the only one that drills. The kernel ends that with the process.
+    pub fn begin(&self) -> Result<File, Failure> {
+        private::folder(&self.folder, private::OTHERS, |_| true)?;
+        let lock = private::open_lock(&self.folder.join("lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(lock),
+            Err(_) => Err(Failure::new(
+                code::FAILED,
+                "another drill of this archive is going on",
+                Some("wait until it ends, or stop it first"),
+            )),
+        }
+    }
+
+    /// Removes the copy of the photo.
+    pub fn remove_copy(&self) -> Result<(), Failure> {
+        let target = self.target();
+        match std::fs::remove_dir_all(&target) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure::file("remove", &target, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}

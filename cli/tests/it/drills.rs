@@ -1,0 +1,170 @@
+//! Drills: one photo comes back for real and is removed again, from a folder, from a frozen bucket and in a run; the
+//! identity page is right, or what on it is wrong is named.
+
+use std::fs;
+
+use icecore_testkit::{S3Server, photos};
+
+use crate::runs::{host as nightly_host, outcomes, pass, records};
+use crate::support::{Host, objects, shoot, write};
+use crate::thaw::{HOURS, archive, thawed_once};
+
+const DRILLS: &str = "home/.local/state/icecore/drills";
+
+/// Returns how many copies of photos the drills have left.
+fn copies(host: &Host) -> usize {
+    let folders = fs::read_dir(host.path(DRILLS)).expect("the folder of drills");
+    folders
+        .filter(|folder| folder.as_ref().expect("a folder").path().join("photo").exists())
+        .count()
+}
+
+#[test]
+fn a_photo_comes_back_and_is_removed() {
+    let host = Host::new();
+    shoot(&host.path("photos/2024"), 1, 3);
+    host.run("snapshot --init photos").ok();
+    let ran = host.run("drill").ok();
+    assert!(ran.stdout.contains("came back from snapshot"), "{ran:#?}");
+    assert!(ran.stdout.contains("the file on this computer is the same"), "{ran:#?}");
+    assert_eq!(copies(&host), 0);
+    // By chance, and a photo rather than a sidecar.
+    let mut drawn = std::collections::BTreeSet::new();
+    for _ in 0..12 {
+        let summary = host.run("--json drill").ok().summary();
+        assert_eq!(summary["local"], "same");
+        drawn.insert(summary["path"].as_str().expect("a path").to_owned());
+    }
+    assert!(drawn.len() > 1 && drawn.iter().all(|path| path.ends_with(".CR3")), "{drawn:?}");
+    host.remove("photos");
+    let ran = host.run("drill").ok();
+    assert!(ran.stdout.contains("is not on this computer"), "{ran:#?}");
+}
+
+#[test]
+fn what_has_changed_by_itself_is_noticed() {
+    let host = Host::new();
+    let photo = host.path("photos/IMG_1.CR3");
+    write(&photo, photos::bytes(1, 300_000));
+    host.run("snapshot --init photos").ok();
+    let time = fs::metadata(&photo).expect("the photo").modified().expect("its time");
+    let mut content = fs::read(&photo).expect("the photo");
+    content[1000] ^= 1;
+    fs::write(&photo, content).expect("written");
+    fs::File::options()
+        .write(true)
+        .open(&photo)
+        .and_then(|file| file.set_modified(time))
+        .expect("its time");
+    let ran = host.run("drill").exits(3);
+    assert!(ran.stdout.contains("OTHER CONTENT"), "{ran:#?}");
+    assert_eq!(copies(&host), 0);
+}
+
+#[test]
+fn damage_fails_the_drill() {
+    let host = Host::new();
+    write(&host.path("photos/IMG_1.CR3"), photos::bytes(1, 300_000));
+    host.run("snapshot --init photos").ok();
+    for pack in objects(&host.path("repo"), "packs") {
+        let mut content = fs::read(&pack).expect("a pack");
+        let middle = content.len() / 2;
+        content[middle..middle + 1000].fill(7);
+        let _ = fs::remove_file(&pack);
+        fs::write(&pack, content).expect("written");
+    }
+    let ran = host.run("drill");
+    assert_eq!(ran.code, 22, "{ran:#?}");
+    assert!(ran.stderr.contains("the drill has failed"), "{ran:#?}");
+    assert_eq!(copies(&host), 0);
+}
+
+#[test]
+fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    // Nothing is paid for without a bound or an answer.
+    host.run("drill").fails(21, &["nothing was requested"]);
+    assert_eq!(server.restores(), []);
+    let ran = host.run("drill --max-cost 1").exits(20);
+    assert!(ran.stdout.contains("Then run: icecore drill"), "{ran:#?}");
+    assert_eq!(thawed_once(&server), 1);
+    // It is the same photo, and nothing is thawed twice.
+    host.run("drill").exits(20);
+    server.advance(48 * HOURS);
+    let ran = host.run("drill").ok();
+    assert!(ran.stdout.contains("is the same"), "{ran:#?}");
+    assert_eq!(thawed_once(&server), 1);
+    assert_eq!(copies(&host), 0);
+    assert!(host.run("jobs").ok().stdout.is_empty());
+    // An order that was fetched by itself is compared all the same.
+    host.run("drill --max-cost 1").exits(20);
+    server.advance(48 * HOURS);
+    let job = host.run("--json jobs").ok().json()[0]["job_id"].as_str().expect("a job").to_owned();
+    host.run(&format!("jobs resume {job}")).ok();
+    assert_eq!(copies(&host), 1);
+    host.run("drill --max-cost 1").ok();
+    assert_eq!(copies(&host), 0);
+}
+
+#[test]
+fn a_run_drills_once_a_year() {
+    let host = nightly_host("[drill]");
+    let status = |host: &Host| host.run("-P home --json status").json()[0].clone();
+    host.run("run").ok();
+    let steps = records(&host)[0]["steps"].as_array().expect("steps").len();
+    assert_eq!(steps, 2, "{:?}", records(&host));
+    pass(&host, 24);
+    host.run("run --if-due").ok();
+    assert_eq!(outcomes(&host), ["done"; 2]);
+    assert_eq!(records(&host)[1]["steps"].as_array().expect("steps").len(), 1);
+    let now = status(&host);
+    assert!(now["drill_photo"].is_string() && now["drill_page"].is_null(), "{now}");
+    assert_eq!(now["drill_due"], false);
+}
+
+#[test]
+fn status_says_what_to_type_where_there_is_no_key() {
+    let mut host = nightly_host("[drill]\nevery = '30d'");
+    host.run("-P home snapshot").ok();
+    host.unset("ICECORE_PASSWORD_FILE");
+    host.run("run").ok();
+    let text = host.run("status").ok().stdout;
+    assert!(text.contains("it is due: `icecore -P home drill`"), "{text}");
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    host.run("-P home drill").ok();
+    let text = host.run("status").ok().stdout;
+    assert!(text.contains("photo restored: 2") && !text.contains("due: `"), "{text}");
+}
+
+#[test]
+fn the_page_is_checked() {
+    let host = Host::new();
+    write(&host.path("photos/IMG_1.CR3"), photos::bytes(1, 300_000));
+    host.run("snapshot --init photos").ok();
+    for page in ["page.txt", "page.html"] {
+        host.run(&format!("key export --output {page}")).ok();
+        host.run("snapshot photos").ok();
+        let ran = host.run(&format!("drill --identity-page {page}")).ok();
+        assert!(ran.stdout.contains("the log head on it are those of the archive"), "{ran:#?}");
+    }
+    host.run("key export --output page.svg").ok();
+    let ran = host.run("drill --identity-page page.svg").ok();
+    assert!(ran.stdout.contains("compare by eye"), "{ran:#?}");
+    // A page that leads elsewhere.
+    let page = fs::read_to_string(host.path("page.txt")).expect("the page");
+    let place = host.path("repo").canonicalize().expect("the archive");
+    let place = place.to_str().expect("text");
+    write(&host.path("old.txt"), page.replace(place, "/media/old"));
+    let ran = host.run("drill --identity-page old.txt").exits(3);
+    assert!(ran.stderr.contains("archive: the page says"), "{ran:#?}");
+    assert!(!ran.stderr.contains("log head"), "{ran:#?}");
+    // The page of another archive.
+    let other = Host::new();
+    write(&other.path("photos/a"), "a");
+    other.run("snapshot --init photos").ok();
+    other.run("key export --output page.txt").ok();
+    fs::copy(other.path("page.txt"), host.path("other.txt")).expect("a copy");
+    host.run("drill --identity-page other.txt").fails(12, &["does not open this archive"]);
+    host.run("drill --identity-page photos/IMG_1.CR3").exits(12);
+}
