@@ -8,6 +8,10 @@ default:
 build:
     cargo build --release -p icecore
 
+# Builds the packages of a release for this machine, into target/packages.
+packages:
+    packaging/build.sh
+
 # Runs all tests; installs the servers that they need, the first time.
 test *ARGS:
     bash test.sh {{ARGS}}
