@@ -1,7 +1,7 @@
 //! Key slots: the identity, sealed under a password. Changing a password writes a new slot and a
 //! log entry, and deletes the old slot.
 //!
-//! Whoever may create objects in a folder can add slots, and each slot that is tried costs a password hash. So the slots
+//! Who may create objects in a folder can add slots, and each slot that is tried costs a password hash. So the slots
 //! that this host knows are tried first, and the others only up to a bound.
 
 use std::collections::VecDeque;

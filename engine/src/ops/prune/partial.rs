@@ -391,6 +391,7 @@ mod tests {
                 rows,
                 added: 0,
                 thaw_asked: false,
+                by_writer: false,
             };
             let (live_bytes, dead_bytes, live_chunks) = (1, 1, 1);
             let (state, decision) = (ObjectState::Warm, Decision::Delete);
