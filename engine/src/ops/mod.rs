@@ -11,6 +11,7 @@ pub mod cost;
 pub mod frozen;
 pub mod histories;
 pub mod init;
+pub mod mirror;
 pub mod passwords;
 pub mod posture;
 pub mod present;

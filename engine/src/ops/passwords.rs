@@ -34,6 +34,7 @@ pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Res
 }
 
 fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
+    repository.expect_main()?;
     let (identity, id) = (repository.identity()?, repository.config.repository);
     keys::add(&repository.store, id, identity, new)
 }

@@ -43,6 +43,7 @@ pub fn prune(
     progress: &dyn Progress,
 ) -> Result<PruneSummary, Error> {
     // A running snapshot of this host has packs that only its catalog knows.
+    repository.expect_main()?;
     let _lock = repository.catalog.writer_lock(progress)?;
     // A run that deletes must have checked every signature itself.
     repository.check_signatures(progress)?;

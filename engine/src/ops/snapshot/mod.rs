@@ -100,7 +100,8 @@ pub fn snapshot(
     let before = repository.store.requests();
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
-    // A writer that is revoked finds out before it uploads anything.
+    // A writer that is revoked, or at a mirror, finds out before it uploads anything.
+    repository.expect_main()?;
     repository.expect_right(&LogEntry::new(options.time))?;
     let exclude = Exclude::new(options.exclude.clone())?;
     let frozen = frozen(repository)?;
