@@ -7,6 +7,7 @@ mod key;
 mod litter;
 mod look;
 mod make;
+mod mirror;
 mod night;
 mod pick;
 mod proof;
@@ -19,6 +20,7 @@ pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;
+pub use mirror::{MirrorArgs, PromoteArgs};
 pub use night::{
     InstallArgs, LogArgs, NotifyCommand, ProfileCommand, RunArgs, ScheduleCommand, SchedulerArgs,
     SchedulerName, StatusArgs,
@@ -253,6 +255,10 @@ pub enum Command {
     },
     /// Remove files and folders from every snapshot, and erase them for good
     Rewrite(RewriteArgs),
+    /// Keep a second copy of the archive, byte for byte: on another disk, or in a bucket
+    Mirror(MirrorArgs),
+    /// Make a second copy the main archive, when that is lost
+    Promote(PromoteArgs),
     /// Rebuild the local catalog from the archive
     RebuildIndex,
     /// Show what the archive costs per month, and what a restore costs
@@ -315,6 +321,7 @@ impl Command {
             Command::Snapshot(args) => args.dry_run,
             Command::Prune(args) => args.dry_run,
             Command::Rewrite(args) => args.dry_run,
+            Command::Mirror(args) => args.dry_run,
             _ => false,
         }
     }

@@ -306,7 +306,13 @@ fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str)
         "Null": { "s3:if-none-match": "false", customer: "true", kms: "true" },
         is: { "s3:x-amz-storage-class": class },
     });
-    Statement { condition, ..allow(sid, "s3:PutObject", place.arns(folders)) }
+    // Numbers of entries begin with a zero. The mark of a mirror, at which no host writes, is for the owner.
+    let arn = |folder: &&str| match *folder {
+        layout::LOG => place.arn(&format!("{}/0*", layout::LOG)),
+        folder => place.arn(&format!("{folder}/*")),
+    };
+    let created = folders.iter().map(arn).collect();
+    Statement { condition, ..allow(sid, "s3:PutObject", created) }
 }
 
 /// Writes a document. IAM takes no letter beyond U+00FF as it is, but takes the escapes of JSON for all of them.

@@ -20,6 +20,9 @@ pub struct Status {
     pub overdue: bool,
     pub running_since: Option<Timestamp>,
     pub last_check: Option<Timestamp>,
+    /// Where the second copy is, if the profile names one.
+    pub mirror: Option<String>,
+    pub last_mirror: Option<Timestamp>,
     pub month_usd: f64,
     /// What the archive says, or why it says nothing.
     pub seen: Result<Seen, String>,

@@ -67,6 +67,8 @@ mod tests {
             overdue: true,
             running_since: None,
             last_check: None,
+            mirror: None,
+            last_mirror: None,
             month_usd: 0.25,
             seen: Err("away".to_owned()),
         };

@@ -10,7 +10,7 @@ use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
 use super::profiles::{self, Night, local_of};
-use super::record::{self, CHECK, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::record::{self, CHECK, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step};
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
@@ -238,7 +238,8 @@ impl Running<'_> {
             return (Outcome::Failed, ended.step.code.max(code::FAILED));
         }
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
-        let codes = [SNAPSHOT, CHECK, PRUNE].into_iter().filter_map(last).map(|step| step.code);
+        let codes =
+            [SNAPSHOT, CHECK, MIRROR, PRUNE].into_iter().filter_map(last).map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
         odd.map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
     }
@@ -265,8 +266,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does the steps that are due and not done: the snapshot, a check of a part, a prune. A second copy has its place
-    /// between the last two: of an archive that was checked, and before anything is deleted.
+    /// Does the steps that are due and not done: the snapshot, a check of a part, the second copy, a prune. The copy is of
+    /// an archive that was checked, and is made before anything is deleted.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -275,10 +276,14 @@ impl Running<'_> {
             is_step_due(last, job::signed(every), night, now)
         };
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
+        let mirror = profile.mirror.as_ref().filter(|mirror| is_due(MIRROR, mirror.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
         self.step(SNAPSHOT, Vec::new(), None)?;
         if let Some(check) = check {
             self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
+        }
+        if let Some(mirror) = mirror {
+            self.step(MIRROR, Vec::new(), mirror.max_cost)?;
         }
         if let Some(prune) = prune {
             self.step(PRUNE, Vec::new(), prune.max_cost)?;
@@ -314,7 +319,7 @@ impl Running<'_> {
         }
         // A check that reads nothing back has no price to agree to.
         let has_price = name == PRUNE || name == CHECK && !arguments.is_empty();
-        if has_price && self.is_remote() {
+        if has_price && self.is_remote() || name == MIRROR {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
             arguments.extend(["--max-cost".to_owned(), usd_argument(max)]);
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::health::Status;
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
-use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
+use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -75,6 +75,8 @@ impl Status {
             overdue: rhythm.is_overdue(newest, now),
             running_since: night.state.holder().map(|holder| holder.started.0),
             last_check: record::last_settled(&records, CHECK),
+            mirror: profile.mirror.as_ref().and_then(|mirror| mirror.to.clone()),
+            last_mirror: record::last_settled(&records, MIRROR),
             month_usd: record::month_usd(&all, now, &zone),
             last_try: records.last().cloned(),
             seen,
@@ -125,6 +127,10 @@ impl Status {
         if let Some(checked) = self.last_check {
             lines.push(("last check", local_of(checked)));
         }
+        if let Some(to) = &self.mirror {
+            let when = self.last_mirror.map_or("never copied".to_owned(), local_of);
+            lines.push(("second copy", format!("{to}, {when}")));
+        }
         if self.month_usd > 0.0 {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
         }
@@ -150,6 +156,8 @@ impl Status {
             "marked": seen.ok().and_then(|seen| seen.marked).map(|id| id.to_string()),
             "newest_snapshot": seen.ok().and_then(|seen| seen.newest).map(utc),
             "last_check": self.last_check.map(seconds),
+            "mirror": self.mirror,
+            "last_mirror": self.last_mirror.map(seconds),
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),

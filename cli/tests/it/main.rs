@@ -24,6 +24,7 @@ mod keys;
 mod kill;
 mod living;
 mod many;
+mod mirror;
 mod modes;
 mod names;
 mod narrow;

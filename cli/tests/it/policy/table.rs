@@ -102,7 +102,12 @@ pub fn table() -> Vec<Case> {
 fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
     let is_file = kind == Some("config");
     let old = if is_file { path.to_owned() } else { format!("{path}/old") };
-    let new = if is_file { path.to_owned() } else { format!("{path}/new") };
+    // Names of log entries begin with a zero; others are for the owner.
+    let new = match is_file {
+        true => path.to_owned(),
+        false if path.ends_with("/log") => format!("{path}/0new"),
+        false => format!("{path}/new"),
+    };
     let within = move |kinds: &[&str]| kind.is_some_and(|kind| kinds.contains(&kind));
     let class = move |role: &Role| {
         let mut added = role.adds.iter().filter(|(added, _)| kind == Some(added));
