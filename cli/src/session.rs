@@ -437,26 +437,27 @@ impl Session {
         config: StoredConfig,
         keys: Keys,
     ) -> Result<Repository, Error> {
-        let (cache, waiting) = (self.cache(), self.waiting());
+        let waiting = self.waiting();
+        let (cache, of_copy) = (self.cache(), self.cache_of_copy(&store));
         let id = config.config.repository;
-        let is_lost = purpose != Purpose::Rebuild && !Catalog::is_there(&cache, id);
-        let opening = Opening { purpose, cache_dir: &cache, progress: &waiting };
-        let again = (store.clone(), config.clone(), keys.clone());
-        let opened = Repository::open_for(opening, store, config, keys);
-        let behind = match &opened {
-            Err(error) => self.cache_behind(&again.0, error),
-            Ok(opened) => {
-                opened.trouble.as_ref().and_then(|error| self.cache_behind(&again.0, error))
-            }
+        let is_known = Catalog::is_there(&of_copy, id);
+        let is_lost = purpose != Purpose::Rebuild && !is_known && !Catalog::is_there(&cache, id);
+        let open = |cache_dir: &Path| {
+            let opening = Opening { purpose, cache_dir, progress: &waiting };
+            Repository::open_for(opening, store.clone(), config.clone(), keys.clone())
         };
-        let repository = match behind {
-            Some(cache) => {
+        let opened = open(if is_known { &of_copy } else { &cache });
+        let is_copy = match &opened {
+            Ok(repository) => repository.is_mirror(),
+            Err(error) => is_known || self.is_behind(&store, error),
+        };
+        // What a check finds in a mirror is of the mirror alone, and one that was promoted is none any more.
+        let repository = match (is_copy, is_known) {
+            (true, false) | (false, true) => {
                 drop(opened);
-                let (store, config, keys) = again;
-                let opening = Opening { cache_dir: &cache, ..opening };
-                Repository::open_for(opening, store, config, keys)?
+                open(if is_copy { &of_copy } else { &cache })?
             }
-            None => opened?,
+            _ => opened?,
         };
         if is_lost
             && (self.report.verbose || screen::can_draw())

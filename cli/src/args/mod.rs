@@ -403,6 +403,8 @@ pub enum PolicyCommand {
     Restore,
     /// IAM policy for a host that prunes
     Prune(ClassArgs),
+    /// IAM policy for a host that keeps a second copy here; the first copy needs the keys of the owner
+    Mirror(ClassArgs),
     /// Bucket policy that forbids overwriting objects and requires TLS
     Bucket,
     /// Lifecycle configuration that removes incomplete uploads and deleted versions

@@ -53,6 +53,9 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Prune(args) => {
             (text(&prune(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
         }
+        PolicyCommand::Mirror(args) => {
+            (text(&mirror(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
+        }
         PolicyCommand::Bucket => (text(&bucket(&place)), BUCKET_CHARS_MAX),
         PolicyCommand::Lifecycle => (text(&lifecycle(&place)), BUCKET_CHARS_MAX),
     };
@@ -223,6 +226,25 @@ fn prune(place: &BucketPlace, classes: &Classes) -> Policy {
     let mortal = place.arns(&[PACKS, HOT, META, JOBS]);
     statements.push(allow("Delete", "s3:DeleteObject", mortal));
     policy(statements)
+}
+
+/// A host that copies an archive into this bucket, once the owner has made the first copy: it adds what a backup host
+/// does, and key slots. It deletes nothing, so that a thief of its keys cannot destroy the copy.
+fn mirror(place: &BucketPlace, classes: &Classes) -> Policy {
+    let mut readable = vec![place.arn(layout::CONFIG)];
+    readable.extend(place.arns(&[layout::LOG]));
+    policy(vec![
+        list(place, &[layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS]),
+        allow("ReadLog", "s3:GetObject", readable),
+        create(
+            "AddLogTreesAndKeys",
+            place,
+            &[layout::LOG, layout::CHECKPOINTS, META, layout::KEYS],
+            STANDARD,
+        ),
+        create("AddSmallFiles", place, &[HOT], &classes.hot),
+        create("AddPhotos", place, &[PACKS], &classes.pack),
+    ])
 }
 
 /// What holds for everybody, the owner's own keys included.

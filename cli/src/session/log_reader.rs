@@ -1,4 +1,4 @@
-//! Opening an archive for its log alone, and a mirror that is behind what this computer has seen.
+//! Opening an archive for its log alone, and copies of it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use super::Session;
 use crate::failure::{Failure, code};
 use crate::units::show;
 
-/// Folder in the cache with the catalogs of mirrors that are behind their archive.
-const BEHIND: &str = "mirrors";
+/// Folder in the cache with the catalogs of mirrors.
+const COPIES: &str = "mirrors";
 
 impl Session {
     /// Opens the repository with the key of a log reader, a key that is given, or the credential of this host; `None`
@@ -42,6 +42,16 @@ impl Session {
             )),
             opened => Ok(Some(opened?)),
         }
+    }
+
+    /// Returns how to reach the second copy that the profile names, if it names one; without an address, it says so.
+    pub fn mirror_address(&self) -> Result<(), Failure> {
+        let Some(mirror) = &self.profile.mirror else { return Ok(()) };
+        let to = mirror.to.as_ref().ok_or_else(|| {
+            Failure::usage("the table [mirror] has no `to`", "name the place of the second copy")
+        })?;
+        let location = Location::parse(to)?;
+        self.options_at(&location, &self.profile.at_mirror(mirror)).map(drop)
     }
 
     /// Opens other copies of a repository.
@@ -73,18 +83,24 @@ impl Session {
         Err(Failure::usage(message, "name a copy that `icecore mirror` or `rsync` has made"))
     }
 
-    /// Returns where the catalog of a mirror is that is behind its archive, which this computer has used as well.
-    /// Says so once.
-    pub(super) fn cache_behind(&self, store: &Store, error: &Error) -> Option<PathBuf> {
-        let (Error::RolledBack { .. }, Ok(Some(_))) = (error, store.length(layout::MIRROR)) else {
-            return None;
-        };
+    /// Returns where the catalog of a mirror at this place is.
+    pub(super) fn cache_of_copy(&self, store: &Store) -> PathBuf {
         let place = digest(&[store.location().place().as_bytes()]).to_string();
-        self.report.note(&format!(
-            "{} is a mirror, and older than the archive when this computer last used that: what is newer is not here",
-            store.location()
-        ));
-        Some(self.cache().join(BEHIND).join(&place[..16]))
+        self.cache().join(COPIES).join(&place[..16])
+    }
+
+    /// Returns whether the error is that of a mirror which is behind its archive, that this computer has used as well. Says
+    /// so.
+    pub(super) fn is_behind(&self, store: &Store, error: &Error) -> bool {
+        let is_behind = matches!(error, Error::RolledBack { .. })
+            && matches!(store.length(layout::MIRROR), Ok(Some(_)));
+        if is_behind {
+            self.report.note(&format!(
+                "{} is a mirror, and older than the archive when this computer last used that: what is newer is not here",
+                store.location()
+            ));
+        }
+        is_behind
     }
 }
 

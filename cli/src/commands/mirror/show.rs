@@ -161,6 +161,12 @@ pub fn show_done(
     for name in &done.left {
         report.note(&format!("{name} is a test object that may not be deleted; nothing reads it"));
     }
+    if done.may_not_delete {
+        report.note(&format!(
+            "these keys may not delete {} that the log has given up: the same command with other keys does",
+            count(planned.deletes[0] - done.deleted, "object")
+        ));
+    }
     if report.json {
         report.object(
             "summary",

@@ -50,6 +50,22 @@ pub const ROLES: [Role; 3] = [
         deletes: &["packs", "hot", "meta", "jobs"],
     },
 ];
+/// It makes no snapshot, and its host needs no other command.
+pub const MIRROR: Role = Role {
+    name: "mirror",
+    lists: &["log", "checkpoints", "meta", "hot", "packs", "keys"],
+    reads: &["config", "log"],
+    adds: &[
+        ("log", "STANDARD"),
+        ("checkpoints", "STANDARD"),
+        ("meta", "STANDARD"),
+        ("keys", "STANDARD"),
+        ("hot", "GLACIER_IR"),
+        ("packs", "DEEP_ARCHIVE"),
+    ],
+    thaws: &[],
+    deletes: &[],
+};
 pub const KINDS: [&str; 8] =
     ["config", "keys", "log", "checkpoints", "meta", "hot", "packs", "jobs"];
 const CLASSES: [Option<&str>; 8] = [

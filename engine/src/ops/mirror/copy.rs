@@ -38,6 +38,8 @@ pub struct MirrorSummary {
     pub deleted: u64,
     /// Their bytes.
     pub bytes_freed: u64,
+    /// The store has refused to delete what the log has given up; it stays.
+    pub may_not_delete: bool,
     /// Objects that are missing or damaged in the archive, so that the mirror does not have them.
     pub lacking: u64,
     /// Test objects that could not be deleted; nothing reads them.
@@ -144,6 +146,11 @@ fn delete(
         progress.go_on()?;
         match to.delete(&doomed.name) {
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+            // The keys of a host that copies should not be able to destroy the copy.
+            Err(error) if error.kind == StoreErrorKind::Denied => {
+                summary.may_not_delete = true;
+                return Ok(());
+            }
             deleted => deleted?,
         }
         summary.deleted += 1;
