@@ -301,7 +301,7 @@ fn argument_hint(what: &Argument) -> Option<&'static str> {
     Some(match what {
         Argument::Date(_) => "write latest@2026-10-31 for the newest snapshot before that day",
         Argument::OwnRepository => {
-            "do not name it: a snapshot of a folder that contains the archive leaves the archive out by itself. To copy an archive, use `rsync -a`"
+            "do not name it: a snapshot of a folder that contains the archive leaves the archive out by itself. To copy an archive, use `icecore mirror`"
         }
         Argument::Paths => "`icecore snapshot --help` shows how folders and files are named",
         Argument::History(_) => "a name has 1 to 255 bytes and no control characters",

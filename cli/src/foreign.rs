@@ -76,7 +76,7 @@ fn instead(command: &str) -> Option<&'static str> {
         }
         "umount" | "unmount" => "nothing is mounted: `icecore restore` gets files back",
         "copy" | "clone" | "replicate" => {
-            "objects never change, so any tool copies them: `rsync -a` for a folder, `rclone copy` or `aws s3 sync` for a bucket; then check the copy with a cache of its own: `icecore --repo COPY --cache-dir DIR check`"
+            "`icecore mirror` keeps a second copy of an archive, byte for byte: on another disk, or in a bucket"
         }
         "unlock" | "break-lock" => {
             "there is nothing to unlock: a run that was killed leaves no lock. If another run is still working, `--lock-wait` sets how long to wait for it"

@@ -1,6 +1,6 @@
 //! What the user can do about an error of the engine: the only place that knows how options and commands are written.
 
-use icecore_engine::error::{Error, Exposed};
+use icecore_engine::error::{Error, Exposed, MirrorError};
 use icecore_engine::store::{NO_CREATE_ONLY, ObjectName, StoreErrorKind};
 
 use crate::{code, signals};
@@ -85,8 +85,27 @@ fn of_place(error: &Error) -> Option<&'static str> {
             "choose classes that it accepts: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
         }
         Error::LeftBehind { source, .. } => return hint(source),
+        Error::Mirror(error) => return Some(of_mirror(error)),
         _ => return None,
     })
+}
+
+/// Second copies.
+fn of_mirror(error: &MirrorError) -> &'static str {
+    match error {
+        MirrorError::ReadOnly { .. } => {
+            "write to the archive that it is a copy of. If that is lost, `icecore promote` makes this copy the main archive"
+        }
+        MirrorError::Itself { .. } => "name another place for the copy",
+        MirrorError::NotMirror { .. } => {
+            "a copy needs an empty or a new place; one that was promoted is the main archive now"
+        }
+        MirrorError::OtherArchive { .. } => "choose an empty or a new place for the copy",
+        MirrorError::Shorter { .. } | MirrorError::Differs { .. } => {
+            "nothing was copied. Was the archive restored from an old copy, or is another disk mounted? If the copy is right and the archive is lost, `icecore promote` makes the copy the main archive"
+        }
+        MirrorError::Moving => "run the command again when no prune is running",
+    }
 }
 
 /// Errors about passwords, identities and the rights of writers.

@@ -201,8 +201,10 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         _ => {}
     }
     let name = global.command.clone();
-    let is_unattended =
-        matches!(command, Command::Snapshot(_) | Command::Prune(_) | Command::Check(_));
+    let is_unattended = matches!(
+        command,
+        Command::Snapshot(_) | Command::Prune(_) | Command::Check(_) | Command::Mirror(_)
+    );
     let done = run_with(global, report, command, is_unattended);
     done.map_err(|failure| failure.of_command(&name))
 }
@@ -213,6 +215,11 @@ fn run_with(
     command: Command,
     is_unattended: bool,
 ) -> Result<u8, failure::Failure> {
+    if let Command::Mirror(args) = &command
+        && let [from, _] = &args.places[..]
+    {
+        global.repo = Some(from.clone());
+    }
     let of_buckets = std::mem::take(&mut global.of_buckets);
     let mut session = Session::new(global, report)?;
     session.makes_nothing = command.makes_nothing();
@@ -220,7 +227,9 @@ fn run_with(
         Command::Snapshot(args) => args.host.clone(),
         _ => std::env::var("ICECORE_HOST").ok(),
     };
-    if let (Some(idle), Ok(Location::Folder(_))) = (misuse::idle(&of_buckets), session.location()) {
+    // The copy of an archive in a folder may be in a bucket.
+    let idle = misuse::idle(&of_buckets).filter(|_| !matches!(command, Command::Mirror(_)));
+    if let (Some(idle), Ok(Location::Folder(_))) = (idle, session.location()) {
         report.note(&idle);
     }
     let explain = |failure: failure::Failure| {
@@ -270,6 +279,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Retire(args) => commands::retire::run(session, &args),
         Command::Tag { command } => commands::tag::run(session, &command),
         Command::Rewrite(args) => commands::rewrite::run(session, &args),
+        Command::Mirror(args) => commands::mirror::run(session, &args),
+        Command::Promote(args) => commands::promote::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
         Command::Settings(args) => commands::settings::run(session, &args),

@@ -115,6 +115,14 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
         ],
     ),
+    (
+        "mirror",
+        &[
+            ("a second copy on another disk", "icecore mirror /mnt/nas/archive /media/disk/copy"),
+            ("in a bucket, priced first", "icecore mirror -n /mnt/nas/archive s3://my-bucket/copy"),
+        ],
+    ),
+    ("promote", &[("the archive is lost", "icecore --repo s3://my-bucket/copy promote")]),
     ("settings", &[("keep dropped snapshots for a month", "icecore settings --undelete-days 30")]),
     ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
     (

@@ -9,7 +9,6 @@ use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
-use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{
     Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
@@ -33,7 +32,9 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
+mod log_reader;
 mod night;
+mod prices;
 mod reading;
 mod unlock;
 
@@ -168,7 +169,16 @@ impl Session {
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
-        let mut options = config::store_options(location, &self.profile)?;
+        self.options_at(location, &self.profile)
+    }
+
+    /// Returns how to reach a place by the settings of a profile.
+    pub fn options_at(
+        &self,
+        location: &Location,
+        profile: &Profile,
+    ) -> Result<StoreOptions, Failure> {
+        let mut options = config::store_options(location, profile)?;
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
@@ -237,39 +247,6 @@ impl Session {
         ));
         *temporary = Some(made);
         Ok(())
-    }
-
-    /// Returns the prices of the store; `None` if they are not known, or if the store costs nothing.
-    pub fn prices(&self) -> Result<Option<Prices>, Failure> {
-        let location = self.location()?;
-        if !location.is_remote() {
-            return Ok(None);
-        }
-        let region = config::region(&self.store_options(&location)?);
-        if let Some(path) = &self.prices {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::file("read the prices", path, &error))?;
-            return Prices::parse(&text, region.as_deref()).map(Some).map_err(|error| {
-                Failure::usage(
-                    format!("{}: {error}", show(path)),
-                    "the file must have the form of engine/src/ops/cost/prices.toml in the source code",
-                )
-            });
-        }
-        let known = location.provider() == Some(Provider::S3);
-        let prices = known.then(|| Prices::built_in(region.as_deref()));
-        if let (Some(prices), Some(region)) = (&prices, region)
-            && prices.region != region
-        {
-            static ONCE: std::sync::Once = std::sync::Once::new();
-            ONCE.call_once(|| {
-                self.report.note(&format!(
-                    "the prices of {region} are not known, so those of {} are shown (--prices FILE sets others)",
-                    prices.region
-                ));
-            });
-        }
-        Ok(prices)
     }
 
     /// Returns how the user wants to see progress.
@@ -469,11 +446,28 @@ impl Session {
         config: StoredConfig,
         keys: Keys,
     ) -> Result<Repository, Error> {
-        let (cache, waiting) = (self.cache(), self.waiting());
+        let waiting = self.waiting();
+        let (cache, of_copy) = (self.cache(), self.cache_of_copy(&store));
         let id = config.config.repository;
-        let is_lost = purpose != Purpose::Rebuild && !Catalog::is_there(&cache, id);
-        let opening = Opening { purpose, cache_dir: &cache, progress: &waiting };
-        let repository = Repository::open_for(opening, store, config, keys)?;
+        let is_known = Catalog::is_there(&of_copy, id);
+        let is_lost = purpose != Purpose::Rebuild && !is_known && !Catalog::is_there(&cache, id);
+        let open = |cache_dir: &Path| {
+            let opening = Opening { purpose, cache_dir, progress: &waiting };
+            Repository::open_for(opening, store.clone(), config.clone(), keys.clone())
+        };
+        let opened = open(if is_known { &of_copy } else { &cache });
+        let is_copy = match &opened {
+            Ok(repository) => repository.is_mirror(),
+            Err(error) => is_known || self.is_behind(&store, error),
+        };
+        // What a check finds in a mirror is of the mirror alone, and one that was promoted is none any more.
+        let repository = match (is_copy, is_known) {
+            (true, false) | (false, true) => {
+                drop(opened);
+                open(if is_copy { &of_copy } else { &cache })?
+            }
+            _ => opened?,
+        };
         if is_lost
             && (self.report.verbose || screen::can_draw())
             && self.has_used(id)

@@ -2,8 +2,10 @@
 
 mod argument;
 mod kind;
+mod mirror;
 
 pub use argument::Argument;
+pub use mirror::MirrorError;
 
 use std::path::PathBuf;
 
@@ -292,6 +294,9 @@ pub enum Error {
     /// The store failed; the kind of the error distinguishes transient from permanent failures.
     #[error(transparent)]
     Store(StoreError),
+    /// A mirror was written to, or cannot be made of these two places.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     /// The user interrupted the run, see [`crate::progress::Progress::interrupted`].
     #[error("interrupted")]
     Interrupted,

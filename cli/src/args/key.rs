@@ -39,6 +39,10 @@ pub enum KeyCommand {
         /// add snapshots
         #[arg(long, requires = "output")]
         prune_host: bool,
+        /// Instead of the page, write the key of a log reader: it reads the log, signs nothing and
+        /// reads no photo, and is enough for `icecore mirror`
+        #[arg(long, requires = "output", conflicts_with = "prune_host")]
+        log_reader: bool,
     },
     /// List who may write to the archive, and what each has written
     Writers,

@@ -7,6 +7,7 @@ mod key;
 mod litter;
 mod look;
 mod make;
+mod mirror;
 mod night;
 mod pick;
 mod proof;
@@ -20,6 +21,7 @@ pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;
+pub use mirror::{MirrorArgs, PromoteArgs};
 pub use night::{
     InstallArgs, LogArgs, NotifyCommand, ProfileCommand, RunArgs, ScheduleCommand, SchedulerArgs,
     SchedulerName, StatusArgs,
@@ -263,6 +265,10 @@ pub enum Command {
     },
     /// Remove files and folders from every snapshot, and erase them for good
     Rewrite(RewriteArgs),
+    /// Keep a second copy of the archive, byte for byte: on another disk, or in a bucket
+    Mirror(MirrorArgs),
+    /// Make a second copy the main archive, when that is lost
+    Promote(PromoteArgs),
     /// Rebuild the local catalog from the archive
     RebuildIndex,
     /// Show what the archive costs per month, and what a restore costs
@@ -325,6 +331,7 @@ impl Command {
             Command::Snapshot(args) => args.dry_run,
             Command::Prune(args) => args.dry_run,
             Command::Rewrite(args) => args.dry_run,
+            Command::Mirror(args) => args.dry_run,
             _ => false,
         }
     }
@@ -410,6 +417,8 @@ pub enum PolicyCommand {
     Restore,
     /// IAM policy for a host that prunes
     Prune(ClassArgs),
+    /// IAM policy for a host that keeps a second copy here; the first copy needs the keys of the owner
+    Mirror(ClassArgs),
     /// Bucket policy that forbids overwriting objects and requires TLS
     Bucket,
     /// Lifecycle configuration that removes incomplete uploads and deleted versions

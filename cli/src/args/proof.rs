@@ -23,6 +23,10 @@ pub struct CheckArgs {
     /// A local folder that may still have the damaged data, matched by content; can be repeated
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
+    /// Another copy of the archive: damaged and missing objects are put back from it, byte for byte;
+    /// can be repeated
+    #[arg(long, value_name = "URL", requires = "repair")]
+    pub also: Vec<String>,
     /// Only test what the keys of this host allow: could a thief of this host destroy the archive?
     #[arg(long, conflicts_with_all = ["reads", "repair"])]
     pub posture: bool,

@@ -53,6 +53,9 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
         PolicyCommand::Prune(args) => {
             (text(&prune(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
         }
+        PolicyCommand::Mirror(args) => {
+            (text(&mirror(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
+        }
         PolicyCommand::Bucket => (text(&bucket(&place)), BUCKET_CHARS_MAX),
         PolicyCommand::Lifecycle => (text(&lifecycle(&place)), BUCKET_CHARS_MAX),
     };
@@ -225,6 +228,25 @@ fn prune(place: &BucketPlace, classes: &Classes) -> Policy {
     policy(statements)
 }
 
+/// A host that copies an archive into this bucket, once the owner has made the first copy: it adds what a backup host
+/// does, and key slots. It deletes nothing, so that a thief of its keys cannot destroy the copy.
+fn mirror(place: &BucketPlace, classes: &Classes) -> Policy {
+    let mut readable = vec![place.arn(layout::CONFIG)];
+    readable.extend(place.arns(&[layout::LOG]));
+    policy(vec![
+        list(place, &[layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS]),
+        allow("ReadLog", "s3:GetObject", readable),
+        create(
+            "AddLogTreesAndKeys",
+            place,
+            &[layout::LOG, layout::CHECKPOINTS, META, layout::KEYS],
+            STANDARD,
+        ),
+        create("AddSmallFiles", place, &[HOT], &classes.hot),
+        create("AddPhotos", place, &[PACKS], &classes.pack),
+    ])
+}
+
 /// What holds for everybody, the owner's own keys included.
 fn bucket(place: &BucketPlace) -> Policy {
     let deny = |sid, action, resource, condition| Statement {
@@ -306,7 +328,13 @@ fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str)
         "Null": { "s3:if-none-match": "false", customer: "true", kms: "true" },
         is: { "s3:x-amz-storage-class": class },
     });
-    Statement { condition, ..allow(sid, "s3:PutObject", place.arns(folders)) }
+    // Numbers of entries begin with a zero. The mark of a mirror, at which no host writes, is for the owner.
+    let arn = |folder: &&str| match *folder {
+        layout::LOG => place.arn(&format!("{}/0*", layout::LOG)),
+        folder => place.arn(&format!("{folder}/*")),
+    };
+    let created = folders.iter().map(arn).collect();
+    Statement { condition, ..allow(sid, "s3:PutObject", created) }
 }
 
 /// Writes a document. IAM takes no letter beyond U+00FF as it is, but takes the escapes of JSON for all of them.

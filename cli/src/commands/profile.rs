@@ -95,6 +95,8 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     patterns.err().into_iter().for_each(|failure| wrong("exclude", failure));
     let store = session.location().and_then(|location| session.store_options(&location).map(drop));
     store.err().into_iter().for_each(|failure| wrong("repo", failure));
+    let copy = session.mirror_address();
+    copy.err().into_iter().for_each(|failure| wrong("mirror.to", failure));
     session.prices().err().into_iter().for_each(|failure| wrong("prices", failure));
     for (setting, message) in &problems {
         report.problem(setting, message);
@@ -127,10 +129,12 @@ pub fn refuse_writable(path: &Path) -> Result<(), Failure> {
 
 /// Returns the settings that name a file or a folder which is not there.
 fn missing(profile: &Profile) -> Vec<(String, String)> {
+    let log_key = profile.mirror.as_ref().and_then(|mirror| mirror.log_key.clone());
     let one = [
         ("password-file", &profile.password_file),
         ("identity", &profile.identity),
         ("prices", &profile.prices),
+        ("mirror.log-key", &log_key),
     ];
     let one = one.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
     let sources = profile.sources.iter().map(|path| ("sources", path));

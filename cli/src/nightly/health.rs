@@ -34,6 +34,9 @@ pub struct Status {
     pub drill_page: Option<Timestamp>,
     /// What is due for the drill of a photo, and who does it.
     pub drill_due: Option<DrillDue>,
+    /// Where the second copy is, if the profile names one.
+    pub mirror: Option<String>,
+    pub last_mirror: Option<Timestamp>,
     pub month_usd: f64,
     /// What the archive says, or why it says nothing.
     pub seen: Result<Seen, String>,

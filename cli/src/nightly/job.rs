@@ -117,6 +117,40 @@ impl Default for CheckSettings {
     }
 }
 
+/// `[mirror]`: where the second copy is, and how often it is brought up to date.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct MirrorSettings {
+    pub to: Option<String>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub aws_profile: Option<String>,
+    pub pack_class: Option<String>,
+    pub hot_class: Option<String>,
+    /// The key of a log reader.
+    pub log_key: Option<PathBuf>,
+    #[serde(deserialize_with = "values::positive")]
+    pub every: Duration,
+    #[serde(deserialize_with = "values::dollars")]
+    pub max_cost: Option<f64>,
+}
+
+impl Default for MirrorSettings {
+    fn default() -> Self {
+        MirrorSettings {
+            to: None,
+            region: None,
+            endpoint: None,
+            aws_profile: None,
+            pack_class: None,
+            hot_class: None,
+            log_key: None,
+            every: DAY,
+            max_cost: None,
+        }
+    }
+}
+
 /// `[prune]`: how often snapshots are dropped by the policy of `[keep]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]

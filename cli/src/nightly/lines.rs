@@ -46,6 +46,19 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
         }
         "drill" if summary["thawing"] == true => vec!["the photo is thawing".to_owned()],
         "drill" => vec![format!("{} came back", text("path"))],
+        "mirror" => {
+            let mut line = format!(
+                "{} copied, {}; {} deleted",
+                count(number("objects_copied"), "object"),
+                size(number("bytes_copied")),
+                count(number("objects_deleted"), "object")
+            );
+            let behind = number("entries_of_archive").saturating_sub(number("entries"));
+            if behind > 0 {
+                line.push_str(&format!("; the copy is {} behind", count(behind, "log entry")));
+            }
+            vec![line]
+        }
         "prune" => vec![format!(
             "{} dropped, {} kept; {} freed",
             count(number("snapshots_dropped"), "snapshot"),

@@ -70,6 +70,8 @@ mod tests {
             drill_photo: None,
             drill_page: None,
             drill_due: None,
+            mirror: None,
+            last_mirror: None,
             month_usd: 0.25,
             seen: Err("away".to_owned()),
         };

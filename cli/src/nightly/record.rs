@@ -52,7 +52,7 @@ impl Outcome {
 /// A command that a run has started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// `snapshot`, `check`, `drill` or `prune`.
+    /// `snapshot`, `check`, `drill`, `mirror` or `prune`.
     pub name: String,
     pub code: u8,
     /// What it has cost; `None` if that is not known, as after a kill.
@@ -75,6 +75,7 @@ impl Step {
 /// The names of the steps.
 pub const SNAPSHOT: &str = "snapshot";
 pub const CHECK: &str = "check";
+pub const MIRROR: &str = "mirror";
 pub const PRUNE: &str = "prune";
 pub const DRILL: &str = "drill";
 
@@ -185,7 +186,7 @@ pub fn add(records: &mut Vec<Record>, new: Record) {
     records.push(new);
     let old = records.len().saturating_sub(RUNS_MAX);
     let mut last: Vec<usize> = Vec::new();
-    for step in [SNAPSHOT, CHECK, DRILL, PRUNE] {
+    for step in [SNAPSHOT, CHECK, DRILL, MIRROR, PRUNE] {
         let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);
         last.extend(records.iter().rposition(settled));
     }

@@ -10,7 +10,7 @@ use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
 use super::profiles::{self, Night, local_of};
-use super::record::{self, CHECK, DRILL, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::record::{self, CHECK, DRILL, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step};
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
@@ -244,7 +244,7 @@ impl Running<'_> {
             return (Outcome::Failed, ended.step.code.max(code::FAILED));
         }
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
-        let steps = [SNAPSHOT, CHECK, DRILL, PRUNE].into_iter().filter_map(last);
+        let steps = [SNAPSHOT, CHECK, DRILL, MIRROR, PRUNE].into_iter().filter_map(last);
         let codes = steps.map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
         let grew = self.done.iter().any(growth::is_unusual).then_some(code::INCOMPLETE);
@@ -273,8 +273,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does the steps that are due and not done: the snapshot, a check of a part, a drill, a prune. A second copy has its
-    /// place between the last two: of an archive that was checked, and before anything is deleted.
+    /// Does the steps that are due and not done: the snapshot, a check of a part, a drill, the second copy, a prune. The
+    /// copy is of an archive that was checked, and is made before anything is deleted.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -283,6 +283,7 @@ impl Running<'_> {
             is_step_due(last, job::signed(every), night, now)
         };
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
+        let mirror = profile.mirror.as_ref().filter(|mirror| is_due(MIRROR, mirror.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
         // A photo that has come back by hand counts, and one that could not is tried again in a week.
         let drill = profile.drill.as_ref().filter(|drill| {
@@ -300,6 +301,9 @@ impl Running<'_> {
         }
         if let Some(drill) = drill {
             self.step(DRILL, Vec::new(), drill.max_cost)?;
+        }
+        if let Some(mirror) = mirror {
+            self.step(MIRROR, Vec::new(), mirror.max_cost)?;
         }
         if let Some(prune) = prune {
             self.step(PRUNE, Vec::new(), prune.max_cost)?;
@@ -335,7 +339,7 @@ impl Running<'_> {
         }
         // A check that reads nothing back has no price to agree to.
         let has_price = [PRUNE, DRILL].contains(&name) || name == CHECK && !arguments.is_empty();
-        if has_price && self.is_remote() {
+        if has_price && self.is_remote() || name == MIRROR {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
             arguments.extend(["--max-cost".to_owned(), usd_argument(max)]);
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::health::{DrillDue, Status};
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
-use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
+use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -81,6 +81,8 @@ impl Status {
             drill_photo: drills.photo(),
             drill_page: drills.page(),
             drill_due: is_due.then_some(by),
+            mirror: profile.mirror.as_ref().and_then(|mirror| mirror.to.clone()),
+            last_mirror: record::last_settled(&records, MIRROR),
             month_usd: record::month_usd(&all, now, &zone),
             last_try: records.last().cloned(),
             seen,
@@ -132,6 +134,10 @@ impl Status {
             lines.push(("last check", local_of(checked)));
         }
         lines.extend(self.drill_text().map(|text| ("drill", text)));
+        if let Some(to) = &self.mirror {
+            let when = self.last_mirror.map_or("never copied".to_owned(), local_of);
+            lines.push(("second copy", format!("{to}, {when}")));
+        }
         if self.month_usd > 0.0 {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
         }
@@ -175,6 +181,8 @@ impl Status {
             "drill_photo": self.drill_photo.map(seconds),
             "drill_page": self.drill_page.map(seconds),
             "drill_due": self.drill_due.is_some(),
+            "mirror": self.mirror,
+            "last_mirror": self.last_mirror.map(seconds),
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),

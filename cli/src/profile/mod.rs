@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::args::{KeepArgs, MakeArgs};
 use crate::nightly::job::{
-    CheckSettings, DrillSettings, Hooks, Logs, Notify, PruneSettings, RunSettings,
+    CheckSettings, DrillSettings, Hooks, Logs, MirrorSettings, Notify, PruneSettings, RunSettings,
 };
 use crate::parse::at_home;
 
@@ -61,6 +61,8 @@ pub struct Profile {
     pub check: Option<CheckSettings>,
     /// Without this table, runs do not drill.
     pub drill: Option<DrillSettings>,
+    /// Without this table, runs make no second copy.
+    pub mirror: Option<MirrorSettings>,
     /// Without this table, runs do not prune.
     pub prune: Option<PruneSettings>,
     /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
@@ -109,10 +111,30 @@ impl Profile {
         })
     }
 
+    /// Returns the profile with the address of its second copy. The keys of the archive may be others than those.
+    pub fn at_mirror(&self, mirror: &MirrorSettings) -> Profile {
+        let or = |of_mirror: &Option<String>, of_archive: &Option<String>| {
+            of_mirror.clone().or_else(|| of_archive.clone())
+        };
+        Profile {
+            region: or(&mirror.region, &self.region),
+            endpoint: or(&mirror.endpoint, &self.endpoint),
+            aws_profile: or(&mirror.aws_profile, &self.aws_profile),
+            ..self.clone()
+        }
+    }
+
     /// Puts a home directory in the place of `~`, as a shell would. Refuses sources that depend on the current folder.
     pub fn at(mut self, home: Option<&Path>) -> Result<Profile, String> {
-        let files =
-            [&mut self.password_file, &mut self.identity, &mut self.cache_dir, &mut self.prices];
+        let mut none = None;
+        let log_key = self.mirror.as_mut().map_or(&mut none, |mirror| &mut mirror.log_key);
+        let files = [
+            &mut self.password_file,
+            &mut self.identity,
+            &mut self.cache_dir,
+            &mut self.prices,
+            log_key,
+        ];
         let lists = self.sources.iter_mut().chain(&mut self.exclude_file);
         for path in files.into_iter().flatten().chain(lists) {
             *path = at_home(path, home)?;

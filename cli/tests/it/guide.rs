@@ -98,6 +98,7 @@ pages! {
     finding: Archive, BOTH;
     restoring: Archive, BOTH;
     prune: Archive, BOTH;
+    mirror: Archive, BOTH;
 }
 
 fn docs() -> PathBuf {

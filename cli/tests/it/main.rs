@@ -26,6 +26,7 @@ mod keys;
 mod kill;
 mod living;
 mod many;
+mod mirror;
 mod modes;
 mod names;
 mod narrow;

@@ -36,7 +36,7 @@ fn a_repository_does_not_take_itself_in() {
         let words = [
             "the archive that the snapshot goes to",
             "leaves the archive out by itself",
-            "`rsync -a`",
+            "`icecore mirror`",
         ];
         host.run(line).fails(2, &words);
     }

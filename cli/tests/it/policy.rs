@@ -20,7 +20,7 @@ use icecore_testkit::iam::{Decision, Policy, accesses, request};
 use icecore_testkit::{Fault, IamUser, MotoServer, RequestHead, S3Server};
 use serde_json::{Value, json};
 
-use self::table::{Case, KEYS_OF_OTHERS, KINDS, ROLES, Role, moto_mistakes, table};
+use self::table::{Case, KEYS_OF_OTHERS, KINDS, MIRROR, ROLES, Role, moto_mistakes, table};
 use crate::support::{BUCKET, Host, left_out, shoot, write};
 
 /// Returns the printed document.
@@ -79,7 +79,7 @@ fn run_as(host: &mut Host, role: &str) {
 fn roles_may_do_what_they_are_for_and_nothing_else() {
     let mut host = Host::new();
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
-    for role in &ROLES {
+    for role in ROLES.iter().chain([&MIRROR]) {
         let policy = Policy::parse(&printed(&host, role.name));
         let mut allowed = 0;
         for Case { what, request, may } in table() {

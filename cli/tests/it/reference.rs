@@ -158,6 +158,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "schedule remove --with systemd --user --print",
         "--profile other setup --yes --source photos --to other-archive --password-file other --identity-page setup.txt --with launchd --dry-run",
         "--profile other setup --yes --source photos --to other-archive --password-file other --no-identity-page --no-schedule",
+        "mirror --yes copy",
         "nonsense",
     ] {
         run(&host, line);
@@ -175,6 +176,7 @@ fn json_messages_have_the_fields_of_the_page() {
     let job: serde_json::Value =
         serde_json::from_str(job.stdout.lines().next().expect("a job")).expect("JSON");
     run(&host, &format!("jobs cancel {}", job["job_id"].as_str().expect("an id")));
+    run(&host, "promote --repo copy --yes");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let described: BTreeSet<(String, String)> = page.0.into_keys().collect();
     let never: Vec<_> = described

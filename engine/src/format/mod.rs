@@ -17,6 +17,8 @@ pub mod id;
 pub mod job;
 pub mod key_slot;
 pub mod log;
+pub mod log_key;
+pub mod mirror;
 mod ordinals;
 pub mod pack;
 pub mod parity;
@@ -39,6 +41,8 @@ pub use log::{
     HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, ROTTED, Replaced, SHRUNK,
     SnapshotEntry, SourceCount, Tagged, validate_history,
 };
+pub use log_key::LogKey;
+pub use mirror::MirrorMark;
 pub use ordinals::Ordinals;
 pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};
 pub use signed::SignedRecord;

@@ -22,6 +22,9 @@ pub const SMALL_ENTRY_BYTES: u64 = PADDED_BYTES_MIN + 68 + 16;
 /// The author id of the owner, who has the identity: sixteen zeros (spec section 3.7).
 pub const OWNER: WriterId = WriterId([0; 16]);
 
+/// The writer id that no entry may enrol: that of a host with the key of a log reader (spec section 3.9).
+pub const NO_WRITER: WriterId = WriterId([0xff; 16]);
+
 /// A record with its author and signature, before it is sealed (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRecord<'a> {

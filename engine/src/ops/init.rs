@@ -198,7 +198,7 @@ impl MadeFolders {
 
 /// Refuses a folder with other files in it, which is more likely a mistake than a place for an
 /// archive.
-fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
+pub(super) fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
     let ours = [layout::CONFIG, layout::PROBE, layout::RESERVE];
     let ours = ours.into_iter().chain(layout::PREFIXES).collect::<Vec<_>>();
     let entries = match std::fs::read_dir(path) {

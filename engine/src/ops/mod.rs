@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod frozen;
 pub mod histories;
 pub mod init;
+pub mod mirror;
 pub mod passwords;
 pub mod posture;
 pub mod present;

@@ -35,6 +35,7 @@ pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Res
 }
 
 fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
+    repository.expect_main()?;
     // Check first whether the slot can be listed, so that no unlisted slot is written.
     valid(repository)?;
     let (identity, id) = (repository.identity()?, repository.config.repository);

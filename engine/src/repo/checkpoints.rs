@@ -138,6 +138,26 @@ impl Repository {
         range: &RangeInclusive<u64>,
     ) -> Result<OpenedCheckpoint, Error> {
         let found = self.read_checkpoint(range)?;
+        self.expect_agrees(range, &found)?;
+        Ok(found)
+    }
+
+    /// Fails if the object of a checkpoint differs from the log as this host has read it.
+    pub fn verify_checkpoint_object(
+        &self,
+        range: &RangeInclusive<u64>,
+        object: &[u8],
+    ) -> Result<(), Error> {
+        let opened = self.secrets.open_checkpoint(*range.start(), count(range), object);
+        let opened = opened.map_err(|error| Error::object(layout::checkpoint(range), error))?;
+        self.expect_agrees(range, &opened)
+    }
+
+    fn expect_agrees(
+        &self,
+        range: &RangeInclusive<u64>,
+        found: &OpenedCheckpoint,
+    ) -> Result<(), Error> {
         let before = self.catalog.seen_at(range.start() - 1)?;
         let after = self.catalog.seen_at(*range.end())?;
         let (Some(before), Some(after)) = (before, after) else {
@@ -147,12 +167,12 @@ impl Repository {
             return Err(bad(range, "it says something else than the log".to_owned()));
         }
         for (number, slot) in range.clone().zip(&found.slots) {
-            let entry = self.entry_of(&found, number);
+            let entry = self.entry_of(found, number);
             if entry.is_some_and(|entry| digest(&[&entry]) != slot.digest) {
                 return Err(bad(range, format!("entry {number} in it is not that of the log")));
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 //! There is no lock and no clock in here. A writer that loses a slot reads what won it, composes
 //! its entry again and tries the next slot; the model that this follows is checked exhaustively.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use tracing::debug;
 
@@ -41,6 +43,8 @@ impl Repository {
         let mut numbers: Vec<u64> =
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
+        let has_mark = listed.iter().any(|object| object.name == layout::MIRROR);
+        self.has_mark.store(has_mark, Ordering::Relaxed);
         self.expect_same_history(position, &numbers)?;
         self.behind_gap.lock().expect("nothing panics here").clear();
         let new = numbers.len() - numbers.partition_point(|number| *number <= position.number);
@@ -63,6 +67,9 @@ impl Repository {
             while next <= *number {
                 match self.read_slot(next, &new[at..]) {
                     Ok(SlotState::Taken) => next = self.catalog.position()?.number + 1,
+                    // Entries are copied to a mirror from the last one back: until the first of
+                    // them arrives, the others do not count.
+                    Ok(SlotState::Empty) if self.is_mirror() => return Ok(false),
                     Ok(SlotState::Empty) => {
                         *self.behind_gap.lock().expect("nothing panics here") = new[at..].to_vec();
                         return Ok(false);
@@ -109,7 +116,9 @@ impl Repository {
             return Ok(SlotState::Taken);
         }
         if !matches!(listed.first(), Some(first) if *first == number) {
-            self.expect_end(number, listed)?;
+            if !self.is_mirror() {
+                self.expect_end(number, listed)?;
+            }
             return Ok(SlotState::Empty);
         }
         Err(error)
@@ -233,11 +242,29 @@ impl Repository {
     /// asked again after every lost race; `None` means that there is nothing left to do.
     pub fn commit(
         &self,
+        compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
+    ) -> Result<(), Error> {
+        self.commit_where(Repository::expect_main, compose)
+    }
+
+    /// Appends to the log of a mirror, to make it the main archive.
+    pub fn commit_promotion(
+        &self,
+        compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
+    ) -> Result<(), Error> {
+        self.commit_where(|_| Ok(()), compose)
+    }
+
+    /// Appends to the log, if that is permitted by what was read of it.
+    fn commit_where(
+        &self,
+        permits: impl FnOnce(&Repository) -> Result<(), Error>,
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
         // What was read when the repository was opened is looked at by this very listing.
         self.let_settle();
         self.sync()?;
+        permits(self)?;
         for _ in 0..LOST_MAX {
             while self.let_settle() {
                 self.sync()?;

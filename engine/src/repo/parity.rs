@@ -121,7 +121,7 @@ impl Repository {
 }
 
 /// Returns whether these bytes are the pack that the log names.
-fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
+pub(crate) fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
     let tail =
         usize::try_from(tail_bytes(row.rows)).ok().and_then(|tail| pack.len().checked_sub(tail));
     let Some(tail) = tail.filter(|tail| *tail >= HEADER_BYTES) else { return false };

@@ -144,7 +144,8 @@ impl<'a> ChunkReader<'a> {
                 Err(_) => {}
             }
         }
-        Ok(self.open_healed(id, bad).map_or(found, Elsewhere::Read))
+        let healed = self.open_healed(id, bad).or_else(|| self.open_copied(id, bad));
+        Ok(healed.map_or(found, Elsewhere::Read))
     }
 
     /// Reads a chunk from a damaged pack that its parity heals.
@@ -172,7 +173,7 @@ impl<'a> ChunkReader<'a> {
     pub fn read_alone(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
-        let window = self.repository.store.window(&pack.name, range)?;
+        let window = self.repository.store_of(&pack.name).window(&pack.name, range)?;
         self.open(&pack, &window, place)
     }
 
@@ -195,7 +196,7 @@ impl<'a> ChunkReader<'a> {
                 Error::damaged("catalog", "a chunk is in a pack that is not listed")
             })?;
         let name = layout::pack(row.kind, &row.id);
-        let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
+        let header = self.repository.store_of(&name).get_range(&name, 0..HEADER_BYTES as u64)?;
         Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
     }
 
@@ -221,7 +222,7 @@ impl<'a> ChunkReader<'a> {
     /// Fetches an aligned range of a pack that covers `wanted`.
     pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<ObjectRange, Error> {
         let range = aligned(wanted, pack.row.bytes);
-        Ok(self.repository.store.window(&pack.name, range)?)
+        Ok(self.repository.store_of(&pack.name).window(&pack.name, range)?)
     }
 
     /// Opens one chunk out of a fetched window.
@@ -471,7 +472,11 @@ impl<'a> TreeReader<'a> {
         // Kept, so that neighbours need no second read.
         let range = aligned(wanted, pack.row.bytes);
         let start = range.start;
-        let bytes = self.repository().store.get_range(&pack.name, range).map_err(Error::from);
+        let bytes = self
+            .repository()
+            .store_of(&pack.name)
+            .get_range(&pack.name, range)
+            .map_err(Error::from);
         let window = match bytes {
             Err(error) if error.is_partial() => return self.chunks.read_alone(place),
             bytes => Arc::new(ObjectRange::held(&pack.name, start, bytes?)),

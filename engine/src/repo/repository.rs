@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::codec::keys::digest;
 use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
-use crate::error::Error;
+use crate::error::{Error, MirrorError};
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::signed::OWNER;
@@ -20,7 +20,7 @@ use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::catalog::Verdicts;
-use super::memory::{Healing, News};
+use super::memory::{Copies, Healing, News};
 
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
@@ -161,6 +161,8 @@ pub struct Repository {
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Numbers of objects after the end of the log that are not entries.
     pub(super) behind_gap: Mutex<Vec<u64>>,
+    /// Whether the last listing of the log had the mark of a mirror.
+    pub(super) has_mark: AtomicBool,
     /// The author who signs the entries of this process.
     pub(super) author: Author,
     /// Why the log could not be read to its end, if that is permitted.
@@ -169,6 +171,8 @@ pub struct Repository {
     pub(super) fold_tried: AtomicU64,
     pub(super) healed: Healing,
     pub(super) news: News,
+    /// Other copies, from which packs are read.
+    pub(super) copies: Copies,
 }
 
 impl Repository {
@@ -263,6 +267,21 @@ impl Repository {
         self.identity.is_some()
     }
 
+    /// Returns whether this is a mirror, as far as the log was read last.
+    pub fn is_mirror(&self) -> bool {
+        self.has_mark.load(Ordering::Relaxed)
+    }
+
+    /// Fails if this is a mirror: it is written by copying only.
+    pub fn expect_main(&self) -> Result<(), Error> {
+        match self.is_mirror() {
+            false => Ok(()),
+            true => {
+                Err(MirrorError::ReadOnly { location: self.store.location().to_string() }.into())
+            }
+        }
+    }
+
     /// Returns the settings in force: those of the log, or those of `config`, at this place.
     pub fn settings(&self) -> Result<Settings, Error> {
         let settings = self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone());
@@ -347,10 +366,12 @@ impl Attempt<'_> {
             author_keys: Mutex::default(),
             ahead: Mutex::default(),
             behind_gap: Mutex::default(),
+            has_mark: AtomicBool::new(false),
             trouble: None,
             fold_tried: AtomicU64::new(0),
             healed: Healing::default(),
             news: News::default(),
+            copies: Copies::default(),
         };
         self.read(repository, &kept)
     }
@@ -396,7 +417,10 @@ impl Attempt<'_> {
                 if purpose != Purpose::Rebuild {
                     repository.expect_still_void()?;
                 }
-                repository.say_again()?;
+                // What this host has written elsewhere, a mirror need not have yet.
+                if !repository.is_mirror() {
+                    repository.say_again()?;
+                }
                 Ok(repository)
             }
             Err(error) => {

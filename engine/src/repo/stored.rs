@@ -23,6 +23,8 @@ pub struct Seen {
     pub class: String,
     pub state: ObjectState,
     pub bytes: u64,
+    /// It is read from another copy of the repository.
+    pub is_elsewhere: bool,
 }
 
 /// A pack to ask about.
@@ -82,7 +84,7 @@ impl Repository {
                     {
                         let class = provider.class_name(class).to_owned();
                         let state = ObjectState::Warm;
-                        seen[at] = Some(Seen { class, state, bytes: *bytes });
+                        seen[at] = Some(Seen { class, state, bytes: *bytes, is_elsewhere: false });
                     }
                     Some(_) => ask.push(at),
                     None => {}
@@ -97,9 +99,12 @@ impl Repository {
                     class: provider.class_name(&head.class).to_owned(),
                     state: head.state,
                     bytes: head.bytes,
+                    is_elsewhere: false,
                 });
             }
         }
+        let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
+        self.choose_copies(&names, &mut seen);
         Ok(seen)
     }
 }

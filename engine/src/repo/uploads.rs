@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{PackRowId, PackState, Repository, SealedPack};
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::store::{StoreError, StoreErrorKind, layout};
+use crate::store::{Store, StoreError, StoreErrorKind, layout};
 
 /// How often a put is repeated if it was refused although the name is free.
 const PUT_TRIES: u32 = 5;
@@ -28,41 +28,11 @@ impl Repository {
         let record = &pack.record;
         self.catalog.upload_begins(record)?;
         if let Some(parity) = self.parity_of(pack)? {
-            self.put(layout::parity(&record.id), "", &parity)?;
+            put_object(&self.store, layout::parity(&record.id), "", &parity)?;
         }
-        self.put(layout::pack(record.kind, &record.id), &record.class, &pack.object)?;
+        let name = layout::pack(record.kind, &record.id);
+        put_object(&self.store, name, &record.class, &pack.object)?;
         self.catalog.upload_done(record)
-    }
-
-    /// Puts a pack or its parity. Names are random, so if the name is taken, an earlier try of this
-    /// put has taken it. If the name turns out to be free, the store has refused for another
-    /// reason, and the put is repeated.
-    fn put(&self, name: String, class: &str, object: &Bytes) -> Result<(), Error> {
-        let wanted = object.len() as u64;
-        let mut found = None;
-        for _ in 0..PUT_TRIES {
-            let created = self.store.create(&name, class, object.clone());
-            if created.is_err() && !self.store.location().is_remote() {
-                // The object may exist without being durable, and no later sync makes up for a
-                // failed one.
-                let _ = self.store.delete(&name);
-            }
-            if created? {
-                return Ok(());
-            }
-            found = self.store.length(&name)?;
-            if found == Some(wanted) {
-                return Ok(self.store.sync(&name)?);
-            }
-            if found.is_some() {
-                break;
-            }
-        }
-        let reason = match found {
-            Some(bytes) => format!("{bytes} bytes are there instead of {wanted}"),
-            None => "the store refuses it and does not have it".to_owned(),
-        };
-        Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
     }
 
     /// Settles the uploads of a killed run: keeps the packs that have arrived, so that they are not
@@ -81,4 +51,40 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// Puts an object whose name stands for these bytes alone. Names of packs are random, so if the name is taken, an earlier try of this
+/// put has taken it. If the name turns out to be free, the store has refused for another
+/// reason, and the put is repeated.
+pub(crate) fn put_object(
+    store: &Store,
+    name: String,
+    class: &str,
+    object: &Bytes,
+) -> Result<(), Error> {
+    let wanted = object.len() as u64;
+    let mut found = None;
+    for _ in 0..PUT_TRIES {
+        let created = store.create(&name, class, object.clone());
+        if created.is_err() && !store.location().is_remote() {
+            // The object may exist without being durable, and no later sync makes up for a
+            // failed one.
+            let _ = store.delete(&name);
+        }
+        if created? {
+            return Ok(());
+        }
+        found = store.length(&name)?;
+        if found == Some(wanted) {
+            return Ok(store.sync(&name)?);
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    let reason = match found {
+        Some(bytes) => format!("{bytes} bytes are there instead of {wanted}"),
+        None => "the store refuses it and does not have it".to_owned(),
+    };
+    Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
 }

@@ -146,11 +146,7 @@ impl Store {
     /// our own earlier attempt whose acknowledgement was lost; only the caller can find that out.
     pub fn create(&self, name: &str, class: &str, content: Bytes) -> Result<bool, StoreError> {
         let bytes = content.len() as u64;
-        let mut options = PutOptions::from(PutMode::Create);
-        if !class.is_empty() {
-            options.attributes =
-                Attributes::from_iter([(Attribute::StorageClass, class.to_owned())]);
-        }
+        let options = put_options(PutMode::Create, class);
         if let Location::Folder(folder) = &self.location {
             self.counter.count(|requests| requests.add_put(class, bytes));
             return super::folder::create(&folder.join(name), &content)
@@ -188,14 +184,20 @@ impl Store {
 
     /// Replaces a damaged object. This is the only put that overwrites.
     pub fn replace(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
+        self.replace_as(name, "", content)
+    }
+
+    /// The same, for an object of a storage class.
+    pub fn replace_as(&self, name: &str, class: &str, content: Bytes) -> Result<(), StoreError> {
         let bytes = content.len() as u64;
         if let Location::Folder(folder) = &self.location {
-            self.counter.count(|requests| requests.add_put("", bytes));
+            self.counter.count(|requests| requests.add_put(class, bytes));
             return super::folder::replace(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error));
         }
         self.wait(name, async |_| {
-            let put = self.inner.put(&path(name), content.clone().into()).await;
+            let options = put_options(PutMode::Overwrite, class);
+            let put = self.inner.put_opts(&path(name), content.clone().into(), options).await;
             put.map(drop).map_err(|error| StoreError::classify(name, &error))
         })
     }
@@ -439,6 +441,14 @@ struct Download {
     /// The requested range, once it is known.
     range: Option<Range<u64>>,
     content: BytesMut,
+}
+
+fn put_options(mode: PutMode, class: &str) -> PutOptions {
+    let mut options = PutOptions::from(mode);
+    if !class.is_empty() {
+        options.attributes = Attributes::from_iter([(Attribute::StorageClass, class.to_owned())]);
+    }
+    options
 }
 
 /// Parses the certificates of a bundle.

@@ -11,6 +11,8 @@ pub const CONFIG: &str = "config";
 pub const KEYS: &str = "keys";
 /// Prefix of the log.
 pub const LOG: &str = "log";
+/// The mark of a mirror. Who lists the log sees it, for no further request.
+pub const MIRROR: &str = "log/mirror";
 /// Prefix of the checkpoints of the log.
 pub const CHECKPOINTS: &str = "checkpoints";
 /// Prefix of restores that wait for a thaw.
@@ -26,6 +28,9 @@ pub const RESERVE: &str = "reserve";
 
 /// All prefixes that contain objects directly.
 pub const PREFIXES: [&str; 7] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs", PARITY];
+
+/// The prefixes of all kinds of packs.
+pub const PACK_PREFIXES: [&str; 3] = ["meta", "hot", "packs"];
 
 /// Returns the prefix of a kind of pack.
 pub fn prefix(kind: PackKind) -> &'static str {

@@ -14,6 +14,7 @@ mod hostile_logs;
 mod known;
 mod limits;
 mod living;
+mod mirror;
 mod model;
 mod objects;
 mod parity;

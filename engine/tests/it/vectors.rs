@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use icecore_engine::codec::{Author, CodecError, Cutter, Cutting, Identity};
 use icecore_engine::format::pack::{TRAILER_BYTES, encode_table, padded_bytes};
 use icecore_engine::format::{
-    Chunking, Config, Credential, JobHeader, KeySlot, LogHeader, PackKind, SnapshotRecord,
-    WriterId, tree,
+    Chunking, Config, Credential, JobHeader, KeySlot, LogHeader, LogKey, MirrorMark, PackKind,
+    SnapshotRecord, WriterId, tree,
 };
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use describe::{hex, unhex};
 use objects::Vectors;
 
-const OBJECTS: [&str; 16] = [
+const OBJECTS: [&str; 18] = [
     "checkpoint",
     "config",
     "job",
@@ -35,6 +35,8 @@ const OBJECTS: [&str; 16] = [
     "log_2",
     "log_3",
     "log_4",
+    "log_key",
+    "mirror_mark",
     "meta_pack",
     "hot_pack",
     "cold_pack",
@@ -93,6 +95,10 @@ fn objects_encode_to_the_same_bytes() {
     }
     let credential = Credential::decode(&read("writer_credential")).expect("it decodes");
     same("writer_credential", credential.encode());
+    let key = LogKey::decode(&read("log_key")).expect("it decodes");
+    assert!(LogKey::of(&credential) == key);
+    same("log_key", key.encode());
+    same("mirror_mark", MirrorMark::decode(&read("mirror_mark")).expect("it decodes").encode());
     let object = read("job");
     let (header, _) = JobHeader::decode(&object).expect("it decodes");
     let job = vectors.identity.open_job(header.repository, header.job, &object);
@@ -341,7 +347,7 @@ fn damaged_objects_give_their_error() {
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let vectors = Vectors::load();
     let sealed = ["config", "job", "key_slot", "log_2", "log_3", "cold_pack", "writer_credential"];
-    for name in sealed.into_iter().chain(["checkpoint", "parity"]) {
+    for name in sealed.into_iter().chain(["checkpoint", "parity", "log_key", "mirror_mark"]) {
         let object = read(name);
         // All padding bytes are alike, so test one in sixteen.
         let is_padded = matches!(name, "cold_pack" | "job");

@@ -67,8 +67,12 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         checking.read(&mut check, plan)?;
     }
     let mut report = checking.finish(&mut check)?;
+    if !report.errors.is_empty() && !args.also.is_empty() && checking.put_back(&mut check)? {
+        report = checking.finish(&mut check)?;
+    }
     let mut repaired = None;
-    if args.repair && report.needs_repair() {
+    // A mirror is repaired from its archive alone.
+    if args.repair && report.needs_repair() && !repository.is_mirror() {
         match checking.repair(&mut check, &report) {
             Ok(summary) => repaired = Some((report, summary)),
             Err(failure) => {
@@ -248,6 +252,22 @@ impl Checking<'_> {
         let report = check.finish(&bar);
         bar.finish();
         Ok(report?)
+    }
+
+    /// Puts packs back from other copies of the archive. Returns whether there were any.
+    fn put_back(&self, check: &mut Check) -> Result<bool, Failure> {
+        let copies = self.session.open_copies(&self.args.also, self.repository)?;
+        let bar = self.session.bar("putting objects back");
+        let put_back = check.put_back_packs(&copies, &bar);
+        bar.finish();
+        let put_back = put_back?;
+        if put_back > 0 {
+            self.session.report.note(&format!(
+                "{} put back from another copy",
+                count(put_back, "object") + agree(put_back, " was", " were")
+            ));
+        }
+        Ok(put_back > 0)
     }
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {

@@ -39,7 +39,10 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
     match &command {
         KeyCommand::Writers => return writers::list(session),
         KeyCommand::Enrol(args) => return writers::enrol(session, args, Rights::ADD),
-        KeyCommand::Export { output, prune_host: true } => {
+        KeyCommand::Export { output: Some(output), log_reader: true, .. } => {
+            return writers::export_log_key(session, output);
+        }
+        KeyCommand::Export { output, prune_host: true, .. } => {
             let args = EnrolArgs { label: Some("prune host".to_owned()), output: output.clone() };
             return writers::enrol(session, &args, Rights::PRUNE);
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
+use icecore_engine::format::LogKey;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::signed::OWNER;
 use icecore_engine::ops::writers::{self, Doubt};
@@ -121,6 +122,25 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
                 credential.repository
             ));
         }
+    }
+    Ok(code::DONE)
+}
+
+/// Writes the key of a log reader to a file. Every host that writes has what is in it.
+pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
+    let repository = session.open_any()?;
+    let key = LogKey::of(repository.secrets.credential());
+    private::write_new(path, &zeroize::Zeroizing::new(key.encode()))
+        .map_err(|error| Failure::file("write the key", path, &error))?;
+    if session.report.json {
+        let repository = key.repository.to_string();
+        let summary = json!({ "repository": repository, "output": path.to_string_lossy() });
+        session.report.object("summary", summary);
+    } else {
+        session.report.note(&format!(
+            "the key of a log reader is in {}: on another computer, name it with `icecore mirror --log-key`, readable by its user only (chmod 600)",
+            whole(&show(path))
+        ));
     }
     Ok(code::DONE)
 }

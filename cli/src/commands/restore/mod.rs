@@ -54,7 +54,10 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         mistyped::refuse_hyphen(target, instead)?;
     }
     args.thaw.wait.seed = mistyped::all_local(&args.thaw.wait.seed)?;
-    let repository = session.open_to_restore()?;
+    let mut repository = session.open_to_restore()?;
+    if !args.also.is_empty() {
+        repository.read_also(session.open_copies(&args.also, &repository)?)?;
+    }
     let (name, path) = split(&args.snapshot);
     let mut path = path.to_vec();
     let snapshot = resolve(session, &repository, &name, &args.pick)?.entry.id;

@@ -50,6 +50,22 @@ pub const ROLES: [Role; 3] = [
         deletes: &["packs", "hot", "meta", "jobs"],
     },
 ];
+/// It makes no snapshot, and its host needs no other command.
+pub const MIRROR: Role = Role {
+    name: "mirror",
+    lists: &["log", "checkpoints", "meta", "hot", "packs", "keys"],
+    reads: &["config", "log"],
+    adds: &[
+        ("log", "STANDARD"),
+        ("checkpoints", "STANDARD"),
+        ("meta", "STANDARD"),
+        ("keys", "STANDARD"),
+        ("hot", "GLACIER_IR"),
+        ("packs", "DEEP_ARCHIVE"),
+    ],
+    thaws: &[],
+    deletes: &[],
+};
 pub const KINDS: [&str; 8] =
     ["config", "keys", "log", "checkpoints", "meta", "hot", "packs", "jobs"];
 const CLASSES: [Option<&str>; 8] = [
@@ -102,7 +118,12 @@ pub fn table() -> Vec<Case> {
 fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
     let is_file = kind == Some("config");
     let old = if is_file { path.to_owned() } else { format!("{path}/old") };
-    let new = if is_file { path.to_owned() } else { format!("{path}/new") };
+    // Names of log entries begin with a zero; others are for the owner.
+    let new = match is_file {
+        true => path.to_owned(),
+        false if path.ends_with("/log") => format!("{path}/0new"),
+        false => format!("{path}/new"),
+    };
     let within = move |kinds: &[&str]| kind.is_some_and(|kind| kinds.contains(&kind));
     let class = move |role: &Role| {
         let mut added = role.adds.iter().filter(|(added, _)| kind == Some(added));

@@ -7,6 +7,7 @@
 //! anything; [`Check::repair`] only adds.
 
 mod broken;
+mod copied;
 mod data;
 mod flaw;
 mod hot;

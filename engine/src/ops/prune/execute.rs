@@ -58,6 +58,7 @@ pub fn prune_into(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     // A running snapshot of this host has packs that only its catalog knows.
+    repository.expect_main()?;
     let _lock = repository.catalog.writer_lock(progress)?;
     // A run that deletes must have checked every signature itself.
     repository.check_signatures(progress)?;

@@ -99,6 +99,10 @@ impl ColdPack for PlannedPack {
         let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
         self.state = if ended { ObjectState::Cold } else { state };
         if let Some(seen) = seen {
+            // The store bills nothing for what is read elsewhere.
+            if seen.is_elsewhere {
+                (self.gets, self.request_bytes) = (0, 0);
+            }
             self.class = seen.class;
         }
         self.looked_at = true;

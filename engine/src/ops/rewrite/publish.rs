@@ -53,6 +53,7 @@ pub fn rewrite(
 ) -> Result<RewriteSummary, Error> {
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
+    repository.expect_main()?;
     repository.settle_uploads()?;
     let mut summary = RewriteSummary::default();
     let trees = TreeReader::new(repository)?;

@@ -103,7 +103,8 @@ pub fn snapshot(
     let before = repository.store.requests();
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
-    // A writer that is revoked, or may not add, finds out before it uploads anything.
+    // A writer that is revoked, may not add, or is at a mirror finds out before it uploads anything.
+    repository.expect_main()?;
     repository.expect_rights(Rights::ADD)?;
     let exclude = Exclude::new(options.exclude.clone())?;
     let frozen = frozen(repository)?;

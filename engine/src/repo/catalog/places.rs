@@ -2,9 +2,11 @@
 //! its index in that entry (spec section 6.2). So an entry that turns out to be void does not
 //! renumber other packs. The catalog names a pack by its ordinal; ordinals have no gaps.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, schema};
+use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, SnapshotEntry};
 
@@ -14,6 +16,11 @@ pub(super) const INDEX_BITS: u32 = 16;
 pub const ENTRY_PACKS_MAX: usize = 1 << INDEX_BITS;
 /// Largest number of an entry; beyond it, places would not fit into 63 bits.
 pub const NUMBER_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
+
+/// Returns the number of the entry that has added the pack at a place.
+pub fn entry_of_place(place: u64) -> u64 {
+    place >> INDEX_BITS
+}
 
 /// Returns the place of a pack.
 pub(super) fn place(number: u64, index: u64) -> u64 {
@@ -189,6 +196,17 @@ pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite
 }
 
 impl Catalog {
+    /// Returns the place of each pack that an entry has added.
+    pub fn pack_places(&self) -> Result<HashMap<PackRowId, u64>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT key, place FROM packs WHERE place IS NOT NULL")?
+                .query_map([], |row| Ok((PackRowId(row.get(0)?), row.get::<_, i64>(1)? as u64)))?
+                .collect()
+        })())
+    }
+
     /// Translates an entry that had this number and that the store has lost: the ordinals of its own packs begin with
     /// [`LONE`].
     pub fn to_ordinals_of(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {

@@ -3,7 +3,7 @@
 use icecore_engine::codec::OpenedCheckpoint;
 use icecore_engine::format::{
     Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot, LogEntry, LogHeader,
-    PackHeader, PackRange, Replaced, Settings, SnapshotRecord, Tagged, Time,
+    LogKey, MirrorMark, PackHeader, PackRange, Replaced, Settings, SnapshotRecord, Tagged, Time,
 };
 use serde_json::{Value, json};
 
@@ -70,6 +70,19 @@ pub fn credential(credential: &Credential) -> Value {
         "writer": hex(credential.writer.0),
         "signing_seed": hex(credential.signing_seed),
     })
+}
+
+pub fn log_key(key: &LogKey) -> Value {
+    json!({
+        "repository": hex(key.repository.0),
+        "public_key": hex(key.public_key),
+        "dedup_secret": hex(key.dedup_secret),
+        "authority": hex(key.authority.0),
+    })
+}
+
+pub fn mirror_mark(mark: MirrorMark) -> Value {
+    json!({ "repository": hex(mark.repository.0) })
 }
 
 pub fn key_slot(slot: &KeySlot) -> Value {

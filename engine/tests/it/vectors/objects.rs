@@ -5,8 +5,8 @@ use icecore_engine::codec::{
 };
 use icecore_engine::format::pack::{HEADER_BYTES, TRAILER_BYTES, decode_table, padded_bytes};
 use icecore_engine::format::{
-    Config, Credential, DecodedConfig, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader,
-    PackHeader, RepositoryId, SnapshotRecord, Trailer, tree,
+    Config, Credential, DecodedConfig, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader, LogKey,
+    MirrorMark, PackHeader, RepositoryId, SnapshotRecord, Trailer, tree,
 };
 use serde_json::{Value, json};
 
@@ -100,6 +100,8 @@ impl Vectors {
                 describe::snapshot_record(&SnapshotRecord::decode(bytes)?)
             }
             "writer_credential" => describe::credential(&Credential::decode(bytes)?),
+            "log_key" => describe::log_key(&LogKey::decode(bytes)?),
+            "mirror_mark" => describe::mirror_mark(MirrorMark::decode(bytes)?),
             "table" => json!(decode_table(bytes, 4096)?.len()),
             "trailer" => json!(Trailer::decode(bytes, 4096)?.table_offset),
             pack => {

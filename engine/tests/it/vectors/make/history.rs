@@ -5,14 +5,14 @@ use std::path::Path;
 
 use icecore_engine::codec::NOTHING_SEEN;
 use icecore_engine::format::{
-    Digest, LogEntry, LogHeader, PackRange, Replaced, SHRUNK, SnapshotEntry, SnapshotId,
-    SnapshotRecord, SourceCount, SourcePlace, Tagged, Time,
+    Digest, LogEntry, LogHeader, LogKey, MirrorMark, PackRange, Replaced, SHRUNK, SnapshotEntry,
+    SnapshotId, SnapshotRecord, SourceCount, SourcePlace, Tagged, Time,
 };
 
 use super::super::{Vectors, noise, read};
 use super::TIME;
 
-/// Writes `log_3`, `log_4` and `snapshot_record_named`, and adds them to `vectors.json`.
+/// Writes `log_3`, `log_4`, `snapshot_record_named`, and what mirrors need, and adds them to `vectors.json`.
 pub fn write(vectors: &Vectors, folder: &Path) {
     let put = |name: &str, bytes: &[u8]| {
         std::fs::write(folder.join(name), bytes).expect("the folder can be written");
@@ -69,8 +69,11 @@ pub fn write(vectors: &Vectors, folder: &Path) {
     let owner = vectors.identity.owner(secrets.repository());
     put("log_3", &secrets.seal_log(&header, &log_3, &owner).expect("it is signed"));
     write_amends(vectors, &log_3, put);
+    let credential = secrets.credential();
+    put("log_key", &LogKey::of(credential).encode());
+    put("mirror_mark", &MirrorMark { repository: credential.repository }.encode());
     let mut json = vectors.json.clone();
-    for name in ["log_3", "log_4", "snapshot_record_named"] {
+    for name in ["log_3", "log_4", "log_key", "mirror_mark", "snapshot_record_named"] {
         json["objects"][name] = vectors.decode(name, &read(name)).expect("what was just made");
     }
     let text = serde_json::to_string_pretty(&json).expect("it has a text form");

@@ -1,0 +1,188 @@
+//! `mirror`: a second copy of the archive, byte for byte.
+
+mod show;
+
+use std::path::Path;
+
+use icecore_engine::error::{Error, MirrorError};
+use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget, Origin, copy, plan};
+use icecore_engine::repo::Repository;
+use icecore_engine::store::{Location, Store};
+
+use self::show::{Price, show_done, show_plan};
+use super::consent;
+use crate::args::MirrorArgs;
+use crate::config;
+use crate::failure::{Failure, code};
+use crate::places::Places;
+use crate::session::Session;
+use crate::units::{about, exact_dollars, now};
+
+/// What is asked before it is paid for.
+const ASKED_USD: f64 = 0.01;
+/// How often a plan is made again because a prune was faster.
+const PLANS_MAX: u32 = 3;
+
+/// The archive as it was opened.
+enum Opened {
+    Open(Box<Repository>),
+    Sealed(Box<Store>),
+}
+
+pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
+    let target = target(session, args)?;
+    let opened = open(session, args)?;
+    let origin = match &opened {
+        Opened::Open(repository) => Origin::Open(repository),
+        Opened::Sealed(store) => Origin::Sealed(store),
+    };
+    let mut agreed = None;
+    for left in (0..PLANS_MAX).rev() {
+        let bar = session.bar("listing");
+        let planned = plan(&origin, &target, &bar);
+        bar.finish();
+        let planned = planned?;
+        expect_there(session, &target, &planned)?;
+        let price = Price::of(session, &target, &planned)?;
+        // A second plan of the same run copies what the first one has not.
+        if agreed.is_none() {
+            show_plan(session, &target, &planned, &price);
+            agree(session, args, &planned, &price)?;
+            agreed = Some(());
+        }
+        if args.dry_run {
+            let done = MirrorSummary { head: planned.head_before, ..MirrorSummary::default() };
+            if session.report.json {
+                show_done(session, &target, &planned, &done)?;
+            }
+            return Ok(ends(&planned, &done));
+        }
+        let bar = session.bar("copying");
+        let done = copy(&origin, &planned, &bar);
+        bar.finish();
+        match done {
+            Err(Error::Mirror(MirrorError::Moving)) if left > 0 => {
+                session.report.note("a prune has deleted objects meanwhile: listing again");
+            }
+            done => {
+                let done = done?;
+                show_done(session, &target, &planned, &done)?;
+                let place = config::place(&target.location, &target.options);
+                // A config directory that cannot be written is no reason to fail.
+                let _ = Places::new(&session.config_dir).remember(&place, planned.repository);
+                return Ok(ends(&planned, &done));
+            }
+        }
+    }
+    Err(Error::from(MirrorError::Moving).into())
+}
+
+/// Fails if this computer has made a copy there, and nothing is there now: its disk is not mounted.
+fn expect_there(
+    session: &Session,
+    target: &MirrorTarget,
+    planned: &MirrorPlan,
+) -> Result<(), Failure> {
+    let place = config::place(&target.location, &target.options);
+    let known = Places::new(&session.config_dir).find(&place);
+    if !planned.is_new || known.is_none_or(|known| !known.knows(planned.repository)) {
+        return Ok(());
+    }
+    let message = format!(
+        "the copy at {} is not there any more, and this computer has made one: nothing was copied",
+        target.location
+    );
+    let hint = "is its disk mounted? If the copy is lost, remove the file of that place in ~/.config/icecore/places";
+    Err(Failure::new(code::NO_REPOSITORY, message, Some(hint)))
+}
+
+/// Returns the exit code: damage, or what could not be copied, must not pass unseen.
+fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
+    if done.lacking > 0 || !planned.spoiled.is_empty() || !planned.missing.is_empty() {
+        return code::DAMAGED;
+    }
+    match planned.frozen.packs {
+        0 => code::DONE,
+        _ => code::INCOMPLETE,
+    }
+}
+
+/// Returns the place of the copy: from the command line, or from the profile.
+fn target(session: &Session, args: &MirrorArgs) -> Result<MirrorTarget, Failure> {
+    let of_profile = session.profile.mirror.clone().unwrap_or_default();
+    let given = args.places.last();
+    let url = given.or(of_profile.to.as_ref()).ok_or_else(|| {
+        Failure::usage(
+            "the place of the copy was not specified",
+            "`icecore mirror FROM TO`, or `to` in the table [mirror] of a profile",
+        )
+    })?;
+    let url = match url.starts_with('~') {
+        true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
+        false => url.clone(),
+    };
+    let location = Location::parse(&url)?;
+    let profile = session.profile.at_mirror(&of_profile);
+    let options = session.options_at(&location, &profile)?;
+    Ok(MirrorTarget {
+        location,
+        options,
+        store: None,
+        pack_class: args.pack_class.clone().or(of_profile.pack_class),
+        hot_class: args.hot_class.clone().or(of_profile.hot_class),
+        time: now(),
+    })
+}
+
+/// Opens the archive with a key that reads its log, or without one.
+fn open(session: &Session, args: &MirrorArgs) -> Result<Opened, Failure> {
+    let key = args.log_key.clone().or_else(|| session.profile.mirror.clone()?.log_key);
+    let opened = match args.no_key {
+        true => None,
+        false => session.open_log(key.as_deref())?,
+    };
+    match opened {
+        Some(repository) => Ok(Opened::Open(Box::new(repository))),
+        None => Ok(Opened::Sealed(Box::new(session.store()?))),
+    }
+}
+
+/// Fails unless the price is agreed to.
+fn agree(
+    session: &Session,
+    args: &MirrorArgs,
+    planned: &MirrorPlan,
+    price: &Price,
+) -> Result<(), Failure> {
+    let spared = "nothing was copied";
+    let hint = "-n shows what it costs; --max-cost USD or --yes agrees to it";
+    let is_free = !price.is_paid || planned.is_done();
+    match (args.max_cost, price.total_usd) {
+        _ if is_free => return Ok(()),
+        (Some(_), None) => {
+            let message = "the price is not known, so --max-cost cannot limit it";
+            let hint = "name a file with the prices of the store: --prices FILE";
+            return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
+        }
+        (Some(max), Some(total)) if !consent::fits(total, max) => {
+            let (total, max) = (exact_dollars(total), exact_dollars(max));
+            let message = format!("it would cost about {total}, more than {max}; {spared}");
+            return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
+        }
+        (Some(_), Some(_)) => return Ok(()),
+        (None, Some(total)) if total <= ASKED_USD => return Ok(()),
+        (None, _) => {}
+    }
+    if args.yes || args.dry_run {
+        return Ok(());
+    }
+    let cost = price.total_usd.map_or_else(|| "an unknown amount".to_owned(), about);
+    if !consent::can_ask(session) {
+        let message = format!("it costs {cost}, and nobody can be asked; {spared}");
+        return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
+    }
+    match consent::yes(session, &format!("Copy it? It costs {cost}.")) {
+        true => Ok(()),
+        false => Err(Failure::new(code::FAILED, spared, Some(hint))),
+    }
+}

@@ -1,0 +1,207 @@
+//! What `mirror` shows: what it will copy and what that costs, and what it has done.
+
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget};
+use icecore_engine::store::{Requests, Tier};
+use serde_json::json;
+
+use crate::commands::{cost_line, requests_json};
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::units::{about, agree, count, dollars, size};
+
+/// Days for which thawed copies of the archive are kept, in the price that is shown.
+const THAW_DAYS: u32 = 7;
+
+/// What a run costs.
+pub struct Price {
+    /// The archive or its copy is in a bucket.
+    pub is_paid: bool,
+    /// `None` if the prices are not known.
+    pub total_usd: Option<f64>,
+    pub monthly_usd: Option<f64>,
+    /// Thawing what is frozen.
+    pub thaw_usd: Option<f64>,
+}
+
+impl Price {
+    pub fn of(
+        session: &Session,
+        target: &MirrorTarget,
+        planned: &MirrorPlan,
+    ) -> Result<Price, Failure> {
+        let (from, to) = (session.location()?, &target.location);
+        let of_archive = session.prices()?;
+        let of_target = session.prices_at(to, &target.options)?;
+        let usd = |is_remote: bool, prices: &Option<Prices>, requests: &Requests| {
+            if !is_remote {
+                return Some(0.0);
+            }
+            let prices = prices.as_ref().filter(|prices| prices.gap(requests).is_none())?;
+            Some(prices.bill(requests).total_usd())
+        };
+        let gets = usd(from.is_remote(), &of_archive, &planned.gets);
+        let puts = usd(to.is_remote(), &of_target, &planned.puts);
+        let monthly = of_target.as_ref().map(|prices| {
+            planned.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum()
+        });
+        let mut thaws = Requests::default();
+        for (class, bytes) in &planned.frozen.bytes_by_class {
+            thaws.add_thaw(class, Tier::Bulk, *bytes, THAW_DAYS, true);
+        }
+        Ok(Price {
+            is_paid: from.is_remote() || to.is_remote(),
+            total_usd: gets.zip(puts).map(|(gets, puts)| gets + puts),
+            monthly_usd: if to.is_remote() { monthly } else { Some(0.0) },
+            thaw_usd: of_archive.map(|prices| prices.bill(&thaws).total_usd()),
+        })
+    }
+}
+
+/// Shows what will be copied.
+pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, price: &Price) {
+    let report = &session.report;
+    if report.json {
+        report.object(
+            "plan",
+            json!({
+                "objects": planned.objects, "bytes": planned.bytes,
+                "objects_to_delete": planned.deletes[0], "bytes_to_free": planned.deletes[1],
+                "objects_frozen": planned.frozen.packs,
+                "entries_before": planned.head_before, "entries_after": planned.head_after,
+                "verified": planned.verifies,
+                "pack_class": planned.classes[0], "hot_class": planned.classes[1],
+                "cost_usd": price.total_usd, "usd_per_month": price.monthly_usd,
+            }),
+        );
+    } else {
+        plan_lines(session, target, planned, price);
+    }
+    if !planned.verifies {
+        report.note(
+            "no key opens the log here, so the copy is not verified by it, and nothing is deleted; `icecore key export --log-reader` makes a key that does both and reads no photo",
+        );
+    }
+    say_trouble(session, planned, price);
+}
+
+fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, price: &Price) {
+    let report = &session.report;
+    let to = target.location.to_string();
+    if planned.is_done() {
+        return report.line(&format!("{to} has everything, up to entry {}", planned.head_after));
+    }
+    let what = match planned.objects {
+        0 => "nothing to copy".to_owned(),
+        objects => format!("{}, {}, to copy", count(objects, "object"), size(planned.bytes)),
+    };
+    let [pack_class, hot_class] = &planned.classes;
+    let classes = match pack_class.is_empty() {
+        true => String::new(),
+        false => format!("; photos in {pack_class}, small files in {hot_class}"),
+    };
+    report.line(&format!("{to}: {what}{classes}"));
+    let [deletes, freed] = planned.deletes;
+    if deletes > 0 {
+        let objects = count(deletes, "object");
+        report.line(&format!("{objects}, {}, to delete: the log has given up these", size(freed)));
+    }
+    if price.is_paid {
+        let cost = price.total_usd.map_or_else(|| "not known (--prices FILE)".to_owned(), about);
+        let monthly = price.monthly_usd.filter(|usd| *usd > 0.0);
+        let monthly = monthly.map(|usd| format!("; then {} more each month", dollars(usd)));
+        report.fact("cost", &format!("{cost}{}", monthly.unwrap_or_default()));
+    }
+}
+
+/// Names what keeps the copy from being whole.
+fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
+    let report = &session.report;
+    for name in &planned.spoiled {
+        let how = "it has another length in the copy than in the archive: it is damaged there. `icecore check --repair --also` with the place of the archive, run on the copy, repairs it";
+        report.problem(name, how);
+    }
+    let packs = planned.frozen.packs;
+    if packs == 0 {
+        return;
+    }
+    let bytes: u64 = planned.frozen.bytes_by_class.values().sum();
+    let thaw = price
+        .thaw_usd
+        .map_or_else(String::new, |usd| format!(" (thawing them in bulk costs {})", about(usd)));
+    report.problem(
+        "the archive",
+        &format!(
+            "{}, {}, {} frozen and cannot be copied{thaw}. The copy ends before the first log entry that needs {}; run the command again when {} readable",
+            count(packs, "object"),
+            size(bytes),
+            agree(packs, "is", "are"),
+            agree(packs, "it", "one of them"),
+            agree(packs, "it is", "they are"),
+        ),
+    );
+}
+
+/// Shows what was done.
+pub fn show_done(
+    session: &Session,
+    target: &MirrorTarget,
+    planned: &MirrorPlan,
+    done: &MirrorSummary,
+) -> Result<(), Failure> {
+    let report = &session.report;
+    let prices = session.prices_at(&target.location, &target.options)?;
+    let spent = match target.location.is_remote() {
+        true => prices.map(|prices| prices.bill(&done.requests).total_usd()),
+        false => Some(0.0),
+    };
+    // What was read is paid for too.
+    let of_archive = session.spent_usd();
+    let spent = spent.map(|spent| spent + of_archive.unwrap_or(0.0));
+    for name in &done.left {
+        report.note(&format!("{name} is a test object that may not be deleted; nothing reads it"));
+    }
+    if done.may_not_delete {
+        report.note(&format!(
+            "these keys may not delete {} that the log has given up: the same command with other keys does",
+            count(planned.deletes[0] - done.deleted, "object")
+        ));
+    }
+    if report.json {
+        report.object(
+            "summary",
+            json!({
+                "objects_copied": done.objects, "bytes_copied": done.bytes,
+                "objects_deleted": done.deleted, "bytes_freed": done.bytes_freed,
+                "objects_lacking": done.lacking, "objects_frozen": planned.frozen.packs,
+                "entries": done.head, "entries_of_archive": planned.head_of_archive,
+                "verified": planned.verifies, "cost_usd": spent,
+                "requests": requests_json(&done.requests),
+            }),
+        );
+        return Ok(());
+    }
+    if done.objects == 0 && done.deleted == 0 && planned.is_done() {
+        return Ok(());
+    }
+    let mut text = format!("{} copied, {}", count(done.objects, "object"), size(done.bytes));
+    if done.deleted > 0 {
+        text.push_str(&format!("; {} deleted", count(done.deleted, "object")));
+    }
+    let behind = planned.head_of_archive.saturating_sub(done.head);
+    text.push_str(&match behind {
+        0 => format!("; the copy is complete, up to entry {}", done.head),
+        behind => format!("; the copy is {} behind", count(behind, "log entry")),
+    });
+    report.line(&text);
+    if done.lacking > 0 {
+        report.note(&format!(
+            "{} damaged or missing in the archive and not in the copy: `icecore check --repair` repairs the archive, then run the command again",
+            count(done.lacking, "object") + agree(done.lacking, " is", " are"),
+        ));
+    }
+    if target.location.is_remote() {
+        report.line(&cost_line(report, spent, &done.requests));
+    }
+    Ok(())
+}

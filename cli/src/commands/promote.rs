@@ -1,0 +1,58 @@
+//! `promote`: makes a mirror the main archive.
+
+use icecore_engine::error::{Error, MirrorError};
+use icecore_engine::ops::mirror::{Promotion, promote};
+use icecore_engine::repo::{Purpose, settings_at};
+use serde_json::json;
+
+use super::consent;
+use crate::args::PromoteArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::now;
+
+pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let location = session.location()?;
+    if !repository.is_mirror() {
+        let error = MirrorError::NotMirror { location: location.to_string() };
+        return Err(Error::from(error).into());
+    }
+    let settings = settings_at(&location, repository.settings()?);
+    let pack_class = args.pack_class.clone().unwrap_or(settings.pack_class);
+    let hot_class = args.hot_class.clone().unwrap_or(settings.hot_class);
+    let entries = repository.catalog.position()?.number;
+    if !session.report.json {
+        let snapshots = repository.catalog.snapshots()?.len();
+        session.report.line(&format!(
+            "{location}: {}, up to log entry {entries}",
+            crate::units::count(snapshots, "snapshot")
+        ));
+        if location.is_remote() {
+            session
+                .report
+                .line(&format!("new photos go to {pack_class}, small files to {hot_class}"));
+        }
+    }
+    let question = "Make this copy the main archive? The archive that it is a copy of must not be written to after that.";
+    let instead = "as long as that archive is there, use it: a mirror restores as well";
+    consent::final_act(session, args.yes, question, instead)?;
+    let (pack, hot) = (pack_class.clone(), hot_class.clone());
+    promote(&repository, &Promotion { pack_class: pack, hot_class: hot, time: now() })?;
+    drop(repository);
+    // The catalog may know entries that only the old archive has.
+    if session.open_reader().is_err() {
+        session.open_any_for(Purpose::Rebuild)?;
+    }
+    if session.report.json {
+        session.report.object(
+            "summary",
+            json!({ "entries": entries + 1, "pack_class": pack_class, "hot_class": hot_class }),
+        );
+    } else {
+        session.report.note(
+            "this is the main archive now: name it in the profiles (repo), and take the next snapshot. A computer that has used the old one says that this is another archive; `icecore rebuild-index` there accepts it",
+        );
+    }
+    Ok(code::DONE)
+}

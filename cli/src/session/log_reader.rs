@@ -1,0 +1,116 @@
+//! Opening an archive for its log alone, and copies of it.
+
+use std::path::{Path, PathBuf};
+
+use icecore_engine::codec::keys::digest;
+use icecore_engine::error::Error;
+use icecore_engine::files::private;
+use icecore_engine::format::LogKey;
+use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::store::{Location, Store, layout};
+use zeroize::Zeroizing;
+
+use super::Session;
+use crate::failure::{Failure, code};
+use crate::units::show;
+
+/// Folder in the cache with the catalogs of mirrors.
+const COPIES: &str = "mirrors";
+
+impl Session {
+    /// Opens the repository with the key of a log reader, a key that is given, or the credential of this host; `None`
+    /// if there is none of these.
+    pub fn open_log(&self, key: Option<&Path>) -> Result<Option<Repository>, Failure> {
+        let store = self.store()?;
+        let config = self.config(Purpose::Use, &store)?;
+        let id = config.config.repository;
+        let keys = match key {
+            Some(path) => Keys::Writer(Box::new(read_log_key(path)?.credential())),
+            None if self.has_keys() => Keys::Reader(self.unlock(&store, id)?),
+            None => match self.load_credential(id)? {
+                Some(credential) => Keys::Writer(Box::new(credential)),
+                None => return Ok(None),
+            },
+        };
+        match self.open_with(store, config, keys) {
+            Err(Error::WrongCredential) if key.is_some() => Err(Failure::new(
+                code::WRONG_KEY,
+                "the key of the log reader does not belong to this archive",
+                Some(
+                    "`icecore key export --log-reader`, where the archive is used, writes another",
+                ),
+            )),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
+    /// Returns how to reach the second copy that the profile names, if it names one; without an address, it says so.
+    pub fn mirror_address(&self) -> Result<(), Failure> {
+        let Some(mirror) = &self.profile.mirror else { return Ok(()) };
+        let to = mirror.to.as_ref().ok_or_else(|| {
+            Failure::usage("the table [mirror] has no `to`", "name the place of the second copy")
+        })?;
+        let location = Location::parse(to)?;
+        self.options_at(&location, &self.profile.at_mirror(mirror)).map(drop)
+    }
+
+    /// Opens other copies of a repository.
+    pub fn open_copies(
+        &self,
+        urls: &[String],
+        repository: &Repository,
+    ) -> Result<Vec<Store>, Failure> {
+        urls.iter().map(|url| self.open_copy(url, repository)).collect()
+    }
+
+    fn open_copy(&self, url: &str, repository: &Repository) -> Result<Store, Failure> {
+        let url = match url.starts_with('~') {
+            true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
+            false => url.to_owned(),
+        };
+        let location = Location::parse(&url)?;
+        let mirror = self.profile.mirror.as_ref().filter(|mirror| mirror.to.as_ref() == Some(&url));
+        let profile = match mirror {
+            Some(mirror) => self.profile.at_mirror(mirror),
+            None => self.profile.clone(),
+        };
+        let store = Store::open(&location, &self.options_at(&location, &profile)?)?;
+        let config = StoredConfig::read(&store)?;
+        if config.config.repository == repository.config.repository {
+            return Ok(store);
+        }
+        let message = format!("{location} is another archive, and not a copy of this one");
+        Err(Failure::usage(message, "name a copy that `icecore mirror` or `rsync` has made"))
+    }
+
+    /// Returns where the catalog of a mirror at this place is.
+    pub(super) fn cache_of_copy(&self, store: &Store) -> PathBuf {
+        let place = digest(&[store.location().place().as_bytes()]).to_string();
+        self.cache().join(COPIES).join(&place[..16])
+    }
+
+    /// Returns whether the error is that of a mirror which is behind its archive, that this computer has used as well. Says
+    /// so.
+    pub(super) fn is_behind(&self, store: &Store, error: &Error) -> bool {
+        let is_behind = matches!(error, Error::RolledBack { .. })
+            && matches!(store.length(layout::MIRROR), Ok(Some(_)));
+        if is_behind {
+            self.report.note(&format!(
+                "{} is a mirror, and older than the archive when this computer last used that: what is newer is not here",
+                store.location()
+            ));
+        }
+        is_behind
+    }
+}
+
+fn read_log_key(path: &Path) -> Result<LogKey, Failure> {
+    let missing = || Failure::file("read the key", path, &std::io::ErrorKind::NotFound.into());
+    let bytes = private::read(path, private::OTHERS)?.map(Zeroizing::new).ok_or_else(missing)?;
+    LogKey::decode(&bytes).map_err(|error| Failure {
+        code: code::WRONG_KEY,
+        message: format!("{} is not the key of a log reader: {error}", show(path)),
+        hint: Some("`icecore key export --log-reader --output FILE` writes one".to_owned()),
+        ..Failure::default()
+    })
+}

@@ -1,0 +1,312 @@
+//! A second copy by the program: made, killed, used, promoted, and a healer of its archive.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use icecore_testkit::S3Server;
+
+use crate::support::{BUCKET, Host, State, assert_unchanged, objects, shoot, write};
+
+/// A host with an archive in `repo` and two snapshots of `photos`.
+fn host_with_archive() -> Host {
+    let mut host = Host::new();
+    shoot(&host.path("photos/2024"), 1, 3);
+    host.run("init --pack-size 4MiB --parity 10").ok();
+    host.run("snapshot photos").ok();
+    shoot(&host.path("photos/2025"), 2, 2);
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    host
+}
+
+/// A host that knows nothing, with the same folders.
+fn stranger(host: &Host) -> Host {
+    let mut other = host.copy();
+    for name in ["config", "cache", "identity", "password"] {
+        other.remove(name);
+    }
+    for name in ["ICECORE_IDENTITY", "ICECORE_PASSWORD_FILE"] {
+        other.unset(name);
+    }
+    other
+}
+
+fn newest_pack(host: &Host, archive: &str) -> std::path::PathBuf {
+    objects(&host.path(archive), "packs").pop().expect("a pack")
+}
+
+#[test]
+fn a_copy_is_made_used_and_never_written_to() {
+    let mut host = host_with_archive();
+    let photos = host.state("photos");
+    let planned = host.run("mirror -n repo copy").ok();
+    assert!(planned.stdout.contains("to copy"), "{planned:#?}");
+    assert!(!host.path("copy").exists(), "-n makes nothing");
+    let made = host.run("mirror --json repo copy").ok().summary();
+    assert_eq!((&made["verified"], &made["objects_lacking"]), (&true.into(), &0.into()), "{made}");
+    let again = host.run("mirror repo copy").ok();
+    assert!(again.stdout.contains("has everything"), "{again:#?}");
+    let before = host.state("copy");
+    host.run("--repo copy snapshot photos").fails(1, &["is a mirror", "icecore promote"]);
+    host.run("--repo copy prune --keep-last 1").fails(1, &["is a mirror"]);
+    host.run("--repo copy check --read-data").ok();
+    assert_unchanged(&before, &host.state("copy"), "a refused writer");
+    // The archive is gone.
+    std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
+    host.set("ICECORE_REPOSITORY", "copy");
+    host.restores("latest", &photos);
+    host.remove("cache");
+    host.restores("latest", &photos);
+}
+
+#[test]
+fn what_is_no_copy_is_refused_by_the_program() {
+    let host = host_with_archive();
+    host.run("mirror repo repo").fails(1, &["mirror of itself"]);
+    host.run("mirror repo photos").fails(1, &["not empty"]);
+    host.run("--repo other init --password-file password").ok();
+    host.run("mirror repo other").fails(1, &["archive of its own"]);
+    host.run("mirror nothing copy").fails(10, &["no archive"]);
+    host.run("mirror repo").fails(1, &["mirror of itself"]);
+    host.run("mirror repo copy").ok();
+    // A disk that is not mounted is no place for a new copy.
+    std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
+    host.run("mirror repo copy").fails(10, &["is not there any more", "mounted"]);
+    assert!(!host.path("copy").exists());
+}
+
+#[test]
+fn a_host_that_reads_nothing_makes_a_copy() {
+    let host = host_with_archive();
+    host.run("key export --log-reader --output log.key").ok();
+    let nas = stranger(&host);
+    let made = nas.run("mirror --json --log-key log.key repo copy").ok().summary();
+    assert_eq!(made["verified"], true);
+    // Its key opens nothing else.
+    nas.run("--repo copy snapshots").fails(12, &[]);
+    nas.run("--repo copy restore latest --target out").fails(12, &[]);
+    assert!(!nas.path("config/credentials").exists(), "the key was saved");
+    let bare = nas.run("mirror --no-key repo bare").ok();
+    assert!(bare.stderr.contains("no key opens the log"), "{bare:#?}");
+    let entries = |name: &str| tree_names(&nas.state(name));
+    assert_eq!(entries("bare"), entries("copy"));
+    let page = host.path("identity");
+    nas.run("mirror --log-key password repo copy").fails(1, &[]);
+    std::fs::copy(page, nas.path("page")).expect("the page is brought along");
+    nas.run("--identity page --repo bare check --read-data").ok();
+}
+
+fn tree_names(state: &State) -> Vec<String> {
+    state.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// How many times a copy is killed. `ICECORE_MIRROR_KILLS=200` makes a campaign of it.
+fn kills() -> u64 {
+    std::env::var("ICECORE_MIRROR_KILLS").map_or(8, |kills| kills.parse().expect("a number"))
+}
+
+/// Kills copies, and looks at what is there after each. `clear` removes the copy.
+fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) {
+    let photos = host.state("photos");
+    let mut known: BTreeMap<String, u64> = BTreeMap::new();
+    let mut ended = 0;
+    for round in 0..kills() {
+        let mut child = host
+            .command(&format!("mirror --yes repo {to}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_millis(4 + round * 37 % 160));
+        ended += u64::from(child.try_wait().expect("a child can be asked").is_some());
+        child.kill().ok();
+        child.wait().expect("a child ends");
+        if is_there() {
+            host.remove("cache2");
+            host.run(&format!("--repo {to} --cache-dir cache2 check --max-cost 1 --read-data"))
+                .ok();
+            let list = host.run(&format!("--json --repo {to} --cache-dir cache2 snapshots")).ok();
+            let ids: Vec<String> = list
+                .json()
+                .iter()
+                .filter_map(|row| row["id"].as_str().map(str::to_owned))
+                .collect();
+            *known.entry(format!("{} snapshots", ids.len())).or_default() += 1;
+            for id in &ids {
+                host.remove("out");
+                host.run(&format!(
+                    "--repo {to} --cache-dir cache2 restore {id}:photos --target out --max-cost 1"
+                ))
+                .ok();
+            }
+        }
+        if ended > 0 {
+            clear();
+            ended = 0;
+        }
+    }
+    host.run(&format!("mirror --yes repo {to}")).ok();
+    host.remove("out");
+    host.run(&format!(
+        "--repo {to} --cache-dir cache3 restore latest:photos --target out --max-cost 1"
+    ))
+    .ok();
+    assert_unchanged(&photos, &host.state("out"), "a copy that was killed");
+    println!("{known:?}");
+}
+
+#[test]
+fn a_copy_that_is_killed_is_whole() {
+    let host = host_with_archive();
+    let clear = || {
+        host.remove("copy");
+        host.remove("config/places");
+    };
+    killed(&host, "copy", &clear, &|| host.path("copy/config").exists());
+}
+
+#[test]
+fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
+    let server = S3Server::start();
+    let mut host = host_with_archive();
+    server.create_bucket(BUCKET);
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    let to = format!("s3://{BUCKET}/copy");
+    let planned = host.run(&format!("--json mirror -n repo {to}")).ok().json();
+    assert!(planned[0]["cost_usd"].as_f64().is_some_and(|usd| usd > 0.0), "{planned:?}");
+    assert_eq!(planned[0]["pack_class"], "DEEP_ARCHIVE");
+    assert!(server.objects(BUCKET).is_empty(), "-n puts nothing");
+    host.run(&format!("mirror --max-cost 0 repo {to}")).fails(21, &["nothing was copied"]);
+    let made = host.run(&format!("--json mirror --max-cost 1 repo {to}")).ok().summary();
+    assert!(made["cost_usd"].as_f64().is_some_and(|usd| usd > 0.0), "{made}");
+    let mut classes: BTreeMap<String, String> = BTreeMap::new();
+    for object in server.objects(BUCKET) {
+        let kind = object.key.split('/').nth(1).expect("a prefix").to_owned();
+        classes.insert(kind, object.storage_class);
+    }
+    let expected = ["config", "hot", "keys", "log", "meta", "packs"]
+        .map(|kind| (kind.to_owned(), "STANDARD".to_owned()));
+    let mut expected = BTreeMap::from(expected);
+    expected.insert("hot".to_owned(), "GLACIER_IR".to_owned());
+    expected.insert("packs".to_owned(), "DEEP_ARCHIVE".to_owned());
+    assert_eq!(classes, expected, "no parity in a bucket");
+    // The copy is read like an archive that was made there.
+    let plan = host.run(&format!("--json --repo {to} restore latest --target out --plan")).ok();
+    assert!(plan.summary()["cold_packs"].as_u64().is_some_and(|cold| cold > 0), "{plan:#?}");
+    host.run(&format!("--repo {to} check")).ok();
+    // What is frozen in the bucket is restored from the disk, at once and free.
+    let got =
+        host.run(&format!("--json --repo {to} restore latest:photos --target out --also repo"));
+    assert_eq!(got.ok().summary()["packs_waiting"], 0);
+    assert_unchanged(&host.state("photos"), &host.state("out"), "a restore with another copy");
+    // Back to a disk: what is frozen cannot be read.
+    let back = host.run(&format!("mirror --yes {to} back"));
+    assert!(back.code == 3 && back.stderr.contains("frozen"), "{back:#?}");
+    server.advance(Duration::from_secs(60));
+}
+
+#[test]
+fn a_copy_into_a_bucket_that_is_killed_is_whole() {
+    let server = S3Server::start();
+    let mut host = host_with_archive();
+    server.create_bucket(BUCKET);
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    let to = format!("s3://{BUCKET}/copy");
+    let there = || server.objects(BUCKET).iter().any(|object| object.key == "copy/config");
+    // Its packs must be readable at once.
+    host.run(&format!("mirror -n --pack-class STANDARD repo {to}")).ok();
+    let first = host.command(&format!("mirror --pack-class STANDARD --yes repo {to}")).output();
+    assert!(first.expect("it runs").status.success());
+    killed(&host, &to, &|| {}, &there);
+}
+
+#[test]
+fn a_copy_heals_its_archive_byte_for_byte() {
+    let host = host_with_archive();
+    host.run("mirror repo copy").ok();
+    // Parity heals little damage; here it is gone, too.
+    for parity in objects(&host.path("repo"), "parity") {
+        std::fs::remove_file(parity).expect("it is removed");
+    }
+    let damaged = newest_pack(&host, "repo");
+    let mut content = std::fs::read(&damaged).expect("a pack");
+    content[3000..20_000].fill(7);
+    std::fs::write(&damaged, content).expect("it is written");
+    let missing = objects(&host.path("repo"), "packs").remove(0);
+    std::fs::remove_file(&missing).expect("it is removed");
+    let photos = host.state("photos");
+    assert_eq!(host.run("restore latest:photos --target out").code, 22);
+    host.remove("out");
+    host.run("restore latest:photos --target out --also copy").ok();
+    assert_unchanged(&photos, &host.state("out"), "a restore with another copy");
+    host.run("--repo other init --password-file password").ok();
+    host.run("check --repair --read-data --also other").fails(2, &["another archive"]);
+    let healed = host.run("check --repair --read-data --also copy").ok();
+    assert!(healed.stderr.contains("put back from another copy"), "{healed:#?}");
+    for pack in [damaged, missing] {
+        let copy = host.path("copy/packs").join(pack.file_name().expect("a name"));
+        let read = |path| std::fs::read(path).expect("a pack");
+        assert!(read(pack.clone()) == read(copy), "{pack:?}");
+    }
+    host.restores("latest", &photos);
+    // And the other way round.
+    let pack = newest_pack(&host, "copy");
+    std::fs::write(&pack, "short").expect("it is written");
+    let told = host.run("mirror repo copy");
+    assert!(told.code == 22 && told.stderr.contains("another length"), "{told:#?}");
+    host.run("--repo copy check --repair --also repo").ok();
+    host.run("mirror repo copy").ok();
+}
+
+#[test]
+fn a_copy_is_promoted_and_the_old_archive_refused() {
+    let mut host = host_with_archive();
+    host.run("mirror repo copy").ok();
+    // The archive goes on, and is lost before it was copied again.
+    write(&host.path("photos/late.CR3"), "too late");
+    host.run("snapshot photos").ok();
+    std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
+    let listed = host.run("--repo copy snapshots").ok();
+    assert!(listed.stderr.contains("is a mirror, and older"), "{listed:#?}");
+    host.run("--repo copy promote").fails(2, &["--yes"]);
+    host.run("--repo copy promote --yes").ok();
+    host.run("--repo copy promote --yes").fails(1, &["not a mirror"]);
+    host.set("ICECORE_REPOSITORY", "copy");
+    host.run("snapshot photos").ok();
+    host.restores("latest", &host.state("photos"));
+    host.run("check --read-data").ok();
+    // The lost one comes back.
+    std::fs::rename(host.path("lost"), host.path("repo")).expect("it is moved");
+    host.run("--repo repo snapshot photos").fails(22, &["do not write to it", "copy"]);
+    host.run("mirror repo copy").fails(22, &["do not write to it"]);
+    host.run("mirror --no-key repo copy").fails(1, &["archive of its own"]);
+    host.run("mirror copy second").ok();
+    host.run("--repo second check --read-data").ok();
+}
+
+#[test]
+fn a_run_keeps_the_copy_up_to_date() {
+    let host = host_with_archive();
+    let profile = format!(
+        "repo = '{}'\nsources = ['{}']\nidentity = '{}'\n[mirror]\nto = '{}'\nevery = '1s'\n",
+        host.path("repo").display(),
+        host.path("photos").display(),
+        host.path("identity").display(),
+        host.path("copy").display(),
+    );
+    write(&host.path("config/home.toml"), profile);
+    let ran = host.run("--profile home run").ok();
+    assert!(ran.stdout.contains("copied"), "{ran:#?}");
+    let status = host.run("--profile home status").ok();
+    assert!(status.stdout.contains("second copy"), "{status:#?}");
+    host.run("--repo copy check --read-data").ok();
+    host.run("--profile home profile check").ok();
+    // Without arguments, the command does what the run does.
+    let again = host.run("--profile home mirror").ok();
+    assert!(again.stdout.contains("has everything"), "{again:#?}");
+}

@@ -1,0 +1,181 @@
+//! Plans a mirror: compares both places, and puts what is missing into an order that keeps the mirror whole.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::compare::{config_of, expect_mirror, expect_same_log, look_at_origin, look_at_target};
+use super::group::{Lacking, MirrorPlanner};
+use super::item::{Doomed, MirrorGroup, MirrorItem};
+use super::look::Objects;
+use super::{MirrorTarget, Origin};
+use crate::error::{Error, MirrorError};
+use crate::format::mirror::MARK_BYTES;
+use crate::format::{Config, RepositoryId};
+use crate::progress::Progress;
+use crate::store::{Requests, Store, layout};
+
+/// Packs of the archive that cannot be copied before they are thawed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrozenOrigin {
+    /// Number of packs.
+    pub packs: u64,
+    /// Their bytes, by storage class.
+    pub bytes_by_class: BTreeMap<String, u64>,
+}
+
+/// What a run would copy.
+#[derive(Debug)]
+pub struct MirrorPlan {
+    /// The store of the mirror; `None` for a folder that is not there yet.
+    pub(super) to: Option<Store>,
+    pub(super) target: MirrorTarget,
+    /// The repository that is copied.
+    pub repository: RepositoryId,
+    /// `config`, and whether the mirror lacks it.
+    pub(super) config: (Bytes, bool),
+    /// Whether nothing is at the place of the mirror yet.
+    pub is_new: bool,
+    pub(super) keys: Vec<MirrorItem>,
+    pub(super) groups: Vec<MirrorGroup>,
+    pub(super) checkpoints: Vec<MirrorItem>,
+    pub(super) doomed: Vec<Doomed>,
+    /// Number of the last entry that the mirror shows now.
+    pub head_before: u64,
+    /// Number of the last entry that it will show.
+    pub head_after: u64,
+    /// Number of the last entry of the archive.
+    pub head_of_archive: u64,
+    /// Storage classes in the mirror of photo data and of small files.
+    pub classes: [String; 2],
+    /// Objects to copy.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects that will be deleted from the mirror, and their bytes.
+    pub deletes: [u64; 2],
+    /// Requests to the mirror.
+    pub puts: Requests,
+    /// Requests to the archive.
+    pub gets: Requests,
+    /// What is stored, by class, with its bytes, to price a month.
+    pub stored: Vec<(String, u64)>,
+    /// Packs that cannot be read now.
+    pub frozen: FrozenOrigin,
+    /// Packs of the mirror that have another length than those of the archive: they are damaged.
+    pub spoiled: Vec<String>,
+    /// Packs that the log needs and the archive does not have.
+    pub missing: Vec<String>,
+    /// Whether the log was read, so that objects are verified.
+    pub verifies: bool,
+}
+
+impl MirrorPlan {
+    /// Returns whether nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        self.objects == 0 && self.doomed.is_empty()
+    }
+}
+
+/// Plans a mirror. Changes nothing.
+///
+/// # Errors
+/// [`Error::Mirror`] if one place is no copy of the other, [`Error::NotEmpty`] if the place has other files.
+pub fn plan(
+    origin: &Origin,
+    target: &MirrorTarget,
+    progress: &dyn Progress,
+) -> Result<MirrorPlan, Error> {
+    let from = origin.store();
+    if from.location().place() == target.location.place() {
+        return Err(MirrorError::Itself { location: target.location.to_string() }.into());
+    }
+    progress.stage("listing");
+    let there = look_at_origin(origin)?;
+    let config = config_of(origin, &there)?;
+    let repository = Config::decode(&config)
+        .map_err(|error| Error::object(layout::CONFIG, error))?
+        .config
+        .repository;
+    let (to, here) = look_at_target(target)?;
+    expect_mirror(target, to.as_ref(), &here, repository)?;
+    if here.config.as_ref().is_some_and(|here| *here != config) {
+        return Err(MirrorError::OtherArchive { location: target.location.to_string() }.into());
+    }
+    if let Some(to) = &to {
+        expect_same_log(from, to, &there, &here)?;
+    }
+    let planner = MirrorPlanner { origin: *origin, target, there: &there, here: &here };
+    let classes = planner.classes();
+    let packs = planner.packs(&classes)?;
+    let groups = planner.groups(&packs)?;
+    let frozen = frozen_of(&packs);
+    let missing = packs.iter().filter(|pack| pack.is_missing).map(|pack| pack.item.name.clone());
+    let missing = missing.collect();
+    let last = |group: &MirrorGroup| group.entries.iter().filter_map(MirrorItem::entry).max();
+    let head_after = groups.iter().filter_map(last).max().unwrap_or(0).max(here.head());
+    let mut plan = MirrorPlan {
+        is_new: !here.has_mark,
+        to,
+        repository,
+        config: (config, here.config.is_none()),
+        keys: planner.keys(),
+        checkpoints: planner.checkpoints(head_after),
+        doomed: planner.doomed(head_after)?,
+        head_before: here.head(),
+        head_after,
+        head_of_archive: there.head(),
+        classes,
+        objects: 0,
+        bytes: 0,
+        deletes: [0; 2],
+        puts: Requests::default(),
+        gets: Requests::default(),
+        stored: Vec::new(),
+        frozen,
+        spoiled: planner.spoiled()?,
+        missing,
+        verifies: origin.repository().is_some(),
+        groups,
+        target: target.clone(),
+    };
+    plan.count(&there);
+    Ok(plan)
+}
+
+impl MirrorPlan {
+    /// Counts the objects, and predicts the requests.
+    fn count(&mut self, there: &Objects) {
+        if self.is_new {
+            self.puts.add_put("", MARK_BYTES as u64);
+        }
+        if self.config.1 {
+            self.puts.add_put("", self.config.0.len() as u64);
+            self.stored.push((String::new(), self.config.0.len() as u64));
+            (self.objects, self.bytes) = (1, self.config.0.len() as u64);
+        }
+        let of_groups = self.groups.iter().flat_map(MirrorGroup::items);
+        for item in self.keys.iter().chain(of_groups).chain(&self.checkpoints) {
+            self.objects += 1;
+            self.bytes += item.bytes;
+            self.puts.add_put(&item.class, item.bytes);
+            self.stored.push((item.class.clone(), item.bytes));
+            let listed = item.pack().and_then(|id| there.packs.get(&id));
+            let class = listed.and_then(|(_, object)| object.class.as_deref());
+            self.gets.add_get(class.unwrap_or_default(), item.bytes);
+        }
+        self.deletes =
+            [self.doomed.len() as u64, self.doomed.iter().map(|doomed| doomed.bytes).sum()];
+    }
+}
+
+fn frozen_of(packs: &[Lacking]) -> FrozenOrigin {
+    let mut frozen = FrozenOrigin::default();
+    for pack in packs {
+        if let Some(class) = &pack.frozen {
+            frozen.packs += 1;
+            *frozen.bytes_by_class.entry(class.clone()).or_default() += pack.item.bytes;
+        }
+    }
+    frozen
+}

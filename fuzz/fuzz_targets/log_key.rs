@@ -1,0 +1,10 @@
+//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+#![no_main]
+use icecore_engine::format::LogKey;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(key) = LogKey::decode(data) {
+        assert_eq!(key.encode(), data);
+    }
+});
