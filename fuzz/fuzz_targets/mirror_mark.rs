@@ -1,4 +1,5 @@
-//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+//! Decoding hostile bytes gives an error, never a panic. If it succeeds, encoding gives the same
+//! bytes.
 #![no_main]
 use icecore_engine::format::MirrorMark;
 use libfuzzer_sys::fuzz_target;

@@ -8,9 +8,9 @@ use crate::session::Seen;
 /// A drill that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrillDue {
-    /// The next run does it.
+    /// The next run does the drill.
     ByRun,
-    /// This computer has no key, so a person does it.
+    /// The user must do the drill, because this computer has no key.
     ByHand,
 }
 
@@ -34,7 +34,7 @@ pub struct Status {
     pub drill_page: Option<Timestamp>,
     /// What is due for the drill of a photo, and who does it.
     pub drill_due: Option<DrillDue>,
-    /// Where the second copy is, if the profile names one.
+    /// The location of the second copy, if the profile names one.
     pub mirror: Option<String>,
     pub last_mirror: Option<Timestamp>,
     pub month_usd: f64,

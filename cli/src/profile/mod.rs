@@ -61,7 +61,7 @@ pub struct Profile {
     pub check: Option<CheckSettings>,
     /// Without this table, runs do not drill.
     pub drill: Option<DrillSettings>,
-    /// Without this table, runs make no second copy.
+    /// If this table is missing, runs make no second copy.
     pub mirror: Option<MirrorSettings>,
     /// Without this table, runs do not prune.
     pub prune: Option<PruneSettings>,

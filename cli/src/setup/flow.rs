@@ -24,7 +24,7 @@ use crate::units::{date_of, now, show};
 use crate::{config, unfinished};
 use crate::{shell, signals};
 
-/// The name of a profile without -P.
+/// The name of the profile if -P is not given.
 const NAME_USUAL: &str = "home";
 
 pub fn run(global: &Global, report: Report, args: &SetupArgs) -> Result<u8, Failure> {

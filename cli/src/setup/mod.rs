@@ -1,9 +1,10 @@
 //! `setup`: a conversation that ends with an archive, a profile, a schedule and a first snapshot.
 //!
-//! First everything is asked, and nothing is made. Then the identity page is written and shown to have arrived; then the
-//! archive is made, then the profile, then the rest, without another question. So a person who ends it at a question
-//! leaves nothing behind, and one whose computer dies later calls it again: it continues with the archive that is there.
-//! Each step is one that a person can do by hand; the code is that of the commands that do it.
+//! It first asks all questions without creating anything. Then it writes the identity page and asks for a part of it,
+//! to be sure that the user has it. Then it creates the archive, the profile and the rest without further questions. So
+//! a user who stops at a question leaves nothing behind. If the computer crashes later, the user can run `setup` again,
+//! and it continues with the existing archive. Each step can also be done by hand with other commands, and uses their
+//! code.
 
 mod ask;
 mod count;

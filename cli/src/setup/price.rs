@@ -14,7 +14,7 @@ use crate::units::{about, dollars, show, size};
 
 /// The classes that are proposed, the cheapest first; others can be named.
 const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
-/// What is priced where the photos were not counted to the end.
+/// The amount to price if the photos could not be counted completely.
 const TERABYTE: u64 = 1 << 40;
 
 /// The amount of data to price.

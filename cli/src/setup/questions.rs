@@ -15,7 +15,7 @@ use crate::nightly::install;
 use crate::password::Password;
 use crate::units::show;
 
-/// The time of a run without --at.
+/// The time of the runs if --at is not given.
 const AT_USUAL: (i8, i8) = (2, 30);
 /// Size of the parity that `setup` proposes, in percent.
 const PARITY_USUAL: u8 = 10;
@@ -190,7 +190,7 @@ fn choose_make(
     let usual = place.location.provider().map_or("", |provider| provider.default_classes().0);
     let class = make.pack_class.as_deref().unwrap_or(usual);
     price::say(talk, &place.location, (prices.as_ref(), class), counted);
-    // The class of photos and that of small files must go together.
+    // Check that the storage classes of photos and of small files fit together.
     crate::commands::init::plan(&place.session, &make, false)?;
     Ok(make)
 }

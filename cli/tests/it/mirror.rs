@@ -1,4 +1,5 @@
-//! A second copy by the program: made, killed, used, promoted, and a healer of its archive.
+//! Tests of second copies with the program: they are made, killed, used and promoted, and heal
+//! their archive.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -8,7 +9,7 @@ use icecore_testkit::S3Server;
 
 use crate::support::{BUCKET, Host, State, assert_unchanged, objects, shoot, write};
 
-/// A host with an archive in `repo` and two snapshots of `photos`.
+/// Returns a host with an archive in `repo` and two snapshots of `photos`.
 fn host_with_archive() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos/2024"), 1, 3);
@@ -20,7 +21,7 @@ fn host_with_archive() -> Host {
     host
 }
 
-/// A host that knows nothing, with the same folders.
+/// Returns another host with the same folders that has never used the archive.
 fn stranger(host: &Host) -> Host {
     let mut other = host.copy();
     for name in ["config", "cache", "identity", "password"] {
@@ -52,7 +53,7 @@ fn a_copy_is_made_used_and_never_written_to() {
     host.run("--repo copy prune --keep-last 1").fails(1, &["is a mirror"]);
     host.run("--repo copy check --read-data").ok();
     assert_unchanged(&before, &host.state("copy"), "a refused writer");
-    // The archive is gone.
+    // Lose the archive.
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
     host.set("ICECORE_REPOSITORY", "copy");
     host.restores("latest", &photos);
@@ -70,7 +71,7 @@ fn what_is_no_copy_is_refused_by_the_program() {
     host.run("mirror nothing copy").fails(10, &["no archive"]);
     host.run("mirror repo").fails(1, &["mirror of itself"]);
     host.run("mirror repo copy").ok();
-    // A disk that is not mounted is no place for a new copy.
+    // If the disk of the copy is not mounted, no new copy is made in its place.
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
     host.run("mirror repo copy").fails(10, &["is not there any more", "mounted"]);
     assert!(!host.path("copy").exists());
@@ -83,7 +84,7 @@ fn a_host_that_reads_nothing_makes_a_copy() {
     let nas = stranger(&host);
     let made = nas.run("mirror --json --log-key log.key repo copy").ok().summary();
     assert_eq!(made["verified"], true);
-    // Its key opens nothing else.
+    // The key cannot open anything else.
     nas.run("--repo copy snapshots").fails(12, &[]);
     nas.run("--repo copy restore latest --target out").fails(12, &[]);
     assert!(!nas.path("config/credentials").exists(), "the key was saved");
@@ -101,12 +102,12 @@ fn tree_names(state: &State) -> Vec<String> {
     state.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// How many times a copy is killed. `ICECORE_MIRROR_KILLS=200` makes a campaign of it.
+/// Number of kills in a test run. `ICECORE_MIRROR_KILLS=200` runs a campaign.
 fn kills() -> u64 {
     std::env::var("ICECORE_MIRROR_KILLS").map_or(8, |kills| kills.parse().expect("a number"))
 }
 
-/// Kills copies, and looks at what is there after each. `clear` removes the copy.
+/// Kills runs of `mirror`, and checks the copy after each. `clear` removes the copy.
 fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) {
     let photos = host.state("photos");
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
@@ -193,16 +194,16 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
     expected.insert("hot".to_owned(), "GLACIER_IR".to_owned());
     expected.insert("packs".to_owned(), "DEEP_ARCHIVE".to_owned());
     assert_eq!(classes, expected, "no parity in a bucket");
-    // The copy is read like an archive that was made there.
+    // The copy can be used like an archive that was created there.
     let plan = host.run(&format!("--json --repo {to} restore latest --target out --plan")).ok();
     assert!(plan.summary()["cold_packs"].as_u64().is_some_and(|cold| cold > 0), "{plan:#?}");
     host.run(&format!("--repo {to} check")).ok();
-    // What is frozen in the bucket is restored from the disk, at once and free.
+    // Packs that are frozen in the bucket are restored from the disk, at once and free of charge.
     let got =
         host.run(&format!("--json --repo {to} restore latest:photos --target out --also repo"));
     assert_eq!(got.ok().summary()["packs_waiting"], 0);
     assert_unchanged(&host.state("photos"), &host.state("out"), "a restore with another copy");
-    // Back to a disk: what is frozen cannot be read.
+    // Copy it back to a disk. Frozen packs cannot be read.
     let back = host.run(&format!("mirror --yes {to} back"));
     assert!(back.code == 3 && back.stderr.contains("frozen"), "{back:#?}");
     server.advance(Duration::from_secs(60));
@@ -218,7 +219,7 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
     }
     let to = format!("s3://{BUCKET}/copy");
     let there = || server.objects(BUCKET).iter().any(|object| object.key == "copy/config");
-    // Its packs must be readable at once.
+    // Use a class that is readable at once.
     host.run(&format!("mirror -n --pack-class STANDARD repo {to}")).ok();
     let first = host.command(&format!("mirror --pack-class STANDARD --yes repo {to}")).output();
     assert!(first.expect("it runs").status.success());
@@ -229,7 +230,7 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
 fn a_copy_heals_its_archive_byte_for_byte() {
     let host = host_with_archive();
     host.run("mirror repo copy").ok();
-    // Parity heals little damage; here it is gone, too.
+    // Parity could heal a small damage, so remove it.
     for parity in objects(&host.path("repo"), "parity") {
         std::fs::remove_file(parity).expect("it is removed");
     }
@@ -254,7 +255,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
         assert!(read(pack.clone()) == read(copy), "{pack:?}");
     }
     host.restores("latest", &photos);
-    // And the other way round.
+    // The archive heals its copy as well.
     let pack = newest_pack(&host, "copy");
     std::fs::write(&pack, "short").expect("it is written");
     let told = host.run("mirror repo copy");
@@ -267,7 +268,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
 fn a_copy_is_promoted_and_the_old_archive_refused() {
     let mut host = host_with_archive();
     host.run("mirror repo copy").ok();
-    // The archive goes on, and is lost before it was copied again.
+    // A snapshot is added to the archive, which is lost before it is copied again.
     write(&host.path("photos/late.CR3"), "too late");
     host.run("snapshot photos").ok();
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
@@ -280,7 +281,7 @@ fn a_copy_is_promoted_and_the_old_archive_refused() {
     host.run("snapshot photos").ok();
     host.restores("latest", &host.state("photos"));
     host.run("check --read-data").ok();
-    // The lost one comes back.
+    // The lost archive returns.
     std::fs::rename(host.path("lost"), host.path("repo")).expect("it is moved");
     host.run("--repo repo snapshot photos").fails(22, &["do not write to it", "copy"]);
     host.run("mirror repo copy").fails(22, &["do not write to it"]);
@@ -306,7 +307,7 @@ fn a_run_keeps_the_copy_up_to_date() {
     assert!(status.stdout.contains("second copy"), "{status:#?}");
     host.run("--repo copy check --read-data").ok();
     host.run("--profile home profile check").ok();
-    // Without arguments, the command does what the run does.
+    // Without arguments, `mirror` does the same as the run.
     let again = host.run("--profile home mirror").ok();
     assert!(again.stdout.contains("has everything"), "{again:#?}");
 }

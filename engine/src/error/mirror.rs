@@ -1,30 +1,31 @@
-//! Errors of second copies: why one is not written.
+//! Errors of mirrors.
 
-/// Why a mirror is not written.
+/// The reason why a mirror is not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorError {
-    /// A writer was to change a mirror. Write to the archive that it is a copy of, or promote it.
+    /// A writer attempted to change a mirror. It must write to the archive of the mirror, or the
+    /// mirror must be promoted.
     #[error("{location} is a mirror: a second copy, which only `icecore mirror` writes")]
     ReadOnly {
-        /// Where the mirror is.
+        /// Location of the mirror.
         location: String,
     },
-    /// Both places are the same.
+    /// Both locations are the same.
     #[error("{location} cannot be a mirror of itself")]
     Itself {
-        /// Where it is.
+        /// The location.
         location: String,
     },
-    /// The place of the mirror contains an archive that other runs write to.
+    /// The location of the mirror contains an archive of its own.
     #[error("{location} is an archive of its own and not a mirror")]
     NotMirror {
         /// Where the archive is.
         location: String,
     },
-    /// The mirror is the copy of another repository.
+    /// The mirror is a copy of another repository.
     #[error("{location} is a mirror of another archive")]
     OtherArchive {
-        /// Where the mirror is.
+        /// Location of the mirror.
         location: String,
     },
     /// The archive has fewer log entries than its mirror.
@@ -37,7 +38,7 @@ pub enum MirrorError {
         /// Number of the last entry of the mirror.
         to: u64,
     },
-    /// An entry of the mirror is not that of the archive.
+    /// An entry of the mirror differs from that of the archive.
     #[error(
         "the archive and its mirror have different histories: entry {number} of their logs differs"
     )]
@@ -45,7 +46,7 @@ pub enum MirrorError {
         /// Number of the entry.
         number: u64,
     },
-    /// Another run has deleted objects of the archive while they were copied.
+    /// A prune has deleted objects of the archive while they were to be copied.
     #[error("a prune has deleted objects of the archive while they were to be copied")]
     Moving,
 }

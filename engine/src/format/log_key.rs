@@ -1,4 +1,4 @@
-//! The key of a log reader. It opens the log, and neither signs nor opens a pack (spec section 3.9).
+//! The key of a log reader. It opens the log, but can neither sign entries nor open packs (spec section 3.9).
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -9,7 +9,7 @@ use super::{Credential, Digest, FormatError, RepositoryId};
 
 const MAGIC: &[u8; 8] = b"ICELOGK\0";
 
-/// What a host needs to read the log of one repository: a writer credential without a writer.
+/// The keys that a host needs to read the log of one repository: a writer credential without the writer.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct LogKey {
     /// Id of the repository (spec section 3.9).
@@ -18,7 +18,7 @@ pub struct LogKey {
     /// X-Wing public key of the identity, which `config` must contain.
     #[zeroize(skip)]
     pub public_key: [u8; PUBLIC_KEY_BYTES],
-    /// Secret that the keys of the log are derived from (spec section 3.2).
+    /// Secret from which the keys of the log are derived (spec section 3.2).
     pub dedup_secret: [u8; 32],
     /// BLAKE3 of the owner's key and the first writer that `config` must contain (spec section 3.6).
     #[zeroize(skip)]
@@ -32,7 +32,7 @@ impl std::fmt::Debug for LogKey {
 }
 
 impl LogKey {
-    /// Returns what a credential has without its writer.
+    /// Returns the log key that is a part of a credential.
     pub fn of(credential: &Credential) -> LogKey {
         LogKey {
             repository: credential.repository,
@@ -42,7 +42,7 @@ impl LogKey {
         }
     }
 
-    /// Returns a credential of a writer that no entry can enrol: what it signs does not count.
+    /// Returns a credential with a writer id that no entry can enrol, so that nothing it signs counts.
     pub fn credential(&self) -> Credential {
         Credential {
             repository: self.repository,
@@ -66,10 +66,10 @@ impl LogKey {
         out
     }
 
-    /// Decodes the file. The digest at its end finds damage and authenticates nothing.
+    /// Decodes the file. The digest at its end detects damage, but authenticates nothing.
     ///
     /// # Errors
-    /// If it has another length, magic, version or flags, or the digest is wrong.
+    /// If length, magic, version, flags or digest is wrong.
     pub fn decode(bytes: &[u8]) -> Result<LogKey, FormatError> {
         let mut reader = Reader::new("key of a log reader", bytes);
         reader.preamble(MAGIC)?;

@@ -4,13 +4,13 @@ use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, RepositoryId};
 
 const MAGIC: &[u8; 8] = b"ICEMIRR\0";
-/// Bytes of the mark; a reader that needs only its presence reads none of them.
+/// Length of the mark. A reader that only checks its presence does not read it.
 pub const MARK_BYTES: usize = 12 + 16 + 32;
 
-/// Marks a second copy of a repository, to which no writer adds (spec section 4.11).
+/// The mark of a second copy of a repository, to which no writer may add (spec section 4.11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MirrorMark {
-    /// Id of the repository that is copied.
+    /// Id of the copied repository.
     pub repository: RepositoryId,
 }
 
@@ -24,10 +24,10 @@ impl MirrorMark {
         out
     }
 
-    /// Decodes the object. The digest at its end finds damage and authenticates nothing.
+    /// Decodes the object. The digest at its end detects damage, but authenticates nothing.
     ///
     /// # Errors
-    /// If it has another length, magic, version or flags, or the digest is wrong.
+    /// If length, magic, version, flags or digest is wrong.
     pub fn decode(bytes: &[u8]) -> Result<MirrorMark, FormatError> {
         let mut reader = Reader::new("mark of a mirror", bytes);
         reader.preamble(MAGIC)?;

@@ -1,6 +1,6 @@
-//! Other copies of a repository: packs that are frozen, damaged or missing in the store are read from these.
+//! Reads packs from other copies of a repository, if they are frozen, damaged or missing in the store.
 //!
-//! A copy is not trusted more than the store: a chunk is used only if it has its id.
+//! A copy is not trusted more than the store: a chunk is used only if it matches its id.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,10 +14,10 @@ use crate::format::ChunkId;
 use crate::format::pack::HEADER_BYTES;
 use crate::store::{ClassFacts, ObjectState, Store, ThawNeed, layout};
 
-/// Lists copies.
+/// Lists the packs of copies that can be read at once.
 fn listed(stores: Vec<Store>) -> Result<Copies, Error> {
     let mut readable = HashMap::new();
-    // A folder costs nothing to read, so it goes first.
+    // Prefer a folder, because reading from it is free.
     let order = |(_, store): &(usize, &Store)| store.location().is_remote();
     let mut ordered: Vec<(usize, &Store)> = stores.iter().enumerate().collect();
     ordered.sort_by_key(order);
@@ -37,18 +37,18 @@ fn listed(stores: Vec<Store>) -> Result<Copies, Error> {
 }
 
 impl Repository {
-    /// Lets packs be read from other copies too. Lists these.
+    /// Lists other copies, so that packs can be read from these as well.
     pub fn read_also(&mut self, stores: Vec<Store>) -> Result<(), Error> {
         self.copies = listed(stores)?;
         Ok(())
     }
 
-    /// Returns the copies.
+    /// Returns the stores of the copies.
     pub fn also(&self) -> &[Store] {
         &self.copies.stores
     }
 
-    /// Returns the store that a pack is read from.
+    /// Returns the store from which a pack is read.
     pub(super) fn store_of(&self, name: &str) -> &Store {
         if self.copies.stores.is_empty() {
             return &self.store;
@@ -57,13 +57,13 @@ impl Repository {
         chosen.get(name).map_or(&self.store, |at| &self.copies.stores[*at])
     }
 
-    /// Returns how many packs are read from other copies.
+    /// Returns the number of packs that are read from other copies.
     pub fn packs_elsewhere(&self) -> usize {
         self.copies.chosen.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Chooses a copy for packs that the store cannot read now, or that cost less there. Their state is that of the copy
-    /// then.
+    /// Chooses a copy for each pack that the store cannot read now, or that is free to read there. Then sets its state
+    /// to that in the copy.
     pub(super) fn choose_copies(&self, names: &[String], seen: &mut [Option<Seen>]) {
         let mut chosen = self.copies.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, seen) in names.iter().zip(seen) {

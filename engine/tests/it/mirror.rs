@@ -1,4 +1,4 @@
-//! Second copies: whole at every moment, verified, and refused where they are none.
+//! Tests of second copies: they are consistent at every moment, verified, and refused for anything that is not a copy.
 
 mod dying;
 
@@ -51,13 +51,13 @@ fn mirror(origin: &Origin, to: &MirrorTarget) -> Result<MirrorSummary, Error> {
     copy(origin, &planned, &Silent)
 }
 
-/// Mirrors with the key of a log reader.
+/// Mirrors the archive with the key of a log reader.
 #[track_caller]
 fn mirrored(bench: &Bench, to: &MirrorTarget) -> MirrorSummary {
     mirror(&Origin::Open(&log_reader(bench)), to).expect("a mirror")
 }
 
-/// Opens as a host that can open the log and nothing else.
+/// Opens the archive as a host that can only open the log.
 fn log_reader(bench: &Bench) -> Repository {
     let key = LogKey::of(&bench.identity.credential(bench.id));
     let key = LogKey::decode(&key.encode()).expect("a key");
@@ -79,7 +79,7 @@ fn open_at(store: Store, keys: Keys, cache: &Path) -> Result<Repository, Error> 
     Repository::open(store, config, keys, cache)
 }
 
-/// Opens a mirror as a fresh host, checks it, and restores every snapshot that its log has. Returns how many there are.
+/// Opens a mirror as a new host, checks it, and restores every snapshot in its log. Returns the number of snapshots.
 #[track_caller]
 fn assert_whole(bench: &Bench, store: &Store, kept: &BTreeMap<String, PathBuf>) -> usize {
     if store.length(layout::CONFIG).expect("a look").is_none() {
@@ -105,7 +105,7 @@ fn assert_whole(bench: &Bench, store: &Store, kept: &BTreeMap<String, PathBuf>) 
     rows.len()
 }
 
-/// A library through some nights, with what each snapshot had.
+/// A library over some nights, with its state at each snapshot.
 struct Life {
     bench: Bench,
     kept: BTreeMap<String, PathBuf>,
@@ -134,7 +134,7 @@ impl Life {
         self.kept.insert(id, copy);
     }
 
-    /// Drops the oldest snapshots, and deletes what they alone need.
+    /// Drops the oldest snapshots, and deletes the objects that only they need.
     fn prune(&self, keep: usize) {
         let keys = self.bench.pruner();
         let repository = self.bench.try_open(keys, &self.bench.path("pruner")).expect("it opens");
@@ -147,7 +147,7 @@ impl Life {
         prune::prune(&repository, &plan, NOW, &Silent).expect("a prune");
     }
 
-    /// Six nights and two prunes.
+    /// Returns a library after six nights and two prunes.
     fn lived() -> Life {
         let mut life = Life::new();
         for number in 0..3 {
@@ -163,7 +163,7 @@ impl Life {
     }
 }
 
-/// What a mirror has more or less than its archive.
+/// Returns the names of objects that differ between a mirror and its archive.
 fn differences(from: &Store, to: &Store) -> Vec<String> {
     let (from, to) = (objects(from), objects(to));
     let mut names: Vec<String> = from
@@ -174,7 +174,7 @@ fn differences(from: &Store, to: &Store) -> Vec<String> {
         .collect();
     names.sort();
     names.dedup();
-    // A run that ends while it tests the place leaves its test objects.
+    // A run that ends while it tests the location leaves its test objects.
     names.retain(|name| name != layout::RESERVE && !name.starts_with(layout::PROBE));
     names
 }
@@ -190,10 +190,10 @@ fn a_mirror_is_the_same_and_grows_by_what_is_new() {
     assert_eq!(first.objects, all.len() as u64);
     assert_eq!(first.bytes, all.values().sum::<u64>(), "each byte is copied once");
     assert_eq!(assert_whole(&life.bench, &store, &life.kept), 3);
-    // Nothing new: nothing is copied.
+    // Nothing is new, so nothing is copied.
     let again = mirrored(&life.bench, &to);
     assert_eq!((again.objects, again.deleted), (0, 0));
-    // A night more and a prune: what is new is copied, and what was given up is deleted.
+    // After another night and a prune, new objects are copied and tombstoned ones deleted.
     life.night(6);
     life.prune(1);
     let third = mirrored(&life.bench, &to);
@@ -216,7 +216,7 @@ fn a_host_without_any_key_copies_bytes() {
     let second = mirror(&Origin::Sealed(&from), &to).expect("a mirror");
     assert_eq!(second.deleted, 0, "it cannot know what may be deleted");
     assert_eq!(assert_whole(&life.bench, &store, &life.kept), 1);
-    // Somebody with a key tidies up later.
+    // A later run with a key deletes them.
     let tidied = mirrored(&life.bench, &to);
     assert!(tidied.objects == 0 && tidied.deleted > 0, "{tidied:?}");
     assert_eq!(differences(&from, &store), [layout::MIRROR]);
@@ -278,7 +278,7 @@ fn what_is_no_copy_is_refused() {
     std::fs::create_dir(bench.path("full")).expect("a folder");
     std::fs::write(bench.path("full/x.jpg"), "a photo").expect("a file");
     assert!(matches!(refuse(&folder_target(bench, "full")), Error::NotEmpty { .. }));
-    // The archive goes back to a state that the mirror has left behind, and on from there.
+    // The archive is reset to an earlier state than that of the mirror, and continues from there.
     let to = folder_target(bench, "mirror");
     mirrored(bench, &to);
     let last = bench.under("log/").into_keys().max().expect("an entry");
@@ -326,7 +326,7 @@ fn a_mirror_of_a_mirror_is_one_of_the_first() {
     assert_eq!(assert_whole(&life.bench, &store(&two), &life.kept), 3);
 }
 
-/// How many points a test run takes. `ICECORE_MIRROR=1000` takes so many.
+/// Number of points of a test run. `ICECORE_MIRROR=1000` tests that many.
 fn points() -> u64 {
     std::env::var("ICECORE_MIRROR").map_or(40, |points| points.parse().expect("a number"))
 }
@@ -345,7 +345,7 @@ fn a_bucket_is_whole_wherever_a_run_ends() {
     while runs < points() {
         let bucket = Dying::new();
         let origin = origins[dice.roll(2) as usize];
-        // Each run goes a little further, until one arrives.
+        // Each run gets a little further, until one completes.
         loop {
             let left = 1 + dice.roll(operations).max(dice.roll(operations)) as i64;
             let dying = bucket.for_operations(left, dice.roll(2) == 0);
@@ -393,7 +393,7 @@ fn an_archive_lives_on_while_it_is_copied() {
     println!("{runs} runs; snapshots that were there after them: {seen:?}");
 }
 
-/// Stops after so many looks whether to go on.
+/// Interrupts a run after it has asked this many times.
 struct StopAt(AtomicI64);
 
 impl Progress for StopAt {

@@ -1,4 +1,4 @@
-//! `mirror`: a second copy of the archive, byte for byte.
+//! `mirror`: makes and updates a second copy of the archive, byte for byte.
 
 mod show;
 
@@ -18,12 +18,13 @@ use crate::places::Places;
 use crate::session::Session;
 use crate::units::{about, exact_dollars, now};
 
-/// What is asked before it is paid for.
+/// Price above which the user is asked.
 const ASKED_USD: f64 = 0.01;
-/// How often a plan is made again because a prune was faster.
+/// Maximum number of plans of one run. A plan is repeated if a prune deletes objects that it would
+/// copy.
 const PLANS_MAX: u32 = 3;
 
-/// The archive as it was opened.
+/// The archive, opened with or without a key.
 enum Opened {
     Open(Box<Repository>),
     Sealed(Box<Store>),
@@ -44,7 +45,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
         let planned = planned?;
         expect_there(session, &target, &planned)?;
         let price = Price::of(session, &target, &planned)?;
-        // A second plan of the same run copies what the first one has not.
+        // A second plan of the same run copies what the first one has not copied.
         if agreed.is_none() {
             show_plan(session, &target, &planned, &price);
             agree(session, args, &planned, &price)?;
@@ -68,7 +69,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
                 let done = done?;
                 show_done(session, &target, &planned, &done)?;
                 let place = config::place(&target.location, &target.options);
-                // A config directory that cannot be written is no reason to fail.
+                // Ignore errors, because the config directory may be read-only.
                 let _ = Places::new(&session.config_dir).remember(&place, planned.repository);
                 return Ok(ends(&planned, &done));
             }
@@ -77,7 +78,8 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
     Err(Error::from(MirrorError::Moving).into())
 }
 
-/// Fails if this computer has made a copy there, and nothing is there now: its disk is not mounted.
+/// Fails if this computer has made a copy there before but there is none now, because its disk may
+/// not be mounted.
 fn expect_there(
     session: &Session,
     target: &MirrorTarget,
@@ -96,7 +98,7 @@ fn expect_there(
     Err(Failure::new(code::NO_REPOSITORY, message, Some(hint)))
 }
 
-/// Returns the exit code: damage, or what could not be copied, must not pass unseen.
+/// Returns the exit code. Damage, and objects that could not be copied, must not go unnoticed.
 fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
     if done.lacking > 0 || !planned.spoiled.is_empty() || !planned.missing.is_empty() {
         return code::DAMAGED;
@@ -107,7 +109,7 @@ fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
     }
 }
 
-/// Returns the place of the copy: from the command line, or from the profile.
+/// Returns the location of the copy: from the command line, or else from the profile.
 fn target(session: &Session, args: &MirrorArgs) -> Result<MirrorTarget, Failure> {
     let of_profile = session.profile.mirror.clone().unwrap_or_default();
     let given = args.places.last();
@@ -134,7 +136,7 @@ fn target(session: &Session, args: &MirrorArgs) -> Result<MirrorTarget, Failure>
     })
 }
 
-/// Opens the archive with a key that reads its log, or without one.
+/// Opens the archive with a key that can read its log, or without a key.
 fn open(session: &Session, args: &MirrorArgs) -> Result<Opened, Failure> {
     let key = args.log_key.clone().or_else(|| session.profile.mirror.clone()?.log_key);
     let opened = match args.no_key {
@@ -147,7 +149,7 @@ fn open(session: &Session, args: &MirrorArgs) -> Result<Opened, Failure> {
     }
 }
 
-/// Fails unless the price is agreed to.
+/// Fails unless the user agrees to the price.
 fn agree(
     session: &Session,
     args: &MirrorArgs,

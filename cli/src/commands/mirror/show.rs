@@ -1,4 +1,4 @@
-//! What `mirror` shows: what it will copy and what that costs, and what it has done.
+//! Shows the plan and the result of `mirror`.
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget};
@@ -10,17 +10,17 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{about, agree, count, dollars, size};
 
-/// Days for which thawed copies of the archive are kept, in the price that is shown.
+/// Number of days for which thawed copies are kept, as assumed in the shown price.
 const THAW_DAYS: u32 = 7;
 
-/// What a run costs.
+/// The price of a run.
 pub struct Price {
-    /// The archive or its copy is in a bucket.
+    /// Whether the archive or its copy is in a bucket.
     pub is_paid: bool,
-    /// `None` if the prices are not known.
+    /// The total price; `None` if prices are not known.
     pub total_usd: Option<f64>,
     pub monthly_usd: Option<f64>,
-    /// Thawing what is frozen.
+    /// The price of thawing the frozen packs.
     pub thaw_usd: Option<f64>,
 }
 
@@ -58,7 +58,7 @@ impl Price {
     }
 }
 
-/// Shows what will be copied.
+/// Shows the plan.
 pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, price: &Price) {
     let report = &session.report;
     if report.json {
@@ -114,7 +114,7 @@ fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, pr
     }
 }
 
-/// Names what keeps the copy from being whole.
+/// Reports packs that prevent the copy from being complete.
 fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
     let report = &session.report;
     for name in &planned.spoiled {
@@ -142,7 +142,7 @@ fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
     );
 }
 
-/// Shows what was done.
+/// Shows the result.
 pub fn show_done(
     session: &Session,
     target: &MirrorTarget,
@@ -155,7 +155,7 @@ pub fn show_done(
         true => prices.map(|prices| prices.bill(&done.requests).total_usd()),
         false => Some(0.0),
     };
-    // What was read is paid for too.
+    // Reading the archive costs money too.
     let of_archive = session.spent_usd();
     let spent = spent.map(|spent| spent + of_archive.unwrap_or(0.0));
     for name in &done.left {

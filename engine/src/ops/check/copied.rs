@@ -1,4 +1,4 @@
-//! Puts damaged or missing packs back, byte for byte, from another copy of the archive.
+//! Restores damaged or missing packs byte for byte from another copy of the archive.
 
 use bytes::Bytes;
 
@@ -10,8 +10,8 @@ use crate::repo::{PackRow, PackRowId, PackState};
 use crate::store::{Store, StoreError, StoreErrorKind, layout};
 
 impl Check<'_> {
-    /// Puts packs back that are missing or were found damaged, if a copy has them as the log says. Reads them again after
-    /// that. Returns how many were put back.
+    /// Restores packs that are missing or were found damaged, if a copy has them as the log describes them. Then reads
+    /// them again. Returns the number of restored packs.
     pub fn put_back_packs(
         &mut self,
         copies: &[Store],
@@ -50,7 +50,7 @@ impl Check<'_> {
             return Ok(false);
         };
         let store = &self.repository.store;
-        // What is whole stays: it may have been put back meanwhile.
+        // Leave an intact pack alone, because it may have been restored in the meantime.
         match store.get(&name, row.bytes) {
             Ok(there) if is_of_log(&there, row) => {}
             Err(error) if error.kind == StoreErrorKind::NotFound => {
@@ -69,14 +69,14 @@ impl Check<'_> {
     }
 }
 
-/// Returns whether an error says that the object is damaged, or that it is frozen: then the check has found the damage by
-/// its checksum.
+/// Returns whether an error means that the object is damaged or frozen. If it is frozen, the check has found the damage
+/// by the checksum.
 fn is_damage(error: &StoreError) -> bool {
     let error = Error::from(error.clone());
     error.is_of_object() || error.is_frozen()
 }
 
-/// Returns a pack as a copy has it, if the log says that it is this one.
+/// Returns the object of a pack from a copy, if it matches the log.
 fn intact(copy: &Store, name: &str, row: &PackRow) -> Option<Bytes> {
     let object = copy.get(name, row.bytes).ok()?;
     (object.len() as u64 == row.bytes && is_of_log(&object, row)).then_some(object)

@@ -1,4 +1,4 @@
-//! Compares the two places: whether one can be a copy of the other.
+//! Compares the two locations, and decides whether one can be a copy of the other.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,11 @@ use crate::format::{MirrorMark, RepositoryId};
 use crate::ops::init;
 use crate::store::{Location, Store, StoreErrorKind, layout};
 
-/// How often the archive is listed until nothing is added to it meanwhile.
+/// Maximum number of attempts to list the archive without concurrent additions.
 const LOOKS_MAX: u32 = 5;
 
-/// Lists the archive while nothing is added to it: an entry that is listed later names packs that are not.
+/// Lists the archive. Repeats this if the log grows in the meantime, because a later entry names packs that are not in
+/// the listing.
 pub(super) fn look_at_origin(origin: &Origin) -> Result<Objects, Error> {
     let store = origin.store();
     for _ in 0..LOOKS_MAX {
@@ -47,7 +48,7 @@ pub(super) fn config_of(origin: &Origin, there: &Objects) -> Result<Bytes, Error
     there.config.clone().ok_or_else(missing)
 }
 
-/// Lists the place of the mirror. A folder that is not there is empty.
+/// Lists the location of the mirror. A folder that does not exist counts as empty.
 pub(super) fn look_at_target(target: &MirrorTarget) -> Result<(Option<Store>, Objects), Error> {
     let opened =
         target.store.clone().map_or_else(|| Store::open(&target.location, &target.options), Ok);
@@ -62,7 +63,7 @@ pub(super) fn look_at_target(target: &MirrorTarget) -> Result<(Option<Store>, Ob
     Ok((Some(to), here))
 }
 
-/// Fails unless the place is empty, or has a mirror of this repository.
+/// Fails unless the location is empty or contains a mirror of this repository.
 pub(super) fn expect_mirror(
     target: &MirrorTarget,
     to: Option<&Store>,
@@ -88,8 +89,8 @@ pub(super) fn expect_mirror(
     }
 }
 
-/// Fails if the archive is older than its mirror, or their logs differ. Each entry names the one before it, so the last
-/// one that both have is enough.
+/// Fails if the archive is older than its mirror, or their logs differ. Each entry names the previous one, so it is
+/// enough to compare the last common entry.
 pub(super) fn expect_same_log(
     from: &Store,
     to: &Store,

@@ -1,4 +1,4 @@
-//! Executes a plan: several objects at once within a bound of memory, and each group after the one before.
+//! Executes a plan. Copies several objects at once within a memory limit, and one group after the other.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -17,34 +17,34 @@ use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{PackState, put_object};
 use crate::store::{Requests, Store, StoreErrorKind, layout};
 
-/// Objects that are on their way at once.
+/// Number of objects that are copied at the same time.
 const THREADS: usize = 8;
-/// Most memory for them; a larger object travels alone.
+/// Maximum memory for these objects. A larger object is copied alone.
 const BYTES_AT_ONCE: u64 = 256 << 20;
-/// Packs that are copied together, if their groups are small.
+/// Number of packs in a batch of small groups, …
 const BATCH_OBJECTS: usize = 256;
 const BATCH_BYTES: u64 = 4 << 30;
-/// Files of an interrupted run are removed when they are older.
+/// Age at which the files of an interrupted run are removed.
 const LEFT_SECONDS: i64 = 24 * 3600;
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MirrorSummary {
-    /// Objects that were copied.
+    /// Number of objects that were copied.
     pub objects: u64,
-    /// Their bytes.
+    /// Total size of these objects.
     pub bytes: u64,
-    /// Objects that were deleted.
+    /// Number of objects that were deleted.
     pub deleted: u64,
-    /// Their bytes.
+    /// Total size of these objects.
     pub bytes_freed: u64,
-    /// The store has refused to delete what the log has given up; it stays.
+    /// Whether the store refused to delete tombstoned objects. They stay.
     pub may_not_delete: bool,
-    /// Objects that are missing or damaged in the archive, so that the mirror does not have them.
+    /// Number of objects that the mirror lacks because they are missing or damaged in the archive.
     pub lacking: u64,
-    /// Test objects that could not be deleted; nothing reads them.
+    /// Names of test objects that could not be deleted. Nothing reads them.
     pub left: Vec<String>,
-    /// Number of the last entry that the mirror has.
+    /// Number of the last entry of the mirror.
     pub head: u64,
     /// Requests to the mirror.
     pub requests: Requests,
@@ -53,15 +53,15 @@ pub struct MirrorSummary {
 /// Executes a plan.
 ///
 /// # Errors
-/// [`MirrorError::Moving`] if a prune has deleted what was to be copied: plan again. Whatever happens, the mirror is
-/// whole, and the next run continues.
+/// [`MirrorError::Moving`] if a prune has deleted an object that was to be copied; then plan again. After any error,
+/// the mirror is consistent, and the next run continues.
 pub fn copy(
     origin: &Origin,
     plan: &MirrorPlan,
     progress: &dyn Progress,
 ) -> Result<MirrorSummary, Error> {
     if let (Some(repository), false) = (origin.repository(), plan.doomed.is_empty()) {
-        // A run that deletes must have checked every signature itself.
+        // A host must check every signature itself before it deletes anything.
         repository.check_signatures(progress)?;
     }
     let to = match &plan.to {
@@ -97,7 +97,7 @@ pub fn copy(
     Ok(summary)
 }
 
-/// Tests a new place, and marks it before anything else is there.
+/// Tests a new location, and marks it as a mirror before anything else is written there.
 fn begin(to: &Store, plan: &MirrorPlan) -> Result<Vec<String>, Error> {
     if !plan.is_new {
         return Ok(Vec::new());
@@ -110,7 +110,7 @@ fn begin(to: &Store, plan: &MirrorPlan) -> Result<Vec<String>, Error> {
     Ok(probed.left)
 }
 
-/// Joins small groups, so that many packs are copied at once.
+/// Joins small groups into batches, so that many packs are copied at the same time.
 fn batches(groups: &[MirrorGroup]) -> Vec<&[MirrorGroup]> {
     let mut batches = Vec::new();
     let (mut start, mut objects, mut bytes) = (0, 0, 0);
@@ -130,7 +130,7 @@ fn lacking(name: &str, reason: &str) -> Problem {
     Problem { path: name.into(), message: format!("not copied: {reason}") }
 }
 
-/// Deletes what the log has given up.
+/// Deletes objects that the log has tombstoned.
 fn delete(
     to: &Store,
     plan: &MirrorPlan,
@@ -146,7 +146,7 @@ fn delete(
         progress.go_on()?;
         match to.delete(&doomed.name) {
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,
-            // The keys of a host that copies should not be able to destroy the copy.
+            // A host that copies should not have keys that can destroy the copy.
             Err(error) if error.kind == StoreErrorKind::Denied => {
                 summary.may_not_delete = true;
                 return Ok(());
@@ -160,7 +160,7 @@ fn delete(
     Ok(())
 }
 
-/// Memory for objects on their way.
+/// Limits the memory of the objects that are being copied.
 #[derive(Default)]
 struct Room {
     taken: Mutex<u64>,
@@ -168,7 +168,7 @@ struct Room {
 }
 
 impl Room {
-    /// Waits until there is memory for an object; always if nothing else is on its way.
+    /// Waits until there is memory for an object. Never waits if no other object is being copied.
     fn take(&self, bytes: u64) -> Taken<'_> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut u64| *taken > 0 && *taken + bytes > BYTES_AT_ONCE;
@@ -216,7 +216,7 @@ impl<'a> Copier<'a> {
         std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Copies the packs of some groups, and then their entries, group by group.
+    /// Copies the packs of some groups, and then their entries, one group after the other.
     fn batch(&self, groups: &[MirrorGroup]) -> Result<(), Error> {
         self.all(&groups.iter().flat_map(|group| &group.parity).collect::<Vec<_>>())?;
         self.all(&groups.iter().flat_map(|group| &group.packs).collect::<Vec<_>>())?;
@@ -229,10 +229,10 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Copies an entry of the log. ItemKind is there in its place must be the same.
+    /// Copies a log entry. An existing object in its slot must be the same.
     fn entry(&self, item: &MirrorItem) -> Result<(), Error> {
         let object = read(&self.origin, item)?;
-        // A put without an answer may have arrived.
+        // A put whose answer was lost may have arrived.
         let created = self.to.create(&item.name, &item.class, object.clone());
         if !matches!(created, Ok(true)) {
             match self.to.get(&item.name, ENTRY_BYTES_MAX) {
@@ -248,7 +248,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Copies objects whose order does not matter, several at once.
+    /// Copies several objects at the same time, in any order.
     fn all(&self, items: &[&MirrorItem]) -> Result<(), Error> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -287,7 +287,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Reports an object that cannot be copied. Fails if it is gone because it is no longer needed.
+    /// Reports an object that cannot be copied. Fails if the object is gone because it is no longer needed.
     fn is_lacking(&self, item: &MirrorItem, error: &Error) -> Result<(), Error> {
         let is_gone =
             matches!(error, Error::Store(error) if error.kind == StoreErrorKind::NotFound);

@@ -1,4 +1,4 @@
-//! Puts what the mirror lacks into an order that keeps it whole.
+//! Orders the missing objects so that the mirror is consistent at every moment.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -17,14 +17,14 @@ const DAY_SECONDS: i64 = 86_400;
 /// A pack that the mirror lacks.
 pub(super) struct Lacking {
     pub item: MirrorItem,
-    /// The entry that has added it; 0 if that is not known.
+    /// Number of the entry that added the pack; 0 if not known.
     number: u64,
-    /// Its class, if it cannot be read before it is thawed.
+    /// The storage class, if the pack must be thawed before it can be read.
     pub frozen: Option<String>,
     pub is_missing: bool,
 }
 
-/// What both places have.
+/// The contents of both locations.
 pub(super) struct MirrorPlanner<'a> {
     pub origin: Origin<'a>,
     pub target: &'a MirrorTarget,
@@ -33,7 +33,8 @@ pub(super) struct MirrorPlanner<'a> {
 }
 
 impl MirrorPlanner<'_> {
-    /// Returns the classes of photo data and of small files: as asked for, as they are there, or as in a new archive.
+    /// Returns the storage classes of photo data and of small files: the requested ones, or those of existing objects,
+    /// or those of a new archive.
     pub fn classes(&self) -> [String; 2] {
         let Some(provider) = self.target.location.provider() else { return Default::default() };
         let (pack, hot) = provider.default_classes();
@@ -47,7 +48,7 @@ impl MirrorPlanner<'_> {
         ]
     }
 
-    /// Returns the packs that the mirror lacks, in the order of the log.
+    /// Returns the packs that the mirror lacks, in log order.
     pub fn packs(&self, classes: &[String; 2]) -> Result<Vec<Lacking>, Error> {
         let class = |kind| match kind {
             PackKind::Meta => String::new(),
@@ -82,7 +83,7 @@ impl MirrorPlanner<'_> {
         Ok(lacking)
     }
 
-    /// Returns the packs of the mirror that have another length than they should.
+    /// Returns the names of packs in the mirror that have a wrong length.
     pub fn spoiled(&self) -> Result<Vec<String>, Error> {
         let is_spoiled = |id: &PackId, bytes: u64| {
             self.here.packs.get(id).filter(|(_, object)| object.bytes != bytes)
@@ -104,7 +105,7 @@ impl MirrorPlanner<'_> {
         Ok(spoiled)
     }
 
-    /// Asks for the states of packs whose class may need a thaw.
+    /// Requests the states of packs whose class may need a thaw.
     fn find_frozen(&self, lacking: &mut [Lacking]) -> Result<(), Error> {
         let from = self.origin.store();
         let Some(provider) = from.location().provider() else { return Ok(()) };
@@ -127,7 +128,7 @@ impl MirrorPlanner<'_> {
         Ok(())
     }
 
-    /// Puts packs and entries into groups. Ends before the first entry that needs a frozen pack.
+    /// Forms groups of packs and entries. Ends before the first entry that needs a frozen pack.
     pub fn groups(&self, packs: &[Lacking]) -> Result<Vec<MirrorGroup>, Error> {
         let (head, shown) = (self.there.head(), self.here.head());
         let copied = packs.iter().filter(|pack| !pack.is_missing && pack.frozen.is_none());
@@ -144,7 +145,7 @@ impl MirrorPlanner<'_> {
             of_entry.entry(pack.number).or_default().push(pack.item.clone());
         }
         let later = of_entry.split_off(&(shown + 1));
-        // What the mirror should have by now comes first.
+        // Packs that the mirror should already have come first.
         let packs_before = of_entry.into_values().flatten().collect();
         let mut groups = vec![MirrorGroup { packs: packs_before, ..MirrorGroup::default() }];
         let mut of_entry = later;
@@ -170,7 +171,7 @@ impl MirrorPlanner<'_> {
         Ok(groups)
     }
 
-    /// Adds parity to the groups that have its packs.
+    /// Adds parity objects to the groups that contain their packs.
     fn add_parity(&self, groups: &mut [MirrorGroup]) {
         if self.target.location.is_remote() {
             return;
@@ -190,7 +191,7 @@ impl MirrorPlanner<'_> {
         }
     }
 
-    /// Returns the places of packs that are given up and that neither place can show, by the entry that has added them.
+    /// Returns the places of tombstoned packs that the mirror does not contain, by the entry that added them.
     fn gone(&self, repository: &Repository) -> Result<BTreeMap<u64, Vec<u64>>, Error> {
         let places = repository.catalog.pack_places()?;
         let mut gone: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -204,8 +205,8 @@ impl MirrorPlanner<'_> {
         Ok(gone)
     }
 
-    /// Returns the last entry that must appear together with an entry: the one that gives up the last pack which this
-    /// one, or one in between, names and neither place has.
+    /// Returns the last entry that must become visible together with entry `first`: the one that tombstones the last
+    /// missing pack which this entry, or one in between, names.
     fn end_of_group(
         &self,
         repository: &Repository,
@@ -218,7 +219,7 @@ impl MirrorPlanner<'_> {
             if open.is_empty() {
                 return Ok(number);
             }
-            // Of an entry that is void, nothing counts.
+            // The tombstones of a void entry do not count.
             if let Ok((_, entry)) = repository.entry(number)
                 && repository.catalog.void_digests(number)?.is_none()
             {
@@ -234,7 +235,7 @@ impl MirrorPlanner<'_> {
         Ok(self.there.head())
     }
 
-    /// Returns those of some entries that the mirror lacks, from the last one back.
+    /// Returns those of the entries that the mirror lacks, the last one first.
     fn entries(&self, numbers: RangeInclusive<u64>) -> Vec<MirrorItem> {
         let lacking = numbers.rev().filter(|number| !self.here.log.contains_key(number));
         let bytes = |number| self.there.log.get(&number).copied().unwrap_or(0);
@@ -252,7 +253,7 @@ impl MirrorPlanner<'_> {
             .collect()
     }
 
-    /// Returns the checkpoints of entries that the mirror will show.
+    /// Returns the missing checkpoints of entries that the mirror will show.
     pub fn checkpoints(&self, head: u64) -> Vec<MirrorItem> {
         let have: HashSet<&RangeInclusive<u64>> =
             self.here.checkpoints.iter().map(|(range, _)| range).collect();
@@ -268,8 +269,8 @@ impl MirrorPlanner<'_> {
         lacking.map(item).collect()
     }
 
-    /// Returns what the mirror has and the log has given up, and the archive no longer has, if it may be deleted free
-    /// of charge. Needs a log that was understood to its end, all of it in the mirror.
+    /// Returns objects of the mirror that are tombstoned and no longer in the archive, if deleting them is free. This
+    /// requires that the whole log was understood and is in the mirror.
     pub fn doomed(&self, head_after: u64) -> Result<Vec<Doomed>, Error> {
         let Some(repository) = self.origin.repository() else { return Ok(Vec::new()) };
         if head_after < self.there.head() || repository.has_doubts()? {

@@ -1,4 +1,4 @@
-//! What is copied, and in which groups.
+//! The objects to copy, and their groups.
 
 use std::ops::RangeInclusive;
 
@@ -12,23 +12,23 @@ pub(super) struct MirrorItem {
     pub bytes: u64,
     /// Its storage class in the mirror.
     pub class: String,
-    /// What it is, and what it must agree with.
+    /// The kind of the object, with the facts for its verification.
     pub what: ItemKind,
 }
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Debug, Clone)]
 pub(super) enum ItemKind {
     Key,
     Entry(u64),
     Checkpoint(RangeInclusive<u64>),
-    /// A pack, and what the log says of it; `None` where the log cannot be read.
+    /// A pack, and its row in the catalog; `None` if the log cannot be read.
     Pack(PackId, Option<Box<PackRow>>),
     Parity(PackId),
 }
 
-/// What is copied together: packs, each after its parity, then the entries for which they are needed, from the last one
-/// back.
+/// A group of objects: packs, their parity, and the entries that need the packs. Parity is copied first, then the
+/// packs, then the entries from the last to the first.
 #[derive(Debug, Default)]
 pub(super) struct MirrorGroup {
     pub parity: Vec<MirrorItem>,
@@ -37,13 +37,13 @@ pub(super) struct MirrorGroup {
 }
 
 impl MirrorGroup {
-    /// Returns everything in it, in the order in which it is copied.
+    /// Returns all objects of the group in the order in which they are copied.
     pub fn items(&self) -> impl Iterator<Item = &MirrorItem> {
         self.parity.iter().chain(&self.packs).chain(&self.entries)
     }
 }
 
-/// An object of the mirror that the log has given up.
+/// An object of the mirror to delete, because the log has tombstoned it.
 #[derive(Debug, Clone)]
 pub(super) struct Doomed {
     pub name: String,
@@ -51,12 +51,12 @@ pub(super) struct Doomed {
 }
 
 impl MirrorItem {
-    /// Returns an object whose class is the default of the store.
+    /// Returns an item whose class is the default of the store.
     pub fn plain(name: String, bytes: u64, what: ItemKind) -> MirrorItem {
         MirrorItem { name, bytes, class: String::new(), what }
     }
 
-    /// Returns the number of an entry of the log.
+    /// Returns the number of the log entry, if this is one.
     pub fn entry(&self) -> Option<u64> {
         match self.what {
             ItemKind::Entry(number) => Some(number),
@@ -64,7 +64,7 @@ impl MirrorItem {
         }
     }
 
-    /// Returns the id of a pack.
+    /// Returns the id of the pack, if this is one.
     pub fn pack(&self) -> Option<PackId> {
         match self.what {
             ItemKind::Pack(id, _) => Some(id),

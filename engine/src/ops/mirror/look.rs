@@ -1,4 +1,4 @@
-//! What is in a place: the objects of an archive, by kind.
+//! Lists the objects of an archive at a location, by kind.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -13,23 +13,23 @@ use crate::store::{Listed, Store, StoreErrorKind, layout};
 /// All kinds of packs, in the order in which they are copied.
 pub(super) const KINDS: [PackKind; 3] = [PackKind::Meta, PackKind::Hot, PackKind::Cold];
 
-/// The objects of a place.
+/// The objects at a location.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub config: Option<Bytes>,
     pub has_mark: bool,
     /// Key slots by name, with their lengths.
     pub keys: BTreeMap<String, u64>,
-    /// Log entries with their lengths.
+    /// Log entries by number, with their lengths.
     pub log: BTreeMap<u64, u64>,
     pub checkpoints: Vec<(RangeInclusive<u64>, u64)>,
     pub packs: HashMap<PackId, (PackKind, Listed)>,
-    /// Parity by its pack, with its length.
+    /// Parity objects by their packs, with their lengths.
     pub parity: HashMap<PackId, u64>,
 }
 
 impl Objects {
-    /// Lists a place. The log comes first: what it names is listed after it.
+    /// Lists a location. Lists the log first, so that the objects that it names are listed after it.
     pub fn list(store: &Store) -> Result<Objects, Error> {
         let mut found = Objects::default();
         match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
@@ -77,7 +77,7 @@ impl Objects {
         Ok(self.last_entry() != last)
     }
 
-    /// Returns the number of the last entry before the first gap; 0 if the log is empty.
+    /// Returns the number of the last entry before the first gap; 0 if there is none.
     pub fn head(&self) -> u64 {
         let mut next = 1;
         while self.log.contains_key(&next) {
@@ -86,17 +86,18 @@ impl Objects {
         next - 1
     }
 
-    /// Returns the number of the last entry, whatever is missing before it.
+    /// Returns the number of the last entry, even if entries before it are missing.
     pub fn last_entry(&self) -> u64 {
         self.log.last_key_value().map_or(0, |(number, _)| *number)
     }
 
-    /// Returns whether nothing of an archive is there.
+    /// Returns whether the location contains no part of an archive.
     pub fn is_empty(&self) -> bool {
         self.config.is_none() && self.log.is_empty() && self.packs.is_empty() && !self.has_mark
     }
 
-    /// Returns the storage class that most packs of a kind have; `None` without packs, or if the store does not say.
+    /// Returns the most common storage class of packs of a kind; `None` if there are none, or the store does not report
+    /// classes.
     pub fn class_of(&self, wanted: PackKind) -> Option<String> {
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (kind, object) in self.packs.values() {

@@ -4,14 +4,15 @@
 //! look ──► plan ──► copy (verify ──► put) ──► delete
 //! ```
 //!
-//! `look` lists both places. A plan has what is missing, in groups: packs, then the log entries that they are needed
-//! for. Usually a group is one entry. Where an archive was pruned before it was copied, an entry names packs that are
-//! gone; it forms a group with the entries up to the one that has given them up. Entries of a group are put from the
-//! last one back, and a reader of a mirror ends at the first gap: so it sees the group when all of it is there.
-//! Whenever a run ends, each snapshot that the mirror shows can be restored from it.
+//! `look` lists both locations. A plan contains the missing objects in groups: packs, and then the log entries that
+//! need them. Usually a group has one entry. If an archive was pruned before it was copied, an entry may name packs
+//! that no longer exist. Such an entry forms a group with the following ones up to the entry that tombstones these
+//! packs. The entries of a group are put from the last to the first. A reader of a mirror stops at the first gap, so it
+//! sees a group only when the group is complete. Whenever a run ends, every snapshot that the mirror shows can be
+//! restored from it.
 //!
-//! With a key that opens the log, `verify` compares each object with what the log says of it before it is put, because
-//! a damaged one would take its name in the mirror for ever. Without a key, bytes are copied as they are.
+//! With a key that opens the log, `verify` checks each object against the log before it is put, because a damaged
+//! object would occupy its name in the mirror forever. Without a key, bytes are copied as they are.
 
 mod compare;
 mod copy;
@@ -30,17 +31,17 @@ use crate::format::Time;
 use crate::repo::Repository;
 use crate::store::{Location, Store, StoreOptions};
 
-/// The archive that is copied.
+/// The archive to copy.
 #[derive(Clone, Copy)]
 pub enum Origin<'a> {
-    /// A host that can open the log verifies what it copies.
+    /// For a host that can open the log and verify the copied objects.
     Open(&'a Repository),
-    /// A host without a key copies bytes.
+    /// For a host without a key, which copies bytes as they are.
     Sealed(&'a Store),
 }
 
 impl Origin<'_> {
-    /// Returns its store.
+    /// Returns the store of the archive.
     pub fn store(&self) -> &Store {
         match self {
             Origin::Open(repository) => &repository.store,
@@ -56,18 +57,18 @@ impl Origin<'_> {
     }
 }
 
-/// Where the mirror is, and how objects are stored there.
+/// The location of the mirror, and how its objects are stored.
 #[derive(Debug, Clone)]
 pub struct MirrorTarget {
     /// A folder or a bucket.
     pub location: Location,
-    /// How to reach it.
+    /// The options of its store.
     pub options: StoreOptions,
-    /// Its store, if the caller has opened it.
+    /// The store, if the caller has already opened it.
     pub store: Option<Store>,
-    /// Storage class of photo data; `None` for that of the objects which are there, or that of a new archive.
+    /// Storage class of photo data; if `None`, that of the existing objects or of a new archive.
     pub pack_class: Option<String>,
-    /// Storage class of small files, in the same way.
+    /// Storage class of small files; if `None`, chosen in the same way.
     pub hot_class: Option<String>,
     /// The time of the run.
     pub time: Time,

@@ -1,4 +1,4 @@
-//! Plans a mirror: compares both places, and puts what is missing into an order that keeps the mirror whole.
+//! Plans a mirror: compares both locations, and orders the missing objects so that the mirror is always consistent.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +15,26 @@ use crate::format::{Config, RepositoryId};
 use crate::progress::Progress;
 use crate::store::{Requests, Store, layout};
 
-/// Packs of the archive that cannot be copied before they are thawed.
+/// Packs of the archive that must be thawed before they can be copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrozenOrigin {
     /// Number of packs.
     pub packs: u64,
-    /// Their bytes, by storage class.
+    /// Their total size, by storage class.
     pub bytes_by_class: BTreeMap<String, u64>,
 }
 
-/// What a run would copy.
+/// The plan of a run.
 #[derive(Debug)]
 pub struct MirrorPlan {
-    /// The store of the mirror; `None` for a folder that is not there yet.
+    /// The store of the mirror; `None` for a folder that does not exist yet.
     pub(super) to: Option<Store>,
     pub(super) target: MirrorTarget,
-    /// The repository that is copied.
+    /// Id of the copied repository.
     pub repository: RepositoryId,
-    /// `config`, and whether the mirror lacks it.
+    /// The object `config`, and whether the mirror lacks it.
     pub(super) config: (Bytes, bool),
-    /// Whether nothing is at the place of the mirror yet.
+    /// Whether the location of the mirror is still empty.
     pub is_new: bool,
     pub(super) keys: Vec<MirrorItem>,
     pub(super) groups: Vec<MirrorGroup>,
@@ -42,31 +42,31 @@ pub struct MirrorPlan {
     pub(super) doomed: Vec<Doomed>,
     /// Number of the last entry that the mirror shows now.
     pub head_before: u64,
-    /// Number of the last entry that it will show.
+    /// Number of the last entry that it will show after the run.
     pub head_after: u64,
     /// Number of the last entry of the archive.
     pub head_of_archive: u64,
-    /// Storage classes in the mirror of photo data and of small files.
+    /// Storage classes of photo data and of small files in the mirror.
     pub classes: [String; 2],
-    /// Objects to copy.
+    /// Number of objects to copy.
     pub objects: u64,
-    /// Their bytes.
+    /// Total size of these objects.
     pub bytes: u64,
-    /// Objects that will be deleted from the mirror, and their bytes.
+    /// Number and total size of the objects to delete from the mirror.
     pub deletes: [u64; 2],
     /// Requests to the mirror.
     pub puts: Requests,
     /// Requests to the archive.
     pub gets: Requests,
-    /// What is stored, by class, with its bytes, to price a month.
+    /// Storage class and size of each object to store, for the monthly price.
     pub stored: Vec<(String, u64)>,
     /// Packs that cannot be read now.
     pub frozen: FrozenOrigin,
-    /// Packs of the mirror that have another length than those of the archive: they are damaged.
+    /// Packs of the mirror whose length differs from that in the archive. They are damaged.
     pub spoiled: Vec<String>,
-    /// Packs that the log needs and the archive does not have.
+    /// Packs that the log needs but that are missing in the archive.
     pub missing: Vec<String>,
-    /// Whether the log was read, so that objects are verified.
+    /// Whether the log could be read, so that objects are verified.
     pub verifies: bool,
 }
 
@@ -80,7 +80,8 @@ impl MirrorPlan {
 /// Plans a mirror. Changes nothing.
 ///
 /// # Errors
-/// [`Error::Mirror`] if one place is no copy of the other, [`Error::NotEmpty`] if the place has other files.
+/// [`Error::Mirror`] if one location is not a copy of the other, [`Error::NotEmpty`] if the location contains other
+/// files.
 pub fn plan(
     origin: &Origin,
     target: &MirrorTarget,
@@ -144,7 +145,7 @@ pub fn plan(
 }
 
 impl MirrorPlan {
-    /// Counts the objects, and predicts the requests.
+    /// Counts the objects and predicts the requests.
     fn count(&mut self, there: &Objects) {
         if self.is_new {
             self.puts.add_put("", MARK_BYTES as u64);

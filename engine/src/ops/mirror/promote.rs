@@ -1,26 +1,26 @@
-//! Makes a mirror the main archive, when the one that it is a copy of is lost.
+//! Makes a mirror the main archive after its archive was lost.
 
 use crate::error::{Error, MirrorError};
 use crate::format::{LogEntry, Settings, Time};
 use crate::repo::Repository;
 use crate::store::layout;
 
-/// What promoting a mirror does.
+/// The options of a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promotion {
     /// Storage class of photo data from now on.
     pub pack_class: String,
     /// Storage class of small files from now on.
     pub hot_class: String,
-    /// The time of the statement.
+    /// Time of the log entry.
     pub time: Time,
 }
 
-/// Promotes a mirror: the owner states its storage classes in the log, and the mark is removed. From then on, the log
-/// differs from that of the archive that it was a copy of: who has read this one refuses that one.
+/// Promotes a mirror: appends a log entry in which the owner sets the storage classes, and removes the mark. From then
+/// on, the log differs from that of the old archive, so a host that has read the new log refuses the old archive.
 ///
-/// Entries behind a gap, which an interrupted copy has left and no reader has seen, are removed first: a new entry takes
-/// the place of the missing one.
+/// First removes entries after a gap, which an interrupted copy has left and no reader has seen, because the new entry
+/// takes the slot of the missing one.
 ///
 /// # Errors
 /// [`Error::NeedsIdentity`] without the identity, [`MirrorError::NotMirror`] if this is a main archive.

@@ -1,4 +1,4 @@
-//! Reads an object of the archive, and verifies it by what the log says of it.
+//! Reads an object of the archive, and verifies it against the log.
 
 use bytes::Bytes;
 
@@ -12,10 +12,10 @@ use crate::repo::parity::is_of_log;
 use crate::repo::{PackRow, Repository};
 use crate::store::layout;
 
-/// Reads an object, whole. A damaged pack is healed by its parity.
+/// Reads a whole object. Heals a damaged pack with its parity.
 ///
 /// # Errors
-/// One for which [`Error::is_of_object`] is true if the object is missing or damaged.
+/// If the object is missing or damaged, an error for which [`Error::is_of_object`] is true.
 pub(super) fn read(origin: &Origin, item: &MirrorItem) -> Result<Bytes, Error> {
     let Origin::Open(repository) = origin else {
         let object = origin.store().get(&item.name, item.bytes)?;
@@ -64,7 +64,7 @@ fn verify_key(repository: &Repository, item: &MirrorItem, object: &Bytes) -> Res
     }
 }
 
-/// Verifies an entry: it opens, or is the void object that was read there.
+/// Verifies an entry: it can be opened, or is the void object that was read in this slot.
 fn verify_entry(repository: &Repository, number: u64, object: &Bytes) -> Result<(), Error> {
     let name = layout::log(number);
     let position = repository.catalog.position()?;

@@ -103,7 +103,7 @@ pub fn snapshot(
     let before = repository.store.requests();
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
-    // A writer that is revoked, may not add, or is at a mirror finds out before it uploads anything.
+    // Fail before any upload if this is a mirror, or if this writer has been revoked or has no right to add.
     repository.expect_main()?;
     repository.expect_rights(Rights::ADD)?;
     let exclude = Exclude::new(options.exclude.clone())?;

@@ -1,4 +1,4 @@
-//! A store that ends, as a killed program does, at one of its operations.
+//! A store that stops at one of its operations, like a killed program.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// Objects in memory that can be reached for so many operations more.
+/// Objects in memory that allow only a number of further operations.
 #[derive(Clone)]
 pub struct Dying {
     objects: Arc<InMemory>,
     left: Arc<AtomicI64>,
-    /// Whether the last operation is done, though no answer arrives.
+    /// Whether the last operation is executed, although its answer is lost.
     does_last: bool,
 }
 
@@ -30,12 +30,12 @@ impl Dying {
         Dying { objects: Arc::new(InMemory::new()), left, does_last: false }
     }
 
-    /// The same objects, to be reached for so many operations.
+    /// Returns a store with the same objects that allows this many operations.
     pub fn for_operations(&self, left: i64, does_last: bool) -> Dying {
         Dying { objects: self.objects.clone(), left: Arc::new(AtomicI64::new(left)), does_last }
     }
 
-    /// Operations that were done, if it began with `i64::MAX`.
+    /// Returns the number of executed operations, if it started with `i64::MAX`.
     pub fn operations(&self) -> i64 {
         i64::MAX - self.left.load(Ordering::SeqCst)
     }
@@ -46,7 +46,7 @@ impl Dying {
         Store::over(Arc::new(self.clone()), &location, &options).expect("a store")
     }
 
-    /// Returns whether an operation is done, and whether it is answered.
+    /// Returns whether an operation is executed, and whether it is answered.
     fn goes_on(&self) -> (bool, bool) {
         match self.left.fetch_sub(1, Ordering::SeqCst) {
             2.. => (true, true),
