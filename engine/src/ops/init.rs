@@ -19,30 +19,30 @@ pub struct InitOptions {
     pub password: Zeroizing<Vec<u8>>,
     /// Label of the first key slot.
     pub label: String,
-    /// Seconds since 1970 UTC.
+    /// Time of creation, in seconds since 1970 UTC.
     pub time: i64,
     /// Cost of one attempt with its password.
     pub cost: KdfCost,
     pub owner: Owner,
 }
 
-/// Whose a new repository is. It may be known before there is a repository, so that the identity is on paper before
-/// anything depends on it.
+/// The identity and id of a new repository. They can be generated before the repository is created, so that the
+/// identity is on paper before anything depends on it.
 pub struct Owner {
     pub identity: Identity,
     pub repository: RepositoryId,
 }
 
 impl Owner {
-    /// Draws a new identity and a new id.
+    /// Generates a new identity and a new id.
     pub fn generate() -> Owner {
         Owner { identity: Identity::generate(), repository: RepositoryId(random()) }
     }
 }
 
 impl InitOptions {
-    /// Returns options for a folder, with [`KdfCost::default`] for the password. For a bucket, set
-    /// the classes in `settings` too; otherwise objects get the default class of the bucket.
+    /// Returns options for a folder, with [`KdfCost::default`] for the password. For a bucket, also set the classes in
+    /// `settings`; otherwise objects get the default class of the bucket.
     pub fn new(password: &str, time: Time) -> InitOptions {
         InitOptions {
             settings: Settings::default(),
@@ -59,7 +59,7 @@ impl InitOptions {
 pub struct Created {
     pub config: Config,
     pub identity: Identity,
-    /// Test objects that this role may not delete; nothing reads them.
+    /// Test objects that this role could not delete. Nothing reads them.
     pub left: Vec<String>,
     /// Whether writers of different hosts must not work at the same time, because the file system
     /// can only exclude writers of the same host.
@@ -106,8 +106,7 @@ pub fn look(
         }
     }
     let store = Store::open(location, store_options)?;
-    // A GET rather than a HEAD, because its refusal shows whether the credentials or the policy are
-    // to blame.
+    // Use GET instead of HEAD, because its refusal shows whether the credentials or the policy are to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
         Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store),
         Err(error) if error.kind != StoreErrorKind::Length => Err(error.of_place(location).into()),
@@ -115,8 +114,7 @@ pub fn look(
     }
 }
 
-/// Creates a throwaway repository in `folder`, which must be empty, to find out what a first
-/// snapshot would do.
+/// Creates a temporary repository in `folder`, which must be empty, to find out what a first snapshot would do.
 pub fn rehearse(folder: &Path, settings: Settings) -> Result<Repository, Error> {
     let owner = Owner::generate();
     let config = new_config(&owner, settings)?;
@@ -161,7 +159,7 @@ fn make(
 
 fn new_config(owner: &Owner, settings: Settings) -> Result<Config, Error> {
     let config = owner.identity.config(owner.repository, Chunking::default(), settings);
-    // The limits of the reader also apply to the writer.
+    // Apply the limits of the reader before writing.
     Config::decode(&[config.encode_body(), vec![0; 32]].concat())
         .map_err(|error| Error::Input { what: "the settings".into(), reason: error.to_string() })?;
     Ok(config)
@@ -215,7 +213,7 @@ pub(super) fn refuse_other_content(location: &Location, path: &Path) -> Result<(
     Ok(())
 }
 
-/// Refuses a log or packs without a `config`: an archive that has lost its `config` must not be
+/// Refuses a place that has a log or packs but no `config`, because an archive that has lost its `config` must not be
 /// mixed with a new one.
 fn refuse_remains(store: &Store) -> Result<(), Error> {
     for prefix in [layout::LOG, "meta", "hot", "packs"] {

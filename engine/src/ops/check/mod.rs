@@ -1,10 +1,9 @@
 //! Checks the archive: everything that a snapshot needs exists and is unchanged.
 //!
-//! [`Check::begin`] reads hot objects only: the log from its first entry, checkpoints, key slots, one
-//! listing; and it compares the checksum that the store keeps of each pack with the one in the log,
-//! which S3 reports for frozen objects too. [`Check::read`] reads packs, as they become readable.
-//! [`Check::finish`] reads all trees and follows every chunk to its pack. None of these changes
-//! anything; [`Check::repair`] only adds.
+//! [`Check::begin`] reads only hot objects: the whole log, checkpoints, key slots and a listing. It also compares the
+//! checksum that the store keeps for each pack with the one in the log; S3 reports it even for frozen objects.
+//! [`Check::read`] reads packs as they become readable. [`Check::finish`] reads all trees and follows every chunk to
+//! its pack. None of these changes anything; [`Check::repair`] only adds objects.
 
 mod broken;
 mod copied;
@@ -35,24 +34,24 @@ use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
 use flaw::Flaw;
 
-/// How often everything is checked again because other hosts have written to the log.
+/// Maximum number of times that everything is checked because other hosts have written to the log.
 const FOLLOWS_MAX: usize = 5;
 
-/// How much to check.
+/// Options that determine how much a check reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CheckOptions {
-    /// Read and open the content of packs, …
+    /// Whether to read and open the content of packs, …
     pub read_data: bool,
     /// … or of some of them.
     pub subset: Option<Subset>,
 }
 
-/// Some of the packs.
+/// A subset of the packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subset {
-    /// Part `part` of `parts`, counted from 1; all parts together are all packs.
+    /// Part `part` of `parts`, counted from 1. All parts together contain all packs.
     Part { part: u64, parts: u64 },
-    /// About this share of all bytes, from 0 to 1: the packs that were read back longest ago.
+    /// The packs that were read back longest ago, up to about this share of all bytes, from 0 to 1.
     Share(f64),
 }
 
@@ -60,11 +59,11 @@ pub enum Subset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     pub object: ObjectName,
-    /// What is wrong, and whether its parity can repair it, in words.
+    /// Text that describes the problem, and whether parity can repair it.
     pub problem: String,
-    /// Its parity can repair it.
+    /// Whether parity can repair it.
     pub is_healable: bool,
-    /// It belongs to another user, and only that user can read it.
+    /// Whether the object belongs to another user, and only that user can read it.
     pub is_closed: bool,
     /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
@@ -78,35 +77,33 @@ pub struct CheckReport {
     pub errors: Vec<Damage>,
     pub objects_checked: u64,
     pub bytes_read: u64,
-    /// Packs whose checksum in the store was compared; the others have none, or this role may not
-    /// read it.
+    /// Number of packs whose checksum in the store was compared. The others have none, or this role may not read it.
     pub checksums_checked: u64,
-    /// Packs that snapshots may need.
+    /// Number of packs that snapshots may need.
     pub packs: u64,
     /// False if trees could not be read, because there is no identity or because they are frozen.
     pub trees_checked: bool,
-    /// Snapshots that are not dropped.
+    /// Number of snapshots that are not dropped.
     pub snapshots: u64,
-    /// Packs that no log entry names: leftovers of interrupted runs, or packs of a run that is
-    /// working.
+    /// Number of packs that no log entry names. They are leftovers of interrupted runs, or belong to a run in progress.
     pub unreferenced: u64,
-    /// Chunks that are marked as lost but were read well; a repair removes the mark.
+    /// Number of chunks that are marked as lost but were read without an error. A repair removes the marks.
     pub found_again: u64,
-    /// Chunks of a revoked writer that are stored again, in packs that some snapshots which need them do not name: they
-    /// can be read, and a repair makes the snapshots name these packs.
+    /// Number of chunks of a revoked writer that were stored again in packs which some snapshots that need them do not
+    /// name. The chunks can be read, and a repair makes the snapshots name these packs.
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
-    /// The store is older than what this host has seen: the log ends before that.
+    /// Whether the store was rolled back: its log ends before an entry that this host has read.
     pub rolled_back: bool,
     /// Key slots of another repository, left by an interrupted `init`.
     pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
     /// Packs that are in another class than the log names, which is not damage.
     pub moved: Vec<Moved>,
-    /// Prefixes that must stay readable but contain frozen objects.
+    /// Prefixes whose objects must stay readable, but which contain frozen ones.
     pub frozen: Vec<Frozen>,
-    /// Packs that could not be read because they were frozen.
+    /// Number of packs that could not be read because they were frozen.
     pub packs_frozen: u64,
 }
 
@@ -117,22 +114,21 @@ impl CheckReport {
     }
 }
 
-/// How much of the packs was read back and verified, by restores and checks of this host.
+/// How much of the packs restores and checks of this host have read back and verified.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadBack {
     pub bytes: u64,
     pub bytes_total: u64,
-    /// When the packs that were read, even in part, were last read: the oldest of these times, and
-    /// the newest.
+    /// The oldest and the newest of the times at which packs were last read, even in part.
     pub oldest: i64,
     pub newest: i64,
 }
 
-/// What is wrong with a pack.
+/// A problem of a whole pack.
 #[derive(Debug, Clone)]
 struct Bad {
     problem: Flaw,
-    /// Whether nothing in it can be read. If false, only reading it shows what is damaged.
+    /// Whether the pack is missing. If false, only reading it shows which chunks are damaged.
     missing: bool,
 }
 
@@ -149,24 +145,24 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
+    /// Problems of whole packs. The catalog records which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
-    /// Packs with another length than they were written with, and this length.
+    /// Packs whose length differs from that in the log, with their present length.
     truncated: BTreeMap<PackRowId, u64>,
-    /// Slots that the log calls lost and that were read well.
+    /// Slots that the log lists as lost but that were read without an error.
     found: BTreeMap<PackRowId, Ordinals>,
-    /// Damaged packs that their parity can heal.
+    /// Damaged packs that parity can heal.
     healable: BTreeSet<PackRowId>,
-    /// Packs whose parity is damaged or missing, and what is wrong with it.
+    /// Packs whose parity is damaged or missing, with the problem.
     bare: BTreeMap<PackRowId, String>,
     wounds: BTreeMap<ChunkId, Wound>,
-    /// Those of `wounds` whose chunk was stored again since its writer was revoked.
+    /// Those of `wounds` whose chunk was stored again after its writer was revoked.
     stored_again: BTreeSet<ChunkId>,
     errors: Errors,
     broken: Broken,
 }
 
-/// Damage by object and what is wrong with it.
+/// Damage, by object and flaw.
 type Errors = BTreeMap<(String, Flaw), Damage>;
 
 /// Checks a repository. Damage is in the report; an error means that the check could not continue.
@@ -184,7 +180,7 @@ pub fn check(
 }
 
 impl<'a> Check<'a> {
-    /// Reads the log, and examines every object in a listing.
+    /// Reads the log, and looks for every object in a listing.
     pub fn begin(repository: &'a Repository, progress: &dyn Progress) -> Result<Self, Error> {
         let mut check = Check {
             repository,
@@ -213,8 +209,8 @@ impl<'a> Check<'a> {
         Ok(check)
     }
 
-    /// Checks everything that snapshots need, as far as this host can read it, and reports. May be
-    /// called again after more was read or repaired.
+    /// Checks everything that snapshots need, as far as this host can read it, and returns the report. May be called
+    /// again after more was read or repaired.
     pub fn finish(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
         let mut follows = 1;
         loop {
@@ -224,7 +220,7 @@ impl<'a> Check<'a> {
             if report.errors.is_empty() || follows == FOLLOWS_MAX {
                 return Ok(report);
             }
-            // Packs that others prune or repack at the same time are not damage.
+            // Packs that other hosts prune or repack at the same time are not damage.
             self.read_on()?;
             if self.repository.catalog.position()? == position {
                 return Ok(report);
@@ -233,7 +229,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Reads the log to its end, as far as possible, and forgets packs that are dead by now.
+    /// Reads the log as far as possible, and removes packs that are dead by now from the findings.
     fn read_on(&mut self) -> Result<(), Error> {
         match self.repository.sync() {
             // Log damage has already been reported.
@@ -255,7 +251,7 @@ impl<'a> Check<'a> {
         let trees_checked = self.repository.can_read() && {
             progress.stage("reading listings");
             match self.trees(progress) {
-                // What is frozen is there, and says nothing before it is thawed.
+                // Frozen packs exist, but cannot be checked before they are thawed.
                 Err(error) if error.is_frozen() => false,
                 other => other.map(|()| true)?,
             }
@@ -291,7 +287,7 @@ impl<'a> Check<'a> {
 
     fn blame(&mut self, object: String, flaw: Flaw, path: &Path, snapshot: SnapshotId) {
         let damage = self.damage(object, flaw);
-        // The top of a snapshot has no name.
+        // The top folder of a snapshot has an empty path.
         damage.files.extend(Some(path).filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned));
         damage.snapshots.insert(snapshot);
     }
@@ -318,7 +314,7 @@ impl<'a> Check<'a> {
         Ok(lost.map(|(_, problem)| self.with_parity(place.pack, problem.into())))
     }
 
-    /// Returns whether nothing is wrong with a chunk at a location but that its writer is revoked.
+    /// Returns whether the only problem of a chunk at a location is that its writer is revoked.
     fn is_only_revoked(&self, place: &ChunkLocation) -> Result<bool, Error> {
         let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
         let is_revoked = lost.is_some_and(|(by, why)| by == LostBy::Log && why == REVOKED);
@@ -334,8 +330,7 @@ impl<'a> Check<'a> {
         Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| name(&pack)))
     }
 
-    /// Reports damaged packs of snapshots, for a host without the identity, which cannot read
-    /// trees.
+    /// Reports the damaged packs that snapshots name. For a host without the identity, which cannot read trees.
     fn report_packs_of_snapshots(&mut self) -> Result<(), Error> {
         let mut by_ordinal = BTreeMap::new();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
@@ -393,7 +388,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Returns whether everything in a pack is marked as lost in the log.
+    /// Returns whether the log lists every chunk of a pack as lost.
     fn is_told(&self, row: &PackRow) -> Result<bool, Error> {
         let all = PackRange { first: 0, count: row.rows };
         let lost = self.repository.catalog.lost_slots(row.key, LostBy::Log)?;
@@ -405,7 +400,7 @@ fn name(row: &PackRow) -> String {
     layout::pack(row.kind, &row.id)
 }
 
-/// Sums up what was read back of the packs that are alive, but for those in which everything is lost.
+/// Sums up how much of the live packs was read back. Ignores packs in which everything is lost.
 fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let packs = repository.catalog.read_back()?;
     let lost = repository.catalog.lost_whole()?;

@@ -1,8 +1,7 @@
-//! Executes a prune. First it deletes objects that earlier log entries have tombstoned. Then one
-//! log entry drops snapshots and tombstones packs and orphans, and only then are these deleted.
-//! Then it copies live chunks out of packs, and another log entry tombstones those packs. If the
-//! run is killed at any point, the next prune continues: it does not copy again what has arrived,
-//! and deletes tombstoned objects that still exist.
+//! Executes a prune. First it deletes objects that earlier log entries have tombstoned. Then one log entry drops
+//! snapshots and tombstones packs and orphans, and only then are these deleted. Then it copies live chunks out of
+//! packs, and another log entry tombstones those packs. If the run is killed at any point, the next prune continues: it
+//! reuses the copies that were uploaded, and deletes tombstoned objects that still exist.
 
 use std::collections::BTreeSet;
 
@@ -19,25 +18,26 @@ use crate::store::StoreErrorKind;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneSummary {
     pub snapshots_dropped: u64,
-    /// Packs whose live chunks were moved to other packs.
+    /// Number of packs whose live chunks were moved to other packs.
     pub packs_repacked: u64,
-    /// Bytes of the new packs and of their parity.
+    /// Bytes of the new packs and their parity.
     pub bytes_written: u64,
-    /// Objects that were deleted, including those that earlier prunes tombstoned.
+    /// Number of objects that were deleted, including those that earlier prunes tombstoned.
     pub objects_deleted: u64,
-    /// Those of them that are the parity of packs.
+    /// Number of deleted objects that were the parity of packs.
     pub parity_deleted: u64,
     pub bytes_freed: u64,
-    /// Objects that cannot be read, or that were tombstoned although a snapshot needs them, dropped or not.
+    /// Number of objects that cannot be read, or that were tombstoned although a current or dropped snapshot needs
+    /// them.
     pub damaged: u64,
 }
 
-/// Executes a plan. Packs that have become needed since it was made stay, because the state at the
-/// head of the log decides.
+/// Executes a plan. Packs that have become needed since the plan was made stay, because the state at the head of the
+/// log decides.
 ///
-/// Unneeded packs are deleted before the copying, so that there is space for the copies. Packs that
-/// were tombstoned earlier are deleted first of all, because that needs no log entry, for which a
-/// full disk may have no space. If there is still no space, the reserve is used.
+/// Unneeded packs are deleted before the copying, so that there is space for the copies. Packs that were tombstoned
+/// earlier are deleted first, because that needs no log entry, for which a full disk may have no space. If there is
+/// still no space, the reserve is used.
 pub fn prune(
     repository: &Repository,
     plan: &PrunePlan,
@@ -49,7 +49,7 @@ pub fn prune(
     Ok(summary)
 }
 
-/// The same, for a caller who wants to know what was done before a failure.
+/// Like [`prune`], but also returns in `summary` what was done before a failure.
 pub fn prune_into(
     repository: &Repository,
     plan: &PrunePlan,
@@ -57,10 +57,10 @@ pub fn prune_into(
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    // A running snapshot of this host has packs that only its catalog knows.
+    // Wait for a snapshot of this host, whose packs are not in the log yet.
     repository.expect_main()?;
     let _lock = repository.catalog.writer_lock(progress)?;
-    // A run that deletes must have checked every signature itself.
+    // A host must check every signature itself before it deletes anything.
     repository.check_signatures(progress)?;
     let has_reserve = repository.store.has_reserve();
     let pruned = execute(repository, plan, time, summary, progress);
@@ -78,7 +78,7 @@ fn execute(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     progress.stage("deleting");
-    // Tombstoned objects that stay are reported.
+    // Includes tombstoned objects that must stay, so that they are reported.
     hold_back(plan, summary, progress);
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
     delete(repository, given_up, summary, progress)?;
@@ -109,8 +109,7 @@ fn execute(
     summary.bytes_written = copied.bytes;
     summary.damaged += copied.damaged;
     let mut repacked = 0;
-    // Commit the copies that have arrived, which frees space, even if the disk has no space for the
-    // others.
+    // Commit the copies that were uploaded, even if the disk has no space for the others. This frees space.
     with_reserve(repository, || {
         repository.commit(|| {
             let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
@@ -129,7 +128,7 @@ fn execute(
     copied.full.map_or(Ok(()), Err)
 }
 
-/// Reports what a writer has given up too early.
+/// Reports the objects that a writer has tombstoned too early.
 fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progress) {
     for Orphan { name, .. } in &plan.held_back {
         let message = "a writer has marked it for deletion although a dropped snapshot that needs it could be undeleted; kept until that time is over. If somebody else has dropped it, `icecore key revoke` undoes that"
@@ -139,7 +138,7 @@ fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progre
     }
 }
 
-/// Does work that needs little space. On a full disk, does it again in the space of the reserve.
+/// Does work that needs little space. If the disk is full, releases the reserve and tries again.
 fn with_reserve(
     repository: &Repository,
     mut needs_room: impl FnMut() -> Result<(), Error>,
@@ -150,7 +149,7 @@ fn with_reserve(
     }
 }
 
-/// Returns the packs of snapshots that the plan has not seen.
+/// Returns the packs of snapshots that are not in the plan.
 fn newcomers(repository: &Repository, plan: &PrunePlan) -> Result<Ordinals, Error> {
     let rows = repository.catalog.snapshots()?.into_iter().map(|row| row.entry);
     let new = rows.filter(|entry| !plan.kept.contains(&entry.id) && !plan.drop.contains(&entry.id));
@@ -170,7 +169,7 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     let mut tombstones = Vec::new();
     for doomed in plan.doomed() {
         let Some(row) = catalog.pack(doomed.key)? else { continue };
-        // Another writer may rely on it since.
+        // Another writer may have begun to rely on the pack.
         if let (PackState::Committed, Some(ordinal)) = (row.state, row.ordinal)
             && row.id == doomed.id
             && !needed.contains(ordinal)
@@ -184,7 +183,8 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         tombstones.clear();
     }
     for orphan in plan.orphans.iter().filter(|_| is_clear) {
-        // Its writer may have added it to the log since. No run of this host is active.
+        // Its writer may have added it to the log in the meantime. Packs of this host that are only uploaded are not in
+        // use, because this run has the writer lock.
         if matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded)) {
             orphans.insert(orphan.id);
         }
@@ -197,8 +197,7 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     })
 }
 
-/// Deletes those of some objects that the log has tombstoned, in this prune or an earlier one that
-/// did not finish.
+/// Deletes objects if the log has tombstoned their packs, in this prune or in an earlier one that did not finish.
 fn delete(
     repository: &Repository,
     objects: impl Iterator<Item = Orphan>,
@@ -227,7 +226,7 @@ fn delete(
         }
         progress.go_on()?;
         match repository.store.delete(&name) {
-            // Another prune was faster.
+            // Another prune has deleted it first.
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,
             deleted => deleted?,
         }
@@ -239,7 +238,7 @@ fn delete(
     Ok(())
 }
 
-/// Undoes that a snapshot was dropped, if every pack that it needs still exists: it is visible again, or set apart
+/// Undeletes a dropped snapshot if every pack that it needs is still alive. It becomes visible again, or set apart
 /// again.
 pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
@@ -255,8 +254,7 @@ pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<
     })
 }
 
-/// Drops snapshots and nothing else; a later prune deletes their packs. Returns how many of them
-/// existed.
+/// Drops snapshots and nothing else. A later prune deletes their packs. Returns how many of the snapshots existed.
 pub fn forget(
     repository: &Repository,
     ids: &BTreeSet<SnapshotId>,
@@ -286,9 +284,9 @@ pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Resu
     Ok(is_other)
 }
 
-/// Accepts a marked snapshot as full, and with it the earlier ones of its history that lack files. Those in which files
-/// have changed by themselves keep their mark, because it protects the good versions. Returns the snapshots that were not
-/// accepted before.
+/// Accepts a marked snapshot as full, and with it the earlier snapshots of its history that are marked because files
+/// are missing. Snapshots that are marked because files were corrupted on disk keep their mark, because it protects the
+/// good versions. Returns the snapshots that were not accepted before.
 pub fn accept(
     repository: &Repository,
     id: &SnapshotId,
@@ -305,8 +303,7 @@ pub fn accept(
             row.is_marked() && !row.is_rotted() && HistoryId::of(&row.entry) == history
         };
         let before = rows[..at].iter().filter(is_before);
-        // An unmarked snapshot may be named too, because a prune may have found by its trees that
-        // it has shrunk.
+        // The snapshot itself may be unmarked, because a prune may have found from its trees that it has shrunk.
         let this = rows[at..=at].iter().filter(|row| !row.accepted);
         accepted = before.chain(this).map(|row| row.entry.id).collect();
         let entry = LogEntry { accepted: Some(accepted.clone()), ..LogEntry::new(time) };

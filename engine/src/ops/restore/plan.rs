@@ -99,7 +99,7 @@ impl ColdPack for PlannedPack {
         let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
         self.state = if ended { ObjectState::Cold } else { state };
         if let Some(seen) = seen {
-            // The store bills nothing for what is read elsewhere.
+            // Reading from another copy costs nothing at this store.
             if seen.is_elsewhere {
                 (self.gets, self.request_bytes) = (0, 0);
             }
