@@ -53,7 +53,7 @@ pub enum Error {
     WrongPassword {
         /// Number of key slots that were tried.
         slots: usize,
-        /// Number of those that were not, because there are too many (spec section 4.2).
+        /// Number of key slots that were not tried, because there are too many (spec section 4.2).
         left_out: usize,
     },
     /// The password opened a key slot that is not in the owner's list of valid ones (spec section 4.2).
@@ -294,7 +294,7 @@ pub enum Error {
     /// The store failed; the kind of the error distinguishes transient from permanent failures.
     #[error(transparent)]
     Store(StoreError),
-    /// A mirror was written to, or cannot be made of these two places.
+    /// A mirror would have been written to, or cannot be made from these two locations.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
     /// The user interrupted the run, see [`crate::progress::Progress::interrupted`].
@@ -311,7 +311,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// Says how many key slots were not tried.
+/// Describes how many key slots were not tried.
 fn untried(slots: usize, left_out: usize) -> String {
     match left_out {
         0 => String::new(),

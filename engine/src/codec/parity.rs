@@ -31,7 +31,7 @@ fn shards(object: &[u8], shard_bytes: usize) -> impl Iterator<Item = Cow<'_, [u8
     })
 }
 
-/// How a pack is cut into shards.
+/// How a pack is split into shards.
 struct Shards {
     bytes: usize,
     originals: usize,
@@ -48,14 +48,14 @@ impl Shards {
     }
 }
 
-/// Returns the length of the parity object of a pack of so many bytes.
+/// Returns the length of the parity object of a pack of this length.
 pub fn protected_bytes(pack_bytes: u64, percent: u8) -> u64 {
     let bytes = usize::try_from(pack_bytes).unwrap_or(usize::MAX);
     let Shards { bytes, originals, recovery } = Shards::of(bytes, percent);
     object_bytes(originals, recovery, bytes) as u64
 }
 
-/// Makes the parity object of a pack. Takes about as much memory as the pack.
+/// Creates the parity object of a pack. Needs about as much memory as the pack is long.
 pub fn protect(pack: PackId, object: &[u8], percent: u8) -> Vec<u8> {
     let Shards { bytes: shard_bytes, originals, recovery } = Shards::of(object.len(), percent);
     let engine = DefaultEngine::new();

@@ -1,8 +1,9 @@
-//! The bytes of a repository: types to bytes and back, as `format-spec.md` specifies them.
+//! The binary format of a repository: encodes and decodes the types that `format-spec.md`
+//! specifies.
 //!
-//! This floor does no I/O, has no key and never reads the clock. Everything it decodes may be
-//! hostile: every length has a limit that is checked before anything is allocated, and a decoder
-//! returns an error, it never panics. Sealing and opening is the floor above, `codec`.
+//! This module does no I/O, has no keys and never reads the clock. Everything that it decodes may
+//! be hostile: each length is checked against a limit before anything is allocated, and decoders
+//! return errors and never panic. The module `codec`, one floor above, seals and opens objects.
 
 mod error;
 mod needed_rights;
@@ -49,5 +50,5 @@ pub use signed::SignedRecord;
 pub use snapshot::{SnapshotRecord, SourcePlace};
 pub use tree::{Entry, EntryKind, Hole, Time, Xattr};
 
-/// The version of the format that this program writes, and the newest that it reads.
+/// The version of the format that this program writes, which is also the newest that it reads.
 pub const FORMAT_VERSION: u16 = 1;

@@ -6,9 +6,10 @@ use super::{FormatError, LogEntry, WriterId};
 
 pub use super::id::{SIGNATURE_BYTES, SIGNING_KEY_BYTES};
 
-/// The only signature scheme there is: ML-DSA-65.
+/// The only signature scheme: ML-DSA-65.
 const ML_DSA_65: u16 = 1;
-/// Smallest padded record. The entry of a quiet night has this size, however many chunks the night added.
+/// Minimum size of a padded record. The entry of a usual night has this size, so that it does not reveal how many
+/// chunks were added.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 
 /// Returns the length of the object of an entry with a record of `record_bytes` (spec section 4.3).
@@ -16,13 +17,13 @@ pub fn entry_bytes(record_bytes: u64) -> u64 {
     padded_bytes(record_bytes) + 68 + 16
 }
 
-/// Length of the smallest object of an entry, that of a quiet night: 16,468 bytes (spec section 4.3).
+/// Length of the smallest object of an entry, such as that of a usual night: 16,468 bytes (spec section 4.3).
 pub const SMALL_ENTRY_BYTES: u64 = PADDED_BYTES_MIN + 68 + 16;
 
 /// The author id of the owner, who has the identity: sixteen zeros (spec section 3.7).
 pub const OWNER: WriterId = WriterId([0; 16]);
 
-/// The writer id that no entry may enrol: that of a host with the key of a log reader (spec section 3.9).
+/// A writer id that no entry may enrol. It belongs to hosts with the key of a log reader (spec section 3.9).
 pub const NO_WRITER: WriterId = WriterId([0xff; 16]);
 
 /// A record with its author and signature, before it is sealed (spec section 4.3).
@@ -49,8 +50,8 @@ impl<'a> SignedRecord<'a> {
         out
     }
 
-    /// Decodes what [`SignedRecord::encode_padded`] encodes. Each record has only one valid padding, so that a
-    /// checkpoint, which omits it, still rebuilds the object that a digest names.
+    /// Decodes the output of [`SignedRecord::encode_padded`]. Each record has only one valid padding, so that the
+    /// object can be rebuilt from a checkpoint, which omits the padding.
     ///
     /// # Errors
     /// [`FormatError::UnknownScheme`] if the signature is not ML-DSA-65, another error if length or padding is wrong.
@@ -84,7 +85,7 @@ pub fn signed_bytes(header: &[u8], author: WriterId, record: &[u8]) -> Vec<u8> {
 }
 
 impl LogEntry {
-    /// Encodes the record, as it is signed (spec section 4.3).
+    /// Encodes the record in the form that is signed (spec section 4.3).
     pub fn encode(&self) -> Vec<u8> {
         to_cbor(self)
     }

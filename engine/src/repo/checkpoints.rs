@@ -1,8 +1,8 @@
 //! Checkpoints: the content of many log entries in one object (spec section 6.5).
 //!
-//! A host that may add objects can write a false checkpoint. So a checkpoint counts only if the
-//! owner vouches for its content (`vouched`), or if it agrees with the log that this host has read
-//! itself. Nothing depends on the existence of a checkpoint.
+//! Any host that may add objects can write a false checkpoint. So a checkpoint is used only if the
+//! owner vouches for its content (see `vouched`), or if it agrees with the log that this host has
+//! read itself. Nothing depends on the existence of a checkpoint.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -18,8 +18,8 @@ use crate::format::checkpoint::{
 };
 use crate::store::{StoreError, layout};
 
-/// The checkpoints in a listing of the store, except bad ones: first entry, last entry and length
-/// of each.
+/// The checkpoints in a listing of the store, except those found bad. Maps the first and the last
+/// entry of each to its length.
 #[derive(Debug, Default)]
 pub(super) struct ListedCheckpoints(BTreeMap<(u64, u64), u64>);
 
@@ -40,7 +40,7 @@ impl ListedCheckpoints {
         self.0.get(&(*entries.start(), *entries.end())).copied().unwrap_or(0)
     }
 
-    /// Returns the longest checkpoint that has an entry.
+    /// Returns the range of the longest checkpoint that contains an entry.
     pub fn covering(&self, number: u64) -> Option<RangeInclusive<u64>> {
         let before = number.checked_sub(1)?;
         CHECKPOINT_LEVELS
@@ -50,7 +50,8 @@ impl ListedCheckpoints {
             .find(|entries| self.has(entries))
     }
 
-    /// Returns the longest checkpoint of fewer than `count` entries that begins with an entry.
+    /// Returns the range of the longest checkpoint of fewer than `count` entries that begins with
+    /// an entry.
     pub fn beginning(&self, first: u64, count: u64) -> Option<RangeInclusive<u64>> {
         CHECKPOINT_LEVELS
             .into_iter()
@@ -60,8 +61,8 @@ impl ListedCheckpoints {
             .find(|entries| self.has(entries))
     }
 
-    /// Returns checkpoints that cover the entries from `first` on without a gap, as far as
-    /// possible.
+    /// Returns the ranges of checkpoints that cover the entries from `first` on without a gap, as
+    /// far as possible.
     pub fn cover(&self, first: u64) -> Vec<RangeInclusive<u64>> {
         let after = |entries: &RangeInclusive<u64>| self.covering(entries.end().checked_add(1)?);
         std::iter::successors(self.covering(first), after).collect()
@@ -85,7 +86,7 @@ impl Repository {
         Ok(found)
     }
 
-    /// Reads the object of a checkpoint without its second part.
+    /// Reads the first part of a checkpoint.
     pub(super) fn read_front(
         &self,
         range: &RangeInclusive<u64>,
@@ -97,7 +98,7 @@ impl Repository {
         Ok(self.store.get_range(&layout::checkpoint(range), 0..front)?)
     }
 
-    /// Opens the first part of a checkpoint, whose author is unknown.
+    /// Opens the first part of a checkpoint. Its author is unknown.
     pub(super) fn open_front(
         &self,
         range: &RangeInclusive<u64>,
@@ -107,7 +108,7 @@ impl Repository {
         Ok(opened.map_err(|error| Error::object(layout::checkpoint(range), error))?.1)
     }
 
-    /// Reads a whole checkpoint, whose author is unknown.
+    /// Reads a whole checkpoint. Its author is unknown.
     pub(super) fn read_checkpoint(
         &self,
         range: &RangeInclusive<u64>,
@@ -118,7 +119,7 @@ impl Repository {
         opened.map_err(|error| Error::object(&name, error))
     }
 
-    /// Rebuilds the object of a slot from a checkpoint; `None` if the checkpoint has only its
+    /// Rebuilds the object of a slot from a checkpoint; `None` if the checkpoint contains only its
     /// digest.
     pub(super) fn entry_of(&self, checkpoint: &OpenedCheckpoint, number: u64) -> Option<Bytes> {
         let at = usize::try_from(number.checked_sub(checkpoint.header.first)?).ok()?;

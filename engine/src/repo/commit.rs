@@ -1,7 +1,7 @@
-//! The commit log: reading it to its end, and appending to it (spec section 6).
+//! Reads the commit log to its end and appends to it (spec section 6).
 //!
-//! There is no lock and no clock in here. A writer that loses a slot reads what won it, composes
-//! its entry again and tries the next slot; the model that this follows is checked exhaustively.
+//! The protocol needs no locks and no clocks. A writer that loses a slot reads the entry that won, composes its own
+//! entry again and tries the next slot. A model of the protocol is checked exhaustively.
 
 use std::sync::atomic::Ordering;
 
@@ -19,25 +19,26 @@ use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{FORMAT_VERSION, LogEntry, LogHead, LogHeader};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
-/// How often a put is repeated whose outcome is not known.
+/// Maximum number of times that a put with an unknown outcome is repeated.
 const UNKNOWN_TRIES: u32 = 5;
 
-/// After so many slots in a row that others took, a writer gives up: no honest hosts are so many, or so fast.
+/// Number of slots in a row that other writers may take before this one fails. Honest hosts are neither so many nor so
+/// fast.
 const LOST_MAX: u32 = 40;
 
-/// What a slot of the log turned out to be.
+/// The state of a slot of the log.
 enum SlotState {
-    /// It has an entry, which counts or is void.
+    /// It has an entry, valid or void.
     Taken,
     /// The log ends before it.
     Empty,
 }
 
 impl Repository {
-    /// Reads the log from where the catalog stands to its end.
+    /// Reads the log from the catalog's position to its end.
     pub fn sync(&self) -> Result<(), Error> {
         let position = self.catalog.position()?;
-        // Names after the one before the last that we saw: the last must still be there.
+        // List from the last entry that this host has read, which must still exist.
         let after = position.number.checked_sub(1).filter(|before| *before > 0).map(layout::log);
         let listed = self.store.list(layout::LOG, after.as_deref())?;
         let mut numbers: Vec<u64> =
@@ -59,7 +60,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Reads the entries behind the catalog's position that are listed. Returns whether they are all part of the log.
+    /// Reads the listed entries after the catalog's position. Returns whether all of them are part of the log.
     fn read_on(&self, mut numbers: Vec<u64>) -> Result<bool, Error> {
         let mut next = self.catalog.position()?.number + 1;
         let new = numbers.split_off(numbers.partition_point(|number| *number < next));
@@ -67,8 +68,8 @@ impl Repository {
             while next <= *number {
                 match self.read_slot(next, &new[at..]) {
                     Ok(SlotState::Taken) => next = self.catalog.position()?.number + 1,
-                    // Entries are copied to a mirror from the last one back: until the first of
-                    // them arrives, the others do not count.
+                    // Entries are copied to a mirror from the last one to the first. Until the first one arrives, the
+                    // others do not count.
                     Ok(SlotState::Empty) if self.is_mirror() => return Ok(false),
                     Ok(SlotState::Empty) => {
                         *self.behind_gap.lock().expect("nothing panics here") = new[at..].to_vec();
@@ -81,7 +82,7 @@ impl Repository {
         Ok(true)
     }
 
-    /// Reads the slot behind the catalog's position, `listed` being those from there on that are taken.
+    /// Reads the slot after the catalog's position. `listed` are the numbers of the taken slots from there on.
     fn read_slot(&self, number: u64, listed: &[u64]) -> Result<SlotState, Error> {
         let missing = || {
             let reason = format!("it is missing, but entry {} exists", listed[0]);
@@ -111,7 +112,7 @@ impl Repository {
             Err(error) if error.is_of_object() || error.is_frozen() => error,
             Err(error) => return Err(error),
         };
-        // A checkpoint may have what is damaged or missing here.
+        // A checkpoint may contain the entry that is damaged or missing here.
         if error.is_of_object() && self.take_copy(number)? {
             return Ok(SlotState::Taken);
         }
@@ -124,14 +125,14 @@ impl Repository {
         Err(error)
     }
 
-    /// Takes in a copy of the entry that belongs into a slot, if there is one.
+    /// Applies a copy of the entry that belongs in a slot. Returns false if there is no copy.
     fn take_copy(&self, number: u64) -> Result<bool, Error> {
         let Some(object) = self.copy_by_next(number)? else { return Ok(false) };
         self.take_entry(number, &object, false)?;
         Ok(true)
     }
 
-    /// Reads an entry as the log has it, if it is one.
+    /// Reads an entry of the log. Fails if the object is not an entry.
     pub(crate) fn entry(&self, number: u64) -> Result<(Bytes, LogEntry), Error> {
         let name = layout::log(number);
         let open = |object: &Bytes| self.secrets.read_log(number, object);
@@ -140,7 +141,7 @@ impl Repository {
         Ok((object, entry))
     }
 
-    /// Fails if the store no longer holds the entry that this host saw last.
+    /// Fails if the store no longer has the last entry that this host has read.
     fn expect_same_history(&self, position: Position, numbers: &[u64]) -> Result<(), Error> {
         let Position { number: seen, head, .. } = position;
         if seen == 0 {
@@ -148,13 +149,13 @@ impl Repository {
         }
         let found = numbers.last().copied().unwrap_or(0);
         if found < seen {
-            // What is left of it may be further back than was listed.
+            // The remaining entries may come before the listed range.
             let listed = self.store.list(layout::LOG, None)?;
             let numbers = listed.iter().filter_map(|object| layout::log_number(&object.name));
             let found = numbers.max().unwrap_or(0);
             return Err(Error::RolledBack { seen, found });
         }
-        // What was void stays it, and opens no more than it did.
+        // A void object stays void. Compare its digest, because it may not be possible to open it.
         if self.catalog.void_digests(seen)?.is_some() {
             match self.slot(seen)? {
                 Some(object) if digest(&[&object]) == head => return Ok(()),
@@ -168,15 +169,15 @@ impl Repository {
             // It is damaged; the next entry also identifies it.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
-                // It was read before, so no newer version wrote it.
+                // This program has read the entry before, so it is damaged and not too new.
                 _ => Err(Error::damaged(layout::log(seen), error.reason())),
             },
             Err(error) => Err(error),
         }
     }
 
-    /// Fails if the log does not hold a state of it that somebody else saw: a host that reads it for
-    /// the first time cannot know otherwise that the store has gone back.
+    /// Fails if the log does not contain a head that was seen elsewhere. Otherwise a host that reads the log for the
+    /// first time could not detect that the store was rolled back.
     pub fn expect_head(&self, head: &LogHead) -> Result<(), Error> {
         let position = self.catalog.position()?;
         if position.number < head.number {
@@ -195,8 +196,8 @@ impl Repository {
         Ok((number > 0).then(|| LogHead::new(number, &head)))
     }
 
-    /// Takes the entry behind the catalog's position into the catalog, to be kept there unless a
-    /// checkpoint has it. Returns whether it counts: one that is void, or of a revoked writer, does not.
+    /// Applies the entry after the catalog's position to the catalog, which keeps the object if `keep` is set. Returns
+    /// whether the entry counts. A void entry does not, nor does one of a revoked writer.
     pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<bool, Error> {
         if self.catalog.position()?.number < number {
             let heard = self.hear(number, object)?;
@@ -205,7 +206,8 @@ impl Repository {
         Ok(self.catalog.void_digests(number)?.is_none())
     }
 
-    /// Takes in what was heard of the slot behind the catalog's position; its object, where it is to be kept.
+    /// Applies the slot after the catalog's position, as it was read and its signature checked. The catalog keeps
+    /// `object`, if it is given.
     pub(super) fn take(
         &self,
         number: u64,
@@ -230,7 +232,7 @@ impl Repository {
                 Ok(Judged::Twice(entry)) => {
                     self.catalog.apply_void(&taken, "it adds a pack twice", Some(&entry))?;
                 }
-                // It was judged by what another process of this host has made of the catalog since.
+                // Another process of this host has advanced the catalog, so the verdict was based on a later state.
                 Err(_) if self.catalog.position()?.number >= number => {}
                 Err(error) => return Err(error),
             }
@@ -238,8 +240,8 @@ impl Repository {
         Ok(self.catalog.void_digests(number)?.is_none())
     }
 
-    /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
-    /// asked again after every lost race; `None` means that there is nothing left to do.
+    /// Appends an entry to the log. `compose` makes the entry from the catalog at the head of the log, and is called
+    /// again after every lost race. Nothing is appended if it returns `None`.
     pub fn commit(
         &self,
         compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
@@ -247,7 +249,7 @@ impl Repository {
         self.commit_where(Repository::expect_main, compose)
     }
 
-    /// Appends to the log of a mirror, to make it the main archive.
+    /// Appends to the log of a mirror in order to promote it.
     pub fn commit_promotion(
         &self,
         compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
@@ -255,13 +257,13 @@ impl Repository {
         self.commit_where(|_| Ok(()), compose)
     }
 
-    /// Appends to the log, if that is permitted by what was read of it.
+    /// Appends to the log if `permits` allows that after the log was read.
     fn commit_where(
         &self,
         permits: impl FnOnce(&Repository) -> Result<(), Error>,
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
-        // What was read when the repository was opened is looked at by this very listing.
+        // The result does not matter here, because the log is read again in any case.
         self.let_settle();
         self.sync()?;
         permits(self)?;
@@ -269,13 +271,12 @@ impl Repository {
             while self.let_settle() {
                 self.sync()?;
             }
-            // Before it is composed: if another process of this host reads on in between, what we
-            // compose is for a slot that is taken.
+            // Read the position before composing. If another process of this host advances the catalog in between, the
+            // entry is for a slot that is taken, and the race is lost.
             let Position { number, head, seen } = self.catalog.position()?;
             let Some(mut entry) = compose()? else { return Ok(()) };
             self.expect_rights(entry.needed_rights())?;
-            // The owner has called void what once lay in this slot, and nothing in it counts: it is taken by an entry
-            // that says nothing.
+            // The owner has declared this slot void, so no entry in it counts. Fill it with an empty entry.
             let is_void = self.catalog.verdicts()?.void.contains(&(number + 1));
             if is_void {
                 entry = LogEntry::new(entry.time);
@@ -287,7 +288,8 @@ impl Repository {
             if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
                 let taken = self.take_entry(number + 1, &object, true);
                 if matches!(taken, Err(Error::Reread)) && !is_void {
-                    // It is in the log, and says news of earlier entries: its slot is looked at again all the same.
+                    // The entry is in the log and changes the verdict on earlier entries. Record it first, so that the
+                    // next run checks its slot as usual.
                     self.catalog.acknowledged(number + 1, &object)?;
                 }
                 let counts = taken?;
@@ -307,14 +309,14 @@ impl Repository {
             self.sync()?;
             self.has_waited_for(number + 1)?;
             if !is_void && self.is_in_log(number + 1, &object)? {
-                // It was there all the time, and was not seen: it is not said once more.
+                // The entry was in the log all the time, although it was not seen. It must not be appended twice.
                 self.catalog.acknowledged(number + 1, &object)?;
                 self.fold();
                 return Ok(());
             }
             // Read the slot itself, because a listing may lag.
             if self.catalog.position()?.number == number {
-                // An empty slot is free, although the store had acknowledged an entry in it.
+                // If the slot is empty, it can be used, even if the store had acknowledged an entry in it.
                 if let Some(object) = self.slot(number + 1)? {
                     self.take_entry(number + 1, &object, true)?;
                 }
@@ -340,16 +342,16 @@ impl Repository {
         Ok(Bytes::from(object))
     }
 
-    /// Returns whether the log that was read has an object in a slot, and it counts.
+    /// Returns whether the log, as it was read, has an object in a slot, and the object counts.
     fn is_in_log(&self, number: u64, object: &Bytes) -> Result<bool, Error> {
         Ok(self.catalog.kept_entry(number)?.as_deref() == Some(&object[..])
             && self.catalog.void_digests(number)?.is_none())
     }
 
-    /// Puts one entry. Returns false if the slot holds another's.
+    /// Puts one entry. Returns false if the slot has another entry.
     ///
-    /// When the outcome of a put is unknown, the slot is looked at before the put is repeated; the
-    /// same bytes in the same slot are the same commit, however often they arrive.
+    /// If the outcome of a put is unknown, the slot is read before the put is repeated. The same bytes in the same slot
+    /// are the same commit, however often they arrive.
     fn append(&self, number: u64, object: &Bytes) -> Result<bool, Error> {
         let name = layout::log(number);
         let mut tries = 0;
@@ -358,7 +360,8 @@ impl Repository {
             if let Ok(true) = put {
                 return Ok(true);
             }
-            // A folder answers: what it failed to sync is there for all to see, and not durable.
+            // In a folder the outcome is known: the entry could not be synced. It may be visible, but it is not
+            // durable.
             if put.is_err() && !self.store.location().is_remote() {
                 return Ok(put?);
             }
@@ -368,7 +371,7 @@ impl Repository {
                     return Ok(true);
                 }
                 Ok(_) => return Ok(false),
-                // The slot was refused and is empty, or nothing is known: try the put again.
+                // The put was refused although the slot is empty, or its outcome is unknown. Try it again.
                 Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {
                     tries += 1;
                     if let Err(error) = put

@@ -1,4 +1,4 @@
-//! What an open repository remembers, and the catalog does not.
+//! State of an open repository that is not in the catalog.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
@@ -11,26 +11,27 @@ use crate::store::Store;
 
 pub(super) type Healing = Mutex<Healed>;
 
-/// What was healed by this process.
+/// The packs that this process has healed or tried to heal.
 #[derive(Debug, Default)]
 pub(super) struct Healed {
     pub recent: VecDeque<(PackId, Bytes)>,
     /// Packs that cannot be healed.
     pub lost: HashSet<PackId>,
-    /// Names of healed packs that are not reported yet.
+    /// Names of healed packs that were not reported yet.
     pub untold: BTreeSet<String>,
 }
 
-/// When the newest entry of another host was read, if the store had only just got it.
+/// When the newest entry of another host was read, if the store had received it only a moment
+/// before.
 #[derive(Debug, Default)]
 pub(super) struct News(pub Mutex<Option<Instant>>);
 
-/// Other copies, and the packs that are read from them.
+/// Other copies of the repository, and the packs that are read from them.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     pub stores: Vec<Store>,
-    /// Packs that can be read from a copy at once: the copy, and the length there.
+    /// Packs that can be read from a copy at once, with the index of the copy and the length there.
     pub readable: HashMap<String, (usize, u64)>,
-    /// Packs that are read from a copy, whatever the store has.
+    /// Packs that are always read from a copy, with the index of the copy.
     pub chosen: Mutex<HashMap<String, usize>>,
 }

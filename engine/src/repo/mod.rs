@@ -1,7 +1,8 @@
 //! A repository: its keys, log, catalog and packs.
 //!
-//! State changes only by [`Repository::commit`], which appends to the log; everything that an entry
-//! names is durable before the entry is written, so every visible snapshot can be restored.
+//! The state changes only through [`Repository::commit`], which appends to the log. Everything that
+//! an entry names is durable before the entry is written, so every visible snapshot can be
+//! restored.
 
 mod authority;
 mod buffers;

@@ -1,7 +1,7 @@
-//! Parity of the packs of a folder: an object beside each pack from which damage is healed.
+//! Parity of the packs of a repository in a folder: an object per pack from which damage is repaired.
 //!
-//! A disk loses sectors; the provider of a bucket sees to that itself. Nothing depends on parity:
-//! a pack without it is as good, and what was healed is believed only if the log says so.
+//! Disks lose sectors; the provider of a bucket protects against that itself. Nothing depends on parity: a pack without
+//! it is equally valid, and a healed pack is used only if it agrees with the log.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ use crate::format::parity::{PARITY_BYTES_MAX, Parity};
 use crate::progress::{Problem, Progress};
 use crate::store::layout;
 
-/// Healed packs that are kept in memory: most chunks of a damaged pack are asked for together.
+/// Number of healed packs that are kept in memory, because the chunks of a damaged pack are usually requested one after
+/// the other.
 const HEALED_MAX: usize = 2;
 
 impl Repository {
@@ -29,7 +30,7 @@ impl Repository {
         Ok(percent.map(|percent| protect(pack.record.id, &pack.object, percent).into()))
     }
 
-    /// Returns the bytes of the parity of a pack of so many bytes: none, if this repository has no parity.
+    /// Returns the length of the parity of a pack of this length; 0 if this repository has no parity.
     pub fn parity_bytes(&self, pack_bytes: u64) -> Result<u64, Error> {
         if self.store.location().is_remote() {
             return Ok(0);
@@ -49,8 +50,8 @@ impl Repository {
         Ok(Some(self.store.salvage(&name, 0..bytes_max)?))
     }
 
-    /// Heals a damaged pack by its parity and returns its original bytes; `None` if it has no
-    /// parity or too much is lost. Remembers the last few packs.
+    /// Heals a damaged pack with its parity and returns its original bytes; `None` if it has no parity or too much is
+    /// lost. Keeps the last few packs in memory.
     pub fn heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
         // One at a time, because healing needs much memory.
         let mut healed = self.healed.lock().expect("nothing panics here");
@@ -96,7 +97,7 @@ impl Repository {
             }
             _ => return Ok(None),
         };
-        // A pack that is missing or cannot be read does not heal.
+        // A pack that is missing or cannot be read cannot be healed.
         let name = layout::pack(row.kind, &row.id);
         let damaged = match self.store.salvage(&name, 0..row.bytes) {
             Err(error) if Error::from(error.clone()).is_of_object() => return Ok(None),
@@ -105,7 +106,7 @@ impl Repository {
         Ok(heal(&damaged, &parity).map(Bytes::from).filter(|pack| is_of_log(pack, row)))
     }
 
-    /// Returns the names of packs that were healed since this was called last.
+    /// Returns the names of the packs that were healed since the last call.
     pub fn take_healed(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold)
     }

@@ -1,4 +1,4 @@
-//! Reads chunks: fetches the needed ranges of the needed packs, and verifies every chunk by its id.
+//! Reads chunks: fetches ranges of packs, and verifies every chunk by its id.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,17 +15,17 @@ use crate::store::{ObjectRange, layout};
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
 pub const ALIGN_BYTES: u64 = 64 << 10;
-/// A restore reads gaps up to this length too, because another request would take longer.
+/// Maximum length of a gap between chunks that a restore reads too, because another request would take longer.
 pub const GAP_BYTES: u64 = 512 << 10;
-/// Longest range that is fetched at once, which bounds the memory of a restore.
+/// Maximum length of a range that is fetched at once; bounds the memory of a restore.
 const RANGE_BYTES_MAX: u64 = 8 << 20;
-/// Tree chunks kept in memory.
+/// Number of windows with tree chunks that are kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
-/// Larger windows are not kept.
+/// Maximum size of a window that is kept.
 const TREE_WINDOW_BYTES_MAX: u64 = 4 << 20;
-/// Most memory that an idle opener keeps; tree chunks need less.
+/// Maximum size of the buffer that an idle opener keeps. Tree chunks need less.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Open packs kept in memory.
+/// Number of open packs that are kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
 /// An opened pack: its row, and the key of its frames.
@@ -43,20 +43,20 @@ pub enum Elsewhere {
     Nowhere,
 }
 
-/// A pack that is open, or is just being opened.
+/// A pack that is open or is being opened.
 type OpenOnce = Arc<Mutex<Option<Arc<OpenPack>>>>;
 
 /// Reads and verifies chunks of one repository. Needs the identity.
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
     packs: Mutex<HashMap<PackRowId, OpenOnce>>,
-    /// The log was read again because a pack was missing.
+    /// Whether the log was read again because a pack was missing.
     looked: Mutex<bool>,
-    /// How many chunks the catalog has in each pack.
+    /// Number of chunks that the catalog has for each pack.
     pub(super) counts: OnceLock<HashMap<PackRowId, u64>>,
-    /// What chunks are opened with, of the threads that are not at it.
+    /// Openers that no thread is using.
     openers: Mutex<Vec<Opener>>,
-    /// What was found of the chunks that were read.
+    /// Findings about the chunks that were read, not yet recorded in the catalog.
     readings: Mutex<HashMap<PackRowId, Readings>>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> ChunkReader<'a> {
         Ok(ChunkReader { repository, packs, looked, counts, openers, readings })
     }
 
-    /// Records in the catalog the findings so far about chunks that were read.
+    /// Records the findings about the chunks that were read so far in the catalog.
     pub fn remember(&self) -> Result<(), Error> {
         let readings = std::mem::take(&mut *self.readings.lock().expect("nothing panics here"));
         self.repository.catalog.was_read(&readings, seconds_now())
@@ -91,11 +91,11 @@ impl<'a> ChunkReader<'a> {
             .collect()
     }
 
-    /// Reads a chunk from another pack than the one where it was found damaged or missing: several
-    /// writers may have stored it, or a prune has moved it since the log was read; or heals that pack
-    /// by its parity. Returns `first`, the damage, if nothing helps; or that the other is frozen.
+    /// Reads a chunk from elsewhere after it was found damaged or missing in the pack `bad`. Several writers may have
+    /// stored it, a prune may have moved it since the log was read, or parity may heal the pack. If nothing helps,
+    /// fails with `first`, the original damage. Also fails if `bad` was pruned and the other pack is frozen.
     pub fn rescue(&self, id: &ChunkId, bad: PackRowId, first: Error) -> Result<Vec<u8>, Error> {
-        // What is gone may have been moved; what is not what it was is damaged.
+        // Only record damaged content. A missing pack may have been moved.
         if first.is_damage_of_content()
             && let Some(place) = self.repository.catalog.chunk_in(bad, id)?
         {
@@ -110,15 +110,15 @@ impl<'a> ChunkReader<'a> {
                 Elsewhere::Frozen(error) => Some(error),
                 Elsewhere::Nowhere => None,
             };
-            // A plan that is made from now on finds the chunk in the other pack, and thaws that one.
+            // A new plan finds the chunk in the other pack and thaws that one.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
             if let Some(frozen) = frozen
                 && self.repository.catalog.pack(bad)?.as_ref().is_some_and(is_gone)
             {
                 return Err(frozen);
             }
-            // Once per reader, because lost chunks are mostly lost for good. A thread that has
-            // waited for another to read the log looks once more.
+            // Read the log only once per reader, because lost chunks are usually lost for good. A thread that waited
+            // while another one read the log looks once more.
             if waited {
                 return Err(first);
             }
@@ -131,7 +131,7 @@ impl<'a> ChunkReader<'a> {
         }
     }
 
-    /// Reads a chunk from another pack than `bad`, or from `bad` as its parity heals it.
+    /// Reads a chunk from another pack than `bad`, or from `bad` after healing it with its parity.
     pub fn elsewhere(&self, id: &ChunkId, bad: PackRowId) -> Result<Elsewhere, Error> {
         let mut found = Elsewhere::Nowhere;
         for place in self.repository.catalog.chunk_places(id)? {
@@ -148,7 +148,7 @@ impl<'a> ChunkReader<'a> {
         Ok(healed.map_or(found, Elsewhere::Read))
     }
 
-    /// Reads a chunk from a damaged pack that its parity heals.
+    /// Reads a chunk from a damaged pack after healing it with its parity.
     pub fn open_healed(&self, id: &ChunkId, bad: PackRowId) -> Option<Vec<u8>> {
         let places = self.repository.catalog.chunk_places(id).ok()?;
         let place = places.into_iter().find(|place| place.pack == bad)?;
@@ -157,7 +157,7 @@ impl<'a> ChunkReader<'a> {
         let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
         let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
         let mut spare = Spare::default();
-        // What heals it is no reading of the pack.
+        // The healed copy does not show that the pack in the store is sound, so nothing is recorded.
         let opened =
             self.verify_in(&pack, &ObjectRange::held(&pack.name, 0, object), &place, &mut spare);
         opened.ok().map(|opened| opened.raw.to_vec())
@@ -169,7 +169,7 @@ impl<'a> ChunkReader<'a> {
         self.open(&pack, &window, place)
     }
 
-    /// Reads a chunk and nothing around it, because the bytes around it cannot be read.
+    /// Reads only the bytes of a chunk, because those around it cannot be read.
     pub fn read_alone(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
@@ -177,7 +177,7 @@ impl<'a> ChunkReader<'a> {
         self.open(&pack, &window, place)
     }
 
-    /// Opens a pack once and remembers it.
+    /// Opens a pack, and keeps it open in memory.
     pub fn pack(&self, key: PackRowId) -> Result<Arc<OpenPack>, Error> {
         let slot = {
             let mut packs = self.packs.lock().expect("nothing panics here");
@@ -200,7 +200,7 @@ impl<'a> ChunkReader<'a> {
         Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
     }
 
-    /// Opens a pack by its first bytes, which must be those of the pack that the log names.
+    /// Opens a pack with its header, which must be that of the pack that the log names.
     pub fn open_header(&self, row: PackRow, header: &[u8]) -> Result<OpenPack, Error> {
         let name = layout::pack(row.kind, &row.id);
         let key = self.open_key(&row, header).map_err(|error| Error::object(&name, error))?;
@@ -225,7 +225,7 @@ impl<'a> ChunkReader<'a> {
         Ok(self.repository.store_of(&pack.name).window(&pack.name, range)?)
     }
 
-    /// Opens one chunk out of a fetched window.
+    /// Opens one chunk from a fetched window.
     pub fn open(
         &self,
         pack: &OpenPack,
@@ -308,7 +308,7 @@ impl<'a> ChunkReader<'a> {
             Codec::Stored if frame.stored_bytes as usize != out.len() => {
                 return Err(fail(CodecError::Decompression));
             }
-            // It is opened in place.
+            // The chunk is decrypted in place.
             Codec::Stored => {
                 window.read_to(place.offset, out)?;
                 let raw = open(out)?;
@@ -328,7 +328,7 @@ impl<'a> ChunkReader<'a> {
         Ok(OpenedChunk { content, raw })
     }
 
-    /// Opens the sealed trailer and table of a pack; `end` is the last part of the pack.
+    /// Opens the sealed trailer and table of a pack. `end` contains the last bytes of the pack.
     pub fn open_tail(
         &self,
         pack: &OpenPack,
@@ -358,35 +358,34 @@ pub(crate) fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
 }
 
-/// The state to open chunks one after the other.
+/// Reusable state for opening chunks one after the other.
 #[derive(Default)]
 pub struct Opener {
     content: Vec<u8>,
     decompressor: Decompressor,
 }
 
-/// The same, with a buffer for the opened chunk.
+/// An [`Opener`] with a buffer for the opened chunk.
 #[derive(Default)]
 pub struct Spare {
     opener: Opener,
     raw: Vec<u8>,
 }
 
-/// A chunk that was opened and is what its id says.
+/// A chunk that was opened and verified by its id.
 pub struct OpenedChunk<'a> {
-    /// As it was compressed, to be sealed into another pack.
+    /// The compressed content, which can be sealed into another pack.
     pub content: &'a [u8],
     pub raw: &'a [u8],
 }
 
-/// Widens a range of a pack to the range that is requested.
+/// Widens a range of a pack to the aligned range that is requested.
 pub fn aligned(wanted: Range<u64>, pack_bytes: u64) -> Range<u64> {
     let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
     start..wanted.end.next_multiple_of(ALIGN_BYTES).min(pack_bytes)
 }
 
-/// Groups places of one pack, sorted by offset, into the ranges to fetch. Gaps up to `gap_bytes` are
-/// read along.
+/// Groups places of one pack, sorted by offset, into ranges to fetch. A range may include gaps up to `gap_bytes`.
 pub fn coalesce<T>(
     places: Vec<T>,
     gap_bytes: u64,
@@ -409,7 +408,7 @@ pub fn coalesce<T>(
     groups
 }
 
-/// Reads trees and snapshot records, and keeps the parts of meta packs that it has read.
+/// Reads trees and snapshot records, and caches the parts of meta packs that it has read.
 pub struct TreeReader<'a> {
     chunks: ChunkReader<'a>,
     windows: Mutex<HashMap<(PackRowId, u64), Arc<ObjectRange>>>,
@@ -469,7 +468,7 @@ impl<'a> TreeReader<'a> {
         {
             return self.chunks.open(&pack, &window, place);
         }
-        // Kept, so that neighbours need no second read.
+        // Keep the whole window, because neighbouring chunks are usually needed next.
         let range = aligned(wanted, pack.row.bytes);
         let start = range.start;
         let bytes = self

@@ -22,7 +22,7 @@ use super::Catalog;
 use super::catalog::Verdicts;
 use super::memory::{Copies, Healing, News};
 
-/// What a process holds of the keys of a repository.
+/// The keys of a repository that a process has.
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// May write, list and plan, but cannot read names or photos.
@@ -31,14 +31,14 @@ pub enum Keys {
     Reader(Identity),
 }
 
-/// The object `config` as it was read, before it was checked with any key.
+/// The object `config` as it was read, not yet verified with a key.
 #[derive(Debug, Clone)]
 pub struct StoredConfig {
     pub config: Config,
     body: Vec<u8>,
     mac: [u8; 32],
     digest: Digest,
-    /// Whether this is the copy of this host, because the object is damaged or missing.
+    /// Whether this is the copy from this host's catalog, because the object is damaged or missing.
     pub is_copy: bool,
 }
 
@@ -47,8 +47,8 @@ pub struct StoredConfig {
 pub enum Purpose {
     /// To work with it: the log must be intact from this host's position on.
     Use,
-    /// To read: the entries before an entry of the owner that only a newer program understands are
-    /// enough. `trouble` says so.
+    /// To read it: if an entry of the owner needs a newer program, the entries before it are enough. `trouble` then
+    /// contains the reason.
     Read,
     /// To check it: if the log is damaged or too new, the entries that this host knows are enough.
     Check,
@@ -70,9 +70,8 @@ impl StoredConfig {
         }
     }
 
-    /// Reads `config` to check the repository. If it is damaged or missing, returns the copy in the
-    /// catalog of a repository that was at this place; the log shows whether that repository is
-    /// still there.
+    /// Reads `config` to check the repository. If it is damaged or missing, returns the copy in the catalog of a
+    /// repository that was at this place, if the log is still that of this repository.
     pub fn read_or_kept(store: &Store, cache_dir: &Path) -> Result<StoredConfig, Error> {
         let stored = StoredConfig::read(store);
         if let Err(error) = &stored
@@ -95,7 +94,7 @@ impl StoredConfig {
         stored
     }
 
-    /// Checks that a holder of these keys has written it.
+    /// Checks that a holder of these keys has written this `config`.
     fn prove(&self, keys: &Keys) -> Result<Secrets, Error> {
         let config = &self.config;
         let (credential, wrong) = match keys {
@@ -120,8 +119,8 @@ impl StoredConfig {
         Ok(secrets)
     }
 
-    /// The same, but reads a `config` in a bucket once more if the check fails, because the network
-    /// may have damaged it.
+    /// Checks it like [`prove`](Self::prove), but reads a `config` in a bucket once more if the check fails, because
+    /// the network may have damaged it.
     fn proven(self, store: &Store, keys: &Keys) -> Result<(StoredConfig, Secrets), Error> {
         let error = match self.prove(keys) {
             Ok(secrets) => return Ok((self, secrets)),
@@ -155,23 +154,23 @@ pub struct Repository {
     pub catalog: Catalog,
     pub(super) genesis: Digest,
     pub(super) identity: Option<Identity>,
-    /// The keys of authors, expanded, and the entry that enrolled each.
+    /// The expanded keys of authors, and the number of the entry that enrolled each.
     pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
     /// Objects of the log that were read in advance.
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Numbers of objects after the end of the log that are not entries.
     pub(super) behind_gap: Mutex<Vec<u64>>,
-    /// Whether the last listing of the log had the mark of a mirror.
+    /// Whether the last listing of the log contained the mark of a mirror.
     pub(super) has_mark: AtomicBool,
     /// The author who signs the entries of this process.
     pub(super) author: Author,
-    /// Why the log could not be read to its end, if that is permitted.
+    /// Why the log could not be read to its end, if the purpose permits that.
     pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
     pub(super) healed: Healing,
     pub(super) news: News,
-    /// Other copies, from which packs are read.
+    /// Other copies from which packs are read.
     pub(super) copies: Copies,
 }
 
@@ -182,7 +181,7 @@ impl Repository {
         let secrets = Secrets::new(identity.credential(config.repository));
         let object = Bytes::from(secrets.encode_config(config));
         let location = store.location().to_string();
-        // If the name is taken, an earlier try of the same put may have taken it.
+        // If the name is taken, an earlier attempt at the same put may have taken it.
         if !store.create(layout::CONFIG, "", object.clone())?
             && store.get(layout::CONFIG, CONFIG_BYTES_MAX)? != object
         {
@@ -202,8 +201,8 @@ impl Repository {
         Repository::open_for(opening, store, stored, keys)
     }
 
-    /// Opens a repository and reads the log to its end; again from its beginning where the owner says now that
-    /// something of it does not count.
+    /// Opens a repository and reads the log to its end. Reads it again from the beginning if the owner has ruled that
+    /// an entry which was applied does not count.
     pub fn open_for(
         opening: Opening,
         store: Store,
@@ -253,7 +252,7 @@ impl Repository {
         self.genesis
     }
 
-    /// Returns the id of the writer that this host is.
+    /// Returns the id under which this host writes.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
     }
@@ -267,12 +266,12 @@ impl Repository {
         self.identity.is_some()
     }
 
-    /// Returns whether this is a mirror, as far as the log was read last.
+    /// Returns whether this is a mirror, according to the last listing of the log.
     pub fn is_mirror(&self) -> bool {
         self.has_mark.load(Ordering::Relaxed)
     }
 
-    /// Fails if this is a mirror: it is written by copying only.
+    /// Fails if this is a mirror, which only `mirror` may write.
     pub fn expect_main(&self) -> Result<(), Error> {
         match self.is_mirror() {
             false => Ok(()),
@@ -282,15 +281,15 @@ impl Repository {
         }
     }
 
-    /// Returns the settings in force: those of the log, or those of `config`, at this place.
+    /// Returns the settings in force at this place: those in the log, or else those in `config`.
     pub fn settings(&self) -> Result<Settings, Error> {
         let settings = self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone());
         Ok(settings_at(self.store.location(), settings))
     }
 }
 
-/// Returns the settings of an archive at a place. One that was made in a folder has no storage classes; copied into a
-/// bucket, it has those of a new archive there.
+/// Returns the settings of an archive at a place. An archive that was created in a folder has no storage classes. If it
+/// is copied into a bucket, it gets those of a new archive there.
 pub fn settings_at(location: &Location, mut settings: Settings) -> Settings {
     let Some(provider) = location.provider() else { return settings };
     let (pack, hot) = provider.default_classes();
@@ -302,23 +301,24 @@ pub fn settings_at(location: &Location, mut settings: Settings) -> Settings {
     settings
 }
 
-/// How a repository is opened.
+/// Options for opening a repository.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {
     pub purpose: Purpose,
-    /// Where the catalog is.
+    /// The folder of the catalogs.
     pub cache_dir: &'a Path,
     pub progress: &'a dyn Progress,
 }
 
-/// A repository that is being opened.
+/// One attempt to open a repository.
 struct Attempt<'a> {
     purpose: Purpose,
     cache_dir: &'a Path,
     progress: &'a dyn Progress,
-    /// The owner's verdicts from later entries that are known already.
+    /// The owner's verdicts that are known from an earlier attempt.
     verdicts: Verdicts,
-    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then its stat cache is still valid.
+    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then the stat cache of the old one
+    /// is still valid.
     is_ruled: bool,
 }
 
@@ -376,7 +376,7 @@ impl Attempt<'_> {
         self.read(repository, &kept)
     }
 
-    /// Reads the log of a repository whose catalog is open. `kept` is the copy of `config` for the catalog.
+    /// Reads the log of a repository whose catalog is open. `kept` is the copy of `config` that the catalog keeps.
     fn read(&mut self, mut repository: Repository, kept: &[u8]) -> Result<Repository, Error> {
         let Attempt { purpose, cache_dir, progress, .. } = *self;
         let (id, digest) = (repository.config.repository, repository.genesis);
@@ -406,7 +406,7 @@ impl Attempt<'_> {
             let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
             repository = Repository { catalog, ..repository };
             if by_entry {
-                // What comes before the rot is known then.
+                // Read entry by entry, so that the entries before the damage are known.
                 repository.catalog.know_first_writer(&repository.config.authority)?;
                 repository.catalog.keep_config(kept, &repository.store.location().place())?;
                 read = repository.read_log();
@@ -417,7 +417,7 @@ impl Attempt<'_> {
                 if purpose != Purpose::Rebuild {
                     repository.expect_still_void()?;
                 }
-                // What this host has written elsewhere, a mirror need not have yet.
+                // A mirror need not have the entries that this host wrote to the archive.
                 if !repository.is_mirror() {
                     repository.say_again()?;
                 }

@@ -1,7 +1,7 @@
-//! Asks the store about packs: whether each exists, its class and its state.
+//! Asks the store about packs: whether they exist, their classes and their states.
 //!
-//! The class in a pack record is the class that the pack was written with, and only a hint: a
-//! lifecycle rule may move packs to another class, and a copied repository has whatever classes the
+//! The class in a pack record is the one that the pack was written with. It is only a hint: a
+//! lifecycle rule may move packs to another class, and a copied repository has the classes that the
 //! copy used. So the class in the log never decides a price, a thaw, or whether a pack is readable.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use crate::format::PackKind;
 use crate::progress::Progress;
 use crate::store::{ClassFacts, Listed, ObjectState, Provider, ThawNeed, layout};
 
-/// Up to this many packs are examined by HEAD requests, more of them by a listing.
+/// Maximum number of packs that are examined by HEAD requests instead of a listing.
 const HEADS_INSTEAD_OF_LISTING_MAX: usize = 12;
 /// Number of HEAD requests in one batch.
 const HEADS_AT_ONCE: usize = 512;
@@ -23,7 +23,7 @@ pub struct Seen {
     pub class: String,
     pub state: ObjectState,
     pub bytes: u64,
-    /// It is read from another copy of the repository.
+    /// Whether the pack is read from another copy of the repository.
     pub is_elsewhere: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Seen {
 pub struct LookAt {
     /// The name of its object.
     pub name: String,
-    /// The class that it probably has, which decides only the kind of request.
+    /// The class that it probably has. It decides only the kind of request.
     pub class_hint: String,
 }
 
@@ -49,11 +49,11 @@ pub fn is_archive(provider: Provider, class: &str) -> bool {
 }
 
 impl Repository {
-    /// Asks a bucket for the classes and states of packs. `None` stands for a missing pack.
+    /// Asks a bucket for the classes and states of packs. A missing pack is `None`.
     ///
-    /// Makes a HEAD request for each pack that is probably cold, which shows thaws too. Lists the
-    /// others, if they are many, and makes HEAD requests only for those that are in an archive
-    /// class.
+    /// Makes a HEAD request for each pack that is probably cold, because only that shows thaws.
+    /// Lists the others if there are many, and makes HEAD requests only for those that turn out to
+    /// be in an archive class.
     pub fn look_at(
         &self,
         packs: &[LookAt],
@@ -113,7 +113,7 @@ fn by_name(listed: Vec<Listed>) -> HashMap<String, Listed> {
     listed.into_iter().map(|object| (object.name.clone(), object)).collect()
 }
 
-/// Packs that are in another class than the log names.
+/// Packs that are in another class than the one in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub kind: PackKind,
@@ -128,7 +128,7 @@ pub struct Moved {
 pub struct Inventory(HashMap<String, Listed>);
 
 impl Inventory {
-    /// Lists the packs: one request for each thousand in a bucket.
+    /// Lists the packs. In a bucket, this takes one request per thousand packs.
     pub fn list(repository: &Repository) -> Result<Inventory, Error> {
         let kinds = [PackKind::Meta, PackKind::Hot, PackKind::Cold];
         Inventory::list_kinds(repository, kinds)
@@ -167,7 +167,7 @@ impl Inventory {
         self.0.is_empty()
     }
 
-    /// Counts the packs of the log that were moved to another class. A folder has none.
+    /// Counts the packs of the log that were moved to another class. In a folder there are none.
     pub fn moved(&self, repository: &Repository, rows: &[PackRow]) -> Vec<Moved> {
         let Some(provider) = repository.store.location().provider() else { return Vec::new() };
         let mut moved: BTreeMap<(PackKind, String, String), u64> = BTreeMap::new();
@@ -183,8 +183,9 @@ impl Inventory {
         moved.map(|((kind, from, to), packs)| Moved { kind, from, to, packs }).collect()
     }
 
-    /// Sets the class of a pack to the one in the store. Returns whether it was moved. A moved pack
-    /// counts as written when its object was, because its minimum days started again then.
+    /// Sets the class of a pack to the one in the store. Returns whether the pack was moved. A
+    /// moved pack counts as added when its object was modified, because its minimum days started
+    /// again then.
     pub fn correct(&self, repository: &Repository, row: &mut PackRow) -> bool {
         let Some(Listed { class: Some(class), modified, .. }) = self.find(row) else {
             return false;

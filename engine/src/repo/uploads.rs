@@ -7,15 +7,15 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError, StoreErrorKind, layout};
 
-/// How often a put is repeated if it was refused although the name is free.
+/// Maximum number of attempts at a put that is refused although the name is free.
 const PUT_TRIES: u32 = 5;
 
 impl Repository {
-    /// Uploads a pack. When this returns, the pack is durable, and its chunks count as known to
-    /// this host. Reports the upload to `progress`.
+    /// Uploads a pack. When this returns, the pack is durable, and its chunks count as known to this host. Reports the
+    /// upload to `progress`.
     ///
-    /// Its parity goes first, so that a pack which has arrived has it. Parity without a pack is what
-    /// the log does not know: a prune takes it.
+    /// The parity is uploaded first, so that every uploaded pack has its parity. Parity without a pack is unknown to
+    /// the log, and a prune deletes it.
     pub fn upload(&self, pack: &SealedPack, progress: &dyn Progress) -> Result<PackRowId, Error> {
         let bytes = i64::try_from(pack.object.len()).unwrap_or(i64::MAX);
         progress.uploads(1, bytes);
@@ -35,8 +35,8 @@ impl Repository {
         self.catalog.upload_done(record)
     }
 
-    /// Settles the uploads of a killed run: keeps the packs that have arrived, so that they are not
-    /// sent again. The caller must have the writer lock.
+    /// Settles the uploads of a killed run. Keeps the packs whose upload is complete, so that they are not sent again.
+    /// The caller must have the writer lock.
     pub fn settle_uploads(&self) -> Result<(), Error> {
         for record in self.catalog.open_packs(PackState::Uploading)? {
             let name = layout::pack(record.kind, &record.id);
@@ -53,8 +53,8 @@ impl Repository {
     }
 }
 
-/// Puts an object whose name stands for these bytes alone. Names of packs are random, so if the name is taken, an earlier try of this
-/// put has taken it. If the name turns out to be free, the store has refused for another
+/// Puts an object whose name always stands for the same bytes. Names of packs are random, so if the name is taken, an
+/// earlier attempt at this put has succeeded. If the name turns out to be free, the store has refused for another
 /// reason, and the put is repeated.
 pub(crate) fn put_object(
     store: &Store,
@@ -67,8 +67,7 @@ pub(crate) fn put_object(
     for _ in 0..PUT_TRIES {
         let created = store.create(&name, class, object.clone());
         if created.is_err() && !store.location().is_remote() {
-            // The object may exist without being durable, and no later sync makes up for a
-            // failed one.
+            // The object may exist without being durable, and a later sync cannot make up for a failed one.
             let _ = store.delete(&name);
         }
         if created? {

@@ -187,7 +187,7 @@ impl Store {
         self.replace_as(name, "", content)
     }
 
-    /// The same, for an object of a storage class.
+    /// Like [`replace`](Self::replace), but with a storage class.
     pub fn replace_as(&self, name: &str, class: &str, content: Bytes) -> Result<(), StoreError> {
         let bytes = content.len() as u64;
         if let Location::Folder(folder) = &self.location {

@@ -11,7 +11,7 @@ pub const CONFIG: &str = "config";
 pub const KEYS: &str = "keys";
 /// Prefix of the log.
 pub const LOG: &str = "log";
-/// The mark of a mirror. Who lists the log sees it, for no further request.
+/// The mark of a mirror. Every listing of the log shows it without a further request.
 pub const MIRROR: &str = "log/mirror";
 /// Prefix of the checkpoints of the log.
 pub const CHECKPOINTS: &str = "checkpoints";

@@ -1,10 +1,8 @@
-//! The local catalog: one SQLite file per repository that contains the state which the log
-//! describes.
+//! The local catalog: one SQLite file per repository, with the state that the log describes.
 //!
-//! It is a cache. If it is deleted, stale, foreign or damaged, it is rebuilt from hot objects; nothing in
-//! it is ever the only copy of anything that is whole in the store, but for a restore in progress that
-//! the store refused to note, and for what was read back when. On a host without the identity it
-//! holds no name.
+//! It is a cache: if it is deleted, stale, foreign or damaged, it is rebuilt from hot objects. Only a few facts are
+//! nowhere else: objects and entries that the store has lost, restores in progress that the store refused to record,
+//! requested thaws, and when data was read back. On a host without the identity it contains no file names.
 
 mod apply;
 mod authors;

@@ -1,6 +1,6 @@
-//! Places of packs. The log names a pack by its place: the number of the entry that adds it, and
-//! its index in that entry (spec section 6.2). So an entry that turns out to be void does not
-//! renumber other packs. The catalog names a pack by its ordinal; ordinals have no gaps.
+//! Translates places of packs. The log names a pack by its place: the number of the entry that adds it, and its index
+//! in that entry (spec section 6.2). So an entry that turns out to be void does not renumber other packs. The catalog
+//! names a pack by its ordinal. Ordinals have no gaps.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, SnapshotEntry};
 
-/// Bits of a place that are the index in the entry.
+/// Number of bits of a place that contain the index in the entry.
 pub(super) const INDEX_BITS: u32 = 16;
-/// Most packs that one entry adds.
+/// Maximum number of packs that one entry adds.
 pub const ENTRY_PACKS_MAX: usize = 1 << INDEX_BITS;
-/// Largest number of an entry; beyond it, places would not fit into 63 bits.
+/// Largest number of an entry for which places fit into 63 bits.
 pub const NUMBER_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
 
-/// Returns the number of the entry that has added the pack at a place.
+/// Returns the number of the entry that added the pack with a place.
 pub fn entry_of_place(place: u64) -> u64 {
     place >> INDEX_BITS
 }
@@ -27,9 +27,9 @@ pub(super) fn place(number: u64, index: u64) -> u64 {
     (number << INDEX_BITS) | index
 }
 
-/// Translates the numbers of packs in an entry.
+/// Translates the numbers by which an entry names packs.
 trait Translate {
-    /// Translates a run of packs; the result is empty if none of them exists.
+    /// Translates a range of packs. The result is empty if none of them exists.
     fn run(&self, range: PackRange) -> rusqlite::Result<Vec<PackRange>>;
 
     fn runs(&self, ranges: &[PackRange]) -> rusqlite::Result<Vec<PackRange>> {
@@ -100,7 +100,7 @@ impl Translate for ToOrdinals<'_> {
     }
 }
 
-/// Returns, ascending, the places that name packs a second time, and the ordinals of these packs.
+/// Returns the places that name packs a second time, in ascending order, with the ordinals of these packs.
 fn named_again(
     connection: &Connection,
     first: i64,
@@ -116,8 +116,8 @@ fn named_again(
         .collect()
 }
 
-/// Lets a place of an entry that is void because it adds a pack again name that pack too. A host
-/// that wrote while the first entry was damaged knows the pack by this place.
+/// Records a second place for a pack: its place in an entry that is void because it adds the pack again. A host that
+/// wrote while the first entry was damaged knows the pack by this place.
 pub(super) fn name_again(connection: &Connection, id: &PackId, place: u64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -128,7 +128,7 @@ pub(super) fn name_again(connection: &Connection, id: &PackId, place: u64) -> ru
     Ok(())
 }
 
-/// Translates ordinals to places, for an entry that will have this number.
+/// Translates ordinals to places for an entry that will have this number.
 struct ToPlaces<'a> {
     connection: &'a Connection,
     number: u64,
@@ -164,8 +164,8 @@ impl Translate for ToPlaces<'_> {
     }
 }
 
-/// Translates places of an entry that the store has lost; its own packs get ordinals that no other
-/// pack has.
+/// Translates the places in an entry that the store has lost. The packs of the entry get ordinals that no other pack
+/// has.
 struct Lone<'a> {
     connection: &'a Connection,
     number: u64,
@@ -186,11 +186,10 @@ impl Translate for Lone<'_> {
     }
 }
 
-/// The first ordinal of the packs of an entry that the store has lost.
+/// First ordinal of the packs of an entry that the store has lost.
 pub const LONE: u64 = 1 << 62;
 
-/// Translates an entry of the log to the ordinals of this catalog, which must already have the
-/// packs of the entry.
+/// Translates an entry of the log to the ordinals of this catalog, which must already contain the packs of the entry.
 pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
     ToOrdinals(connection).entry(entry)
 }
@@ -207,7 +206,7 @@ impl Catalog {
         })())
     }
 
-    /// Translates an entry that had this number and that the store has lost: the ordinals of its own packs begin with
+    /// Translates an entry that had this number and that the store has lost. The ordinals of its own packs begin with
     /// [`LONE`].
     pub fn to_ordinals_of(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {
         let connection = self.lock();
@@ -215,8 +214,8 @@ impl Catalog {
         self.wrap(Lone { connection: &connection, number, packs }.entry(entry))
     }
 
-    /// Translates an entry of ordinals that is to be appended with this number. The ordinals of its own packs are
-    /// those behind all others.
+    /// Translates an entry from ordinals to places, to be appended with this number. The ordinals of its own packs come
+    /// after all others.
     pub fn to_places(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {
         let next = self.next_ordinal()?;
         let connection = self.lock();

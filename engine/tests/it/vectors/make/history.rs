@@ -12,7 +12,7 @@ use icecore_engine::format::{
 use super::super::{Vectors, noise, read};
 use super::TIME;
 
-/// Writes `log_3`, `log_4`, `snapshot_record_named`, and what mirrors need, and adds them to `vectors.json`.
+/// Writes `log_3`, `log_4`, `snapshot_record_named` and the objects of mirrors, and adds them to `vectors.json`.
 pub fn write(vectors: &Vectors, folder: &Path) {
     let put = |name: &str, bytes: &[u8]| {
         std::fs::write(folder.join(name), bytes).expect("the folder can be written");
