@@ -16,7 +16,7 @@ use crate::failure::{Failure, code};
 /// The folder of the drills of an archive.
 pub struct DrillState {
     folder: PathBuf,
-    /// The place of the archive.
+    /// The location of the archive.
     archive: String,
 }
 

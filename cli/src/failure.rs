@@ -47,7 +47,7 @@ impl Failure {
         Failure::new(code::USAGE, message, Some(hint))
     }
 
-    /// Says what was done before it failed, if that is anything.
+    /// Appends what was done before the failure to the message, if anything was.
     pub fn after(self, done: Option<String>) -> Failure {
         match done {
             Some(done) => {
@@ -190,7 +190,7 @@ fn exit_code(error: &Error) -> u8 {
         | Error::NotEnrolled
         | Error::NeedsIdentity => code::WRONG_KEY,
         Error::Interrupted => crate::signals::exit_code(),
-        // As of the commands that can go on without them.
+        // Commands that can continue without these objects exit with this code, so all others do too.
         Error::Store(store) if error.is_frozen() && is_moved(&ObjectName::from(&store.name)) => {
             code::INCOMPLETE
         }
@@ -199,8 +199,9 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns whether a frozen object is one that something has moved, and that icecore reads by commands which cannot thaw:
-/// a folder listing or a small file. Without the others that must stay readable, no archive can be opened.
+/// Returns whether a frozen object is a folder listing or a small file. Commands that cannot thaw read these, and and
+/// only a lifecycle rule or another program can have moved them to an archive class. Other objects that must stay
+/// readable are not included, because an archive cannot be opened without them.
 fn is_moved(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Pack(PackKind::Meta | PackKind::Hot, _))
 }

@@ -90,7 +90,7 @@ fn of_place(error: &Error) -> Option<&'static str> {
     })
 }
 
-/// Second copies.
+/// Returns the hint for an error of a second copy.
 fn of_mirror(error: &MirrorError) -> &'static str {
     match error {
         MirrorError::ReadOnly { .. } => {

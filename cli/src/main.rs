@@ -227,7 +227,7 @@ fn run_with(
         Command::Snapshot(args) => args.host.clone(),
         _ => std::env::var("ICECORE_HOST").ok(),
     };
-    // The copy of an archive in a folder may be in a bucket.
+    // `mirror` can copy an archive from a folder to a bucket, so these options may have an effect.
     let idle = misuse::idle(&of_buckets).filter(|_| !matches!(command, Command::Mirror(_)));
     if let (Some(idle), Ok(Location::Folder(_))) = (idle, session.location()) {
         report.note(&idle);

@@ -110,7 +110,8 @@ impl Session {
             }
         };
         let profile = profile(&config_dir)?;
-        // Flags go before the environment, and that before the profile, whichever way each works.
+        // Flags have priority over the environment, and the environment over the profile, even if they name different
+        // sources of keys.
         let variable = !global.keys_by_flag && password::variable().is_some();
         let given = global.keys_by_flag
             || variable
@@ -172,7 +173,7 @@ impl Session {
         self.options_at(location, &self.profile)
     }
 
-    /// Returns how to reach a place by the settings of a profile.
+    /// Returns the options for a store at a location, with the settings of a profile.
     pub fn options_at(
         &self,
         location: &Location,
@@ -460,7 +461,8 @@ impl Session {
             Ok(repository) => repository.is_mirror(),
             Err(error) => is_known || self.is_behind(&store, error),
         };
-        // What a check finds in a mirror is of the mirror alone, and one that was promoted is none any more.
+        // The findings of a check of a mirror concern only the mirror, so a mirror has its own catalog. A promoted
+        // mirror is no longer a mirror.
         let repository = match (is_copy, is_known) {
             (true, false) | (false, true) => {
                 drop(opened);

@@ -1,4 +1,4 @@
-//! Restoring files: `restore`, `jobs`, `cost`.
+//! Options of `restore`, `jobs` and `cost`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! One module per command: options in, a verb of the engine, a report out.
+//! The commands, one module each: converts options, calls the engine, and prints a report.
 
 pub mod accept;
 pub mod audit;
@@ -44,8 +44,8 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::units::{about, count, dollars, exact_dollars};
 
-/// Splits `SNAP:PATH`. Paths may be no UTF-8. The colon of a time, as in `latest@2026-10-31T07:00`, is none before a
-/// path.
+/// Splits `SNAP:PATH`. The path may not be UTF-8. The colon in a time, as in `latest@2026-10-31T07:00`, does not
+/// separate a path.
 fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let bytes = text.as_bytes();
@@ -81,7 +81,7 @@ fn spellings(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Returns what the requests of this run cost: nothing in a folder, `None` if no prices are known.
+/// Returns the cost of the requests of this run: 0 in a folder, `None` if no prices are known.
 fn spent(session: &Session, requests: &Requests) -> Result<Option<f64>, Failure> {
     if !session.location()?.is_remote() {
         return Ok(Some(0.0));
@@ -89,7 +89,7 @@ fn spent(session: &Session, requests: &Requests) -> Result<Option<f64>, Failure>
     Ok(session.prices()?.map(|prices| prices.bill(requests).total_usd()))
 }
 
-/// Returns what a bill comes to: what is paid at once, and the download, of which a part may be free.
+/// Describes the total of a bill, and the share of the download, part of which may be free.
 fn bill_text(bill: &Bill) -> String {
     let now = bill.total_usd() - bill.egress_usd;
     if bill.egress_usd < 0.01 {
@@ -105,7 +105,7 @@ fn requests_json(requests: &Requests) -> Value {
     })
 }
 
-/// Says what a run has cost; with -v, for which requests.
+/// Describes what a run has cost; with -v, for which requests.
 fn cost_line(report: &Report, spent: Option<f64>, requests: &Requests) -> String {
     format!("cost: {}", spent_text(report, spent, requests))
 }
@@ -119,7 +119,7 @@ fn spent_text(report: &Report, spent: Option<f64>, requests: &Requests) -> Strin
     }
 }
 
-/// Returns requests in words.
+/// Describes requests.
 fn requests_text(requests: &Requests) -> String {
     let mut text = format!(
         "{}, {}, {} and {}",

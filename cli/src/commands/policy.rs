@@ -1,14 +1,14 @@
-//! `policy`: prints the documents that make AWS refuse what a host has no business doing.
+//! `policy`: prints documents that make AWS refuse everything that a host need not do.
 //!
-//! Everything below [`run`] is pure: a bucket, a prefix and two storage classes in, JSON out. The
-//! roles hold `Allow` statements only, each for exactly the requests that the commands of the role
-//! make; what is not named is refused.
+//! Everything below [`run`] is a pure function from a bucket, a prefix and two storage classes to JSON. The roles
+//! contain only `Allow` statements, each for exactly the requests that the commands of the role make. Everything else
+//! is refused.
 //!
 //! Sources, all in the AWS documentation:
 //! - actions of a request: "Required permissions for Amazon S3 API operations"
 //!   (AmazonS3/latest/userguide/using-with-s3-policy-actions.html). HEAD needs `s3:GetObject`.
-//! - `s3:if-none-match` and `s3:ObjectCreationOperation`: "Enforce conditional writes on Amazon S3
-//!   buckets" (AmazonS3/latest/userguide/conditional-writes-enforce.html).
+//! - `s3:if-none-match` and `s3:ObjectCreationOperation`: "Enforce conditional writes on Amazon S3 buckets"
+//!   (AmazonS3/latest/userguide/conditional-writes-enforce.html).
 //! - `s3:x-amz-server-side-encryption-customer-algorithm`, `s3:x-amz-server-side-encryption-aws-kms-key-id`: "Condition
 //!   keys for Amazon S3" (service-authorization/latest/reference/list_amazons3.html).
 //! - `s3:x-amz-storage-class`, `s3:prefix`: "Bucket policy examples using condition keys"
@@ -24,27 +24,27 @@ use crate::commands::init;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 
-/// Headers with which a put makes an object that other hosts cannot read: one encrypted with a key of the request
-/// (SSE-C), or with a named KMS key. In the log it would stop every host.
+/// Headers of a put that make an object unreadable for other hosts, because it is encrypted with a key in the request
+/// (SSE-C) or with a named KMS key. In the log, such an object would stop every host.
 const KEYS_OF_OTHERS: [&str; 2] = [
     "s3:x-amz-server-side-encryption-customer-algorithm",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
 ];
-/// The class of an object that was put without the name of one.
+/// The class of an object that is put without a class.
 const STANDARD: &str = "STANDARD";
-/// What AWS takes for a managed policy of IAM ("IAM and AWS STS quotas"). A policy that is written into a user
-/// may have 2,048 only, and a role with a long prefix has more.
+/// Maximum length of a managed IAM policy ("IAM and AWS STS quotas"). An inline policy of a user may have only 2,048
+/// characters, which a role with a long prefix exceeds.
 const MANAGED_CHARS_MAX: usize = 6144;
-/// What it takes for the policy of a bucket: 20 KB.
+/// Maximum length of a bucket policy: 20 KB.
 const BUCKET_CHARS_MAX: usize = 20 << 10;
-// Those of `layout::prefix`, which is no constant; a test compares them.
+// The same as in `layout::prefix`, which is not a constant. A test compares them.
 const META: &str = "meta";
 const HOT: &str = "hot";
 const PACKS: &str = "packs";
 
 pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
     let place = BucketPlace::new(&session.location()?)?;
-    // Only what a host may put depends on storage classes: nothing else is worth a request.
+    // Only the right to put depends on storage classes, so other documents need no request.
     let (document, characters_max) = match command {
         PolicyCommand::Backup(args) => {
             (text(&backup(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
@@ -72,12 +72,12 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Counts as AWS does: white space is free.
+/// Counts characters as AWS does, without white space.
 fn characters(document: &str) -> usize {
     document.chars().filter(|c| !c.is_whitespace()).count()
 }
 
-/// Finds the storage classes: as given, as the repository has them, or as `init` would choose them.
+/// Determines the storage classes: those given, those of the repository, or those that `init` would choose.
 fn classes(session: &Session, args: &ClassArgs) -> Result<Classes, Failure> {
     let given = |class: &Option<String>| class.as_ref().map(|class| class.to_ascii_uppercase());
     let (pack, hot) = (given(&args.pack_class), given(&args.hot_class));
@@ -98,18 +98,18 @@ fn classes(session: &Session, args: &ClassArgs) -> Result<Classes, Failure> {
             Classes { pack: pack.unwrap_or(found.pack), hot: hot.unwrap_or(found.hot) }
         }
     };
-    // Also what the repository says is checked: its config may be read before a key is at hand.
+    // Also check the classes from the repository, because its `config` may be read without a key to verify it.
     let (pack, hot) = init::classes(Provider::S3, &classes.pack, &classes.hot)?;
     Ok(Classes { pack, hot })
 }
 
-/// Where packs are put: the class of photo data and that of small files.
+/// The storage classes of photo data and of small files.
 struct Classes {
     pack: String,
     hot: String,
 }
 
-/// A bucket, and the prefix of a repository in it: empty, or with a slash at its end.
+/// A bucket, and the prefix of a repository in it, which is empty or ends with a slash.
 struct BucketPlace {
     bucket: String,
     prefix: String,
@@ -123,11 +123,11 @@ impl BucketPlace {
                 "name a bucket: --repo s3://bucket/prefix",
             ));
         };
-        // Everything else in ASCII means something in a policy, or is written differently in a key.
+        // All other ASCII characters have a meaning in a policy, or are encoded differently in a key.
         let plain = |text: &str, more: &str| {
             text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
-        // Letters of all alphabets are themselves, composed or not, as the prefix is stored as it is typed.
+        // Letters of all alphabets are allowed, composed or not, because the prefix is stored as it is typed.
         let strange = |c: &char| !c.is_ascii() && !c.is_control() && !c.is_whitespace();
         let readable = |part: &str| {
             let ascii: String = part.chars().filter(|c| !strange(c)).collect();
@@ -157,7 +157,7 @@ impl BucketPlace {
     }
 }
 
-/// A policy of IAM or of a bucket.
+/// An IAM policy or a bucket policy.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Policy {
@@ -178,11 +178,10 @@ struct Statement {
     condition: Value,
 }
 
-/// A host that takes snapshots with the writer credential: it adds, lists, and reads the log.
+/// Returns the policy of a host that takes snapshots with the writer credential. It may add, list, and read the log.
 ///
-/// It may not read `keys/`, although `check` looks at key slots: a slot is what a thief would need
-/// to try passwords on, and the password is not on this host. `check` as this role can prove the
-/// log and the presence of packs only.
+/// It may not read `keys/`, although `check` looks at key slots. A thief could try passwords on a slot, and the host
+/// itself does not need them. With this role, `check` can verify only the log and the presence of packs.
 fn backup(place: &BucketPlace, classes: &Classes) -> Policy {
     policy(adding(place, classes))
 }
@@ -199,7 +198,7 @@ fn adding(place: &BucketPlace, classes: &Classes) -> Vec<Statement> {
     ]
 }
 
-/// A host that gets files back: it reads and thaws everything, and changes nothing but its notes.
+/// Returns the policy of a host that restores. It may read and thaw everything, and write only jobs.
 fn restore(place: &BucketPlace) -> Policy {
     let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
     let mut readable = vec![place.arn(layout::CONFIG)];
@@ -207,15 +206,15 @@ fn restore(place: &BucketPlace) -> Policy {
     policy(vec![
         list(place, &folders),
         allow("ReadAll", "s3:GetObject", readable),
-        // Trees too, should a rule of the bucket have moved them.
+        // Includes trees, in case a rule of the bucket has moved them.
         allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS, HOT, META])),
         create("AddJobs", place, &[JOBS], STANDARD),
     ])
 }
 
-/// A host that reclaims space: it adds as a backup host does, reads, thaws and deletes. The log,
-/// its checkpoints, `config` and `keys/` outlive it; with versions kept, so does what it deletes, for
-/// it has no `s3:DeleteObjectVersion`.
+/// Returns the policy of a host that reclaims space. It may add like a backup host, read, thaw and delete. It may not
+/// delete the log, checkpoints, `config` or `keys/`. If the bucket keeps versions, deleted objects remain too, because
+/// the role does not have `s3:DeleteObjectVersion`.
 fn prune(place: &BucketPlace, classes: &Classes) -> Policy {
     let mut statements = adding(place, classes);
     let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
@@ -228,8 +227,9 @@ fn prune(place: &BucketPlace, classes: &Classes) -> Policy {
     policy(statements)
 }
 
-/// A host that copies an archive into this bucket, once the owner has made the first copy: it adds what a backup host
-/// does, and key slots. It deletes nothing, so that a thief of its keys cannot destroy the copy.
+/// Returns the policy of a host that copies an archive into this bucket after the owner has made the first copy. It may
+/// add everything that a backup host may add, and key slots. It may not delete anything, so that a thief of its keys
+/// cannot destroy the copy.
 fn mirror(place: &BucketPlace, classes: &Classes) -> Policy {
     let mut readable = vec![place.arn(layout::CONFIG)];
     readable.extend(place.arns(&[layout::LOG]));
@@ -247,7 +247,7 @@ fn mirror(place: &BucketPlace, classes: &Classes) -> Policy {
     ])
 }
 
-/// What holds for everybody, the owner's own keys included.
+/// Returns the bucket policy, which applies to everyone, even to the owner's keys.
 fn bucket(place: &BucketPlace) -> Policy {
     let deny = |sid, action, resource, condition| Statement {
         sid,
@@ -268,8 +268,8 @@ fn bucket(place: &BucketPlace) -> Policy {
             vec![place.bucket_arn(), format!("{}/*", place.bucket_arn())],
             json!({ "Bool": { "aws:SecureTransport": "false" } }),
         ),
-        // The parts of a multipart upload cannot carry the header; the request that completes it
-        // can, and is an object creation.
+        // The parts of a multipart upload cannot have the header. The request that completes the upload can, and it
+        // creates the object.
         deny(
             "CreateOnly",
             "s3:PutObject",
@@ -282,8 +282,8 @@ fn bucket(place: &BucketPlace) -> Policy {
     ])
 }
 
-/// Tidies up behind broken uploads and deletions. No transition: objects are put in their class,
-/// and a rule would bill every one of them again.
+/// Returns the lifecycle configuration, which cleans up after interrupted uploads and deletions. It has no transitions:
+/// objects are put directly into their class, and a rule would bill each of them again.
 fn lifecycle(place: &BucketPlace) -> Value {
     json!({
         "Rules": [{
@@ -306,10 +306,10 @@ fn allow(sid: &'static str, action: &'static str, resource: Vec<String>) -> Stat
     Statement { sid, effect, principal, action, resource, condition }
 }
 
-/// Lists these folders, and not what else is in the bucket.
+/// Returns the statement that allows listing only these folders of the bucket.
 ///
-/// S3 tells that an object is missing only to who may list the bucket (GetObject in the API
-/// reference), and a GET names no prefix: expect 403 where the owner sees 404.
+/// S3 reports that an object is missing only to a caller who may list the bucket (GetObject in the API reference), and
+/// a GET has no prefix. So a role gets 403 where the owner gets 404.
 fn list(place: &BucketPlace, folders: &[&str]) -> Statement {
     let prefixes: Vec<String> =
         folders.iter().map(|folder| format!("{}{folder}/*", place.prefix)).collect();
@@ -317,18 +317,19 @@ fn list(place: &BucketPlace, folders: &[&str]) -> Statement {
     Statement { condition, ..allow("List", "s3:ListBucket", vec![place.bucket_arn()]) }
 }
 
-/// Puts objects of one class, never over another one: without the header of a conditional write
-/// the statement does not apply, whatever the policy of the bucket is. Multipart uploads are ruled
-/// out by the same condition. No put names a key: every host must be able to read the object.
+/// Returns the statement that allows creating objects of one class but not overwriting any. Without the header of a
+/// conditional write, the statement does not apply, whatever the bucket policy is. The same condition excludes
+/// multipart uploads. A put may not name an encryption key, because every host must be able to read the object.
 fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str) -> Statement {
-    // A put that names no class is one of STANDARD.
+    // A put without a class uses STANDARD.
     let is = if class == STANDARD { "StringEqualsIfExists" } else { "StringEquals" };
     let [customer, kms] = KEYS_OF_OTHERS;
     let condition = json!({
         "Null": { "s3:if-none-match": "false", customer: "true", kms: "true" },
         is: { "s3:x-amz-storage-class": class },
     });
-    // Numbers of entries begin with a zero. The mark of a mirror, at which no host writes, is for the owner.
+    // The names of entries begin with a zero. Only the owner may put the mark of a mirror, which makes all hosts refuse
+    // to write.
     let arn = |folder: &&str| match *folder {
         layout::LOG => place.arn(&format!("{}/0*", layout::LOG)),
         folder => place.arn(&format!("{folder}/*")),
@@ -337,7 +338,7 @@ fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str)
     Statement { condition, ..allow(sid, "s3:PutObject", created) }
 }
 
-/// Writes a document. IAM takes no letter beyond U+00FF as it is, but takes the escapes of JSON for all of them.
+/// Formats a document. IAM does not accept characters beyond U+00FF, but accepts their JSON escapes.
 fn text(document: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(document).expect("the keys of the documents are texts");
     let mut ascii = String::with_capacity(text.len());
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn policies_fit_where_aws_takes_them() {
-        // The longest name of a bucket, and a prefix of 63 characters.
+        // The longest possible bucket name, and a prefix of 63 characters.
         let long = format!("s3://{}/{}", "b".repeat(63), "photos/".repeat(9));
         let classes =
             Classes { pack: "INTELLIGENT_TIERING".to_owned(), hot: "GLACIER_IR".to_owned() };

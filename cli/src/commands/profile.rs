@@ -30,7 +30,7 @@ pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result
     }
 }
 
-/// Checks all profiles that there are.
+/// Checks all profiles.
 fn check_all(global: &Global, report: &Report, config_dir: &Path) -> Result<u8, Failure> {
     let names = config::profiles(config_dir);
     if names.is_empty() {
@@ -50,7 +50,8 @@ fn check_all(global: &Global, report: &Report, config_dir: &Path) -> Result<u8, 
     failed.map_or(Ok(code::DONE), Err)
 }
 
-/// Prints a profile with all settings; those that are not set are comments. Without a profile, all of them are.
+/// Prints a profile with all settings. Settings that are not set are comments. Without a profile, all settings are
+/// comments.
 fn show_all(report: &Report, path: Option<&Path>) -> Result<u8, Failure> {
     let text = match path {
         Some(path) => config::profile_text(path)?,
@@ -77,9 +78,9 @@ fn show_all(report: &Report, path: Option<&Path>) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Looks for everything that would make a run with this profile fail, except for what only the archive knows.
+/// Checks for everything that would make a run with this profile fail, without opening the archive.
 fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
-    // Reading it takes the rights of others away, but they may have written before.
+    // Check first, because reading the profile removes the rights of other users, who may have written to it before.
     refuse_writable(path)?;
     let profile = config::read_profile(path, &config::profile_text(path)?)?;
     let session = Session::new(global.clone(), *report)?;
@@ -115,7 +116,7 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Fails if other users can write to a profile: it names commands to run.
+/// Fails if other users can write to a profile, because it contains commands to run.
 pub fn refuse_writable(path: &Path) -> Result<(), Failure> {
     let mode = std::fs::metadata(path).map_or(0, |stat| stat.mode());
     if mode & private::OTHERS_WRITE == 0 {
@@ -127,7 +128,7 @@ pub fn refuse_writable(path: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Returns the settings that name a file or a folder which is not there.
+/// Returns the settings that name a missing file or folder.
 fn missing(profile: &Profile) -> Vec<(String, String)> {
     let log_key = profile.mirror.as_ref().and_then(|mirror| mirror.log_key.clone());
     let one = [

@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
     let (pack, hot) = (pack_class.clone(), hot_class.clone());
     promote(&repository, &Promotion { pack_class: pack, hot_class: hot, time: now() })?;
     drop(repository);
-    // The catalog may know entries that only the old archive has.
+    // The catalog may contain entries that only the old archive has.
     if session.open_reader().is_err() {
         session.open_any_for(Purpose::Rebuild)?;
     }

@@ -1,4 +1,4 @@
-//! What is known of a profile: what its runs have done, and what the archive says.
+//! The state of a profile: the results of its runs, and the state of the archive.
 
 use jiff::Timestamp;
 
@@ -14,17 +14,17 @@ pub enum DrillDue {
     ByHand,
 }
 
-/// What is known of a profile.
+/// The state of a profile.
 pub struct Status {
     pub profile: String,
-    /// The options by which a command is about the same archive.
+    /// The options with which a command uses the same archive.
     pub flags: String,
     pub sources: Vec<String>,
     pub target: String,
     pub last_success: Option<Timestamp>,
     pub last_try: Option<Record>,
     pub failures_in_a_row: usize,
-    /// `None` for at once.
+    /// When the next run is due; `None` for now.
     pub next_due: Option<Timestamp>,
     pub overdue: bool,
     pub running_since: Option<Timestamp>,
@@ -38,6 +38,6 @@ pub struct Status {
     pub mirror: Option<String>,
     pub last_mirror: Option<Timestamp>,
     pub month_usd: f64,
-    /// What the archive says, or why it says nothing.
+    /// The state of the archive, or why it is unknown.
     pub seen: Result<Seen, String>,
 }

@@ -1,5 +1,5 @@
-//! What a profile says of its nights: when it runs, what follows the snapshot, hooks, logs,
-//! notifications. Pure.
+//! The settings of a profile for its runs: when they run, which steps follow the snapshot, hooks, logs and
+//! notifications. Does no I/O.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::parse;
 use crate::profile::values;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// An overdue run is this many times later than it should be.
+/// A run is overdue after this many periods of `every`.
 const OVERDUE_TIMES: u32 = 3;
 
-/// `[run]`: when, and under which conditions.
+/// `[run]`: when a profile runs, and under which conditions.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RunSettings {
@@ -27,22 +27,22 @@ pub struct RunSettings {
     pub every: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub overdue: Option<Duration>,
-    /// Not on battery.
+    /// Whether to skip runs on battery.
     pub only_on_mains: bool,
-    /// A store that is away is no failure.
+    /// Whether to skip runs while the store is missing, instead of failing.
     pub only_if_there: bool,
-    /// Its steps give way to everything else.
+    /// Whether the steps run with low priority.
     pub nice: bool,
-    /// The share of unmodified files that are read again.
+    /// The share of unmodified files that each run reads again.
     #[serde(deserialize_with = "share")]
     pub reread: String,
     pub retries: u32,
     #[serde(deserialize_with = "values::positive")]
     pub retry_after: Duration,
-    /// Dollars that all runs of a month may cost.
+    /// Maximum cost of all runs of a month, in dollars.
     #[serde(deserialize_with = "values::dollars")]
     pub max_cost_per_month: Option<f64>,
-    /// What a snapshot may store before that is an alarm.
+    /// How much a snapshot may store before the run warns.
     pub growth: Growth,
 }
 
@@ -64,10 +64,10 @@ impl Default for RunSettings {
     }
 }
 
-/// `run.growth`: how much a snapshot may store before that is an alarm.
+/// The setting `run.growth`: how much a snapshot may store before the run warns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Growth {
-    /// Ten times what is usual, and 5 GB.
+    /// More than ten times the usual amount, and more than 5 GB.
     #[default]
     Usual,
     Bytes(u64),
@@ -90,7 +90,7 @@ impl RunSettings {
         Rhythm { every: signed(self.every), at: self.at, overdue: signed(overdue) }
     }
 
-    /// Says why these settings do not go together.
+    /// Returns why these settings contradict each other; `None` if they do not.
     pub fn wrong(&self) -> Option<&'static str> {
         let is_days = self.every.as_secs().is_multiple_of(DAY.as_secs());
         (self.at.is_some() && !is_days).then_some(
@@ -117,7 +117,7 @@ impl Default for CheckSettings {
     }
 }
 
-/// `[mirror]`: where the second copy is, and how often it is brought up to date.
+/// `[mirror]`: the location of the second copy, and how often it is updated.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct MirrorSettings {
@@ -127,7 +127,7 @@ pub struct MirrorSettings {
     pub aws_profile: Option<String>,
     pub pack_class: Option<String>,
     pub hot_class: Option<String>,
-    /// The key of a log reader.
+    /// Path of the key of a log reader.
     pub log_key: Option<PathBuf>,
     #[serde(deserialize_with = "values::positive")]
     pub every: Duration,
@@ -208,7 +208,7 @@ pub struct Hooks {
     pub finally: Vec<String>,
 }
 
-/// `[logs]`: how long the logs of runs stay.
+/// `[logs]`: how long the logs of runs are kept.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Logs {
@@ -222,7 +222,7 @@ impl Default for Logs {
     }
 }
 
-/// `[notify]`: who is notified, and of what.
+/// `[notify]`: who is notified of what.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Notify {
@@ -232,9 +232,9 @@ pub struct Notify {
     pub webhook: Option<Address>,
     pub mail: Option<String>,
     pub sendmail: PathBuf,
-    /// Failures in a row before a notification is sent.
+    /// Number of failures in a row after which a notification is sent.
     pub after_failures: usize,
-    /// A good run sends one as well.
+    /// Whether successful runs send notifications too.
     pub always: bool,
     /// Whether a notification contains names of files and the end of the log.
     pub names: bool,
@@ -259,7 +259,8 @@ impl Default for Notify {
     }
 }
 
-/// An address or a token: as it is, or the file or the command that has it, because who knows it may use it.
+/// An address or a token: the value itself, or the file or the command that provides it, because anyone who knows it
+/// can use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     Plain(String),
@@ -293,14 +294,14 @@ fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, 
     values::text(from, parse::time_of_day)
 }
 
-/// Reads a share as `snapshot --reread` does.
+/// Checks a share with the parser of `snapshot --reread`.
 fn share<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     parse::share(&text).map_err(serde::de::Error::custom)?;
     Ok(text)
 }
 
-/// Reads a share as `check --read-data-subset` does.
+/// Parses a share like `check --read-data-subset`.
 fn subset<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     let _: Subset = parse::subset(&text).map_err(serde::de::Error::custom)?;

@@ -1,4 +1,4 @@
-//! What the steps of a run print as JSON, in lines for people. Pure.
+//! Converts the JSON output of steps to lines for the log. Does no I/O.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ pub fn of_message(step: &str, message: &Value) -> Vec<String> {
             lines
         }
         "summary" => of_summary(step, message),
-        // A line for each pack or snapshot is too much for a log.
+        // A log does not need a line for each pack or snapshot.
         _ => Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
-//! The figures of `status` in the text format of Prometheus. Pure.
+//! Formats the figures of `status` as Prometheus text. Does no I/O.
 
 use super::health::Status;
 
-/// Returns the value of a profile; `None` if it is not known.
+/// A function that returns the value of a profile; `None` if it is not known.
 type Metric<'a> = &'a dyn Fn(&Status) -> Option<f64>;
 
 /// Returns the metrics of all profiles.

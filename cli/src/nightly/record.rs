@@ -1,4 +1,4 @@
-//! What is remembered of a run: a line of `runs.jsonl`. Pure.
+//! The record of a run: a line of `runs.jsonl`. Does no I/O.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::code;
 
-/// Runs that are remembered: more than there are in a month of hourly tries.
+/// Number of runs that are kept: more than a month of hourly runs.
 const RUNS_MAX: usize = 1000;
 
 /// How a run ended.
@@ -15,24 +15,24 @@ const RUNS_MAX: usize = 1000;
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Done,
-    /// Done, but something needs attention.
+    /// The run is done, but something needs attention.
     Warned,
     Failed,
-    /// A condition was not met, or a `before` hook did not want it.
+    /// A condition was not met, or a `before` hook refused the run.
     Skipped,
-    /// Ended by a signal that could be caught.
+    /// The run was ended by a signal that could be caught.
     Interrupted,
-    /// It has left no word: it was killed, or the machine lost its power.
+    /// The run left no record, because it was killed or the machine lost power.
     Killed,
 }
 
 impl Outcome {
-    /// Returns whether the snapshot of this run counts as made.
+    /// Returns whether the snapshot of this run counts as taken.
     pub fn is_good(self) -> bool {
         matches!(self, Outcome::Done | Outcome::Warned)
     }
 
-    /// Returns whether this counts as a failure. A run that a person or a condition has stopped is none.
+    /// Returns whether this counts as a failure. A run that the user or a condition has stopped does not.
     pub fn is_failure(self) -> bool {
         matches!(self, Outcome::Failed | Outcome::Killed)
     }
@@ -55,7 +55,7 @@ pub struct Step {
     /// `snapshot`, `check`, `drill`, `mirror` or `prune`.
     pub name: String,
     pub code: u8,
-    /// What it has cost; `None` if that is not known, as after a kill.
+    /// What it has cost; `None` if that is unknown, for example after a kill.
     pub cost_usd: Option<f64>,
     /// The numbers of its summary.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -63,8 +63,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// Returns whether it has done its work, so that it is not due again: a check that finds damage has, and what would
-    /// cost more than is allowed costs as much an hour later.
+    /// Returns whether the step is settled, so that it is not due again yet. A check that finds damage is settled. So
+    /// is a step that would exceed its bound, because it would cost the same an hour later.
     pub fn is_settled(&self) -> bool {
         let settled = [code::DONE, code::INCOMPLETE, code::DOUBTFUL];
         let of_check = [code::DAMAGED, code::TOO_COSTLY];
@@ -79,7 +79,7 @@ pub const MIRROR: &str = "mirror";
 pub const PRUNE: &str = "prune";
 pub const DRILL: &str = "drill";
 
-/// A moment, which a record has as RFC 3339.
+/// A point in time, stored as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogTime(pub Timestamp);
 
@@ -106,20 +106,20 @@ impl<'de> Deserialize<'de> for LogTime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub started: LogTime,
-    /// `None` if it was killed.
+    /// When the run ended; `None` if it was killed.
     pub ended: Option<LogTime>,
     pub outcome: Outcome,
     /// The exit code of the run.
     pub code: u8,
-    /// Why it failed or was skipped, in a line that may name files.
+    /// Why the run failed or was skipped, in one line that may contain file names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The file of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// How often the steps were begun; of a run that was skipped, how often in a row.
+    /// Number of attempts at the steps. For a skipped run, the number of skipped runs in a row.
     pub tries: u32,
-    /// The place of the archive.
+    /// The location of the archive.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub archive: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -128,36 +128,36 @@ pub struct Record {
 
 impl Record {
     pub fn step(&self, name: &str) -> Option<&Step> {
-        // Of several tries the last one counts.
+        // The last of several attempts counts.
         self.steps.iter().rev().find(|step| step.name == name)
     }
 
-    /// Returns when it began; of several runs that were skipped, the last one.
+    /// Returns when the run began. For several skipped runs, returns when the last one began.
     pub fn last_began(&self) -> LogTime {
         let is_several = self.outcome == Outcome::Skipped && self.tries > 1;
         self.ended.filter(|_| is_several).unwrap_or(self.started)
     }
 
-    /// Returns what it has cost, as far as that is known.
+    /// Returns what the run has cost, as far as that is known.
     pub fn cost_usd(&self) -> f64 {
         let usd: f64 = self.steps.iter().filter_map(|step| step.cost_usd).sum();
-        // A sum of nothing is -0.0.
+        // The sum of an empty iterator is -0.0.
         usd + 0.0
     }
 }
 
-/// Returns when the last run began whose step was settled.
+/// Returns when the last run began in which a step was settled.
 pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
     records.iter().rev().find(settled).map(|record| record.started.0)
 }
 
-/// Returns the runs into one archive: another one that the profile names later begins as if there had been none.
+/// Returns the runs into one archive. If the profile later names another archive, it starts without any runs.
 pub fn of_archive(records: &[Record], archive: &str) -> Vec<Record> {
     records.iter().filter(|record| record.archive == archive).cloned().collect()
 }
 
-/// Returns how many runs in a row have failed, those that were skipped or interrupted aside.
+/// Returns how many runs in a row have failed. Ignores skipped and interrupted ones.
 pub fn failures_in_a_row(records: &[Record]) -> usize {
     let tried = records
         .iter()
@@ -166,15 +166,15 @@ pub fn failures_in_a_row(records: &[Record]) -> usize {
     tried.take_while(|record| record.outcome.is_failure()).count()
 }
 
-/// Returns the bill of the month that a time is in.
+/// Returns the cost of all runs in the month of a time.
 pub fn month_usd(records: &[Record], now: Timestamp, zone: &TimeZone) -> f64 {
     let month = |time: Timestamp| time.to_zoned(zone.clone()).date().first_of_month();
     let of_month = records.iter().filter(|record| month(record.started.0) == month(now));
     of_month.map(Record::cost_usd).sum::<f64>() + 0.0
 }
 
-/// Adds a record. Of runs that are skipped for the same reason again and again, one record stays; of old runs, those
-/// that still say when something was done last.
+/// Adds a record. Combines consecutive runs that were skipped for the same reason into one record. Removes old records,
+/// except those that show when a step was last done.
 pub fn add(records: &mut Vec<Record>, new: Record) {
     if let Some(last) = records.last_mut()
         && (last.outcome, new.outcome) == (Outcome::Skipped, Outcome::Skipped)
@@ -197,7 +197,7 @@ pub fn add(records: &mut Vec<Record>, new: Record) {
     });
 }
 
-/// Reads the lines of `runs.jsonl`. A line that is none, as after a full disk, is left out.
+/// Parses the lines of `runs.jsonl`. Skips invalid lines, for example after a full disk.
 pub fn parse(text: &str) -> Vec<Record> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -212,7 +212,7 @@ pub fn write(records: &[Record]) -> String {
 pub mod tests {
     use super::*;
 
-    /// A run that began at a minute and whose snapshot ended with a code.
+    /// Returns a run that began at a minute and whose snapshot ended with an exit code.
     pub fn record(minute: i64, exit: u8) -> Record {
         let started = LogTime(Timestamp::new(1_800_000_000 + 60 * minute, 0).unwrap());
         let outcome = match exit {
@@ -272,7 +272,7 @@ pub mod tests {
         let mut all = vec![record(0, 0), record(1, 1), skipped(2, "battery"), record(3, 12)];
         assert_eq!(last_settled(&all, SNAPSHOT), Some(record(0, 0).started.0));
         assert_eq!(failures_in_a_row(&all), 2);
-        // Some files could not be read: that is a snapshot.
+        // A snapshot counts even if some files could not be read.
         all.push(record(4, 3));
         assert_eq!(last_settled(&all, SNAPSHOT), Some(record(4, 0).started.0));
         assert_eq!(failures_in_a_row(&all), 0);

@@ -1,4 +1,4 @@
-//! `run`: one night of a profile, from its conditions to the record.
+//! `run`: one run of a profile, from its conditions to its record.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::signals;
 use crate::units::{count, exact_dollars};
 
-/// How often a run that waits looks whether it is to end.
+/// Interval at which a waiting run checks whether it must end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After how long a drill that could not be done is tried again.
 const DRILL_AGAIN: Duration = Duration::from_secs(7 * 86_400);
@@ -56,7 +56,7 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
     with_lock(night, lock, args)
 }
 
-/// Ends a call that had nothing to do.
+/// Ends a call that has nothing to do.
 fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
     if night.report.json {
         night.report.object("summary", json!({ "profile": night.name, "outcome": why }));
@@ -95,7 +95,7 @@ fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Returns the record of a run that has left none itself.
+/// Returns the record of a run that did not leave one.
 fn killed(holder: &Holder) -> Record {
     Record {
         started: holder.started,
@@ -124,18 +124,18 @@ fn skipped(started: LogTime, reason: String) -> Record {
     }
 }
 
-/// A run on its way.
+/// A run in progress.
 struct Running<'a> {
     night: &'a Night,
     journal: Journal,
-    /// The runs before into this archive.
+    /// The earlier runs into this archive.
     records: &'a [Record],
-    /// Those into all archives: they have one bill.
+    /// The earlier runs into all archives, which share one budget.
     month: Vec<Record>,
-    /// What was done, in all tries.
+    /// The steps that were done, in all attempts.
     done: Vec<Step>,
     tries: u32,
-    /// What a step that was done had to say.
+    /// A remark of a step that was done.
     remark: Option<String>,
     /// Whether only to take a snapshot, because checking data that was stored a minute ago proves little.
     only_snapshot: bool,
@@ -146,11 +146,11 @@ struct StepsEnd {
     outcome: Outcome,
     exit: u8,
     reason: Option<String>,
-    /// What is shown.
+    /// The failure to show.
     failure: Option<Failure>,
 }
 
-/// What remains of a run.
+/// The results of a finished run.
 struct RunEnd {
     record: Record,
     failure: Option<Failure>,
@@ -166,7 +166,7 @@ impl Running<'_> {
         Running { night, journal, records, month, done, tries, remark, only_snapshot }
     }
 
-    /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
+    /// Runs hooks and steps. Returns the record of the run, and the failure to show.
     fn run_to_end(mut self, started: LogTime) -> RunEnd {
         let night = self.night;
         let hooks = &night.profile().hooks;
@@ -219,7 +219,7 @@ impl Running<'_> {
         RunEnd { record, failure, journal: Some(journal) }
     }
 
-    /// Runs the steps. Returns how they ended, their exit code, why, and the failure to show.
+    /// Runs the steps. Returns their outcome, the exit code, the reason, and the failure to show.
     fn steps(&mut self) -> StepsEnd {
         announce::begins(self.night, &self.journal);
         let ended = self.tries();
@@ -229,7 +229,7 @@ impl Running<'_> {
         StepsEnd { outcome, exit, reason, failure: ended.map(|ended| failure_of(*ended)) }
     }
 
-    /// Writes how it ended.
+    /// Writes the outcome of the run to the log.
     fn close(&self, outcome: Outcome, reason: Option<&str>) {
         match (outcome, reason) {
             (Outcome::Skipped, Some(reason)) => self.journal.say(&format!("skipped: {reason}")),
@@ -238,7 +238,7 @@ impl Running<'_> {
         }
     }
 
-    /// Returns what the last tries of the steps make of the run, and its exit code.
+    /// Returns the outcome and the exit code of the run, from the last attempts at its steps.
     fn judge(&self, ended: Option<&Ended>) -> (Outcome, u8) {
         if let Some(ended) = ended {
             return (Outcome::Failed, ended.step.code.max(code::FAILED));
@@ -251,7 +251,7 @@ impl Running<'_> {
         odd.or(grew).map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
     }
 
-    /// Does all steps, again if what stops them may pass. Returns the step that has failed.
+    /// Does all steps. Tries again after a transient failure. Returns the step that has failed.
     fn tries(&mut self) -> Option<Box<Ended>> {
         let settings = &self.night.profile().run;
         loop {
@@ -311,7 +311,8 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Without the identity, nothing can be read back: then lists, classes, sizes and checksums are compared.
+    /// Returns the options of the check. Without the identity no data can be read back, so only lists, classes, sizes
+    /// and checksums are compared.
     fn check_arguments(&self, subset: &str) -> Vec<String> {
         if !self.night.session.has_keys() {
             return Vec::new();
@@ -323,7 +324,7 @@ impl Running<'_> {
         arguments
     }
 
-    /// Runs a step unless it was done in an earlier try. A bucket bills it, so it has a bound.
+    /// Runs a step, unless an earlier attempt has done it. In a bucket, it gets a bound on its price.
     fn step(
         &mut self,
         name: &str,
@@ -337,7 +338,7 @@ impl Running<'_> {
         if left.is_some_and(|left| left <= 0.0) {
             return self.over_budget(name);
         }
-        // A check that reads nothing back has no price to agree to.
+        // A check that reads no data has no price to bound.
         let has_price = [PRUNE, DRILL].contains(&name) || name == CHECK && !arguments.is_empty();
         if has_price && self.is_remote() || name == MIRROR {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
@@ -365,7 +366,7 @@ impl Running<'_> {
         }
     }
 
-    /// Warns if the snapshot has stored far more than is usual.
+    /// Warns if the snapshot stored far more than usual.
     fn look_at_growth(&self, ended: &mut Ended) {
         let night = self.night;
         let most = night.profile().run.growth;
@@ -375,7 +376,7 @@ impl Running<'_> {
         ended.message.get_or_insert(unusual);
     }
 
-    /// Says that the month has cost enough: without a snapshot the run has failed.
+    /// Reports that the budget of the month is used up. Without a snapshot, the run fails.
     fn over_budget(&mut self, name: &str) -> Result<(), Box<Ended>> {
         let max = self.night.profile().run.max_cost_per_month.unwrap_or_default();
         let message = format!("no {name}: the runs of this month have cost {}", exact_dollars(max));
@@ -391,7 +392,7 @@ impl Running<'_> {
         Err(Box::new(Ended { step, message: Some(message), hint, transient: false }))
     }
 
-    /// Returns what the month may still cost.
+    /// Returns the remaining budget of the month.
     fn left_usd(&self) -> Option<f64> {
         let max = self.night.profile().run.max_cost_per_month?;
         let before = record::month_usd(&self.month, Timestamp::now(), &TimeZone::system());
@@ -409,13 +410,13 @@ fn failure_of(ended: Ended) -> Failure {
     Failure::new(ended.step.code.max(code::FAILED), message, ended.hint.as_deref())
 }
 
-/// Returns dollars as an option has them, without zeros that say nothing.
+/// Formats dollars as the value of an option, without trailing zeros.
 fn usd_argument(usd: f64) -> String {
     let text = format!("{usd:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Waits, but for a signal.
+/// Waits, but stops at a signal.
 fn sleep(time: Duration) {
     let started = Instant::now();
     while started.elapsed() < time && !signals::interrupted() {

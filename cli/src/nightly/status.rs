@@ -1,4 +1,5 @@
-//! `status`: whether each profile is backed up in time, as the archive and the runs before say.
+//! `status`: shows whether each profile is backed up in time, according to the archive and earlier
+//! runs.
 
 use std::sync::Mutex;
 
@@ -59,7 +60,7 @@ impl Status {
         let last_snapshot = record::last_settled(&records, SNAPSHOT);
         let last_success = records.iter().rev().find(|run| run.outcome.is_good());
         let seen = night.session.look().map_err(|failure| failure.message);
-        // What is in the archive counts, not what this host remembers.
+        // The content of the archive counts, not the records of this host.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
             Err(_) => last_snapshot,
@@ -93,7 +94,7 @@ impl Status {
         self.failures_in_a_row > 0
     }
 
-    /// Returns whether a run was good, and something needs attention.
+    /// Returns whether a run was good but something needs attention.
     fn is_warned(&self) -> bool {
         let is_marked = self.seen.as_ref().is_ok_and(|seen| seen.marked.is_some());
         is_marked || self.last_try.as_ref().is_some_and(|run| run.outcome == Outcome::Warned)
@@ -218,7 +219,7 @@ fn seen_lines(seen: &Seen, flags: &str) -> Vec<(&'static str, String)> {
     if let Some(share) = seen.read_back_share {
         let oldest = seen.oldest_unread.filter(|time: &Time| time.seconds > 0);
         let oldest = oldest.map(|time| format!(", oldest not read: {}", date_of(time)));
-        // All of it is all of it.
+        // Round down, so that 100 % means everything.
         let text =
             format!("{:.0} % of the data{}", (100.0 * share).floor(), oldest.unwrap_or_default());
         lines.push(("read back", text));

@@ -1,4 +1,4 @@
-//! Profiles: options that are given every time, as TOML. Pure; `config` finds the file.
+//! Profiles: permanent options as TOML. Does no I/O; `config` finds the file.
 
 mod settings;
 pub mod values;
@@ -18,7 +18,7 @@ use crate::parse::at_home;
 
 pub use settings::{comments, like, shown, written};
 
-/// A profile: options that are given every time. Flags and environment go before it.
+/// A profile, which contains permanent options. Options on the command line and environment variables have priority.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Profile {
@@ -31,30 +31,30 @@ pub struct Profile {
     pub password_command: Option<String>,
     pub identity: Option<PathBuf>,
     pub cache_dir: Option<PathBuf>,
-    /// `retry-for = "2h"`: how long the store is asked again while the network is away.
+    /// `retry-for = "2h"`: how long requests are repeated while the network is down.
     #[serde(deserialize_with = "values::duration")]
     pub retry_for: Option<Duration>,
-    /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows, the first of which that fits counts.
+    /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows, of which the first matching one counts.
     #[serde(deserialize_with = "values::timetable")]
     pub limit_upload: Option<Timetable>,
     #[serde(deserialize_with = "values::timetable")]
     pub limit_download: Option<Timetable>,
     pub host: Option<String>,
     pub tag: Vec<String>,
-    /// What `snapshot` backs up if its command line names nothing.
+    /// The sources of `snapshot` if the command line names none.
     pub sources: Vec<PathBuf>,
     pub exclude: Vec<String>,
-    /// The same in upper and lower case.
+    /// Patterns to exclude, ignoring case.
     pub iexclude: Vec<String>,
     pub exclude_file: Vec<PathBuf>,
     pub exclude_if_present: Vec<String>,
     pub exclude_caches: bool,
-    /// `exclude-litter = false` takes what systems and programs leave behind, too.
+    /// `exclude-litter = false` includes files that systems and programs leave behind.
     pub exclude_litter: Option<bool>,
     pub one_file_system: bool,
     pub ignore_inode: bool,
     pub ignore_ctime: bool,
-    /// What a new repository is made with.
+    /// The options of a new repository.
     pub init: MakeArgs,
     pub run: RunSettings,
     /// Without this table, runs do not check.
@@ -72,16 +72,16 @@ pub struct Profile {
     pub logs: Logs,
 }
 
-/// How the TOML parser reports a setting that is none.
+/// The message of the TOML parser for an unknown setting.
 const UNKNOWN: &str = "unknown field `";
 
-/// Why a text is not a profile.
+/// The reason why a text is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
-    /// The line, from 1, if one is to blame.
+    /// The number of the wrong line, from 1, if there is one.
     pub line: Option<usize>,
     pub reason: String,
-    /// The name that is no setting, if that is why.
+    /// The unknown setting, if that is the reason.
     pub unknown: Option<String>,
 }
 
@@ -95,12 +95,12 @@ impl fmt::Display for Wrong {
 }
 
 impl Profile {
-    /// Reads a profile, or says in which line why it is none.
+    /// Parses a profile. The error contains the line.
     pub fn parse(text: &str) -> Result<Profile, Wrong> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map(|before| before.matches('\n').count() + 1);
-            // The list of all settings is longer than a screen.
+            // Omit the list of all settings, which is longer than a screen.
             let reason = error.message().lines().next().unwrap_or_default();
             let Some(name) = reason.strip_prefix(UNKNOWN).and_then(|rest| rest.split('`').next())
             else {
@@ -111,7 +111,7 @@ impl Profile {
         })
     }
 
-    /// Returns the profile with the address of its second copy. The keys of the archive may be others than those.
+    /// Returns the profile with the address of its second copy, which may need other keys than the archive.
     pub fn at_mirror(&self, mirror: &MirrorSettings) -> Profile {
         let or = |of_mirror: &Option<String>, of_archive: &Option<String>| {
             of_mirror.clone().or_else(|| of_archive.clone())
@@ -124,7 +124,7 @@ impl Profile {
         }
     }
 
-    /// Puts a home directory in the place of `~`, as a shell would. Refuses sources that depend on the current folder.
+    /// Replaces `~` by a home directory, like a shell. Refuses sources that depend on the current folder.
     pub fn at(mut self, home: Option<&Path>) -> Result<Profile, String> {
         let mut none = None;
         let log_key = self.mirror.as_mut().map_or(&mut none, |mirror| &mut mirror.log_key);

@@ -1,14 +1,14 @@
-//! Every setting of a profile: how it is written, what it is without one, and what it is for. The manual page, the
-//! reference and `profile show` are made from this list. Pure.
+//! All settings of a profile, with example, default and purpose. The manual page, the reference and `profile show` are
+//! made from this list. Does no I/O.
 
 /// A setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// Its table and its key: `keep.keep-daily`, or the key alone.
+    /// The table and the key: `keep.keep-daily`, or only the key.
     pub name: &'static str,
-    /// A value, as TOML.
+    /// An example of a value, as TOML.
     pub example: &'static str,
-    /// What happens without it.
+    /// The default, as text.
     pub default: &'static str,
     pub what: &'static str,
 }
@@ -22,7 +22,7 @@ const fn setting(
     Setting { name, example, default, what }
 }
 
-/// All settings, in the order in which a profile has them: those of no table first.
+/// All settings in the order of a profile, beginning with those outside of tables.
 pub const SETTINGS: &[Setting] = &[
     setting("repo", "\"s3://my-bucket/photos\"", "", "where the archive is, as for --repo"),
     setting("region", "\"eu-central-1\"", "that of the AWS files", "the region of the bucket"),
@@ -186,20 +186,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("logs.keep", "\"90d\"", "30d", "how long the log of a run stays"),
 ];
 
-/// A line of a profile that is shown: whether it is set there, its name and its value.
+/// A setting to show: its value, and whether the profile sets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShownSetting {
     pub name: &'static str,
-    /// The profile has its table. An empty `[check]` is not the same as none.
+    /// Whether the profile contains the table. An empty `[check]` differs from none.
     pub has_table: bool,
-    /// `None` for one that is not set.
+    /// The value; `None` if it is not set.
     pub value: Option<toml::Value>,
     pub default: &'static str,
     pub example: &'static str,
     pub what: &'static str,
 }
 
-/// Returns every setting with the value that a profile gives it. The text has been read as a profile before.
+/// Returns every setting with its value in a profile. The text must be a valid profile.
 pub fn shown(text: &str) -> Vec<ShownSetting> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let find = |name: &str| match name.split_once('.') {
@@ -217,7 +217,7 @@ pub fn shown(text: &str) -> Vec<ShownSetting> {
     SETTINGS.iter().map(of).collect()
 }
 
-/// Writes a profile with each setting in its table; those that are not set are comments.
+/// Formats a profile with each setting in its table. Settings that are not set are comments.
 pub fn written(settings: &[ShownSetting]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut last = "";
@@ -262,7 +262,7 @@ fn key_of(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, key)| key)
 }
 
-/// Returns the setting whose name is most like a word that is none.
+/// Returns the setting whose name is most similar to an unknown word.
 pub fn like(word: &str) -> Option<&'static str> {
     let near = |setting: &&Setting| {
         let key = key_of(setting.name);
@@ -271,7 +271,7 @@ pub fn like(word: &str) -> Option<&'static str> {
     SETTINGS.iter().find(near).map(|setting| setting.name)
 }
 
-/// Returns how many letters have to be added, removed or changed to make one word from another.
+/// Returns the number of letters to add, remove or change to turn one word into another.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -338,7 +338,7 @@ mod tests {
         let again = written(&shown(text)).join("\n");
         let values = |text: &str| -> toml::Table { toml::from_str(text).expect("a profile") };
         assert_eq!(values(&again), values(text), "{again}");
-        // An empty table says that a run checks.
+        // An empty table means that runs include a check.
         let text = "[check]\n";
         assert_eq!(values(&written(&shown(text)).join("\n")), values(text));
     }

@@ -1,4 +1,4 @@
-//! Opening an archive for its log alone, and copies of it.
+//! Opens an archive only for its log, and opens copies of an archive.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use super::Session;
 use crate::failure::{Failure, code};
 use crate::units::show;
 
-/// Folder in the cache with the catalogs of mirrors.
+/// Name of the folder in the cache with the catalogs of mirrors.
 const COPIES: &str = "mirrors";
 
 impl Session {
-    /// Opens the repository with the key of a log reader, a key that is given, or the credential of this host; `None`
-    /// if there is none of these.
+    /// Opens the repository with the key of a log reader, a given key, or the credential of this host; `None` if there
+    /// is none of these.
     pub fn open_log(&self, key: Option<&Path>) -> Result<Option<Repository>, Failure> {
         let store = self.store()?;
         let config = self.config(Purpose::Use, &store)?;
@@ -44,7 +44,7 @@ impl Session {
         }
     }
 
-    /// Returns how to reach the second copy that the profile names, if it names one; without an address, it says so.
+    /// Fails if the profile names a second copy whose address is incomplete or invalid.
     pub fn mirror_address(&self) -> Result<(), Failure> {
         let Some(mirror) = &self.profile.mirror else { return Ok(()) };
         let to = mirror.to.as_ref().ok_or_else(|| {
@@ -83,14 +83,14 @@ impl Session {
         Err(Failure::usage(message, "name a copy that `icecore mirror` or `rsync` has made"))
     }
 
-    /// Returns where the catalog of a mirror at this place is.
+    /// Returns the cache folder for the catalog of a mirror at this location.
     pub(super) fn cache_of_copy(&self, store: &Store) -> PathBuf {
         let place = digest(&[store.location().place().as_bytes()]).to_string();
         self.cache().join(COPIES).join(&place[..16])
     }
 
-    /// Returns whether the error is that of a mirror which is behind its archive, that this computer has used as well. Says
-    /// so.
+    /// Returns whether the error occurred because a mirror is behind its archive, which this computer has used as well.
+    /// Prints a note in this case.
     pub(super) fn is_behind(&self, store: &Store, error: &Error) -> bool {
         let is_behind = matches!(error, Error::RolledBack { .. })
             && matches!(store.length(layout::MIRROR), Ok(Some(_)));

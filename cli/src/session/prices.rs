@@ -1,4 +1,4 @@
-//! The prices of a place.
+//! Finds the prices of a location.
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::store::{Location, Provider, StoreOptions};
@@ -9,7 +9,8 @@ use crate::failure::Failure;
 use crate::units::show;
 
 impl Session {
-    /// Returns the prices of the store; `None` if nothing is known of it, or it costs nothing.
+    /// Returns the prices of the store; `None` if they are not known, or if the store costs
+    /// nothing.
     pub fn prices(&self) -> Result<Option<Prices>, Failure> {
         let location = self.location()?;
         match location.is_remote() {
@@ -18,7 +19,7 @@ impl Session {
         }
     }
 
-    /// Returns the prices of a place, in the same way.
+    /// Returns the prices of a location; `None` as for [`prices`](Self::prices).
     pub fn prices_at(
         &self,
         location: &Location,

@@ -316,7 +316,7 @@ impl Setup<'_> {
         night::run(&global, self.talk.report, &RunArgs { if_due: false, of_setup: true })
     }
 
-    /// Says what a person still has to do.
+    /// Lists what the user still has to do.
     fn say_what_next(&self, is_taken: bool) {
         let report = &self.talk.report;
         if report.json || report.quiet {

@@ -1,4 +1,4 @@
-//! `check`: proves the archive. Reading packs back is planned, priced and agreed to like a restore.
+//! `check`: verifies the archive. Reading packs back is planned, priced and agreed to like a restore.
 
 mod checking;
 pub mod posture;
@@ -21,7 +21,7 @@ use crate::session::Session;
 use crate::units::{agree, count, hours_after, now, size};
 use crate::{mistyped, signals};
 
-/// A check asks before it pays more, in dollars.
+/// Price in dollars above which a check asks first.
 const PRICE_ASKED: f64 = 0.01;
 
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let mut read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = match session.open_to_check(reader, args.repair) {
-        // The profile has a password, perhaps for other computers. A night is not lost because of it.
+        // The profile names a password, perhaps for other computers. A run continues without it instead of failing.
         Err(failure) if failure.needs_no_key && signals::is_of_run() && !args.repair => {
             session.report.log(&format!("{}: checking without the password", failure.message));
             read_data = false;
@@ -57,7 +57,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     bar.finish();
     let mut check = begun?;
     if let Some(Err(failure)) = plan.as_mut().map(|plan| checking.thaw(plan)) {
-        // What is known by now is worth more than the question.
+        // Report the findings so far, although the user did not agree to reading.
         checking.waiting = checking.selected.unwrap_or(0);
         checking.refused = failure.code == code::TOO_COSTLY;
         show::show(&checking, &checking.finish(&mut check)?, None)?;
@@ -71,7 +71,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         report = checking.finish(&mut check)?;
     }
     let mut repaired = None;
-    // A mirror is repaired from its archive alone.
+    // A mirror can be repaired only from its archive.
     if args.repair && report.needs_repair() && !repository.is_mirror() {
         match checking.repair(&mut check, &report) {
             Ok(summary) => repaired = Some((report, summary)),
@@ -97,7 +97,7 @@ impl Checking<'_> {
         self.args.tier.into()
     }
 
-    /// Chooses what to read. Stops before anything is paid for that is over the bound.
+    /// Chooses what to read. Fails before anything is paid if the price exceeds the bound.
     fn plan(&mut self) -> Result<ReadPlan, Failure> {
         let bar = self.session.bar("asking the store");
         let plan = plan_read(self.repository, self.args.read_data_subset, &bar);
@@ -116,7 +116,7 @@ impl Checking<'_> {
         Ok(plan)
     }
 
-    /// Requests thaws. Asks first, as it does before a download that costs more than a cent.
+    /// Requests thaws. Asks the user first, as before a download that costs more than a cent.
     fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let cold = plan.states().cold;
         let thaws = cold > 0 && self.repository.store.can_thaw();
@@ -140,7 +140,7 @@ impl Checking<'_> {
         asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))
     }
 
-    /// Prices reading, with what this run has spent so far; `None` if that is not known.
+    /// Prices reading, including what this run has spent so far; `None` if the prices are not known.
     fn quote(&self, plan: &ReadPlan) -> Result<Option<Quote>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let will = self.repository.store.requests().plus(&plan.predict(self.tier()));
@@ -148,7 +148,7 @@ impl Checking<'_> {
         Ok(Quote::of(&prices, &will, plan.states(), hours))
     }
 
-    /// Asks whether it may be paid for, unless the command line has a bound.
+    /// Asks the user to agree to the price, unless the command line has a bound.
     fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
         let quote = self.quote(plan)?;
         let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
@@ -180,7 +180,7 @@ impl Checking<'_> {
         }
     }
 
-    /// Reads what is readable, and with --wait the rest as it becomes so.
+    /// Reads the readable packs, and with --wait the others as they become readable.
     fn read(&mut self, check: &mut Check, mut plan: ReadPlan) -> Result<(), Failure> {
         for polls in 0.. {
             let rows: Vec<PackRow> = plan.readable(true).cloned().collect();
@@ -200,7 +200,7 @@ impl Checking<'_> {
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {
                 break;
             }
-            // Copies that have ended were paid for in vain: that is not done again unasked.
+            // Temporary copies that expired were paid for in vain. Do not thaw them again without asking.
             let thawing = plan.states().thawing;
             if thawing == 0 {
                 break;
@@ -218,7 +218,7 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Says what to do about the packs that cannot be read yet.
+    /// Reports what to do about the packs that cannot be read yet.
     fn tell_waiting(&self, plan: &ReadPlan) {
         let report = &self.session.report;
         let PackStates { cold, thawing, .. } = plan.states();
@@ -234,7 +234,7 @@ impl Checking<'_> {
             let hours = plan.hours(self.repository, self.tier());
             let thawing = are_thawing(thawing, "", self.ready_by, hours);
             let text = format!("{thawing}. Then run the same command again.");
-            // It is what the command has done, and `-q` shows it too.
+            // This is the result of the command, so `-q` shows it too.
             if report.json { report.note(&text) } else { report.line(&text) }
         }
         if cold > 0 {
@@ -254,7 +254,7 @@ impl Checking<'_> {
         Ok(report?)
     }
 
-    /// Puts packs back from other copies of the archive. Returns whether there were any.
+    /// Restores packs from other copies of the archive. Returns whether any were restored.
     fn put_back(&self, check: &mut Check) -> Result<bool, Failure> {
         let copies = self.session.open_copies(&self.args.also, self.repository)?;
         let bar = self.session.bar("putting objects back");
@@ -272,7 +272,7 @@ impl Checking<'_> {
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {
         if found.errors.iter().any(|error| error.is_closed) {
-            // It is not lost, and would be marked so for everybody.
+            // The data is not lost, but a repair would mark it as lost for all hosts.
             return Err(Failure::new(
                 code::DAMAGED,
                 "some objects belong to another user and only that user can read them: nothing was repaired",

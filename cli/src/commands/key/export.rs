@@ -68,7 +68,7 @@ pub fn blocks(
     }))
 }
 
-/// Returns the rows of the page that say what leads to the archive.
+/// Returns the rows of the page that describe how to reach the archive.
 pub fn rows(
     session: &Session,
     location: &Location,

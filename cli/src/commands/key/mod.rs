@@ -1,4 +1,4 @@
-//! `key`: passwords and the identity.
+//! `key`: manages passwords and the identity.
 
 pub mod export;
 mod page;
@@ -29,7 +29,7 @@ use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{local, now, show, size, utc};
 
-/// What every key command needs.
+/// State that every key command needs.
 struct Keyring {
     store: Store,
     config: StoredConfig,
@@ -161,7 +161,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Writes the page of the identity to a file, or prints it.
+    /// Writes the page with the identity to a file, or prints it.
     fn export(&self, session: &Session, output: Option<&Path>) -> Result<(), Failure> {
         let form = output.map_or(Ok(Form::Text), export::form_of)?;
         let (identity, _) = self.unlock(session)?;
@@ -242,7 +242,8 @@ impl Keyring {
         if file.is_some() {
             password::say_weak(&session.report, &password);
         }
-        // With two slots for one password, removing or changing one would leave the other behind.
+        // If two slots had the same password, removing or changing one would leave the other one
+        // valid.
         let repository = self.config.config.repository;
         let known = keys::known(&session.cache(), repository);
         let attempt = session.password_try(&password, &known);
@@ -287,10 +288,10 @@ fn said(session: &Session, what: &str, slot: SlotId) {
 }
 
 impl Keyring {
-    /// Writes the page that opens the archive without a password.
+    /// Makes the page that opens the archive without a password.
     fn page(&self, session: &Session, identity: &Identity) -> Result<Vec<Block>, Failure> {
         let keys = Keys::Reader(identity.clone());
-        // The page opens the archive whether its log can be read today or not.
+        // The page opens the archive even if its log cannot be read now.
         let opened = session.open_with(self.store.clone(), self.config.clone(), keys);
         let (head, class) = match &opened {
             Ok(repository) => (repository.head()?, repository.settings()?.pack_class),

@@ -1,4 +1,4 @@
-//! `key writers`, `enrol`, `revoke` and `dismiss`: who may write, and what does not count.
+//! `key writers`, `enrol`, `revoke` and `dismiss`: manages the writers, and the entries that do not count.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,10 +21,11 @@ use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, count, now, show, size};
 
-/// Columns that a narrow terminal has no room for.
+/// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 4] = ["objects", "entries", "snapshots", "size"];
 
-/// Lists the writers with what each has written, and the owner, whose password or identity signs what no computer may.
+/// Lists the writers with what each has written, and the owner, whose password or identity signs the statements that no
+/// host may make.
 pub fn list(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
@@ -89,7 +90,7 @@ fn writer_json(writer: Option<&Writer>, written: &WriterTotals) -> Value {
     })
 }
 
-/// Enrols this host, or makes the credential of another one.
+/// Enrols this host, or creates the credential for another one.
 pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let label = args.label.clone().unwrap_or_else(|| session.writer_label());
@@ -115,7 +116,7 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
             whole(&show(&path))
         ));
         if args.output.is_some() {
-            // A host that prunes by itself keeps the credential with which it adds snapshots.
+            // A host that also prunes keeps its credential for adding snapshots.
             let kind = if rights == Rights::PRUNE { ".prune" } else { "" };
             session.report.note(&format!(
                 "move this file to ~/.config/icecore/credentials/{}{kind}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
@@ -126,7 +127,7 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
     Ok(code::DONE)
 }
 
-/// Writes the key of a log reader to a file. Every host that writes has what is in it.
+/// Writes the key of a log reader to a file. Every host that can write has the contents of this key.
 pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let key = LogKey::of(repository.secrets.credential());
@@ -145,7 +146,7 @@ pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Revokes a writer, if somebody agrees: it cannot be undone. What that sets apart is shown before.
+/// Revokes a writer if the user agrees, because it cannot be undone. Shows first what would be set apart.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let writer = match writers::find(&repository, &args.writer) {
@@ -205,7 +206,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Returns who writes, and the hosts that each has recorded: the name of a host may be another one.
+/// Describes the writers with the host names that each has recorded, because a host name may differ from the label.
 fn who_writes(repository: &Repository) -> Result<String, Failure> {
     let catalog = &repository.catalog;
     let mut rows = catalog.snapshots()?;
@@ -228,7 +229,7 @@ fn who_writes(repository: &Repository) -> Result<String, Failure> {
     Ok(format!("type the first digits of an id: {}", each.join("; ")))
 }
 
-/// Says that a writer was revoked before, from the same entry or an earlier one: there is nothing to do.
+/// Reports that there is nothing to do, because a writer was already revoked from the same entry or an earlier one.
 fn already_revoked(
     session: &Session,
     repository: &Repository,
@@ -291,7 +292,7 @@ fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
     report.note(&format!("from entry {from} on, this sets apart {sets_apart}{again}"));
 }
 
-/// Says that entries of the log are nothing, or that what is odd about them is.
+/// Dismisses void and doubtful entries of the log.
 pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     expect_doubtful(&repository, &args.entries)?;
@@ -334,7 +335,7 @@ pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Fails if an entry counts: a typing error must not make a night's snapshot nothing.
+/// Fails if an entry counts, so that a typing error cannot make a valid snapshot void.
 fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failure> {
     let void = repository.catalog.void_entries()?;
     let behind = repository.behind_gap()?;
@@ -355,19 +356,19 @@ fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failu
 }
 
 /// Writes two entries with the same statement of the owner. If one of them is damaged before a later entry proves it,
-/// the other still revokes or dismisses what the owner wants.
+/// the other one still has the same effect.
 fn say_twice(
     session: &Session,
     repository: Repository,
     say: impl Fn(&Repository) -> Result<(), Error>,
 ) -> Result<(), Failure> {
     said_anyway(say(&repository))?;
-    // What was taken in may not count any more: it is read again.
+    // Read the log again, because applied entries may no longer count.
     drop(repository);
     said_anyway(say(&session.open_reader()?))
 }
 
-/// The owner's word is in the log; the next command reads the log again by it.
+/// Ignores [`Error::Reread`], because the statement is in the log and the next command reads the log again.
 fn said_anyway(said: Result<(), Error>) -> Result<(), Failure> {
     match said {
         Err(Error::Reread) => Ok(()),

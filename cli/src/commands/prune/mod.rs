@@ -1,5 +1,5 @@
-//! `prune`: drops snapshots by a policy, then reclaims what no snapshot needs. The writer credential
-//! is enough, but for packs that are needed in part: only the identity can tell how much of them is.
+//! `prune`: drops snapshots by a policy, then reclaims the space of unneeded data. The writer credential is enough,
+//! except for partially live packs: only the identity can read how much of them is needed.
 
 mod notes;
 mod packs;
@@ -34,7 +34,7 @@ use packs::show_packs;
 use pruning::{PruneDone, Pruning};
 use show::{finish, show_snapshots};
 
-/// What to do where a prune finds no block free, and no reserve.
+/// Hint for a prune that finds no free disk space and no reserve.
 const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
@@ -47,7 +47,7 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
 fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let rules = rules(session, args)?;
     let repository = match session.open_to_prune() {
-        // The cache may be on the same disk: the reserve makes room for it too.
+        // The cache may be on the same disk, and releasing the reserve makes room for it too.
         Err(failure) if failure.full_disk && !args.dry_run => {
             if !session.store()?.release_reserve() {
                 return Err(failure);
@@ -114,7 +114,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
 }
 
 impl Pruning<'_> {
-    /// Plans, shows, agrees and executes once. What the first round agrees to holds for the others.
+    /// Plans a round, shows the plan, asks for consent, and executes the plan. Consent to the first round applies to
+    /// the others too.
     fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
         let bar = self.session.bar("planning");
         let at = time_of(self.repository);
@@ -124,7 +125,7 @@ impl Pruning<'_> {
         show_packs(self.session, &planned);
         let will = self.repository.store.requests().plus(&planned.predict());
         let thaws = planned.predict_thaws(&self.terms);
-        // What thawed packs will cost is due in a later round, and is agreed to in the first.
+        // The cost of repacking thawed packs arises in a later round, but the user agrees to it in the first.
         let cost = |with_thaws: bool| {
             let all = if with_thaws { will.plus(&thaws) } else { will.clone() };
             let prices = self.prices.as_ref().filter(|prices| prices.gap(&all).is_none())?;
@@ -168,7 +169,7 @@ impl Pruning<'_> {
         Ok(planned)
     }
 
-    /// Waits for the thaws of a round, and repacks what they bring, until there are no more.
+    /// Waits for the thaws of a round and repacks the thawed packs, until there are no more.
     fn wait(&mut self, first: &PrunePlan) -> Result<(), Failure> {
         let mut packs = ThawingPacks::of(first);
         while self.done.thawing > 0 {
@@ -179,14 +180,14 @@ impl Pruning<'_> {
                 }
                 poll::pause(self.session, polls, &poll::Packs::of(packs.states(), None))?;
             }
-            // What was thawed in this run and is cold again is not paid for twice.
+            // Do not pay a second time for packs that were thawed in this run and are cold again.
             self.terms.thaw_again = false;
             packs = ThawingPacks::of(&self.round(&BTreeSet::new(), false)?);
         }
         Ok(())
     }
 
-    /// Returns whether thaws may be paid for.
+    /// Returns whether the user agrees to the price of thaws.
     fn agree(&self, planned: &PrunePlan) -> bool {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
@@ -197,8 +198,8 @@ impl Pruning<'_> {
         consent::agrees(self.session, self.args.max_cost, asks, &question)
     }
 
-    /// Asks before data is deleted with which snapshots could be undeleted. A script is asked nothing: what it prunes each
-    /// night, somebody has looked at with -n.
+    /// Asks for consent before deleting data with which snapshots could be undeleted. Does not ask without a terminal,
+    /// because the user of a script can look at the plan with -n.
     fn agree_to_end(&self, drop: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
         let PruneArgs { now, yes, dry_run, .. } = *self.args;
         let has_window = self.repository.settings()?.undelete_days() > 0;
@@ -230,7 +231,7 @@ impl Pruning<'_> {
         consent::final_act(self.session, false, &question, instead)
     }
 
-    /// Stops before anything is paid for that is over the bound, and tells what it will cost.
+    /// Fails if the price exceeds the bound, before anything is billed. Otherwise prints the price.
     fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
         let hint = "-n without --max-cost shows what you would pay for";
         consent::bound(self.session, self.args.max_cost, total, "nothing was changed", hint)?;
@@ -242,7 +243,7 @@ impl Pruning<'_> {
     }
 }
 
-/// Says what a prune did before it failed.
+/// Describes what a prune did before it failed; `None` if it did nothing.
 fn done_before(done: &PruneSummary) -> Option<String> {
     let dropped = done.snapshots_dropped;
     let deleted = done.objects_deleted - done.parity_deleted;
@@ -257,7 +258,8 @@ fn done_before(done: &PruneSummary) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}; the next prune continues", parts.join(" and ")))
 }
 
-/// Stops before anything is done by a clock that must be wrong: everything would look old enough to go.
+/// Fails if the clock must be wrong, before anything is done. With such a clock, everything might look old enough to be
+/// deleted.
 fn expect_clock(
     session: &Session,
     repository: &Repository,
@@ -280,8 +282,8 @@ fn expect_clock(
     ))
 }
 
-/// Collects the policy from flags, or from the profile if there are none. Tags that the profile keeps are kept in any
-/// case: a person has given them.
+/// Collects the policy from options, or from the profile if no options are given. Tags that the profile keeps are kept
+/// in any case, because the user chose these snapshots.
 fn policy(session: &Session, args: &PruneArgs) -> Result<Policy, Failure> {
     let of_profile = &session.profile.keep;
     let mut keep = args.keep.clone();
@@ -314,7 +316,7 @@ fn usage(error: Error) -> Failure {
     Failure::usage(error.to_string(), "`icecore prune --help` shows the forms")
 }
 
-/// What decides which snapshots stay.
+/// The rules that determine which snapshots stay.
 struct Rules {
     policy: Policy,
     group_by: GroupBy,
@@ -336,7 +338,7 @@ fn rules(session: &Session, args: &PruneArgs) -> Result<Rules, Failure> {
     Ok(Rules { policy, group_by })
 }
 
-/// Applies the policy, or drops what is named.
+/// Applies the policy, or drops the named snapshots.
 fn retain(
     session: &Session,
     repository: &Repository,
@@ -373,8 +375,8 @@ fn retain(
     Ok(groups)
 }
 
-/// Returns the snapshots that are named, and those of them that are set apart, which no policy sees. One that was dropped
-/// before is only said: the rest is done, however often the command runs.
+/// Returns the named snapshots, and those of them that are set apart, which no policy considers. Snapshots that were
+/// dropped before are only reported, so that the command can be repeated.
 fn forgotten(
     session: &Session,
     repository: &Repository,
@@ -406,7 +408,7 @@ fn forgotten(
     Ok((named, apart))
 }
 
-/// Returns the dropped snapshot that a name means, if it is the beginning of its id and of that of no other one.
+/// Returns the dropped snapshot with this prefix of its id, if no other snapshot has the same prefix.
 fn dropped_before(repository: &Repository, name: &str) -> Result<Option<SnapshotId>, Failure> {
     let start = name.to_ascii_lowercase();
     let begins = |row: &SnapshotRow| row.entry.id.to_string().starts_with(&start);
@@ -422,7 +424,7 @@ fn dropped_before(repository: &Repository, name: &str) -> Result<Option<Snapshot
     })
 }
 
-/// Says of the snapshots that are set apart and dropped what undeleting one does.
+/// Explains what undeleting does for snapshots that were set apart before they were dropped.
 fn say_apart(session: &Session, apart: &[SnapshotRow]) {
     for SnapshotRow { entry, .. } in apart {
         session.report.note(&format!(

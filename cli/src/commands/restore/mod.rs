@@ -1,4 +1,4 @@
-//! `restore`: plans, shows, executes.
+//! `restore`: plans a restore, shows the plan, and executes it.
 
 mod agree;
 mod flow;
@@ -36,7 +36,7 @@ use crate::units::{now, show};
 
 pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
     let started = Instant::now();
-    // Patterns are checked before anything is asked.
+    // Check patterns before asking anything.
     let include = Patterns::typed(&args.include, &args.iinclude)?;
     let exclude = Patterns::typed(&args.exclude, &args.iexclude)?;
     include.globs()?;
@@ -96,7 +96,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
     going.run(None)
 }
 
-/// Prices what a job has still to thaw and to fetch; `None` if that is not known.
+/// Prices what a job still has to thaw and fetch; `None` if that is unknown.
 pub fn price_of(
     session: &Session,
     repository: &Repository,
@@ -106,12 +106,12 @@ pub fn price_of(
     let consent = Consent { max_cost: None, wait: false, ask: false };
     let record = &job.record;
     let deal = Deal { session, repository, record, consent, resumed: Some(job.id) };
-    // A job that has only thawed listings knows no days.
+    // A job that has only thawed listings has no number of days yet.
     let has_days = job.asked || record.days > 1;
     deal.price(plan, if has_days { record.days } else { plan.days() })
 }
 
-/// Asks before files are removed from a folder that has some: they need be in no snapshot.
+/// Asks before files are removed from a folder, because they may not be in any snapshot.
 fn agree_to_delete(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
     let Some(target) = args.target.as_ref().filter(|_| args.delete && !args.plan) else {
         return Ok(());
@@ -127,7 +127,7 @@ fn agree_to_delete(session: &Session, args: &RestoreArgs) -> Result<(), Failure>
     consent::final_act(session, false, &question, "without --delete, other files stay")
 }
 
-/// A restore as the command line says it.
+/// A restore as given on the command line.
 pub struct Going<'a> {
     pub session: &'a Session,
     pub repository: &'a Repository,
@@ -138,19 +138,19 @@ pub struct Going<'a> {
     pub consent: Consent,
     pub only_plan: bool,
     pub started: Instant,
-    /// What picks and what leaves out, if it was typed for this run.
+    /// The patterns to include and to exclude, if they were given in this run.
     pub typed: Option<[&'a Patterns; 2]>,
     /// It is a drill, which says itself what has come back.
     pub is_drill: bool,
 }
 
 impl Going<'_> {
-    /// Restores, by a job that was begun if there is one; the listings first, if they are frozen.
+    /// Restores, and continues `job` if it is given. Thaws frozen listings first.
     pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
         let Going {
             session, repository, record, consent, only_plan, started, typed, is_drill, ..
         } = *self;
-        // Only a resumed restore has its job from the start.
+        // Only a resumed restore has a job at this point.
         let resumed = job.as_ref().map(|job| job.id);
         let deal = Deal { session, repository, record, consent, resumed };
         let listings =
@@ -159,7 +159,8 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                // The job is resumed in another folder, perhaps. Everything stays everything.
+                // Record the full path, because the job may be resumed in another folder. An empty path still means
+                // everything.
                 let path = match record.path.is_empty() {
                     true => record.path.clone(),
                     false => selection.path.clone().into(),
@@ -184,8 +185,8 @@ impl Going<'_> {
     }
 }
 
-/// Finds where a part of a snapshot was on this machine, and unless it is only looked at makes the folders that are
-/// missing above it.
+/// Finds the original place of a part of a snapshot on this machine. Creates missing parent folders, unless only the
+/// plan is shown.
 fn original(
     session: &Session,
     repository: &Repository,
@@ -195,7 +196,7 @@ fn original(
 ) -> Result<Original, Failure> {
     let trees = TreeReader::new(repository)?;
     let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
-    // A container has another name each time, and records the one of the variable.
+    // A container has a new host name each time, so its snapshots record the name in the variable.
     let of_variable = std::env::var("ICECORE_HOST").ok();
     let here = [Some(crate::units::host()), session.profile.host.clone(), of_variable];
     let of = &snapshot.record.host;
@@ -213,7 +214,7 @@ fn original(
     Ok(original)
 }
 
-/// Opens the snapshot of a record and selects what it names.
+/// Opens the snapshot of a job record, and calls `then` with the selected part of it.
 pub fn with_selection(
     repository: &Repository,
     record: &JobRecord,
@@ -239,8 +240,9 @@ pub fn with_selection(
     then(&selection)
 }
 
-/// Returns where a restore begins in the tree. Of everything, it is the folder in which the sources were typed:
-/// `Pictures` is restored as `Pictures`, and `/home/maria/Pictures` at its full path, as in the root of a disk.
+/// Returns the path in the tree at which a restore begins. A restore of everything begins in the folder that relative
+/// sources were given in: `Pictures` is restored as `Pictures`, but `/home/maria/Pictures` with its full path below the
+/// target.
 fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
     let base = snapshot.record.base.as_deref().map(|base| &base[..]);
     let is_whole = record.path.is_empty() && record.target[..] != *b"/";
@@ -248,7 +250,7 @@ fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
     base.unwrap_or(&record.path)
 }
 
-/// The snapshot of an order is in the archive no more.
+/// Returns the failure if the snapshot of a job no longer exists.
 fn replaced(record: &JobRecord) -> Failure {
     let snapshot = record.snapshot.short();
     Failure::new(
@@ -263,15 +265,15 @@ fn replaced(record: &JobRecord) -> Failure {
 }
 
 fn globs(patterns: &[String]) -> Result<Globs, Error> {
-    // What an older program wrote down may have empty ones, which meant nothing.
+    // Records of older programs may contain empty patterns, which had no effect.
     Globs::new(patterns.iter().map(String::as_str).filter(|pattern| !pattern.trim().is_empty()))
 }
 
-/// Returns what a restore is, for its journal.
+/// Returns the job record of a restore.
 fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     use std::os::unix::ffi::OsStrExt;
     let target = args.target.clone().unwrap_or_default();
-    // However a folder is named, it is the same job.
+    // Resolve paths, so that different names of a folder make the same job.
     let real = |path: &Path| real_path(path).components().collect::<PathBuf>();
     let bytes = |path: PathBuf| path.as_os_str().as_bytes().to_vec().into();
     JobRecord {
@@ -298,7 +300,7 @@ fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
             TierName::Bulk => 0,
             TierName::Standard => 1,
         },
-        // Known when it is planned.
+        // The number of days is determined when the restore is planned.
         days: args.thaw.days.unwrap_or(1),
         seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
         agreed_micro_usd: None,
@@ -316,7 +318,7 @@ impl From<OverwriteWhen> for Overwrite {
     }
 }
 
-/// Returns the options of a restore that a journal tells of.
+/// Returns the options of a restore from its job record.
 pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
     use std::os::unix::ffi::OsStringExt;
     RestoreOptions {
@@ -327,7 +329,7 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
             3 => Some(Overwrite::Always),
             _ => None,
         },
-        // Only in the run that was told so: what came into the folder since is not known.
+        // Files are deleted only in the original run, because it is unknown what was added to the folder since then.
         delete: false,
         verify: record.verify,
         special: record.special == Some(true),

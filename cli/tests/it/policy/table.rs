@@ -50,7 +50,7 @@ pub const ROLES: [Role; 3] = [
         deletes: &["packs", "hot", "meta", "jobs"],
     },
 ];
-/// It makes no snapshot, and its host needs no other command.
+/// The role of a host that only copies: it takes no snapshots and needs no other command.
 pub const MIRROR: Role = Role {
     name: "mirror",
     lists: &["log", "checkpoints", "meta", "hot", "packs", "keys"],
@@ -118,7 +118,7 @@ pub fn table() -> Vec<Case> {
 fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
     let is_file = kind == Some("config");
     let old = if is_file { path.to_owned() } else { format!("{path}/old") };
-    // Names of log entries begin with a zero; others are for the owner.
+    // Names of log entries begin with a zero. Only the owner may put others.
     let new = match is_file {
         true => path.to_owned(),
         false if path.ends_with("/log") => format!("{path}/0new"),
