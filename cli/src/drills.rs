@@ -1,5 +1,5 @@
-//! What is remembered of the drills of an archive, beside the runs of the profiles: when a photo came back last, when the
-//! identity page was right last, and the photo that waits for a thaw.
+//! Stores the state of the drills of an archive, next to the records of runs: when a photo was last restored, when the
+//! identity page was last correct, and the photo that waits for a thaw.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -20,53 +20,53 @@ pub struct DrillState {
     archive: String,
 }
 
-/// What is remembered.
+/// The stored state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Drills {
-    /// The place of the archive, for those who look at the file.
+    /// The location of the archive, for users who look into the file.
     archive: String,
-    /// When a photo was restored and was right, as RFC 3339.
+    /// When a photo was last restored correctly, in RFC 3339.
     photo: Option<String>,
-    /// When the identity page was right.
+    /// When the identity page was last correct, in RFC 3339.
     page: Option<String>,
-    /// The photo that was begun and has not come back yet.
+    /// The photo whose restore has begun but is not complete yet.
     pub waiting: Option<WaitingPhoto>,
 }
 
-/// A photo that was chosen.
+/// The photo that a drill has chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WaitingPhoto {
     pub snapshot: String,
-    /// Where it is in the snapshot: bytes, as a name need not be text.
+    /// Its path in the snapshot, as bytes, because a name need not be UTF-8.
     pub path: Vec<u8>,
 }
 
 impl Drills {
-    /// Returns when a photo last came back.
+    /// Returns when a photo was last restored.
     pub fn photo(&self) -> Option<Timestamp> {
         self.photo.as_ref()?.parse().ok()
     }
 
-    /// Returns when the page was last right.
+    /// Returns when the page was last correct.
     pub fn page(&self) -> Option<Timestamp> {
         self.page.as_ref()?.parse().ok()
     }
 
-    /// Remembers that a photo has come back.
+    /// Records that a photo was restored now.
     pub fn photo_is_proven(&mut self) {
         self.photo = Some(Timestamp::now().to_string());
         self.waiting = None;
     }
 
-    /// Remembers that the page is right.
+    /// Records that the page is correct now.
     pub fn page_is_proven(&mut self) {
         self.page = Some(Timestamp::now().to_string());
     }
 }
 
 impl DrillState {
-    /// Returns the folder of the drills of the archive in a place.
+    /// Returns the state of the drills of the archive at a location.
     pub fn of(archive: &str) -> Result<DrillState, Failure> {
         let base = etcetera::choose_base_strategy().ok().and_then(|base| base.state_dir());
         let base = base.ok_or_else(|| {
@@ -81,18 +81,18 @@ impl DrillState {
         self.folder.join("drills.json")
     }
 
-    /// Returns the folder that a photo is restored into.
+    /// Returns the folder into which a photo is restored.
     pub fn target(&self) -> PathBuf {
         self.folder.join("photo")
     }
 
-    /// Returns what is remembered. A file that is none says nothing, and the next drill replaces it.
+    /// Reads the state. A missing or invalid file counts as empty, and the next drill replaces it.
     pub fn read(&self) -> Drills {
         let text = std::fs::read_to_string(self.file()).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Remembers, durably.
+    /// Writes the state durably.
     pub fn write(&self, drills: &Drills) -> Result<(), Failure> {
         let drills = Drills { archive: self.archive.clone(), ..drills.clone() };
         let failed = |error: std::io::Error| Failure::file("write", &self.file(), &error);
@@ -100,7 +100,8 @@ impl DrillState {
         private::replace(&self.file(), format!("{text}\n").as_bytes()).map_err(failed)
     }
 
-    /// Makes the folder, and makes this process the only one that drills. The kernel ends that with the process.
+    /// Creates the folder and locks it, so that only one drill runs at a time. The kernel releases the lock when the
+    /// process ends.
     pub fn begin(&self) -> Result<File, Failure> {
         private::folder(&self.folder, private::OTHERS, |_| true)?;
         let lock = private::open_lock(&self.folder.join("lock"))?;
@@ -114,7 +115,7 @@ impl DrillState {
         }
     }
 
-    /// Removes the copy of the photo.
+    /// Removes the restored copy of the photo.
     pub fn remove_copy(&self) -> Result<(), Failure> {
         let target = self.target();
         match std::fs::remove_dir_all(&target) {

@@ -1,4 +1,4 @@
-//! Proving: `check`, `audit`, `drill`.
+//! Arguments of the commands that verify an archive: `check`, `audit`, `drill`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `retire`: ends a history, or lists them.
+//! `retire`: ends a history, or lists the histories.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -95,7 +95,8 @@ fn list(
     Ok(code::DONE)
 }
 
-/// Returns the sources of the newest snapshot of a history; `None` if reading them needs the password, or they are damaged.
+/// Returns the sources of the newest snapshot of a history; `None` if reading them needs the password or they are
+/// damaged.
 fn paths(repository: &Repository, history: &History) -> Result<Option<Vec<String>>, Failure> {
     if !repository.can_read() {
         return Ok(None);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::record::Record;
 use crate::session::Seen;
 
-/// A drill that is due.
+/// How a due drill is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrillDue {
     /// The next run does the drill.
@@ -29,10 +29,10 @@ pub struct Status {
     pub overdue: bool,
     pub running_since: Option<Timestamp>,
     pub last_check: Option<Timestamp>,
-    /// When a photo came back last, and when the identity page was right last.
+    /// When a photo was last restored; below, when the identity page was last correct.
     pub drill_photo: Option<Timestamp>,
     pub drill_page: Option<Timestamp>,
-    /// What is due for the drill of a photo, and who does it.
+    /// Whether the drill of a photo is due, and how it is done.
     pub drill_due: Option<DrillDue>,
     /// The location of the second copy, if the profile names one.
     pub mirror: Option<String>,

@@ -167,7 +167,7 @@ impl Default for PruneSettings {
     }
 }
 
-/// `[drill]`: how often a photo is restored for real.
+/// `[drill]`: how often a photo is restored as a test.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct DrillSettings {
@@ -184,14 +184,14 @@ impl Default for DrillSettings {
 }
 
 impl DrillSettings {
-    /// Returns whether a drill is due. `last` is when one was last proven.
+    /// Returns whether a drill is due. `last` is the time of the last successful one.
     pub fn is_due(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
         let next = last.map(|last| last.checked_add(signed(self.every)));
         next.is_none_or(|next| next.is_ok_and(|next| next <= now))
     }
 }
 
-/// What a check, a drill or a prune may cost without a setting, in dollars.
+/// The default limit for the price of a check, a drill or a prune, in dollars.
 pub const MAX_COST_USUAL: f64 = 0.10;
 
 /// `[hooks]`: commands for `sh -c`.

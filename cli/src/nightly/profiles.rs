@@ -97,7 +97,7 @@ impl Night {
         Ok(record::of_archive(&all, &self.archive))
     }
 
-    /// Returns what is remembered of the drills of the archive.
+    /// Returns the stored state of the drills of the archive.
     pub fn drills(&self) -> Drills {
         DrillState::of(&self.archive).map(|state| state.read()).unwrap_or_default()
     }

@@ -23,7 +23,7 @@ use crate::units::{count, exact_dollars};
 
 /// Interval at which a waiting run checks whether it must end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After how long a drill that could not be done is tried again.
+/// Time after which a failed drill is repeated.
 const DRILL_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failure> {
@@ -273,8 +273,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does the steps that are due and not done: the snapshot, a check of a part, a drill, the second copy, a prune. The
-    /// copy is of an archive that was checked, and is made before anything is deleted.
+    /// Does the remaining steps that are due: the snapshot, a partial check, a drill, the second copy and a prune. The
+    /// copy comes after the check, so that a checked archive is copied, and before anything is deleted.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -285,7 +285,7 @@ impl Running<'_> {
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
         let mirror = profile.mirror.as_ref().filter(|mirror| is_due(MIRROR, mirror.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
-        // A photo that has come back by hand counts, and one that could not is tried again in a week.
+        // A manual drill counts as well, and a failed one is repeated after a week.
         let drill = profile.drill.as_ref().filter(|drill| {
             self.night.session.has_keys()
                 && drill.is_due(self.night.drills().photo(), now)

@@ -147,7 +147,7 @@ impl Status {
         }
     }
 
-    /// Says when a photo and the page were last proven, and what to type if that is due.
+    /// Formats when a photo and the page were last tested, and the command for a drill that is due.
     fn drill_text(&self) -> Option<String> {
         if (self.drill_photo, self.drill_page, self.drill_due) == (None, None, None) {
             return None;

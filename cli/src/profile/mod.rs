@@ -59,7 +59,7 @@ pub struct Profile {
     pub run: RunSettings,
     /// Without this table, runs do not check.
     pub check: Option<CheckSettings>,
-    /// Without this table, runs do not drill.
+    /// If this table is missing, runs do not drill.
     pub drill: Option<DrillSettings>,
     /// If this table is missing, runs make no second copy.
     pub mirror: Option<MirrorSettings>,

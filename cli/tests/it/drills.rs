@@ -1,5 +1,5 @@
-//! Drills: one photo comes back for real and is removed again, from a folder, from a frozen bucket and in a run; the
-//! identity page is right, or what on it is wrong is named.
+//! Tests of drills: one photo is restored and removed again, from a folder, from a frozen bucket and in a run; the
+//! identity page is correct, or its wrong parts are named.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::thaw::{HOURS, archive, thawed_once};
 
 const DRILLS: &str = "home/.local/state/icecore/drills";
 
-/// Returns how many copies of photos the drills have left.
+/// Returns the number of copies of photos that the drills have left behind.
 fn copies(host: &Host) -> usize {
     let folders = fs::read_dir(host.path(DRILLS)).expect("the folder of drills");
     folders
@@ -28,7 +28,7 @@ fn a_photo_comes_back_and_is_removed() {
     assert!(ran.stdout.contains("came back from snapshot"), "{ran:#?}");
     assert!(ran.stdout.contains("the file on this computer is the same"), "{ran:#?}");
     assert_eq!(copies(&host), 0);
-    // By chance, and a photo rather than a sidecar.
+    // The file is random, and a photo rather than a sidecar.
     let mut drawn = std::collections::BTreeSet::new();
     for _ in 0..12 {
         let summary = host.run("--json drill").ok().summary();
@@ -83,13 +83,13 @@ fn damage_fails_the_drill() {
 fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 6)]);
-    // Nothing is paid for without a bound or an answer.
+    // Nothing is paid without a limit or an answer.
     host.run("drill").fails(21, &["nothing was requested"]);
     assert_eq!(server.restores(), []);
     let ran = host.run("drill --max-cost 1").exits(20);
     assert!(ran.stdout.contains("Then run: icecore drill"), "{ran:#?}");
     assert_eq!(thawed_once(&server), 1);
-    // It is the same photo, and nothing is thawed twice.
+    // The photo stays the same, and nothing is thawed twice.
     host.run("drill").exits(20);
     server.advance(48 * HOURS);
     let ran = host.run("drill").ok();
@@ -97,7 +97,7 @@ fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
     assert_eq!(thawed_once(&server), 1);
     assert_eq!(copies(&host), 0);
     assert!(host.run("jobs").ok().stdout.is_empty());
-    // An order that was fetched by itself is compared all the same.
+    // If the job was fetched by `jobs resume`, the drill compares the result nevertheless.
     host.run("drill --max-cost 1").exits(20);
     server.advance(48 * HOURS);
     let job = host.run("--json jobs").ok().json()[0]["job_id"].as_str().expect("a job").to_owned();
@@ -151,7 +151,7 @@ fn the_page_is_checked() {
     host.run("key export --output page.svg").ok();
     let ran = host.run("drill --identity-page page.svg").ok();
     assert!(ran.stdout.contains("compare by eye"), "{ran:#?}");
-    // A page that leads elsewhere.
+    // Test a page with another location.
     let page = fs::read_to_string(host.path("page.txt")).expect("the page");
     let place = host.path("repo").canonicalize().expect("the archive");
     let place = place.to_str().expect("text");
@@ -159,7 +159,7 @@ fn the_page_is_checked() {
     let ran = host.run("drill --identity-page old.txt").exits(3);
     assert!(ran.stderr.contains("archive: the page says"), "{ran:#?}");
     assert!(!ran.stderr.contains("log head"), "{ran:#?}");
-    // The page of another archive.
+    // Test the page of another archive.
     let other = Host::new();
     write(&other.path("photos/a"), "a");
     other.run("snapshot --init photos").ok();

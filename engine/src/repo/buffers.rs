@@ -55,7 +55,7 @@ impl Buffers {
 }
 
 impl Buffer {
-    /// A buffer without a pool.
+    /// Returns a buffer without a pool.
     pub fn single(bytes: usize) -> Buffer {
         Buffer { bytes: BytesMut::zeroed(bytes), home: Weak::new() }
     }

@@ -1,4 +1,4 @@
-//! `drill`: proves, before it is needed, that a photo comes back and that the identity page is right.
+//! `drill`: tests in advance that a photo can be restored, or that the identity page is correct.
 
 mod page;
 mod photo;

@@ -1,4 +1,4 @@
-//! Checks the identity page: whether its identity opens this archive, and whether it still leads to it.
+//! Checks the identity page: whether its identity opens this archive, and whether its address is still correct.
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
@@ -17,15 +17,15 @@ use crate::session::Session;
 use crate::units::show;
 use crate::{password, text};
 
-/// Rows of the page that must still be those of the archive.
+/// Names of the rows of the page that are compared with the archive.
 const COMPARED: [&str; 4] = ["archive", "id", "region", "endpoint"];
 const HEAD: &str = "log head";
-/// Lines of an identity on the page.
+/// Number of lines of an identity on the page.
 const LINES: usize = 3;
-/// More of a file is no page.
+/// Maximum number of bytes that are read of the file of a page.
 const PAGE_BYTES_MAX: u64 = 4 << 20;
 
-/// What is wrong with a page, in sentences.
+/// The problems of a page, as text for the user.
 type Findings = Vec<String>;
 
 pub fn run(session: &Session, state: &DrillState, file: Option<&Path>) -> Result<u8, Failure> {
@@ -72,7 +72,7 @@ fn read(file: &Path) -> Result<Zeroizing<String>, Failure> {
     })
 }
 
-/// Asks for the identity as it stands on paper, or reads it from a pipe.
+/// Asks for the three lines of the identity, or reads them from a pipe.
 fn typed() -> Result<Zeroizing<String>, Failure> {
     let mut all = Zeroizing::new(String::new());
     if !std::io::stdin().is_terminal() {
@@ -85,7 +85,7 @@ fn typed() -> Result<Zeroizing<String>, Failure> {
         let typed = password::ask(&format!("Identity, line {line} of {LINES}"))?;
         all.push_str(&String::from_utf8_lossy(&typed));
         all.push('\n');
-        // It may be typed or pasted on one line.
+        // The user may have typed or pasted all of it on one line.
         if Identity::from_text(&all).is_ok() {
             break;
         }
@@ -93,7 +93,7 @@ fn typed() -> Result<Zeroizing<String>, Failure> {
     Ok(all)
 }
 
-/// Returns what a page that is printed now would say.
+/// Returns the rows that a page printed now would have.
 fn facts(
     session: &Session,
     repository: &Repository,
@@ -109,7 +109,7 @@ fn facts(
     export::rows(session, &session.location()?, subject)
 }
 
-/// Returns the rows of a page that is text or HTML. A picture has none that can be read.
+/// Parses the rows of a page that is text or HTML. Returns none for a picture, whose rows cannot be read.
 fn rows_of(page: &str) -> Vec<(String, String)> {
     let mut rows: Vec<(String, String)> = Vec::new();
     let known = |name: &str| COMPARED.contains(&name) || name == HEAD;
@@ -130,7 +130,7 @@ fn rows_of(page: &str) -> Vec<(String, String)> {
             goes_on = true;
         } else if let (true, "", Some(last)) = (goes_on && !value.is_empty(), name, rows.last_mut())
         {
-            // A long value is on several lines.
+            // A long value continues on the next line.
             last.1.push_str(value);
         } else {
             goes_on = false;
@@ -144,7 +144,7 @@ fn plain(markup: &str) -> String {
     known.iter().fold(markup.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Returns what of the page is not so any more.
+/// Returns the rows of the page that are no longer correct.
 fn compare(
     repository: &Repository,
     rows: &[(&'static str, String)],

@@ -1,4 +1,4 @@
-//! Restores one photo, chosen by chance, compares it, and removes it again.
+//! Restores one random photo, compares it, and removes it again.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,25 +27,25 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{as_path, known_as, local, now, show, size};
 
-/// Sizes of a file that proves something and costs little: most photos, and neither sidecars nor films.
+/// Preferred sizes of the file: most photos, but neither sidecars, which prove little, nor films, which cost more.
 const MODERATE: std::ops::RangeInclusive<u64> = 64 << 10..=128 << 20;
-/// Snapshots that may be marked before it is given up to look for one that is not.
+/// Maximum number of marked snapshots to skip in search of an unmarked one.
 const MARKED_MAX: usize = 100;
 
-/// A file of a snapshot.
+/// The chosen file in its snapshot.
 struct Chosen<'a> {
     snapshot: Snapshot<'a>,
     path: PathBuf,
     entry: Entry,
 }
 
-/// What the file on this computer says.
+/// The result of the comparison with the file on this computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LocalFile {
     Same,
-    /// It is not there, has changed since, or belongs to another computer.
+    /// The file does not exist any more, has changed since, or is from another computer.
     Gone,
-    /// It has its size and its time, and other content.
+    /// The file has the same size and time, but different content.
     Differs,
 }
 
@@ -88,7 +88,7 @@ pub fn run(session: &Session, state: &DrillState, args: &DrillArgs) -> Result<u8
     let forget = match &ended {
         Ok(code::THAW_REQUESTED) => return say_waiting(session, &chosen, started),
         Ok(_) => true,
-        // Nothing was paid for: the next drill is free to choose another one.
+        // Nothing was paid for this photo, so the next drill may choose another one.
         Err(failure) => failure.code == code::TOO_COSTLY && !is_continued,
     };
     let done = match ended {
@@ -117,7 +117,7 @@ fn failed(exit: u8, name: &str) -> Failure {
     Failure::new(exit, format!("the drill has failed: {name} could not be restored"), Some(hint))
 }
 
-/// Returns the photo that an earlier drill has chosen, unless it is in the archive no more.
+/// Returns the photo that an earlier drill has chosen; `None` if it is no longer in the archive.
 fn begun<'a>(
     repository: &'a Repository,
     trees: &'a TreeReader<'a>,
@@ -136,7 +136,7 @@ fn begun<'a>(
     }
 }
 
-/// Returns the newest snapshot that lacks nothing.
+/// Returns the newest unmarked snapshot, or else the newest one.
 fn newest(session: &Session, repository: &Repository) -> Result<SnapshotRow, Failure> {
     let pick = PickArgs::default();
     let latest = resolve(session, repository, "latest", &pick)?;
@@ -153,14 +153,14 @@ fn newest(session: &Session, repository: &Repository) -> Result<SnapshotRow, Fai
     Ok(latest)
 }
 
-/// Chooses a file of the newest snapshot by chance: of moderate size, if there is one.
+/// Chooses a random file of the newest snapshot, if possible one of a preferred size.
 fn choose<'a>(
     session: &Session,
     repository: &Repository,
     trees: &'a TreeReader<'a>,
 ) -> Result<Chosen<'a>, Failure> {
     let snapshot = Snapshot::open(trees, newest(session, repository)?)?;
-    // Each path has a number by chance, and the least one is drawn.
+    // Each path gets a random number, and the smallest number wins.
     let seed: [u8; 32] = random();
     let mut drawn: Option<(bool, [u8; 32])> = None;
     let mut found: Option<(PathBuf, Entry)> = None;
@@ -189,7 +189,7 @@ fn choose<'a>(
     Ok(Chosen { snapshot, path, entry })
 }
 
-/// Returns what is restored, as the job of a thaw records it. A drill that goes on has the same one.
+/// Returns the record of the job. A drill that continues after a thaw has the same record.
 fn record(args: &DrillArgs, chosen: &Chosen, state: &DrillState) -> JobRecord {
     JobRecord {
         snapshot: chosen.snapshot.row.entry.id,
@@ -224,7 +224,7 @@ fn going<'a>(
         verify: true,
         links: Links::new(false),
         protect: session.own_folders(),
-        // What an earlier drill has restored is compared, whoever has restored it.
+        // Accept a file that is already restored, by an earlier drill or by `jobs resume`.
         resume: true,
         ..RestoreOptions::default()
     };
@@ -244,7 +244,7 @@ fn going<'a>(
     }
 }
 
-/// Compares what came back with the file on this computer, if that has not changed since.
+/// Compares the restored photo with the file on this computer, unless that file has changed.
 fn compare(session: &Session, chosen: &Chosen, copy: &Path) -> Result<LocalFile, Failure> {
     let here = [Some(crate::units::host()), session.profile.host.clone(), session.host.clone()];
     if !here.contains(&Some(chosen.snapshot.record.host.clone())) {
@@ -285,7 +285,7 @@ fn are_same(mut one: File, mut other: File) -> io::Result<bool> {
     }
 }
 
-/// Says what a drill has cost whose photo is thawing. What to type was said.
+/// Prints the cost of a drill whose photo is thawing. The restore has already printed how to continue.
 fn say_waiting(session: &Session, chosen: &Chosen, started: Instant) -> Result<u8, Failure> {
     match session.report.json {
         true => session.report.object("summary", summary(session, chosen, None, started)?),
@@ -304,7 +304,7 @@ fn say_cost(session: &Session, chosen: &Chosen) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the fields of a drill, which has come to no end if the photo is thawing.
+/// Returns the JSON summary of a drill. `there` is `None` while the photo is thawing.
 fn summary(
     session: &Session,
     chosen: &Chosen,
@@ -320,7 +320,7 @@ fn summary(
     }))
 }
 
-/// Says what the drill has shown.
+/// Prints the result of the drill.
 fn say(
     session: &Session,
     chosen: &Chosen,

@@ -140,7 +140,7 @@ pub struct Going<'a> {
     pub started: Instant,
     /// The patterns to include and to exclude, if they were given in this run.
     pub typed: Option<[&'a Patterns; 2]>,
-    /// It is a drill, which says itself what has come back.
+    /// Whether this is a drill, which prints its own result.
     pub is_drill: bool,
 }
 

@@ -44,7 +44,7 @@ pub struct Flow<'a> {
     pub typed: Option<[&'a Patterns; 2]>,
     /// The job in the command line, if this is `jobs resume`.
     pub resumed: Option<JobId>,
-    /// It is a drill, which says itself what has come back.
+    /// Whether this is a drill, which prints its own result.
     pub is_drill: bool,
 }
 

@@ -204,7 +204,7 @@ fn stored_again(files: u64) -> String {
 }
 
 /// Returns how many bytes of files are new, without folder listings. If another program changed a file in the meantime,
-/// more may have been stored than the snapshot contains, so limits the result to the total.
+/// more may have been stored than the snapshot contains, so the result is at most the total.
 fn new_bytes(added: u64, of_listings: u64, in_all: u64) -> u64 {
     added.saturating_sub(of_listings).min(in_all)
 }

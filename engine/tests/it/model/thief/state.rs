@@ -158,7 +158,7 @@ impl State {
         &self.log[..usize::from(self.log_len)]
     }
 
-    /// The entries with their numbers.
+    /// Returns the entries with their numbers.
     pub fn slots(&self) -> impl Iterator<Item = (u8, &Entry)> {
         (1..).zip(self.log())
     }
