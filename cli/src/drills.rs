@@ -28,7 +28,7 @@ pub struct Drills {
     archive: String,
     /// When a photo was last restored correctly, in RFC 3339.
     photo: Option<String>,
-    /// When the identity page was last correct, in RFC 3339.
+    /// When the identity page was last found correct, in RFC 3339.
     page: Option<String>,
     /// The photo whose restore has begun but is not complete yet.
     pub waiting: Option<WaitingPhoto>,
@@ -48,7 +48,7 @@ impl Drills {
         self.photo.as_ref()?.parse().ok()
     }
 
-    /// Returns when the page was last correct.
+    /// Returns when the page was last found correct.
     pub fn page(&self) -> Option<Timestamp> {
         self.page.as_ref()?.parse().ok()
     }

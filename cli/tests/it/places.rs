@@ -1,5 +1,5 @@
-//! Where the photos go: a URL of another tool is not a folder, an unmounted disk is not a place for a second
-//! repository, and a dry run creates nothing.
+//! Tests that photos go to the right location: a URL of another tool is not taken for a folder, an unmounted disk does
+//! not get a second repository, and a dry run creates nothing.
 
 use std::fs;
 

@@ -19,7 +19,7 @@ pub enum MirrorError {
     /// The location of the mirror contains an archive of its own.
     #[error("{location} is an archive of its own and not a mirror")]
     NotMirror {
-        /// Where the archive is.
+        /// Location of the archive.
         location: String,
     },
     /// The mirror is a copy of another repository.

@@ -1,5 +1,5 @@
-//! Tests of `check`: what it finds without reading packs, how it records which packs were read, and
-//! what a repair heals; and of `audit`.
+//! Tests of `audit` and of `check`: what a check finds without reading packs, how it records which
+//! packs were read, and what a repair heals.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
