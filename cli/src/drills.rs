@@ -1,5 +1,5 @@
 //! Stores the state of the drills of an archive, next to the records of runs: when a photo was last restored, when the
-//! identity page was last correct, and the photo that waits for a thaw.
+//! identity page was last found correct, and the photo that waits for a thaw.
 
 use std::fs::File;
 use std::path::PathBuf;

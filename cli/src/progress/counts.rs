@@ -81,7 +81,7 @@ pub struct Moment {
     pub items_total: u64,
     pub bytes: u64,
     pub bytes_total: u64,
-    /// From 0 to 1; `None` without a total.
+    /// The part that is done, from 0 to 1; `None` without a total.
     pub share: Option<f64>,
     /// Bytes per second.
     pub rate: Option<f64>,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use tokio::sync::Mutex as Turns;
 
-/// After a pause, at most this much of it is made up for.
+/// Maximum part of a pause whose unused bytes may be sent afterwards.
 const SAVED: Duration = Duration::from_millis(100);
 /// How often waiting bytes check the timetable.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
