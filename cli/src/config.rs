@@ -148,17 +148,16 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
         Provider::Azure => "AZURE_",
     };
     if provider == Provider::S3 {
-        let name = profile.aws_profile.as_deref();
+        let name = aws_profile(profile);
+        let name = name.as_deref();
         options.settings = aws::settings(name)?;
         options.credentials = aws::source(name)?;
         options.ca_bundle = aws::ca_bundle(name)?;
         // These come before the environment, because the last setting of a name has priority.
-        let of_profile = [("aws_region", &profile.region), ("aws_endpoint_url", &profile.endpoint)];
-        let of_profile =
-            of_profile.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
-        options.settings.extend(of_profile.map(|(key, value)| (key.to_owned(), value)));
+        options.settings.extend(of_profile(profile));
     }
-    options.settings.extend(environment(prefix));
+    let overridden = overridden(profile);
+    options.settings.extend(environment(prefix, &overridden));
     let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
     let (sources, what) = credentials(provider);
     if options.credentials.is_none() && !has(sources) {
@@ -172,13 +171,49 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
     Ok(options)
 }
 
-/// Returns the settings in the environment. If a name appears twice, the last one has priority.
-fn environment(prefix: &str) -> Vec<(String, String)> {
+/// Returns the settings of a profile for its bucket.
+fn of_profile(profile: &Profile) -> impl Iterator<Item = (String, String)> {
+    let allow_http = profile.allow_http.map(|yes| yes.to_string());
+    let all = [
+        ("aws_region", profile.region.clone()),
+        ("aws_endpoint_url", profile.endpoint.clone()),
+        ("aws_allow_http", allow_http),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)))
+}
+
+/// Returns the profile of the AWS files. A variable has priority over a setting, and an option over a variable.
+fn aws_profile(profile: &Profile) -> Option<String> {
+    let named = profile.aws_profile.clone();
+    match profile.of_setup {
+        true => named.or_else(aws::variable_profile),
+        false => aws::variable_profile().or(named),
+    }
+}
+
+/// Returns the variables of the environment that have no effect, because `setup` has an option or an answer instead.
+pub fn overridden(profile: &Profile) -> Vec<&'static str> {
+    let all: [(&Option<String>, &[&str]); 3] = [
+        (&profile.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        (&profile.endpoint, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]),
+        (&profile.aws_profile, &["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]),
+    ];
+    let all = all.into_iter().filter(|(value, _)| profile.of_setup && value.is_some());
+    all.flat_map(|(_, names)| names.iter().copied()).collect()
+}
+
+/// Returns whether the URL of a server begins with `http://`.
+pub fn is_http(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
+}
+
+/// Returns the settings in the environment, without some variables. If a name appears twice, the last one has priority.
+fn environment(prefix: &str, without: &[&str]) -> Vec<(String, String)> {
     // A variable that is not UTF-8 is not a setting.
     let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut found: Vec<_> =
-        all.filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty()).collect();
+    let found = all.filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty());
+    let mut found: Vec<_> = found.filter(|(name, _)| !without.contains(&name.as_str())).collect();
     // After sorting, a setting for S3 comes after the same setting for all services.
     found.sort();
     let setting = |(name, value): (String, String)| {

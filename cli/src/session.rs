@@ -109,7 +109,7 @@ impl Session {
                 (config.clone().unwrap_or(default_config), cache.clone().unwrap_or(default_cache))
             }
         };
-        let profile = profile(&config_dir)?;
+        let profile = Profile { of_setup: global.of_setup, ..profile(&config_dir)? };
         // Flags have priority over the environment, and the environment over the profile, even if they name different
         // sources of keys.
         let variable = !global.keys_by_flag && password::variable().is_some();

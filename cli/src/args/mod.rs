@@ -204,6 +204,9 @@ pub struct Global {
     /// A way to the keys was given as a flag.
     #[arg(skip)]
     pub keys_by_flag: bool,
+    /// `setup` runs this, so the address of its options has priority over the environment.
+    #[arg(skip)]
+    pub of_setup: bool,
     /// The name of the command.
     #[arg(skip)]
     pub command: String,

@@ -13,7 +13,7 @@ type Sections = Vec<(String, Vec<(String, String)>)>;
 #[derive(Debug, Default)]
 pub struct Files {
     pub profile: String,
-    /// Whether a variable names the profile.
+    /// Whether a variable, an option or a setting names the profile.
     pub is_named: bool,
     /// Its section in the config file and its section in the credentials file.
     sections: [Option<Vec<(String, String)>>; 2],
@@ -24,12 +24,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads the profile that `AWS_PROFILE` names, or else the given one.
+    /// Reads the profile with this name, or the default one.
     pub fn read(profile: Option<&str>) -> Result<Files, String> {
         let home = etcetera::home_dir().unwrap_or_default().join(".aws");
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let named = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
-        let named = named.or_else(|| profile.map(str::to_owned));
+        let named = profile.map(str::to_owned);
         let file = |name: &str, default: &str| {
             let path = std::env::var_os(name).filter(|path| !path.is_empty());
             path.map_or_else(|| home.join(default), PathBuf::from)

@@ -41,8 +41,13 @@ const HARMLESS: [&str; 16] = [
     "AWS_TOOLKIT_",
 ];
 
-/// Returns the settings of the AWS files other than credentials, under their names as variables. `profile` is the
-/// profile to use if no variable names one.
+/// Returns the name of the profile in the AWS files that a variable names.
+pub fn variable_profile() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"))
+}
+
+/// Returns the settings of the AWS files other than credentials, under their names as variables.
 pub fn settings(profile: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
     let files = read(profile)?;
     let known = [("region", "aws_region"), ("endpoint_url", "aws_endpoint_url")];

@@ -211,7 +211,7 @@ impl Scheduler<'_> {
 
     /// Installs or removes the job. Shows the changes, asks, and makes them.
     fn change(&self, call: Option<&Call>, args: &InstallArgs) -> Result<u8, Failure> {
-        let changes = self.changes(call)?;
+        let changes = self.changes(call, args.print)?;
         let changes: Vec<Change> =
             changes.into_iter().filter(|change| change.old != change.new).collect();
         if changes.is_empty() {
@@ -285,9 +285,11 @@ impl Scheduler<'_> {
     }
 
     /// Returns the changes that install the job or, without a call, remove it completely.
-    fn changes(&self, call: Option<&Call>) -> Result<Vec<Change>, Failure> {
+    fn changes(&self, call: Option<&Call>, is_shown_only: bool) -> Result<Vec<Change>, Failure> {
         if self.with == SchedulerName::Cron {
-            let crontab = crontab::read()?;
+            // The line can be shown on a computer that has no `crontab`, for another scheduler.
+            let has_none = is_shown_only && !is_in_path("crontab");
+            let crontab = if has_none { Vec::new() } else { crontab::read()? };
             let old: Vec<u8> = timers::cron_lines(&crontab, Some(&self.name)).concat();
             let old = String::from_utf8_lossy(&old).into_owned();
             let old = Some(old.trim_end().to_owned()).filter(|old| !old.is_empty());
@@ -415,7 +417,7 @@ impl Scheduler<'_> {
 
     /// Shows what is installed.
     fn show(&self) -> Result<u8, Failure> {
-        let changes = self.changes(None)?;
+        let changes = self.changes(None, false)?;
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
             let hint = format!("`icecore schedule install` installs {}", whole(&self.name));

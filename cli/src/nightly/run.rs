@@ -16,6 +16,7 @@ use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
 use super::{announce, conditions, growth, job};
 use crate::args::{Global, RunArgs};
+use crate::config;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::signals;
@@ -349,6 +350,7 @@ impl Running<'_> {
             options: step::options(&self.night.global, &self.night.named),
             journal: &self.journal,
             shows: self.night.session.progress(),
+            without: config::overridden(self.night.profile()),
             is_nice: self.night.profile().run.nice,
         };
         let mut ended = steps.run(name, &arguments);
@@ -379,7 +381,10 @@ impl Running<'_> {
     /// Reports that the budget of the month is used up. Without a snapshot, the run fails.
     fn over_budget(&mut self, name: &str) -> Result<(), Box<Ended>> {
         let max = self.night.profile().run.max_cost_per_month.unwrap_or_default();
-        let message = format!("no {name}: the runs of this month have cost {}", exact_dollars(max));
+        let (spent, max) = (exact_dollars(self.spent_usd()), exact_dollars(max));
+        let message = format!(
+            "no {name}: the runs of this month have cost {spent}, and run.max-cost-per-month is {max}"
+        );
         if name != SNAPSHOT {
             self.journal.warn(&self.night.name, &message);
             self.remark = Some(message);
@@ -395,9 +400,13 @@ impl Running<'_> {
     /// Returns the remaining budget of the month.
     fn left_usd(&self) -> Option<f64> {
         let max = self.night.profile().run.max_cost_per_month?;
+        Some(max - self.spent_usd())
+    }
+
+    /// Returns what the runs of this month have cost, including this one.
+    fn spent_usd(&self) -> f64 {
         let before = record::month_usd(&self.month, Timestamp::now(), &TimeZone::system());
-        let now: f64 = self.done.iter().filter_map(|step| step.cost_usd).sum();
-        Some(max - before - now)
+        before + self.done.iter().filter_map(|step| step.cost_usd).sum::<f64>()
     }
 
     fn is_remote(&self) -> bool {

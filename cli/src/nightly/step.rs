@@ -41,6 +41,8 @@ pub struct Steps<'a> {
     pub journal: &'a Journal,
     /// How to show progress.
     pub shows: How,
+    /// Variables of the environment that a step may not have.
+    pub without: Vec<&'static str>,
     /// Whether steps run with low priority.
     pub is_nice: bool,
 }
@@ -73,6 +75,9 @@ impl Steps<'_> {
         }
         // The options determine the repository.
         command.env_remove("ICECORE_REPOSITORY");
+        for name in &self.without {
+            command.env_remove(name);
+        }
         // The step ends when its input closes, so it ends with this program, even if that is killed.
         command.arg(name).args(arguments).stdin(Stdio::piped());
         let mut ended = Ended::default();

@@ -26,6 +26,11 @@ pub struct Profile {
     pub region: Option<String>,
     pub endpoint: Option<String>,
     pub aws_profile: Option<String>,
+    /// The endpoint may begin with `http://`.
+    pub allow_http: Option<bool>,
+    /// `setup` made this profile from options or answers, which have priority over the environment.
+    #[serde(skip)]
+    pub of_setup: bool,
     pub prices: Option<PathBuf>,
     pub password_file: Option<PathBuf>,
     pub password_command: Option<String>,
@@ -104,7 +109,9 @@ impl Profile {
             let reason = error.message().lines().next().unwrap_or_default();
             let Some(name) = reason.strip_prefix(UNKNOWN).and_then(|rest| rest.split('`').next())
             else {
-                return Wrong { line, reason: reason.to_owned(), unknown: None };
+                let setting = before.and_then(|before| setting_at(text, before.len()));
+                let setting = setting.map(|name| format!("{name}: ")).unwrap_or_default();
+                return Wrong { line, reason: format!("{setting}{reason}"), unknown: None };
             };
             let reason = reason.split(", expected ").next().unwrap_or_default();
             Wrong { line, reason: reason.to_owned(), unknown: Some(name.to_owned()) }
@@ -152,6 +159,13 @@ impl Profile {
     }
 }
 
+/// Returns the name of the setting whose value begins at this position of a profile.
+fn setting_at(text: &str, at: usize) -> Option<&str> {
+    let begins = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let name = text.get(begins..at)?.trim_end().strip_suffix('=')?.trim();
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-').then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +180,13 @@ mod tests {
         assert_eq!((value.line, &*value.reason), (Some(4), "unknown field `keep-wekly`"));
         let duration = wrong("# nights\nretry-for = \"soon\"\n");
         assert_eq!(duration.line, Some(2), "{duration}");
-        assert!(duration.to_string().starts_with("2: a duration looks like"), "{duration}");
+        assert!(
+            duration.to_string().starts_with("2: retry-for: a duration looks like"),
+            "{duration}"
+        );
+        let dollars = wrong("[run]\nmax-cost-per-month = \"viel\"\n").to_string();
+        let expected = "2: max-cost-per-month: it must be a number of dollars, such as 1.50";
+        assert_eq!(dollars, expected);
         let size = wrong("\n\n[init]\npack-size = \"many\"\n");
         assert_eq!(size.line, Some(4), "{size}");
     }

@@ -28,6 +28,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("region", "\"eu-central-1\"", "that of the AWS files", "the region of the bucket"),
     setting("endpoint", "\"https://s3.example.com\"", "Amazon", "the URL of another S3 server"),
     setting("aws-profile", "\"backup\"", "default", "the profile in ~/.aws that has the keys"),
+    setting("allow-http", "true", "false", "the URL of the server may begin with http://"),
     setting("prices", "\"~/prices.toml\"", "built in", "a table of prices, as for --prices"),
     setting("password-file", "\"~/.password\"", "", "a file whose first line is the password"),
     setting("password-command", "\"pass show photos\"", "", "a command that prints the password"),

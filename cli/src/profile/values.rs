@@ -36,8 +36,9 @@ pub fn undelete_days<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, 
 
 /// Parses an amount of dollars.
 pub fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    let amount = f64::deserialize(from)?;
-    parse::dollars(&amount.to_string()).map(Some).map_err(Error::custom)
+    let wrong = || Error::custom("it must be a number of dollars, such as 1.50");
+    let amount = f64::deserialize(from).map_err(|_| wrong())?;
+    parse::dollars(&amount.to_string()).map(Some).map_err(|_| wrong())
 }
 
 /// Parses a text or a list of texts.

@@ -104,6 +104,8 @@ fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
         region: typed.region.clone(),
         endpoint: typed.endpoint.clone(),
         aws_profile: typed.aws_profile.as_ref().and_then(given),
+        // The archive was reached, so this was allowed.
+        allow_http: typed.endpoint.as_ref().is_some_and(|url| config::is_http(url)),
         prices: global.prices.as_ref().and_then(|path| std::path::absolute(path).ok()),
         sources: sources.paths.clone(),
         catalog_backups: look::catalog_backups(&sources.paths),
@@ -306,6 +308,7 @@ impl Setup<'_> {
             profile: Some(self.choices.name.clone()),
             repo: None,
             repo_by_flag: false,
+            of_setup: true,
             // The runs at night will have no identity or password either.
             identity: None,
             password_file: None,

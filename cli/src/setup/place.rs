@@ -99,7 +99,7 @@ fn session(
         aws_profile: of_s3(&typed.aws_profile),
         ..Profile::default()
     };
-    let mut global = Global { profile: None, repo: None, ..global.clone() };
+    let mut global = Global { profile: None, repo: None, of_setup: true, ..global.clone() };
     if std::env::var_os("ICECORE_RETRY_SECONDS").is_none() {
         global.retry_for.get_or_insert(RETRY_FOR);
     }

@@ -78,7 +78,10 @@ fn choose_place(
         aws_profile: text(&args.aws_profile),
     };
     let (paths, make) = (&sources.paths, without_none(&args.make));
-    let look = |typed: &TypedPlace| place::look(global, talk.report, typed, (paths, &make));
+    let look = |typed: &TypedPlace| {
+        place::look(global, talk.report, typed, (paths, &make))
+            .map_err(|failure| by_option(args, failure))
+    };
     let is_said = args.to.is_some() || global.repo_by_flag;
     if !talk.asks || is_said {
         if typed.to.is_empty() {
@@ -111,6 +114,23 @@ fn choose_place(
             Err(failure) => talk.report.failure(&failure),
         }
     }
+}
+
+/// Names the options in a failure instead of the variables that they override.
+fn by_option(args: &SetupArgs, failure: Failure) -> Failure {
+    let named = [
+        (&args.region, "set AWS_REGION=", "use --region "),
+        (&args.region, "AWS_REGION=", "--region "),
+        (&args.endpoint, "AWS_ENDPOINT_URL=", "--endpoint "),
+        (&args.aws_profile, "AWS_PROFILE", "--aws-profile"),
+    ];
+    let given = named.into_iter().filter(|(option, ..)| option.is_some());
+    let given: Vec<_> = given.map(|(_, variable, option)| (variable, option)).collect();
+    let rename = |text: String| {
+        given.iter().fold(text, |text, (variable, option)| text.replace(variable, option))
+    };
+    let (message, hint) = (rename(failure.message), failure.hint.map(rename));
+    Failure { message, hint, ..failure }
 }
 
 /// Prints remarks about a location that are no reason to refuse it.

@@ -20,6 +20,7 @@ pub struct ProfileFacts {
     pub region: Option<String>,
     pub endpoint: Option<String>,
     pub aws_profile: Option<String>,
+    pub allow_http: bool,
     pub prices: Option<PathBuf>,
     pub sources: Vec<PathBuf>,
     /// A folder with Lightroom's backups of a catalog.
@@ -69,6 +70,7 @@ fn place(facts: &ProfileFacts) -> Vec<String> {
     ];
     let named = named.into_iter().filter_map(|(key, value)| Some(text(key, value.as_ref()?)));
     lines.extend(named);
+    lines.extend(facts.allow_http.then(|| "allow-http = true".to_owned()));
     let prices = facts.prices.as_ref().map(|path| text("prices", &path.to_string_lossy()));
     lines.extend(prices);
     if facts.is_remote {
@@ -235,6 +237,7 @@ mod tests {
             region: some("eu-central-1"),
             endpoint: some("https://s3.example.com"),
             aws_profile: some("backup"),
+            allow_http: true,
             prices: Some("/home/maria/prices.toml".into()),
             limit_upload: some("08:00-23:00 1 MiB/s, off"),
             make,
@@ -246,6 +249,7 @@ mod tests {
         let read = Profile::parse(&profile(&bucket)).unwrap_or_else(|wrong| panic!("{wrong}"));
         assert_eq!(read.region, bucket.region);
         assert_eq!(read.aws_profile, bucket.aws_profile);
+        assert_eq!((read.allow_http, folder.allow_http), (Some(true), false));
         assert_eq!(read.init.pack_size, Some(16 << 20));
         assert_eq!(read.init.undelete_days, Some(30));
         assert_eq!(read.notify.mail, bucket.mail);

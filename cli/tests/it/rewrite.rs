@@ -301,14 +301,18 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     assert!(files(&host, &snapshots(&host)[0]).contains("miller"));
     host.run(&format!("{line} --max-cost 0.0000001")).fails(21, &["nothing was changed"]);
     let ran = host.run(&format!("{line} --max-cost 5")).exits(20);
-    assert!(ran.stdout.contains("must be thawed first"), "{ran:#?}");
+    assert!(ran.stdout.contains("not erased yet: 1 object must be thawed first"), "{ran:#?}");
+    assert!(ran.stdout.contains("until then snapshot ") && ran.stdout.contains("undeleted"));
+    assert!(!ran.stdout.contains("any more"), "{ran:#?}");
     assert!(!files(&host, &snapshots(&host)[0]).contains("miller"));
     let again = host.run(&format!("{line} --max-cost 5")).exits(20);
     assert!(again.stdout.contains("1 object is still thawing"), "{again:#?}");
+    assert!(!again.stdout.contains("any more"), "{again:#?}");
     assert!(!again.stdout.contains("must be thawed first"), "{again:#?}");
     server.advance(Duration::from_secs(49 * 3600));
     let ran = host.run(&format!("{line} --max-cost 5")).ok();
     assert!(ran.stdout.contains("deleted, for good"), "{ran:#?}");
+    assert!(ran.stdout.contains("no snapshot contains these files any more"), "{ran:#?}");
     host.run("check").ok();
     host.run(line).fails(4, &["no snapshot contains"]);
 }

@@ -257,7 +257,13 @@ fn what_passes_is_tried_again() {
         host.set(&name, &value);
     }
     bucket(&host, "max-cost-per-month = 0.0000001");
-    host.run("run").fails(21, &["no snapshot: the runs of this month have cost"]);
+    host.run("run").fails(
+        21,
+        &[
+            "no snapshot: the runs of this month have cost $0.",
+            ", and run.max-cost-per-month is $0.00000",
+        ],
+    );
 }
 
 #[test]

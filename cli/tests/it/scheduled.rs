@@ -36,6 +36,15 @@ pub fn crontab(host: &mut Host) {
 }
 
 #[test]
+fn the_line_is_printed_where_there_is_no_crontab() {
+    let mut host = host("[run]\nat = '02:30'");
+    host.set("PATH", "/nowhere");
+    let shown = host.run("schedule install --with cron --print").ok().stdout;
+    assert!(shown.contains("    30 * * * * ") && shown.contains("run --if-due"), "{shown}");
+    host.run("schedule install --with cron --yes").fails(1, &["the crontab cannot be read"]);
+}
+
+#[test]
 fn a_line_of_a_crontab_comes_works_and_goes() {
     let host = with_cron();
     let tab = || fs::read(host.path("tab")).unwrap_or_default();

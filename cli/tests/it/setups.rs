@@ -325,6 +325,38 @@ fn a_bucket_is_priced_and_its_keys_are_looked_at() {
 }
 
 #[test]
+fn an_option_has_priority_over_its_variable() {
+    let server = S3Server::start();
+    let mut host = host();
+    server.create_bucket(BUCKET);
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    // No server listens there.
+    host.set("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    host.set("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    host.set("AWS_REGION", "no region");
+    write(&host.path("secret"), "green traffic light\n");
+    let base = format!(
+        "-p secret setup --yes --source home/Pictures --to s3://{BUCKET}/photos --no-schedule --identity-page page.txt --region us-east-1"
+    );
+    let refused =
+        host.run(&format!("{base} --endpoint nas:9000")).fails(2, &["--endpoint nas:9000"]);
+    assert!(!refused.stderr.contains("AWS_ENDPOINT_URL"), "{refused:#?}");
+    host.run(&format!("{base} --endpoint {}", server.endpoint())).ok();
+    assert!(server.objects(BUCKET).iter().any(|object| format!("{object:?}").contains("packs/")));
+    let profile = fs::read_to_string(host.path("config/home.toml")).expect("a profile");
+    let endpoint = format!("endpoint = \"{}\"\n", server.endpoint());
+    assert!(profile.contains(&endpoint), "{profile}");
+    // A run at night has no variables.
+    assert!(profile.contains("\nallow-http = true\n"), "{profile}");
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ALLOW_HTTP"] {
+        host.unset(name);
+    }
+    host.run("-P home run").ok();
+}
+
+#[test]
 fn a_folder_with_spaces_is_a_folder() {
     let mut host = host();
     write(&host.path("home/My Photos/c.cr3"), "a third photo");

@@ -75,10 +75,10 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
     let bare = value.split_once("://").map_or(value, |(_, rest)| rest);
     let without_user = bare.rsplit('@').next().unwrap_or_default().trim_matches('/');
     let secure = format!("write {name}=https://{without_user}");
-    let allow = match key.split('_').next() {
-        Some("google") => "GOOGLE_ALLOW_HTTP",
-        Some("azure") => "AZURE_ALLOW_HTTP",
-        _ => "AWS_ALLOW_HTTP",
+    let (allow, in_profile) = match key.split('_').next() {
+        Some("google") => ("GOOGLE_ALLOW_HTTP", ""),
+        Some("azure") => ("AZURE_ALLOW_HTTP", ""),
+        _ => ("AWS_ALLOW_HTTP", ", or allow-http = true in the profile,"),
     };
     match (scheme.as_deref(), url) {
         (Some("http" | "https"), Ok(url)) => {
@@ -99,7 +99,7 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
             }
             if url.scheme() == "http" && !allows_http {
                 let remedy = format!(
-                    "set {allow}=true if you trust the network to it: contents and names stay encrypted, but anyone on the way can cut off access to the archive; or use https://"
+                    "set {allow}=true{in_profile} if you trust the network to it: contents and names stay encrypted, but anyone on the way can cut off access to the archive; or use https://"
                 );
                 return refuse("this endpoint is reached without TLS", remedy);
             }

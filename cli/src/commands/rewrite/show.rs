@@ -193,15 +193,16 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
 /// Describes what is erased immediately.
 fn extent(plan: &Plan) -> Vec<String> {
     let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
+    let when = if plan.erasing.cold > 0 { "to erase" } else { "erased at once" };
     let mut lines = Vec::new();
     if whole.packs > 0 {
         let packs = packs_of(whole.packs, whole.bytes);
-        lines.push(format!("erased at once: {packs} containing nothing else"));
+        lines.push(format!("{when}: {packs} containing nothing else"));
     }
     if shared.packs > 0 {
         let packs = packs_of(shared.packs, shared.bytes);
         lines.push(format!(
-            "erased at once: data in {packs} shared with other files, which are copied"
+            "{when}: data in {packs} shared with other files, which are copied"
         ));
     }
     lines
@@ -240,12 +241,13 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     if dropped > 0 {
         what.push(format!("{} dropped", count(dropped, "snapshot")));
     }
-    let none_left =
-        match (rewritten.left.is_empty() && plan.apart.is_empty(), plan.elsewhere.contents) {
-            (false, _) => None,
-            (true, 0) => Some("no snapshot contains these files any more"),
-            (true, _) => Some("no snapshot contains these paths any more"),
-        };
+    // The sentence is for the client, so it is only printed when the data is erased too.
+    let is_done = rewritten.left.is_empty() && plan.apart.is_empty() && done.thawing == 0;
+    let none_left = match (is_done, plan.elsewhere.contents) {
+        (false, _) => None,
+        (true, 0) => Some("no snapshot contains these files any more"),
+        (true, _) => Some("no snapshot contains these paths any more"),
+    };
     if !what.is_empty() {
         let then = none_left.map(|text| format!(": {text}")).unwrap_or_default();
         report.line(&format!("{}{then}", what.join(", ")));
@@ -253,7 +255,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
         // An earlier run has replaced them, and was interrupted.
         report.line(text);
     }
-    say_erased(rewriting, done);
+    say_erased(rewriting, plan, done);
     if done.objects_deleted > 0 {
         say_kept(rewriting.session, rewriting.repository);
     }
@@ -290,20 +292,40 @@ fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
     })
 }
 
+/// Names the snapshots that contain the files and can be undeleted while objects are being thawed.
+fn undeletable(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Option<String> {
+    let catalog = &rewriting.repository.catalog;
+    let is_whole = |packs: &_| catalog.all_committed(packs).is_ok_and(|is_whole| is_whole);
+    let rewritten = &done.rewritten;
+    let is_gone =
+        |id| rewritten.dropped.contains(id) || rewritten.replaced.iter().any(|(old, _)| old == id);
+    let affected = plan.affected.iter().map(|affected| &affected.row);
+    let new = affected.filter(|row| is_gone(&row.entry.id));
+    let all = new.chain(&plan.dropped).filter(|row| is_whole(&row.entry.packs));
+    let ids: Vec<String> = all.map(|row| row.entry.id.short()).collect();
+    let snapshots = agree(ids.len(), "snapshot", "snapshots");
+    (!ids.is_empty()).then(|| format!("{snapshots} {}", ids.join(", ")))
+}
+
 /// Reports what `--now` has erased, or when it can be erased.
-fn say_erased(rewriting: &Rewriting, done: &Rewritten) {
+fn say_erased(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
     if rewriting.args.now && done.thawing > 0 {
         let thawing = packs_text(done.thawing);
-        report.line(&match done.requested {
-            0 => format!(
-                "{thawing} {} still thawing, for 48 hours at most from when an earlier run requested it: run the same command again then",
-                agree(done.thawing, "is", "are")
+        let (state, when) = match done.requested {
+            0 => (
+                format!("{thawing} {} still thawing", agree(done.thawing, "is", "are")),
+                "48 hours at most after an earlier run requested it",
             ),
-            _ => format!(
-                "{thawing} must be thawed first, which takes up to 48 hours: run the same command again then"
-            ),
-        });
+            _ => (format!("{thawing} must be thawed first"), "in 48 hours at most"),
+        };
+        let until = match undeletable(rewriting, plan, done) {
+            Some(snapshots) => format!("; until then {snapshots} can still be undeleted"),
+            None => String::new(),
+        };
+        report.line(&format!(
+            "not erased yet: {state}{until}. Run the same command again when the thaw is over, {when}"
+        ));
     } else if rewriting.args.now && done.left.is_empty() && done.objects_deleted > 0 {
         let again = match done.bytes_written {
             0 => String::new(),
