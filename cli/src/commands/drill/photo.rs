@@ -22,7 +22,7 @@ use crate::args::{DrillArgs, PickArgs, TierName};
 use crate::commands::pick::resolve;
 use crate::commands::restore::{Consent, Going};
 use crate::commands::{consent, cost_line, spent};
-use crate::drills::{DrillState, Drills, WaitingPhoto};
+use crate::drills::{DrillState, WaitingPhoto};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{as_path, known_as, local, now, show, size};
