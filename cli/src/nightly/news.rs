@@ -74,7 +74,7 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
 #[derive(PartialEq)]
 struct Complaint<'a> {
     outcome: Outcome,
-    /// Name and exit code of each step.
+    /// Name and exit code of each step that was not well.
     steps: Vec<(&'a str, u8)>,
     files_failed: u64,
     /// Number of databases that are damaged in the source.
@@ -89,7 +89,9 @@ struct Complaint<'a> {
 
 /// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
-    let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
+    // A step that does not run each night is no new complaint when it was well, and its absence is none.
+    let steps = run.steps.iter().filter(|step| step.code != code::DONE);
+    let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
     let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
     Complaint {
@@ -125,6 +127,9 @@ pub fn say(
 ) -> Words {
     let what = match news {
         News::Failed(_) => "failed",
+        News::Recovered(_) if run.is_some_and(|run| run.outcome == Outcome::Warned) => {
+            "works again, but needs attention"
+        }
         News::Recovered(_) => "is well again",
         News::Warned => "needs attention",
         News::Overdue => "is overdue: the newest snapshot is too old",
@@ -245,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::nightly::job::Growth;
+    use crate::nightly::record::Step;
     use crate::nightly::record::tests::record;
 
     fn worth(exits: &[u8], after: usize) -> Vec<Option<News>> {
@@ -269,6 +275,22 @@ mod tests {
             worth(&[0, 3, 3, 0, 3], 2),
             [None, Some(News::Warned), None, None, Some(News::Warned)]
         );
+    }
+
+    #[test]
+    fn a_warning_stays_the_same_when_a_check_was_well() {
+        let mut checked = record(0, 3);
+        let check = Step { name: record::CHECK.to_owned(), ..Step::default() };
+        checked.steps.push(check);
+        assert_eq!(of_last(&[record(0, 3), checked.clone()], 2, false), None);
+        assert_eq!(of_last(&[checked, record(0, 3)], 2, false), None);
+    }
+
+    #[test]
+    fn a_warning_after_failures_is_not_well() {
+        let say = |exit| say(News::Recovered(2), "home", "studio", Some(&record(0, exit)), None);
+        assert_eq!(say(0).title, "icecore: home on studio is well again");
+        assert_eq!(say(3).title, "icecore: home on studio works again, but needs attention");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Status {
         // The content of the archive counts, not the records of this host.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
-            Err(_) => last_snapshot,
+            Err(_) => record::last_whole(&records),
         };
         let drills = night.drills();
         let is_due = profile.drill.as_ref().is_some_and(|drill| drill.is_due(drills.photo(), now));

@@ -312,6 +312,19 @@ fn a_damaged_pack_is_not_copied_until_it_is_whole() {
 }
 
 #[test]
+fn of_a_log_with_a_gap_the_beginning_is_copied() {
+    let life = Life::lived();
+    std::fs::remove_file(life.bench.folder().join(layout::log(3))).expect("it is removed");
+    let to = folder_target(&life.bench, "mirror");
+    let from = life.bench.store();
+    let done = mirror(&Origin::Sealed(&from), &to).expect("a mirror");
+    assert_eq!((done.head, done.lacking), (2, 1));
+    // With a key, the archive does not open before it is repaired.
+    let keys = Keys::Reader(life.bench.identity.clone());
+    assert!(life.bench.try_open(keys, &life.bench.path("fresh")).is_err());
+}
+
+#[test]
 fn a_mirror_of_a_mirror_is_one_of_the_first() {
     let life = Life::lived();
     let (one, two) = (folder_target(&life.bench, "one"), folder_target(&life.bench, "two"));

@@ -147,7 +147,7 @@ pub const ATTACKS: &[Attack] = &[
         thief.create(&layout::log(last + 1), object);
     }),
     attack("an object far behind the end", Seen::Void, |thief| {
-        thief.create(&layout::log(9_999_999_999_999_999), b"nothing".to_vec());
+        thief.create(&layout::log(999_999_999_999_999), b"nothing".to_vec());
     }),
     attack("another entry is named as the one before", Seen::Void, |thief| {
         let (last, _, _) = thief.log();

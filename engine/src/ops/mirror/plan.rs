@@ -112,7 +112,11 @@ pub fn plan(
     let groups = planner.groups(&packs)?;
     let frozen = frozen_of(&packs);
     let missing = packs.iter().filter(|pack| pack.is_missing).map(|pack| pack.item.name.clone());
-    let missing = missing.collect();
+    let mut missing: Vec<String> = missing.collect();
+    // Of an archive that has lost an entry, what comes before can be copied.
+    if there.last_entry() > there.head() && !there.has_mark {
+        missing.push(layout::log(there.head() + 1));
+    }
     let last = |group: &MirrorGroup| group.entries.iter().filter_map(MirrorItem::entry).max();
     let head_after = groups.iter().filter_map(last).max().unwrap_or(0).max(here.head());
     let mut plan = MirrorPlan {
