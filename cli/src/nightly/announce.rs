@@ -28,13 +28,19 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     let is_whole = last.outcome.is_good() && !last.step(SNAPSHOT).is_some_and(Step::is_marked);
     if is_whole && was_overdue {
         night.state.set_overdue_sent(None);
-        news = news.filter(|news| *news != News::Done).or(Some(News::Recovered(0)));
+        let other = match last.outcome {
+            Outcome::Warned => News::Warned(0),
+            _ => News::Recovered(0),
+        };
+        news = news.filter(|news| *news != News::Done).or(Some(other));
     }
     if let Some(news) = news {
         complain(night, journal, notify.send(&words(night, news, last)));
     }
     let ping = match last.outcome {
-        Outcome::Done | Outcome::Warned => Some(("", News::Done)),
+        Outcome::Done => Some(("", News::Done)),
+        // The snapshot is taken, so the switch is content, but its text says what needs attention.
+        Outcome::Warned => Some(("", News::Warned(0))),
         Outcome::Failed | Outcome::Killed => Some(("/fail", News::Failed(1))),
         Outcome::Skipped | Outcome::Interrupted => None,
     };

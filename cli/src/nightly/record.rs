@@ -77,6 +77,9 @@ impl Step {
     }
 }
 
+/// The field of a step summary that counts frozen folders of the archive.
+pub const FROZEN: &str = "frozen";
+
 /// The names of the steps.
 pub const SNAPSHOT: &str = "snapshot";
 pub const CHECK: &str = "check";
