@@ -461,6 +461,9 @@ fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'
         _ if total.links_in_the_way > 0 => {
             "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
         }
+        _ if total.files_kept_wrong > 0 => {
+            "hint: --overwrite always replaces existing files whose content differs, although their size and time are the same"
+        }
         None | Some(Overwrite::Never) => {
             "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds the missing files"
         }
@@ -479,6 +482,7 @@ fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     // Each round retries what failed before, so its counts replace the previous ones.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
+    total.files_kept_wrong = round.files_kept_wrong;
     total.links_in_the_way = round.links_in_the_way;
     total.files_differing = round.files_differing;
     total.files_verified = round.files_verified;
