@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use icecore_testkit::photos;
+use icecore_testkit::{photos, tree};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -168,7 +168,7 @@ impl List {
     }
 }
 
-struct Season {
+struct LeftAlone {
     host: Host,
     ears: Ears,
     clock: std::path::PathBuf,
@@ -182,8 +182,8 @@ struct Season {
     said: std::collections::BTreeMap<&'static str, u64>,
 }
 
-impl Season {
-    fn begin() -> Option<Season> {
+impl LeftAlone {
+    fn begin() -> Option<LeftAlone> {
         let Some(clock) = faketime() else {
             left_out("nights of a computer that is left alone", "libfaketime is not installed");
             return None;
@@ -199,10 +199,10 @@ impl Season {
         let random = std::env::var("ICECORE_SEED").map_or(1, |seed| seed.parse().expect("a seed"));
         let (counts, said) = Default::default();
         let (list, now, lasting, ears) = (List::default(), FIRST_DAY, None, Ears::open());
-        let mut season =
-            Season { host, ears, clock, disk, random, list, now, lasting, counts, said };
-        season.set_up();
-        Some(season)
+        let mut alone =
+            LeftAlone { host, ears, clock, disk, random, list, now, lasting, counts, said };
+        alone.set_up();
+        Some(alone)
     }
 
     /// Runs `setup` at noon before the first night, and adds to its profile what has no option.
@@ -425,16 +425,21 @@ fn seconds(text: &str) -> i64 {
 
 #[test]
 fn set_up_once_and_left_alone() {
-    let Some(mut season) = Season::begin() else { return };
+    let Some(mut alone) = LeftAlone::begin() else { return };
     let days = std::env::var("ICECORE_NIGHTS").map_or(10, |days| days.parse().expect("a number"));
     for day in 0..days {
-        season.day(day);
+        alone.day(day);
     }
-    let runs = fs::metadata(season.host.path(&format!("{STATE}/runs.jsonl"))).expect("runs").len();
-    let logs = fs::read_dir(season.host.path(&format!("{STATE}/logs"))).expect("logs").count();
+    let runs = fs::metadata(alone.host.path(&format!("{STATE}/runs.jsonl"))).expect("runs").len();
+    let logs = fs::read_dir(alone.host.path(&format!("{STATE}/logs"))).expect("logs").count();
     eprintln!(
         "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes, {logs} logs",
-        season.counts, season.said
+        alone.counts, alone.said
     );
-    season.host.restores("latest", &season.host.state("photos"));
+    // A night without a fault ends it, and then every photo is there.
+    alone.lasting = Some((Fault::Nothing, 0));
+    alone.day(days);
+    let photos = alone.host.path("photos").display().to_string();
+    alone.run(&format!("-P home -q restore latest:{photos} --target back")).ok();
+    tree::assert_same_as(&alone.host.state("photos"), alone.host.path("back"));
 }
