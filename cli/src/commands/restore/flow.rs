@@ -324,9 +324,14 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Ends the job if it is complete.
+    /// Ends the job if it is complete: also one that the same command began, of which nothing had to be thawed any more.
     fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
-        let Some(job) = job else { return Ok(()) };
+        let mut same = None;
+        if job.is_none() && total.files_waiting == 0 && self.repository().store.can_thaw() {
+            // A complete restore does not fail because jobs cannot be listed.
+            same = self.deal().same_job().unwrap_or_default();
+        }
+        let Some(job) = job.or(same.as_ref()) else { return Ok(()) };
         let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
         if over && self.is_elsewhere() {
             // The original target of the job may be incomplete.
