@@ -25,8 +25,8 @@ fail() {
 }
 sums() { if [ "$system" = Darwin ]; then shasum -a 256 "$@"; else sha256sum "$@"; fi; }
 
-# Files in the packages are as old as the commit, and no path of this machine is in the program: the same commit and
-# the same compiler give the same bytes.
+# Files in the packages are as old as the commit, and no path of this machine is in the program, so that the same commit
+# and the same compiler can give the same bytes.
 SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
 RUSTFLAGS="--remap-path-prefix=$root=/icecore --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export SOURCE_DATE_EPOCH RUSTFLAGS

@@ -64,6 +64,10 @@ pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
         };
         Failure::usage(format!("{}:{wrong}", show(path)), &hint)
     })?;
+    if let Some(reason) = profile.run.wrong() {
+        let hint = "write whole days in run.every, or leave out run.at";
+        return Err(Failure::usage(format!("{}: {reason}", show(path)), hint));
+    }
     profile.at(etcetera::home_dir().ok().as_deref()).map_err(|reason| {
         Failure::usage(format!("{}: {reason}", show(path)), "write the whole path")
     })

@@ -126,6 +126,9 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         "icecore snapshots" => {
             "it lists all snapshots; --host, --path, --tag and --history choose, and `icecore ls SNAP` lists the files in one".to_owned()
         }
+        "icecore run" | "icecore status" | "icecore log" => {
+            format!("-P names the profile: icecore -P {word} {}", command.trim_start_matches("icecore "))
+        }
         "icecore prune" if is_snapshot => format!("--forget {typed} drops it"),
         _ => format!("`{command} --help` shows how it is used; put a name with spaces in quotes: 'My Photos'"),
     }
@@ -279,6 +282,11 @@ mod tests {
             "icecore ls latest --lnog",
             "`icecore ls` has no option '--lnog'",
             "did you mean --long?",
+        );
+        is(
+            "icecore status home",
+            "`icecore status` does not take 'home'",
+            "-P names the profile: icecore -P home status",
         );
         is(
             "icecore help restor",

@@ -135,7 +135,8 @@ const CHARACTERS_MIN: usize = 8;
 /// A password with fewer different characters is probably a pattern on the keyboard.
 const DIFFERENT_MIN: usize = 5;
 
-/// Asks for a new password twice. Asks again if the two differ or the password is too short.
+/// Asks for a new password twice. Asks again, until Ctrl-C, if the two differ or the password is too short: ending would
+/// discard what was answered before, and the shell would show the next attempt.
 pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure {
@@ -146,26 +147,20 @@ pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
                     .to_owned(),
             ), ..Failure::default() });
     }
-    let mut left = TRIES_MAX;
     loop {
         let password = ask(prompt)?;
-        let failure = if characters(&password) < CHARACTERS_MIN {
-            let message = match password.is_empty() {
-                true => "an empty password protects nothing".to_owned(),
-                false => format!("the password has fewer than {CHARACTERS_MIN} characters"),
-            };
-            Failure::usage(message, "choose a longer one; several words are easy to remember")
+        if password.is_empty() {
+            report.note("an empty password protects nothing; try again");
+        } else if characters(&password) < CHARACTERS_MIN {
+            report.note(&format!(
+                "the password has fewer than {CHARACTERS_MIN} characters; try again: several words are easy to remember"
+            ));
         } else if ask("Repeat the password")? != password {
-            Failure::usage("the two passwords differ", "run the command again")
+            report.note("the two passwords differ; try again");
         } else {
             say_weak(report, &password);
             return Ok(password);
-        };
-        left -= 1;
-        if left == 0 {
-            return Err(failure);
         }
-        report.note(&format!("{}; try again", failure.message));
     }
 }
 

@@ -118,6 +118,16 @@ fn named<'r>(paths: &[PathBuf], all: &'r [Rotted]) -> Result<Vec<&'r PathBuf>, F
         let real = real.strip_prefix("/").unwrap_or(&real);
         let before = named.len();
         named.extend(all.iter().flat_map(|rotted| &rotted.files).filter(|file| **file == real));
+        if named.len() == before && Path::new("/").join(real).symlink_metadata().is_err() {
+            return Err(Failure::new(
+                code::NOTHING_FOUND,
+                format!(
+                    "there is no file {}, neither here nor in the list of files that have changed by themselves",
+                    show(path)
+                ),
+                Some("`icecore accept-file` without a path lists these files"),
+            ));
+        }
         if named.len() == before {
             return Err(Failure::usage(
                 format!("{} has not changed by itself, or it is accepted", show(path)),

@@ -24,6 +24,10 @@ use crate::units::{count, local, show, size, utc};
 const DAY_CHARS: usize = 10;
 
 pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
+    if args.patterns.iter().any(|pattern| pattern.trim().is_empty()) {
+        let hint = "write a part of the name, like '*.cr3'; '*' finds everything";
+        return Err(Failure::usage("a pattern is empty", hint));
+    }
     let patterns = match args.ignore_case {
         true => Patterns::typed(&[], &args.patterns)?,
         false => Patterns::typed(&args.patterns, &[])?,

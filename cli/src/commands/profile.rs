@@ -1,7 +1,7 @@
 //! `profile`: shows what a profile sets, and checks it.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use icecore_engine::files::private;
 use serde_json::json;
@@ -140,7 +140,22 @@ fn missing(profile: &Profile) -> Vec<(String, String)> {
     let one = one.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
     let sources = profile.sources.iter().map(|path| ("sources", path));
     let excluded = profile.exclude_file.iter().map(|path| ("exclude-file", path));
-    let all = one.chain(sources).chain(excluded);
+    let notify = &profile.notify;
+    let addresses = [
+        ("notify.ping", &notify.ping),
+        ("notify.ntfy", &notify.ntfy),
+        ("notify.ntfy-token", &notify.ntfy_token),
+        ("notify.webhook", &notify.webhook),
+    ];
+    let files: Vec<(&str, PathBuf)> = addresses
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address.as_ref()?.file()?)))
+        .collect();
+    let files = files.iter().map(|(name, path)| (*name, path));
+    // A bare name is looked for in the folders of PATH.
+    let sendmail = notify.mail.iter().filter(|_| notify.sendmail.is_absolute());
+    let mail = sendmail.map(|_| ("notify.sendmail", &notify.sendmail));
+    let all = one.chain(sources).chain(excluded).chain(files).chain(mail);
     let gone = all.filter_map(|(name, path)| {
         let error = std::fs::metadata(path).err()?;
         Some((name.to_owned(), format!("{}: {error}", show(path))))

@@ -7,7 +7,7 @@ use super::journal::Journal;
 use super::news::{self, News, Words};
 use super::notify::Sent;
 use super::profiles::Night;
-use super::record::{self, LogTime, Outcome, Record, SNAPSHOT};
+use super::record::{self, LogTime, Outcome, Record, SNAPSHOT, Step};
 
 /// Maximum number of bytes from the end of a log that are sent.
 const LOG_BYTES_MAX: usize = 10_000;
@@ -24,22 +24,30 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     let notify = &night.profile().notify;
     let was_overdue = night.state.overdue_sent().is_some();
     let mut news = news::of_last(records, notify.after_failures.max(1), notify.always);
-    if last.outcome.is_good() && was_overdue {
+    // A snapshot without most files is made in time, but it ends nothing.
+    let is_whole = last.outcome.is_good() && !last.step(SNAPSHOT).is_some_and(Step::is_marked);
+    if is_whole && was_overdue {
         night.state.set_overdue_sent(None);
-        news = news.filter(|news| *news != News::Done).or(Some(News::Recovered(0)));
+        let other = match last.outcome {
+            Outcome::Warned => News::Warned(0),
+            _ => News::Recovered(0),
+        };
+        news = news.filter(|news| *news != News::Done).or(Some(other));
     }
     if let Some(news) = news {
         complain(night, journal, notify.send(&words(night, news, last)));
     }
     let ping = match last.outcome {
-        Outcome::Done | Outcome::Warned => Some(("", News::Done)),
+        Outcome::Done => Some(("", News::Done)),
+        // The snapshot is taken, so the switch is content, but its text says what needs attention.
+        Outcome::Warned => Some(("", News::Warned(0))),
         Outcome::Failed | Outcome::Killed => Some(("/fail", News::Failed(1))),
         Outcome::Skipped | Outcome::Interrupted => None,
     };
     if let Some((end, news)) = ping {
         complain(night, journal, notify.ping(end, &words(night, news, last).text));
     }
-    if !last.outcome.is_good() {
+    if !is_whole {
         overdue(night, records);
     }
 }
@@ -48,7 +56,7 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
 /// the archive, because a run that hangs has left no record, and a manual run has none.
 pub fn overdue(night: &Night, records: &[Record]) {
     let rhythm = night.profile().run.rhythm();
-    let (now, last) = (Timestamp::now(), record::last_settled(records, SNAPSHOT));
+    let (now, last) = (Timestamp::now(), record::last_whole(records));
     let sent = night.state.overdue_sent().map(|sent| sent.0);
     // The very first run is not overdue.
     let Some(first) = records.first().map(|run| run.started.0) else { return };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::units::{count, dollars, size};
+use crate::units::{agree, count, dollars, size};
 
 /// Returns the lines of the log for a message of a step.
 pub fn of_message(step: &str, message: &Value) -> Vec<String> {
@@ -98,14 +98,18 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     if number("files_damaged") > 0 {
         files.push_str(&format!(", {} damaged in itself", number("files_damaged")));
     }
-    let mut lines = vec![
-        files,
-        format!(
-            "{} in all; {} sent",
-            size(number("bytes_processed")),
-            size(number("bytes_stored"))
-        ),
-    ];
+    let mut lines = vec![files];
+    let again = number("files_stored_again");
+    if again > 0 {
+        let lost = agree(again, "its", "their");
+        let files = count(again, "file");
+        lines.push(format!("stored again: {files}, because the archive had lost {lost} data"));
+    }
+    lines.push(format!(
+        "{} in all; {} sent",
+        size(number("bytes_processed")),
+        size(number("bytes_stored"))
+    ));
     let id = summary["snapshot_id"].as_str().map(|id| id.get(..8).unwrap_or(id));
     let marked = if summary["marked"].is_string() { ", marked" } else { "" };
     lines.extend(id.map(|id| format!("snapshot {id} saved{marked}")));
@@ -123,12 +127,14 @@ mod tests {
         let summary = json!({
             "message_type": "summary", "files_new": 2, "files_changed": 1, "files_unmodified": 40, "files_failed": 1,
             "bytes_processed": 3 << 20, "bytes_added": 2 << 20, "bytes_stored": 1 << 20,
-            "snapshot_id": "0123456789abcdef", "cost_usd": 0.02, "marked": "shrunk",
+            "snapshot_id": "0123456789abcdef", "cost_usd": 0.02, "marked": "shrunk", "files_stored_again": 3,
+            "files_damaged": 1,
         });
         assert_eq!(
             of_message("snapshot", &summary),
             [
-                "files: 2 new, 1 changed, 40 unmodified, 1 failed",
+                "files: 2 new, 1 changed, 40 unmodified, 1 failed, 1 damaged in itself",
+                "stored again: 3 files, because the archive had lost their data",
                 "3.00 MiB in all; 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",
                 "cost: $0.02",

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::news;
 use super::profiles::{self, Night, local_of, record_json};
 use super::record::{Outcome, Record, SNAPSHOT};
 use crate::args::{Global, LogArgs};
@@ -47,6 +48,11 @@ fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
+/// Returns why a run was skipped, has failed or has warned.
+fn why(record: &Record) -> String {
+    record.reason.clone().or_else(|| news::why_warned(record)).unwrap_or_default()
+}
+
 fn row(record: &Record) -> Vec<String> {
     let step = record.step(SNAPSHOT);
     let number = |key: &str| step.and_then(|step| step.summary.get(key)?.as_u64());
@@ -69,7 +75,7 @@ fn row(record: &Record) -> Vec<String> {
         number("bytes_stored").map_or("-".to_owned(), size),
         if record.cost_usd() > 0.0 { dollars(record.cost_usd()) } else { "-".to_owned() },
         took.map_or("-".to_owned(), |seconds| format!("{seconds} s")),
-        match (record.reason.clone().unwrap_or_default(), is_several) {
+        match (why(record), is_several) {
             (reason, false) => reason,
             (reason, true) => format!("{reason}; last on {}", local_of(record.last_began().0)),
         },

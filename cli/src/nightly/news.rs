@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::growth;
 use super::profiles::record_json;
-use super::record::{self, Outcome, Record, SNAPSHOT};
+use super::record::{self, Outcome, Record, SNAPSHOT, Step};
 use crate::failure::code;
 use crate::units::{agree, count, size};
 
@@ -16,8 +16,8 @@ pub enum News {
     Failed(usize),
     /// A run succeeded after this many had failed.
     Recovered(usize),
-    /// A run succeeded, but something new needs attention.
-    Warned,
+    /// A run succeeded after this many had failed, but something needs attention.
+    Warned(usize),
     /// The newest snapshot is too old.
     Overdue,
     /// A run succeeded, and the profile wants a notification of that too.
@@ -31,7 +31,7 @@ impl News {
         match self {
             News::Failed(_) => "failed",
             News::Recovered(_) => "recovered",
-            News::Warned => "warned",
+            News::Warned(_) => "warned",
             News::Overdue => "overdue",
             News::Done => "done",
             News::Test => "test",
@@ -57,24 +57,29 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
                 other.is_some_and(|run| (run.outcome, run.code) != (last.outcome, last.code));
             (failures == after || failures > after && is_other).then_some(News::Failed(failures))
         }
-        Outcome::Done | Outcome::Warned if failed_before >= after => {
-            Some(News::Recovered(failed_before))
-        }
+        Outcome::Done if failed_before >= after => Some(News::Recovered(failed_before)),
+        // Nothing is well yet: the failures may have hidden what needs attention.
+        Outcome::Warned if failed_before >= after => Some(News::Warned(failed_before)),
         Outcome::Warned => {
             let good = before.iter().rev().find(|run| run.outcome.is_good());
             let is_known = good.is_some_and(|run| complaint(run) == complaint(last));
-            if is_known { always.then_some(News::Done) } else { Some(News::Warned) }
+            if is_known { always.then_some(News::Done) } else { Some(News::Warned(0)) }
         }
         Outcome::Done => always.then_some(News::Done),
         Outcome::Skipped | Outcome::Interrupted => None,
     }
 }
 
+/// Returns whether the snapshot of a run is marked, because most files are gone or some have changed by themselves.
+fn is_marked(run: &Record) -> bool {
+    run.step(SNAPSHOT).is_some_and(|step| step.summary.get("marked").is_some_and(Value::is_string))
+}
+
 /// The complaints of a run.
 #[derive(PartialEq)]
 struct Complaint<'a> {
     outcome: Outcome,
-    /// Name and exit code of each step.
+    /// Name and exit code of each step that was not well.
     steps: Vec<(&'a str, u8)>,
     files_failed: u64,
     /// Number of databases that are damaged in the source.
@@ -89,7 +94,9 @@ struct Complaint<'a> {
 
 /// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
-    let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
+    // A step that does not run each night is no new complaint when it was well, and its absence is none.
+    let steps = run.steps.iter().filter(|step| step.code != code::DONE);
+    let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
     let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
     Complaint {
@@ -107,10 +114,11 @@ fn complaint(run: &Record) -> Complaint<'_> {
 /// The text of a notification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Words {
-    pub news: News,
     /// The title in one line: `icecore: home failed`.
     pub title: String,
     pub text: String,
+    /// Whether it may make a sound at night: a failure, a late snapshot or a marked one.
+    pub is_urgent: bool,
     /// The same for programs.
     pub json: Value,
 }
@@ -125,8 +133,11 @@ pub fn say(
 ) -> Words {
     let what = match news {
         News::Failed(_) => "failed",
+        News::Recovered(_) if run.is_some_and(|run| run.outcome == Outcome::Warned) => {
+            "works again, but needs attention"
+        }
         News::Recovered(_) => "is well again",
-        News::Warned => "needs attention",
+        News::Warned(_) => "needs attention",
         News::Overdue => "is overdue: the newest snapshot is too old",
         News::Done => "is done",
         News::Test => "can notify you",
@@ -137,7 +148,7 @@ pub fn say(
         News::Failed(failures) if failures > 1 => {
             lines.push(format!("{} in a row have failed", count(failures, "run")));
         }
-        News::Recovered(failures) if failures > 0 => {
+        News::Recovered(failures) | News::Warned(failures) if failures > 0 => {
             lines.push(format!("before, {} in a row had failed", count(failures, "run")));
         }
         News::Test => lines.push("This is a test: notifications arrive.".to_owned()),
@@ -165,7 +176,9 @@ pub fn say(
     if let Some(log) = log {
         json["log"] = log.into();
     }
-    Words { news, title, text: lines.join("\n"), json }
+    let is_marked = matches!(news, News::Warned(_)) && run.is_some_and(is_marked);
+    let is_urgent = news.is_bad() || is_marked;
+    Words { title, text: lines.join("\n"), is_urgent, json }
 }
 
 /// Describes a run without any names.
@@ -200,6 +213,34 @@ fn facts(run: &Record) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Returns why a run ended with a warning, in one line without any names; `None` if it did not, or if its record does
+/// not say why.
+pub fn why_warned(run: &Record) -> Option<String> {
+    if run.outcome != Outcome::Warned {
+        return None;
+    }
+    let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key)?.as_u64();
+    let number = |key: &str| of_snapshot(key).unwrap_or(0);
+    let (failed, damaged) = (number("files_failed"), number("files_damaged"));
+    let mut reasons = Vec::new();
+    if failed > 0 {
+        reasons.push(format!("{} could not be read", count(failed, "file")));
+    }
+    if damaged > 0 {
+        let (databases, is) = (count(damaged, "database"), agree(damaged, "is", "are"));
+        reasons.push(format!("{databases} {is} damaged on this computer and stored as found"));
+    }
+    reasons.extend(gone(run));
+    reasons.extend(run.step(SNAPSHOT).and_then(growth::text));
+    if number(record::FROZEN) > 0 {
+        reasons.push("folder listings or small files are frozen".to_owned());
+    }
+    let odd = |step: &&Step| ![code::DONE, code::THAW_REQUESTED].contains(&step.code);
+    let others = run.steps.iter().filter(|step| step.name != SNAPSHOT).filter(odd);
+    reasons.extend(others.map(|step| format!("{} ended with exit code {}", step.name, step.code)));
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// Describes which files are gone, if there are so many that the snapshot is doubtful.
@@ -245,6 +286,7 @@ mod tests {
 
     use super::*;
     use crate::nightly::job::Growth;
+    use crate::nightly::record::Step;
     use crate::nightly::record::tests::record;
 
     fn worth(exits: &[u8], after: usize) -> Vec<Option<News>> {
@@ -264,11 +306,48 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_after_failures_is_no_recovery() {
+        assert_eq!(
+            worth(&[0, 1, 1, 3, 3, 0], 2),
+            [None, None, Some(News::Failed(2)), Some(News::Warned(2)), None, None]
+        );
+        // It is news even if the same was known before the failures.
+        assert_eq!(worth(&[3, 1, 1, 3], 2).last(), Some(&Some(News::Warned(2))));
+        let mut run = record(0, 3);
+        let words = say(News::Warned(2), "home", "studio", Some(&run), None);
+        assert_eq!(
+            words.text,
+            "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention"
+        );
+        assert!(!words.is_urgent);
+        // A marked snapshot may make a sound at night.
+        run.steps[0].summary.insert("marked".to_owned(), "shrunk".into());
+        let urgent = |news| say(news, "home", "studio", Some(&run), None).is_urgent;
+        assert_eq!([News::Warned(0), News::Done, News::Failed(2)].map(urgent), [true, false, true]);
+    }
+
+    #[test]
     fn a_warning_is_told_once() {
         assert_eq!(
             worth(&[0, 3, 3, 0, 3], 2),
-            [None, Some(News::Warned), None, None, Some(News::Warned)]
+            [None, Some(News::Warned(0)), None, None, Some(News::Warned(0))]
         );
+    }
+
+    #[test]
+    fn a_warning_stays_the_same_when_a_check_was_well() {
+        let mut checked = record(0, 3);
+        let check = Step { name: record::CHECK.to_owned(), ..Step::default() };
+        checked.steps.push(check);
+        assert_eq!(of_last(&[record(0, 3), checked.clone()], 2, false), None);
+        assert_eq!(of_last(&[checked, record(0, 3)], 2, false), None);
+    }
+
+    #[test]
+    fn a_warning_after_failures_is_not_well() {
+        let say = |exit| say(News::Recovered(2), "home", "studio", Some(&record(0, exit)), None);
+        assert_eq!(say(0).title, "icecore: home on studio is well again");
+        assert_eq!(say(3).title, "icecore: home on studio works again, but needs attention");
     }
 
     #[test]
@@ -280,7 +359,7 @@ mod tests {
             run.steps[0].summary.insert("folders_emptied".to_owned(), 1.into());
             run
         };
-        let words = say(News::Warned, "home", "studio", Some(&shrunk(4, false)), None);
+        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(4, false)), None);
         let lines: Vec<&str> = words.text.lines().collect();
         assert_eq!(
             lines[1..4],
@@ -290,13 +369,32 @@ mod tests {
                 "1 folder that had files has none or few now: is its disk mounted?",
             ]
         );
-        let words = say(News::Warned, "home", "studio", Some(&shrunk(0, true)), None);
+        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(0, true)), None);
         let line = "none of the 17 files of the last full snapshot still have the same content";
         assert!(words.text.contains(line), "{}", words.text);
         let worth = |before: Record, last: Record| of_last(&[before, last], 2, false);
-        assert_eq!(worth(record(0, 3), shrunk(4, false)), Some(News::Warned));
+        assert_eq!(worth(record(0, 3), shrunk(4, false)), Some(News::Warned(0)));
         assert_eq!(worth(shrunk(4, false), shrunk(4, false)), None);
-        assert_eq!(worth(shrunk(4, false), shrunk(1, false)), Some(News::Warned));
+        assert_eq!(worth(shrunk(4, false), shrunk(1, false)), Some(News::Warned(0)));
+    }
+
+    #[test]
+    fn a_warning_has_a_reason() {
+        let mut run = record(0, 3);
+        assert_eq!(why_warned(&run), None);
+        for (key, number) in [("files_failed", 2), ("files_damaged", 1), (record::FROZEN, 1)] {
+            run.steps[0].summary.insert(key.to_owned(), number.into());
+        }
+        let check = Step { name: "check".to_owned(), code: code::DAMAGED, ..Step::default() };
+        run.steps.push(check);
+        assert_eq!(
+            why_warned(&run).as_deref(),
+            Some(
+                "2 files could not be read; 1 database is damaged on this computer and stored as found; folder listings or small files are frozen; check ended with exit code 22"
+            )
+        );
+        run.outcome = Outcome::Done;
+        assert_eq!(why_warned(&run), None);
     }
 
     #[test]
@@ -312,9 +410,9 @@ mod tests {
             (last.outcome, last.code) = (Outcome::Warned, code::INCOMPLETE);
             growth::look(&all[..3], &mut last.steps[0], Growth::Usual);
             all.push(last);
-            assert_eq!(of_last(&all, 2, false), is_news.then_some(News::Warned));
+            assert_eq!(of_last(&all, 2, false), is_news.then_some(News::Warned(0)));
         }
-        let words = say(News::Warned, "home", "studio", all.last(), None);
+        let words = say(News::Warned(0), "home", "studio", all.last(), None);
         let lines: Vec<&str> = words.text.lines().collect();
         assert_eq!(lines[1], "exit code 3: done, but something needs your attention");
         assert!(lines[2].starts_with("this snapshot has stored 62.00 GiB, and 1.00 GiB is usual"));

@@ -1,6 +1,7 @@
 //! Sends notifications by ping URLs, ntfy, webhooks and mail. A notification cannot make a run fail or take long.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const URGENT: &str = "4";
 
 impl Address {
+    /// Returns the file that contains the address, if it is in one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Address::File(path) => crate::home::at_home(path).ok(),
+            Address::Plain(_) | Address::Command(_) => None,
+        }
+    }
+
     /// Returns the address, which may be in a file or come from a command.
     fn get(&self) -> Result<String, Failure> {
         let secret = match self {
@@ -58,10 +67,9 @@ impl Notify {
     /// Sends a notification in every configured way, except pings.
     pub fn send(&self, words: &Words) -> Vec<Sent> {
         let mut all = Vec::new();
-        let bad = words.news.is_bad();
         if let Some(ntfy) = &self.ntfy {
             let mut headers = vec![("Title".to_owned(), words.title.clone())];
-            if bad {
+            if words.is_urgent {
                 headers.push(("Priority".to_owned(), URGENT.to_owned()));
             }
             let token = self.ntfy_token.as_ref().map(Address::get).transpose();

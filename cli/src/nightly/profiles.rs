@@ -91,6 +91,11 @@ impl Night {
         Ok(record::of_archive(&self.state.records()?, &self.archive))
     }
 
+    /// Returns when the last run into the archive of the profile began whose snapshot was settled.
+    pub fn last_snapshot(&self) -> Result<Option<Timestamp>, Failure> {
+        self.state.last_snapshot(&self.archive)
+    }
+
     /// Adds a run. Returns the runs into the same archive.
     pub fn add(&self, new: Record) -> Result<Vec<Record>, Failure> {
         let all = self.state.add(Record { archive: self.archive.clone(), ..new })?;

@@ -70,7 +70,15 @@ impl Step {
         let of_check = [code::DAMAGED, code::TOO_COSTLY];
         settled.contains(&self.code) || self.name != SNAPSHOT && of_check.contains(&self.code)
     }
+
+    /// Returns whether its snapshot is marked because most files are gone.
+    pub fn is_marked(&self) -> bool {
+        self.summary.get("mark").is_some_and(Value::is_object)
+    }
 }
+
+/// The field of a step summary that counts frozen folders of the archive.
+pub const FROZEN: &str = "frozen";
 
 /// The names of the steps.
 pub const SNAPSHOT: &str = "snapshot";
@@ -150,6 +158,22 @@ impl Record {
 pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
     records.iter().rev().find(settled).map(|record| record.started.0)
+}
+
+/// Returns the same of the runs into one archive, from the lines of `runs.jsonl`, of which it reads only the last ones:
+/// an hourly call for which nothing is due costs next to nothing.
+pub fn last_settled_in(text: &str, archive: &str, step: &str) -> Option<Timestamp> {
+    let runs = text.lines().rev().filter_map(|line| serde_json::from_str::<Record>(line).ok());
+    let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);
+    { runs }.find(|run| run.archive == archive && settled(run)).map(|run| run.started.0)
+}
+
+/// Returns when the last run began whose snapshot counts: one that lacks most files is stored, and is marked.
+pub fn last_whole(records: &[Record]) -> Option<Timestamp> {
+    let whole = |record: &&Record| {
+        record.step(SNAPSHOT).is_some_and(|step| step.is_settled() && !step.is_marked())
+    };
+    records.iter().rev().find(whole).map(|record| record.started.0)
 }
 
 /// Returns the runs into one archive. If the profile later names another archive, it starts without any runs.
@@ -276,9 +300,21 @@ pub mod tests {
         all.push(record(4, 3));
         assert_eq!(last_settled(&all, SNAPSHOT), Some(record(4, 0).started.0));
         assert_eq!(failures_in_a_row(&all), 0);
+        let last_in = |archive| last_settled_in(&write(&all), archive, SNAPSHOT);
+        assert_eq!((last_in(""), last_in("other")), (last_settled(&all, SNAPSHOT), None));
         assert_eq!(last_settled(&all, CHECK), None);
         all[4].steps.push(Step { name: CHECK.to_owned(), code: code::DAMAGED, ..Step::default() });
         assert_eq!(last_settled(&all, CHECK), Some(record(4, 0).started.0));
+    }
+
+    #[test]
+    fn a_marked_snapshot_is_not_whole() {
+        let mut all = vec![record(0, 0), record(1, 3), record(2, 1)];
+        assert_eq!(last_whole(&all), Some(record(1, 3).started.0));
+        let mark = serde_json::json!({ "files": 12, "left": 0, "changed": false });
+        all[1].steps[0].summary.insert("mark".to_owned(), mark);
+        assert_eq!(last_whole(&all), Some(record(0, 0).started.0));
+        assert_eq!(last_settled(&all, SNAPSHOT), Some(record(1, 3).started.0));
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failur
 /// Runs one profile.
 fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
     let (settings, report) = (&night.profile().run, &night.report);
-    let records = night.records()?;
-    let last = record::last_settled(&records, SNAPSHOT);
+    let last = night.last_snapshot()?;
     let zone = TimeZone::system();
     let (rhythm, now) = (settings.rhythm(), Timestamp::now());
     if args.if_due && !rhythm.is_due(last, now, &zone) {
@@ -50,7 +49,7 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
         Err(holder) => {
             let since = holder.map(|holder| format!(" since {}", local_of(holder.started.0)));
             report.note(&format!("{}: already running{}", night.name, since.unwrap_or_default()));
-            announce::overdue(night, &records);
+            announce::overdue(night, &night.records()?);
             return finish_early(night, "already running");
         }
     };

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use icecore_engine::codec::keys::digest;
 use icecore_engine::files::private;
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::record::{self, LogTime, Record};
+use super::record::{self, LogTime, Record, SNAPSHOT};
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::units::show;
@@ -69,11 +70,19 @@ impl State {
 
     /// Returns the recorded runs, oldest first.
     pub fn records(&self) -> Result<Vec<Record>, Failure> {
-        let content = std::fs::read(self.runs());
-        match content {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Ok(record::parse(&self.runs_text()?))
+    }
+
+    /// Returns when the last run into an archive began whose snapshot was settled. Does not read all runs.
+    pub fn last_snapshot(&self, archive: &str) -> Result<Option<Timestamp>, Failure> {
+        Ok(record::last_settled_in(&self.runs_text()?, archive, SNAPSHOT))
+    }
+
+    fn runs_text(&self) -> Result<String, Failure> {
+        match std::fs::read(self.runs()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(Failure::file("read", &self.runs(), &error)),
-            Ok(content) => Ok(record::parse(&String::from_utf8_lossy(&content))),
+            Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
         }
     }
 

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::health::{DrillDue, Status};
+use super::news;
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
@@ -63,7 +64,7 @@ impl Status {
         // The content of the archive counts, not the records of this host.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
-            Err(_) => last_snapshot,
+            Err(_) => record::last_whole(&records),
         };
         let drills = night.drills();
         let is_due = profile.drill.as_ref().is_some_and(|drill| drill.is_due(drills.photo(), now));
@@ -196,7 +197,7 @@ impl Status {
 fn try_text(run: &Record) -> String {
     let when = local_of(run.last_began().0);
     let outcome = run.outcome.name();
-    match (&run.reason, run.outcome) {
+    match (run.reason.clone().or_else(|| news::why_warned(run)), run.outcome) {
         (Some(reason), outcome_) if outcome_ != Outcome::Done => {
             format!("{when}, {outcome}: {reason}")
         }

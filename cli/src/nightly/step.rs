@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::journal::Journal;
 use super::lines;
 use super::nice;
-use super::record::Step;
+use super::record::{FROZEN, Step};
 use crate::args::Global;
 use crate::failure::code;
 use crate::progress::{self, EVERY_VARIABLE, How};
@@ -138,6 +138,10 @@ impl Steps<'_> {
                 };
                 let summary = message.as_object().into_iter().flatten();
                 ended.step.summary = summary.filter_map(kept).collect();
+                let frozen = message[FROZEN].as_array().map_or(0, Vec::len);
+                if frozen > 0 {
+                    ended.step.summary.insert(FROZEN.to_owned(), frozen.into());
+                }
             }
             _ => {}
         }

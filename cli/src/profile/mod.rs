@@ -146,9 +146,6 @@ impl Profile {
         for path in files.into_iter().flatten().chain(lists) {
             *path = at_home(path, home)?;
         }
-        if let Some(reason) = self.run.wrong() {
-            return Err(reason.to_owned());
-        }
         match self.sources.iter().find(|source| !source.is_absolute()) {
             None => Ok(self),
             Some(source) => Err(format!(

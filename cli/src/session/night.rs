@@ -1,10 +1,11 @@
 //! Collects the facts that a nightly run needs before it begins.
 
 use icecore_engine::error::Error;
+use icecore_engine::format::signed::OWNER;
 use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
-use icecore_engine::ops::histories::{dated, newest_whole};
-use icecore_engine::repo::{Keys, StoredConfig};
+use icecore_engine::ops::histories::{Dated, dated, newest_whole};
+use icecore_engine::repo::{Keys, SnapshotRow, StoredConfig, Writer};
 use icecore_engine::store::{Requests, Store, StoreErrorKind};
 
 use super::{ASKING_MAX, Session};
@@ -26,6 +27,41 @@ pub struct Seen {
     pub oldest_unread: Option<Time>,
     /// Restores that wait for a thaw.
     pub jobs_waiting: usize,
+}
+
+/// Decides which snapshots are those of this computer.
+struct Own {
+    host: String,
+    /// The present writer of this computer.
+    id: WriterId,
+    writers: Vec<Writer>,
+    /// The dropped snapshots, among which are those that the owner has replaced.
+    dropped: Vec<SnapshotRow>,
+}
+
+impl Own {
+    /// Returns whether a snapshot is one of this computer, or one by which the owner has replaced such a snapshot in a
+    /// rewrite, which keeps its host and its time.
+    fn has(&self, row: &SnapshotRow) -> bool {
+        let is_replaced = |old: &&SnapshotRow| {
+            old.writer != OWNER
+                && (&old.entry.host, old.entry.time) == (&row.entry.host, row.entry.time)
+        };
+        let is_of_owner = row.writer == OWNER && row.entry.host == self.host;
+        self.is_by(row)
+            || is_of_owner && self.dropped.iter().filter(is_replaced).all(|old| self.is_by(old))
+    }
+
+    /// Returns whether a snapshot was taken by the present writer of this computer, or by an earlier one until the
+    /// present one was enrolled. A computer with another name, or with a credential of its own, does not count.
+    fn is_by(&self, row: &SnapshotRow) -> bool {
+        let of = |id: &WriterId| self.writers.iter().find(|writer| writer.id == *id);
+        let is_earlier = of(&row.writer).zip(of(&self.id)).is_some_and(|(before, now)| {
+            let is_same = before.revoked_from.is_some() || before.label == now.label;
+            is_same && row.number < now.number && row.entry.host == self.host
+        });
+        row.writer == self.id || is_earlier
+    }
 }
 
 impl Session {
@@ -57,10 +93,13 @@ impl Session {
         let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
         let read: u64 = packs.iter().map(|pack| pack.bytes_read()).sum();
         let unread = packs.iter().filter(|pack| !pack.is_read()).map(|pack| pack.added).min();
-        let newest = newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time);
-        let last = rows.iter().rev().find(|dated| {
-            dated.row.entry.history.as_ref() == Some(&history) && dated.row.writer == writer
-        });
+        let (host, writers) = (self.recorded_host(), repository.catalog.writers()?);
+        let dropped = repository.catalog.dropped_snapshots()?;
+        let own = Own { host, id: writer, writers, dropped };
+        let taken: Vec<Dated> = rows.iter().filter(|dated| own.has(&dated.row)).cloned().collect();
+        let newest = newest_whole(&taken, &history, None).map(|newest| newest.time);
+        let of_history = |dated: &&Dated| dated.row.entry.history.as_ref() == Some(&history);
+        let last = taken.iter().rev().find(of_history);
         let mut waiting: Vec<JobId> =
             repository.catalog.jobs()?.iter().filter(|job| !job.ended).map(|job| job.id).collect();
         if !waiting.is_empty()

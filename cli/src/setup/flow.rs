@@ -335,6 +335,11 @@ impl Setup<'_> {
                 shell::word(&page)
             ));
         }
+        if page.is_some() && place.there.is_none() {
+            steps.push(format!(
+                "That page is from before the first snapshot, so it has no log head, by which icecore notices an older copy of the archive. After the first snapshot, `icecore -P {name} key export --output ~/identity.html` writes a page that has it: print that one, too, and delete the file"
+            ));
+        }
         if !is_taken {
             steps.push(format!("Take the first snapshot: `icecore -P {name} run`"));
         }

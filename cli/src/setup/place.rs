@@ -41,6 +41,12 @@ pub struct ChosenPlace {
 
 /// Parses the location of an archive. Makes the path of a folder absolute.
 pub fn location(to: &str) -> Result<Location, Failure> {
+    if to.trim().is_empty() {
+        return Err(Failure::usage(
+            "an archive needs a place: a folder, or s3://BUCKET/PREFIX",
+            "it looks like /media/disk/archive, or s3://my-bucket/photos",
+        ));
+    }
     let to = crate::home::at_home(Path::new(to))?.to_string_lossy().into_owned();
     match Location::parse(&to)? {
         Location::Folder(path) => {

@@ -87,7 +87,7 @@ fn choose_place(
         if typed.to.is_empty() {
             return Err(Failure::usage(
                 "it was not said where the archive is to be",
-                "--to /media/disk/archive, or --to s3://my-bucket/photos",
+                "add the option --to: --to /media/disk/archive, or --to s3://my-bucket/photos",
             ));
         }
         let place = look(&completed(typed)?)?;
@@ -113,6 +113,8 @@ fn choose_place(
             }
             Err(failure) => talk.report.failure(&failure),
         }
+        // Do not propose a place that was just refused.
+        last.to.clear();
     }
 }
 
@@ -227,7 +229,7 @@ fn choose_password(
     not_interrupted()?;
     if let Some(repository) = place.there {
         talk.explain(
-            "To create a key for this computer, icecore needs the password of the archive.",
+            "icecore needs the password of the archive, to see that it is yours, and to create a key for this computer if it has none.",
         );
         let store = place.session.store()?;
         place.session.unlock_slot(&store, repository)?;

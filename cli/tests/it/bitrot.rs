@@ -147,6 +147,8 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
     // Only a file that was corrupted on disk can be accepted.
     host.run("accept-file photos/2024/1.cr3")
         .fails(2, &["1.cr3 has not changed by itself", "lists the files"]);
+    host.run("accept-file nosuch.jpg").fails(4, &["there is no file nosuch.jpg", "lists these"]);
+    host.run("find ''").fails(2, &["a pattern is empty", "'*' finds everything"]);
     host.run("accept-file photos/2024/b.cr3").ok();
     assert!(host.run("accept-file").ok().stdout.contains("no file has changed by itself"));
     host.run("snapshot photos --reread 100%").ok();
@@ -214,4 +216,65 @@ fn each_night_reads_its_share_and_finds_it_within_the_round() {
     }
     assert_eq!(found.len(), 1, "once in a round: {found:?}");
     host.run("status").ok();
+}
+
+#[test]
+fn a_damaged_file_with_the_same_size_and_time_is_found_by_verify_and_replaced_by_always() {
+    let mut host = host();
+    host.export_identity();
+    host.run("restore latest:photos -t out").ok();
+    let path = host.path("out/2024/b.cr3");
+    let time = fs::metadata(&path).expect("a file").modified().expect("a time");
+    let mut bytes = GOOD.to_vec();
+    bytes[3] ^= 0x40;
+    fs::write(&path, bytes).expect("a change");
+    let file = File::options().write(true).open(&path).expect("a file");
+    file.set_modified(time).expect("the old time");
+    let line = "restore latest:photos -t out --verify --overwrite";
+    let ran = host.run(&format!("{line} if-changed")).exits(1);
+    assert!(ran.stdout.contains("; 20 verified; 20 already there; 1 FAILED"), "{ran:#?}");
+    assert!(ran.stderr.contains("hint: --overwrite always replaces existing files"), "{ran:#?}");
+    host.run(&format!("{line} always")).ok();
+    assert_eq!(fs::read(&path).expect("a file"), GOOD);
+}
+
+/// With a write-ahead log, two snapshots have copies of a catalog with the same size and time.
+#[test]
+fn a_catalog_of_another_night_differs_although_its_size_and_time_do_not() {
+    let mut host = host();
+    let photos = host.path("photos/c.lrcat");
+    let open = Connection::open(&photos).expect("a catalog");
+    open.execute_batch(
+        "PRAGMA journal_mode = wal; CREATE TABLE edits (text); INSERT INTO edits VALUES ('one');
+         PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0;",
+    )
+    .expect("a table");
+    let mut nights = Vec::new();
+    for edit in ["mon", "tue"] {
+        open.execute("UPDATE edits SET text = ?", params![edit]).expect("an edit");
+        let taken = host.run("--json snapshot photos").ok().summary();
+        nights.push((edit, taken["snapshot_id"].as_str().expect("an id").to_owned()));
+    }
+    host.export_identity();
+    let stat = |path: &Path| {
+        let stat = fs::metadata(path).expect("a file");
+        (stat.len(), stat.modified().expect("a time"))
+    };
+    let mut stats = Vec::new();
+    let restored = host.path("out/c.lrcat");
+    for (edit, id) in &nights {
+        host.run(&format!("restore {id}:photos/c.lrcat -t out --overwrite if-changed")).ok();
+        stats.push(stat(&restored));
+        let copy = Connection::open(&restored).expect("a catalog");
+        let text: String =
+            copy.query_row("SELECT text FROM edits", [], |row| row.get(0)).expect("a row");
+        assert_eq!(text, *edit);
+        drop(copy);
+        let file = File::options().write(true).open(&restored).expect("a file");
+        file.set_modified(stats[0].1).expect("the old time");
+    }
+    assert_eq!(stats[0], stats[1], "both nights look the same");
+    let again = format!("restore {}:photos/c.lrcat -t out --overwrite if-changed", nights[1].1);
+    let ran = host.run(&again).ok();
+    assert!(ran.stdout.contains("1 already there"), "{ran:#?}");
 }

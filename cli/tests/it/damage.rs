@@ -58,10 +58,7 @@ fn damage_of_every_kind_is_noticed() {
                 }
                 None => continue,
             }
-            // A missing key slot is not reported, because its removal may be intended.
-            if prefix != "keys" || how != "gone" {
-                noticed(host.run("check --read-data"), &what);
-            }
+            noticed(host.run("check --read-data"), &what);
             put_back(path, &content);
         }
     }
@@ -198,4 +195,22 @@ fn a_missing_object_has_the_hint_that_helps() {
     let found = host.run("check").exits(22);
     assert!(found.stdout.contains("it is missing"), "{found:#?}");
     assert!(!found.stderr.contains("`icecore check`"), "{found:#?}");
+}
+
+#[test]
+fn a_missing_object_does_not_count_as_read_back() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let read = host.run("check --read-data").ok();
+    assert!(read.stdout.contains("(100 %)"), "{read:#?}");
+    let pack = objects(&host.path("repo"), "packs").remove(0);
+    let content = fs::read(&pack).expect("a pack");
+    fs::remove_file(&pack).expect("gone");
+    let gone = host.run("check").exits(22);
+    assert!(gone.stdout.contains("it is missing"), "{gone:#?}");
+    assert!(!gone.stdout.contains("(100 %)"), "{gone:#?}");
+    put_back(&pack, &content);
+    let back = host.run("check").ok();
+    assert!(back.stdout.contains("(100 %)"), "{back:#?}");
 }

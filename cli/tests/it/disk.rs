@@ -15,11 +15,11 @@ const DISK: &str = "size=48m";
 const FILLER: usize = 28 << 20;
 
 /// A small separate file system, which is unmounted when dropped.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
     /// Mounts a small disk and nearly fills it; prints a note and returns `None` if mounting is not allowed.
-    fn nearly_full(path: PathBuf) -> Option<Disk> {
+    pub fn nearly_full(path: PathBuf) -> Option<Disk> {
         fs::create_dir(&path).expect("a folder to mount on");
         if !is_root() {
             left_out("the full disk", "mounting one needs root");
@@ -84,7 +84,7 @@ fn full_while_taking_a_snapshot() {
 }
 
 /// Fills a disk to the last block.
-fn fill(path: &Path) {
+pub fn fill(path: &Path) {
     let mut file = fs::File::create(path).expect("a file");
     while file.write_all(&[7; 4096]).is_ok() {}
 }

@@ -225,3 +225,48 @@ fn every_way_to_give_a_password() {
     command.env("ICECORE_PASSWORD", crate::support::PASSWORD);
     Ran::new("ICECORE_PASSWORD", &command.output().expect("the program starts")).ok();
 }
+
+#[test]
+fn a_key_slot_that_is_missing_or_damaged_is_named_until_it_is_removed() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.run("ls latest").ok();
+    let names = |host: &Host| objects(&host.path("repo"), "keys");
+    let first = names(&host).remove(0);
+    let content = std::fs::read(&first).expect("a slot");
+    let named = |host: &mut Host, slot: &std::path::Path, problem: &str| {
+        let name = format!("keys/{}", slot.file_name().expect("a name").to_string_lossy());
+        for has_password in [true, false] {
+            if !has_password {
+                host.unset("ICECORE_PASSWORD_FILE");
+            }
+            let checked = host.run("check").exits(22);
+            let told = format!("{}{}", checked.stdout, checked.stderr);
+            assert!(told.contains(&name) && told.contains(problem), "{checked:#?}");
+            assert!(told.contains("`icecore key add`") && !told.contains("--seed"), "{checked:#?}");
+        }
+        host.set("ICECORE_PASSWORD_FILE", "password");
+    };
+    let missing = "it is missing: its password no longer opens the archive";
+    // The owner has listed no slots yet, but this host has opened the archive with this one.
+    host.unset("ICECORE_PASSWORD_FILE");
+    std::fs::remove_file(&first).expect("gone");
+    let checked = host.run("check").exits(22);
+    assert!(checked.stdout.contains(missing), "{checked:#?}");
+    std::fs::write(&first, content).expect("it is back");
+    host.run("check").ok();
+
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    write(&host.path("second"), "battery staple");
+    host.run("key add --label partner --new-password-file second").ok();
+    let second = names(&host).into_iter().find(|name| *name != first).expect("a slot");
+    let content = std::fs::read(&second).expect("a slot");
+    std::fs::write(&second, &content[..40]).expect("it is damaged");
+    named(&mut host, &second, "do not match what was written");
+    std::fs::remove_file(&second).expect("gone");
+    named(&mut host, &second, missing);
+    let id = second.file_name().expect("a name").to_string_lossy().into_owned();
+    host.run(&format!("key remove {id}")).ok();
+    host.run("check").ok();
+}

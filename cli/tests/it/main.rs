@@ -58,6 +58,7 @@ mod s3;
 mod scheduled;
 mod set_apart;
 mod setups;
+mod sixty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;

@@ -223,6 +223,11 @@ fn what_was_erased_cannot_be_undeleted_and_says_so() {
 fn what_was_done_already_is_said_and_not_done_again() {
     let host = archived();
     host.run("key enrol --label studio --output studio.credential").ok();
+    for late in ["--from 4000", "--since 2999-01-01"] {
+        let words =
+            if late.starts_with("--from") { "the log ends at entry" } else { "in the future" };
+        host.run(&format!("key revoke --yes studio {late}")).fails(2, &[words, "from now on"]);
+    }
     let revoked = host.run("--json key revoke --yes studio").ok().summary();
     let before = host.state("repo");
     for line in ["key revoke studio", "key revoke studio --from 4000", "key revoke -n studio"] {

@@ -336,7 +336,7 @@ fn files(root: &Path, folders: &[&str]) -> Photos {
 }
 
 /// Finds the library of the Debian package faketime.
-fn faketime() -> Option<PathBuf> {
+pub fn faketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
     let paths = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     { paths }.find(|path| path.is_file())

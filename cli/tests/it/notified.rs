@@ -14,20 +14,20 @@ use crate::support::{Host, write};
 
 /// A request: its path, its headers in lower case, and its body.
 #[derive(Debug, Clone)]
-struct Asked {
+pub struct Asked {
     path: String,
-    headers: String,
-    body: String,
+    pub headers: String,
+    pub body: String,
 }
 
 /// A server that accepts every POST.
-struct Ears {
-    port: u16,
+pub struct Ears {
+    pub port: u16,
     heard: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Ears {
-    fn open() -> Ears {
+    pub fn open() -> Ears {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -41,7 +41,7 @@ impl Ears {
     }
 
     /// Returns the requests since the last call.
-    fn take(&self) -> Vec<Asked> {
+    pub fn take(&self) -> Vec<Asked> {
         std::mem::take(&mut self.heard.lock().expect("no panic"))
     }
 

@@ -114,6 +114,17 @@ fn a_profile_is_shown_and_checked() {
     assert!(all.contains("\n# sources = ") && all.contains("\n# [check]\n"), "{all}");
     host.run("profile check").fails(2, &["1 problem in config/home.toml"]);
     host.run("--config-dir empty profile check").fails(2, &["there is no profile"]);
+    with_profile(&host, "repo = 'HERE/repo'\n[run]\nat = '02:30'\nevery = '7h'\n");
+    host.run("-P home profile check")
+        .fails(2, &["run.every must be whole days", "leave out run.at"]);
+    with_profile(
+        &host,
+        "repo = 'HERE/repo'\n[notify]\nntfy = { file = 'HERE/topic' }\nmail = 'maria@example.com'\nsendmail = 'HERE/none'\n",
+    );
+    let checked = host.run("-P home profile check").fails(2, &["2 problems in config/home.toml"]);
+    for setting in ["warning: notify.ntfy: ", "warning: notify.sendmail: "] {
+        assert!(checked.stderr.contains(setting), "{checked:#?}");
+    }
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
     host.run("-P home profile check")
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);

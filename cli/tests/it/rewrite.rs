@@ -355,3 +355,34 @@ fn tags_change_after_the_fact() {
     host.run("tag add nonsense best").fails(4, &["no snapshot matches"]);
     host.run("tag add latest").exits(2);
 }
+
+#[test]
+fn dropped_snapshots_that_share_an_object_with_the_files_are_counted_too() {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    for (name, seed) in [("a", 1), ("wedding", 20), ("miller", 50)] {
+        write(&host.path(&format!("photos/{name}/1.CR3")), photos::bytes(seed, 300_000));
+    }
+    host.run("snapshot photos").ok();
+    std::fs::rename(host.path("photos/miller"), host.path("away")).expect("moved");
+    host.run("snapshot photos").ok();
+    std::fs::rename(host.path("away"), host.path("photos/miller")).expect("moved");
+    std::fs::remove_dir_all(host.path("photos/wedding")).expect("removed");
+    host.run("snapshot photos").ok();
+    let second = snapshots(&host)[1]["id"].as_str().expect("an id").to_owned();
+    host.run("prune --forget latest~1").ok();
+    host.run("prune --forget latest~1").ok();
+    let line = "rewrite --now --exclude photos/miller";
+    let told = host.run(&format!("{line} -n")).ok().stdout;
+    assert!(told.contains("1 dropped snapshot still has these files, and cannot"), "{told}");
+    assert!(told.contains("1 dropped snapshot without these files cannot be undeleted"), "{told}");
+    assert!(told.contains(&format!("icecore prune --undelete {}", &second[..8])), "{told}");
+    // It stays if it is undeleted first.
+    host.run(&format!("prune --undelete {second}")).ok();
+    let told = host.run(&format!("{line} --yes")).ok().stdout;
+    assert!(!told.contains("without these files"), "{told}");
+    let list = host.run(&format!("ls -R {second}")).ok().stdout;
+    assert!(list.contains("wedding/1.CR3"), "{list}");
+    host.run("check --read-data").ok();
+}

@@ -310,3 +310,25 @@ fn status_says_what_is_wrong() {
     pass(&host, 100);
     profile(&host, 30);
 }
+
+#[test]
+fn a_rewrite_and_a_new_credential_leave_a_profile_fresh() {
+    let host = host("");
+    write(&host.path("photos/b.cr3"), "another photo");
+    host.run("run").ok();
+    let status = |exit: i32| host.run("status").exits(exit).stdout;
+    assert!(status(0).starts_with("home: ok\n"));
+    host.run("-P home rewrite --exclude photos/b.cr3").ok();
+    assert!(status(0).starts_with("home: ok\n"), "{}", status(0));
+    // The snapshots of the earlier credential still count.
+    write(&host.path("photos/c.cr3"), "a third photo");
+    host.run("run").ok();
+    host.run("-P home key enrol").ok();
+    assert!(status(0).starts_with("home: ok\n"), "{}", status(0));
+    // Those of a computer with another name do not.
+    let mut other = host;
+    other.set("ICECORE_HOST", "elsewhere");
+    other.run("-P home key enrol").ok();
+    let said = other.run("status").exits(30).stdout;
+    assert!(said.contains("none of this profile in the archive"), "{said}");
+}

@@ -9,7 +9,7 @@ use crate::format::key_slot::SLOTS_MAX;
 use crate::format::{LogEntry, SlotId, Time};
 use crate::repo::keys::{self, NewPassword};
 use crate::repo::{KeySlots, Repository};
-use crate::store::layout;
+use crate::store::{StoreErrorKind, layout};
 
 /// Adds a password, and returns its slot.
 pub fn add(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
@@ -19,10 +19,13 @@ pub fn add(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Erro
     Ok(slot)
 }
 
-/// Removes a password.
+/// Removes a password. Its slot may already be missing.
 pub fn remove(repository: &Repository, slot: SlotId, time: Time) -> Result<(), Error> {
     list(repository, None, Some(slot), time)?;
-    Ok(repository.store.delete(&layout::key_slot(&slot))?)
+    match repository.store.delete(&layout::key_slot(&slot)) {
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
+        deleted => Ok(deleted?),
+    }
 }
 
 /// Replaces a password, and returns its new slot.

@@ -201,8 +201,13 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     if report.errors.iter().any(|error| is_entry(&error)) {
         out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first");
     }
-    if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
-        let by_parity = report.errors.iter().all(|error| error.is_healable);
+    if report.slots_lost > 0 {
+        out.note("hint: `icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive");
+    }
+    // A repair makes no passwords, and no log entries that only another computer has.
+    let is_of_data = |error: &&Damage| !error.object.is_of_log() && !error.object.is_of_keys();
+    if report.errors.iter().any(|error| is_of_data(&error)) && !checking.args.repair {
+        let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
         // Damage that was found without reading data can be repaired without reading it, which costs money in a bucket.
         let has_read = checking.args.read_data || checking.args.read_data_subset.is_some();
         let reads = if has_read { " --read-data" } else { "" };

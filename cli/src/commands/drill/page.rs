@@ -182,7 +182,7 @@ fn say(
     session: &Session,
     rows: &[(&'static str, String)],
     has_rows: bool,
-    findings: &Findings,
+    findings: &[String],
 ) -> u8 {
     let exit = if findings.is_empty() { code::DONE } else { code::INCOMPLETE };
     let report = &session.report;

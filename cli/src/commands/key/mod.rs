@@ -5,6 +5,7 @@ mod page;
 mod render;
 mod writers;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use icecore_engine::codec::Identity;
@@ -13,7 +14,7 @@ use icecore_engine::format::{SlotId, Time};
 use icecore_engine::ops::passwords;
 use icecore_engine::repo::keys::{self, KeyInfo, NewPassword};
 use icecore_engine::repo::{KeySlots, Keys, Purpose, Repository, StoredConfig};
-use icecore_engine::store::Store;
+use icecore_engine::store::{Store, layout};
 use serde_json::json;
 
 use self::export::PageSubject;
@@ -64,7 +65,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         }
         KeyCommand::Remove { id } => {
             let (repository, _) = keyring.open(session)?;
-            let slot = keyring.find(session, &id)?.slot;
+            let slot = keyring.find_any(session, &repository, &id)?;
             keyring.expect_another(session, &repository, slot)?;
             passwords::remove(&repository, slot, now())?;
             said(session, "removed", slot);
@@ -211,19 +212,24 @@ impl Keyring {
 
     fn find(&self, session: &Session, id: &str) -> Result<KeyInfo, Failure> {
         let KeySlots { slots, .. } = self.found(session)?;
-        let id = id.to_ascii_lowercase();
-        let mut found = slots.into_iter().filter(|slot| slot.slot.to_string().starts_with(&id));
-        match (found.next(), found.next()) {
-            (Some(slot), None) if !id.is_empty() => Ok(slot.into()),
-            (Some(_), Some(_)) => {
-                Err(Failure::usage(format!("{id:?} matches several keys"), "type more digits"))
-            }
-            _ => Err(Failure::new(
-                code::NOTHING_FOUND,
-                format!("no key matches {id:?}"),
-                Some("`icecore key list` lists them"),
-            )),
-        }
+        let slot = only_one(slots.iter().map(|slot| slot.slot), id)?;
+        slots.into_iter().find(|one| one.slot == slot).map(KeyInfo::from).ok_or_else(|| no_key(id))
+    }
+
+    /// Finds a slot even if it is damaged, or missing although the owner has listed it.
+    fn find_any(
+        &self,
+        session: &Session,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<SlotId, Failure> {
+        let KeySlots { slots, problems, .. } = self.found(session)?;
+        let damaged = problems.iter().filter(|problem| !problem.foreign);
+        let damaged = damaged.filter_map(|problem| layout::key_slot_id(&problem.object));
+        let listed = repository.catalog.listed_slots()?.unwrap_or_default();
+        let all: BTreeSet<SlotId> =
+            slots.iter().map(|slot| slot.slot).chain(damaged).chain(listed).collect();
+        only_one(all.into_iter(), id)
     }
 
     /// Opens the repository, and returns the slot that the password opened.
@@ -277,6 +283,24 @@ impl Keyring {
             )),
         }
     }
+}
+
+/// Returns the only slot whose id begins with some digits.
+fn only_one(slots: impl Iterator<Item = SlotId>, id: &str) -> Result<SlotId, Failure> {
+    let digits = id.to_ascii_lowercase();
+    let mut found = slots.filter(|slot| slot.to_string().starts_with(&digits));
+    match (found.next(), found.next()) {
+        (Some(slot), None) if !id.is_empty() => Ok(slot),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("{digits:?} matches several keys"), "type more digits"))
+        }
+        _ => Err(no_key(&digits)),
+    }
+}
+
+fn no_key(id: &str) -> Failure {
+    let hint = "`icecore key list` lists them";
+    Failure::new(code::NOTHING_FOUND, format!("no key matches {id:?}"), Some(hint))
 }
 
 fn said(session: &Session, what: &str, slot: SlotId) {

@@ -146,6 +146,19 @@ pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
+/// Fails if a revocation would begin in the future, because everything until then would still count.
+fn expect_reached(args: &RevokeArgs, from: u64, next: u64) -> Result<(), Failure> {
+    let hint = "without --from and --since, nothing counts that the writer adds from now on";
+    if args.since.is_some_and(|since| since.seconds > now().seconds) {
+        return Err(Failure::usage("the time of --since is in the future", hint));
+    }
+    if from > next {
+        let message = format!("the log ends at entry {}, before the entry of --from", next - 1);
+        return Err(Failure::usage(message, hint));
+    }
+    Ok(())
+}
+
 /// Revokes a writer if the user agrees, because it cannot be undone. Shows first what would be set apart.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
@@ -172,6 +185,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     if let Some(already) = writer.revoked_from.filter(|already| *already <= from) {
         return already_revoked(session, &repository, &writer, already);
     }
+    expect_reached(args, from, next)?;
     let said = repository.catalog.said_by(&writer.id, from)?;
     show_apart(session, &label, from, &said);
     if args.dry_run {

@@ -324,9 +324,14 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Ends the job if it is complete.
+    /// Ends the job if it is complete: also one that the same command began, of which nothing had to be thawed any more.
     fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
-        let Some(job) = job else { return Ok(()) };
+        let mut same = None;
+        if job.is_none() && total.files_waiting == 0 && self.repository().store.can_thaw() {
+            // A complete restore does not fail because jobs cannot be listed.
+            same = self.deal().same_job().unwrap_or_default();
+        }
+        let Some(job) = job.or(same.as_ref()) else { return Ok(()) };
         let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
         if over && self.is_elsewhere() {
             // The original target of the job may be incomplete.
@@ -461,6 +466,9 @@ fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'
         _ if total.links_in_the_way > 0 => {
             "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
         }
+        _ if total.files_kept_wrong > 0 => {
+            "hint: --overwrite always replaces existing files whose content differs, although their size and time are the same"
+        }
         None | Some(Overwrite::Never) => {
             "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds the missing files"
         }
@@ -479,6 +487,7 @@ fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     // Each round retries what failed before, so its counts replace the previous ones.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
+    total.files_kept_wrong = round.files_kept_wrong;
     total.links_in_the_way = round.links_in_the_way;
     total.files_differing = round.files_differing;
     total.files_verified = round.files_verified;

@@ -80,7 +80,7 @@ impl Rewriting<'_> {
             return Ok(code::DONE);
         }
         if self.args.now {
-            self.agree(cost)?;
+            self.agree(&first, cost)?;
         }
         let bar = self.session.bar("rewriting");
         let rewritten = rewrite(self.repository, &self.paths, now(), &bar);
@@ -174,7 +174,7 @@ impl Rewriting<'_> {
     }
 
     /// Fails unless the user agrees to the price of erasing immediately.
-    fn agree(&self, cost: Option<f64>) -> Result<(), Failure> {
+    fn agree(&self, plan: &Plan, cost: Option<f64>) -> Result<(), Failure> {
         let spared = "nothing was changed";
         let hint = "without --now, a later prune erases it once that costs nothing extra";
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
@@ -182,14 +182,18 @@ impl Rewriting<'_> {
         if self.args.max_cost.is_some() && self.session.location()?.is_remote() {
             return Ok(());
         }
+        let also = match plan.erasing.lost.len() {
+            0 => String::new(),
+            lost => format!(", nor can {} be undeleted then", count(lost, "dropped snapshot")),
+        };
         if cost == Some(0.0) {
             let hint = "-n only shows what it erases; without --now, the replaced snapshots can be undeleted for a while";
-            let question = "Erase it at once? It cannot be undone.";
-            return consent::final_act(self.session, self.args.yes, question, hint);
+            let question = format!("Erase it at once? It cannot be undone{also}.");
+            return consent::final_act(self.session, self.args.yes, &question, hint);
         }
         let cost = cost.map_or_else(|| "an unknown amount".to_owned(), about);
         if consent::can_ask(self.session) {
-            let question = format!("Erase it at once? It costs {cost} and cannot be undone.");
+            let question = format!("Erase it at once? It costs {cost} and cannot be undone{also}.");
             return match consent::yes(self.session, &question) {
                 true => Ok(()),
                 false => Err(Failure::new(code::TOO_COSTLY, spared, Some(hint))),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use icecore_engine::format::Time;
+use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::{Value, json};
@@ -32,23 +32,7 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         ));
     }
     show_affected(report, plan);
-    if !plan.dropped.is_empty() {
-        let (snapshots, have) = (
-            count(plan.dropped.len(), "dropped snapshot"),
-            agree(plan.dropped.len(), "has", "have"),
-        );
-        // Other dropped snapshots have lost data before, so they cannot be undeleted anyway.
-        let catalog = &rewriting.repository.catalog;
-        let can_return = plan
-            .dropped
-            .iter()
-            .any(|row| catalog.all_committed(&row.entry.packs).is_ok_and(|is_whole| is_whole));
-        let then = match rewriting.args.now && can_return {
-            true => ", and cannot be undeleted after this",
-            false => "",
-        };
-        report.line(&format!("{snapshots} still {have} these files{then}"));
-    }
+    show_dropped(rewriting, plan);
     show_elsewhere(report, &plan.elsewhere);
     if !plan.apart.is_empty() {
         let ids: Vec<String> = plan.apart.iter().map(|row| row.entry.id.short()).collect();
@@ -67,6 +51,38 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         }
     } else {
         stays(rewriting, plan, cost);
+    }
+}
+
+/// Reports the dropped snapshots that still contain the files, and those that `--now` makes impossible to undelete. These
+/// may be others, because a dropped snapshot needs whole packs, also those that it shares with the files.
+fn show_dropped(rewriting: &Rewriting, plan: &Plan) {
+    let report = &rewriting.session.report;
+    let lost = &plan.erasing.lost;
+    let (with, without): (Vec<SnapshotId>, Vec<SnapshotId>) =
+        lost.iter().partition(|id| plan.dropped.iter().any(|row| row.entry.id == **id));
+    if !plan.dropped.is_empty() {
+        let (snapshots, have) = (
+            count(plan.dropped.len(), "dropped snapshot"),
+            agree(plan.dropped.len(), "has", "have"),
+        );
+        // Other dropped snapshots have lost data before, so they cannot be undeleted anyway.
+        let then = match rewriting.args.now && !with.is_empty() {
+            true => ", and cannot be undeleted after this",
+            false => "",
+        };
+        report.line(&format!("{snapshots} still {have} these files{then}"));
+    }
+    if rewriting.args.now && !without.is_empty() {
+        let ids: Vec<String> = without.iter().map(SnapshotId::short).collect();
+        let them = agree(ids.len(), "it", "them");
+        report.line(&format!(
+            "{} without these files cannot be undeleted after this either, because {} objects with data of these files: {}. To keep {them}, undelete {them} first: icecore prune --undelete {}",
+            count(ids.len(), "dropped snapshot"),
+            agree(ids.len(), "it needs", "they need"),
+            ids.join(", "),
+            agree(ids.len(), &ids[0], "SNAP"),
+        ));
     }
 }
 
@@ -201,9 +217,7 @@ fn extent(plan: &Plan) -> Vec<String> {
     }
     if shared.packs > 0 {
         let packs = packs_of(shared.packs, shared.bytes);
-        lines.push(format!(
-            "{when}: data in {packs} shared with other files, which are copied"
-        ));
+        lines.push(format!("{when}: data in {packs} shared with other files, which are copied"));
     }
     lines
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::{Bad, Check, name};
 use crate::error::Error;
-use crate::format::Ordinals;
 use crate::format::key_slot::SLOTS_MAX;
+use crate::format::{Ordinals, SlotId};
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{LostBy, MISSING};
 use crate::repo::stored::Inventory;
@@ -28,6 +28,9 @@ impl Check<'_> {
         let KeySlots { slots, problems, left_out } = found;
         self.report.objects_checked += slots.len() as u64;
         let count = slots.len() + problems.len() + left_out.len();
+        let named = problems.iter().filter_map(|problem| layout::key_slot_id(&problem.object));
+        let there = slots.iter().map(|slot| slot.slot).chain(named).chain(left_out.iter().copied());
+        self.missing_slots(&there.collect())?;
         if let Some(listed) = listed {
             let all = slots.iter().map(|slot| slot.slot).chain(left_out);
             for slot in all.filter(|slot| !listed.contains(slot)) {
@@ -44,8 +47,26 @@ impl Check<'_> {
             if problem.foreign {
                 self.report.foreign_slots.push(problem.object);
             } else {
+                self.report.slots_lost += 1;
                 self.damage(problem.object, problem.reason);
             }
+        }
+        Ok(())
+    }
+
+    /// Reports the genuine key slots that are not `there`. Without a list of the owner, no password was ever removed,
+    /// so the slot that has opened the archive on this host must still exist.
+    fn missing_slots(&mut self, there: &HashSet<SlotId>) -> Result<(), Error> {
+        let is_gone = |slot: &SlotId| !there.contains(slot);
+        if !self.repository.catalog.genuine_slots()?.iter().any(is_gone) {
+            return Ok(());
+        }
+        // The owner may have removed a password on another host since the log was read.
+        self.read_on()?;
+        for slot in self.repository.catalog.genuine_slots()?.iter().filter(|slot| is_gone(slot)) {
+            self.report.slots_lost += 1;
+            let problem = format!("{MISSING}: its password no longer opens the archive");
+            self.damage(layout::key_slot(slot), problem);
         }
         Ok(())
     }

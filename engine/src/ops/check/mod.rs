@@ -98,6 +98,8 @@ pub struct CheckReport {
     pub rolled_back: bool,
     /// Key slots of another repository, left by an interrupted `init`.
     pub foreign_slots: Vec<String>,
+    /// Number of key slots that are damaged or missing, so that their passwords open nothing.
+    pub slots_lost: u64,
     pub read_back: ReadBack,
     /// Packs that are in another class than the log names, which is not damage.
     pub moved: Vec<Moved>,

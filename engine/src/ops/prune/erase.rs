@@ -34,6 +34,9 @@ pub struct Erasing {
     /// Number of packs with trees that stay until the other packs are deleted, because only these trees name the chunks
     /// to erase.
     pub waiting: u64,
+    /// Dropped snapshots that can be undeleted before this, but not after it, because they need one of the packs. A
+    /// dropped snapshot never relies on the copies that repacking makes (spec, `moved`).
+    pub lost: Vec<SnapshotId>,
     /// Price of deleting before the minimum days of a class, in dollars.
     pub early_usd: f64,
     /// Price of copying the needed chunks, including thaws, in dollars.
@@ -85,6 +88,7 @@ pub fn erasing(
     all.held = rows.values().filter(|row| is_held(row)).cloned().collect();
     rows.retain(|_, row| !is_held(row));
     all.plan.packs = rows.len() as u64;
+    all.lost = lost(repository, &rows.values().filter_map(|row| row.ordinal).collect())?;
     for (key, row) in rows {
         let count = counts.get(&key).copied().unwrap_or_default();
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
@@ -119,6 +123,19 @@ pub fn erasing(
     objects(repository, &inventory, &mut all.plan, conditions)?;
     all.plan.fold = repository.predict_fold(2, SMALL_ENTRY_BYTES)?;
     Ok(all)
+}
+
+/// Returns the dropped snapshots that can be undeleted now, and that need one of the packs in `going`.
+fn lost(repository: &Repository, going: &Ordinals) -> Result<Vec<SnapshotId>, Error> {
+    let mut lost = Vec::new();
+    for row in repository.catalog.dropped_snapshots()? {
+        let packs = Ordinals::from_ranges(row.entry.packs.iter().copied());
+        let stays = packs.without(going).count() == packs.count();
+        if !stays && repository.catalog.all_committed(&row.entry.packs)? {
+            lost.push(row.entry.id);
+        }
+    }
+    Ok(lost)
 }
 
 /// Decides on packs that contain needed chunks. Readable packs are repacked, frozen ones are thawed first.

@@ -70,7 +70,7 @@ fn together(first: Written, files: &Receiver<Written>) -> Vec<Written> {
 /// Returns whether the existing file is the one to restore, because another restore into the same target was faster.
 pub(super) fn is_there(repository: &Repository, entry: &Entry, folder: &Folder) -> bool {
     let there = folder.stat(&entry.name).ok().flatten();
-    there.is_some_and(|there| looks_same(&there, entry, folder))
+    there.is_some_and(|there| looks_same(repository, &there, entry, folder))
         && (entry.kind != EntryKind::File || is_same(repository, entry, folder).unwrap_or(false))
 }
 

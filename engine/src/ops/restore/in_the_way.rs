@@ -2,7 +2,7 @@
 
 use super::options::{Overwrite, RestoreOptions};
 use super::{aside, verify};
-use crate::files::{Folder, Stat};
+use crate::files::{Folder, Stat, is_database};
 use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, EntryKind};
 use crate::repo::Repository;
@@ -11,13 +11,19 @@ use crate::repo::Repository;
 pub(super) enum There {
     Nothing,
     IsReplaced,
-    Stays(Stat),
+    Stays {
+        /// Whether it looks like the entry.
+        same: bool,
+    },
 }
 
 /// How a restore treats an existing file or folder at the path of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InTheWay {
-    Stays,
+    Stays {
+        /// Whether it looks like the entry.
+        same: bool,
+    },
     IsReplaced,
     /// The options do not allow replacing it.
     Refused,
@@ -32,25 +38,36 @@ pub(super) fn in_the_way(
     entry: &Entry,
     folder: &Folder,
 ) -> std::io::Result<InTheWay> {
-    let same = looks_same(there, entry, folder);
+    let same = || looks_same(repository, there, entry, folder);
+    let is_resumed = options.resume;
     Ok(match options.overwrite {
         // With the same size and time, an earlier run of this restore has finished it.
-        None if options.resume && same => InTheWay::Stays,
+        None if is_resumed && same() => InTheWay::Stays { same: true },
         None => InTheWay::Refused,
-        Some(Overwrite::Never) => InTheWay::Stays,
-        Some(Overwrite::IfChanged) if same => InTheWay::Stays,
+        Some(Overwrite::Never) => InTheWay::Stays { same: same() },
+        Some(Overwrite::IfChanged) if same() => InTheWay::Stays { same: true },
         Some(Overwrite::Always)
-            if options.resume && same && verify::is_same(repository, entry, folder)? =>
+            if is_resumed && same() && verify::is_same(repository, entry, folder)? =>
         {
-            InTheWay::Stays
+            InTheWay::Stays { same: true }
         }
         Some(Overwrite::IfChanged | Overwrite::Always) => InTheWay::IsReplaced,
     })
 }
 
+/// Sizes of databases are multiples of this, the smallest page of SQLite.
+const DATABASE_PAGE_MIN: u64 = 512;
+
 /// Returns whether the existing file looks like the entry in the snapshot. Some file systems round
-/// times to hundredths of a second, or to two seconds.
-pub(super) fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
+/// times to hundredths of a second, or to two seconds. Databases are compared by their content:
+/// SQLite can change a database without changing its size and time, because the edits are in its
+/// journal, and the copy that a snapshot stores includes them.
+pub(super) fn looks_same(
+    repository: &Repository,
+    there: &Stat,
+    entry: &Entry,
+    folder: &Folder,
+) -> bool {
     if there.kind != entry.kind || there.kind == EntryKind::Folder {
         return false;
     }
@@ -68,5 +85,19 @@ pub(super) fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
     }
     let (a, b) = (there.mtime, entry.mtime);
     let coarse = a.nanos.is_multiple_of(10_000_000) && a.seconds.abs_diff(b.seconds) <= 2;
-    Some(there.size) == entry.size && (a == b || coarse)
+    if Some(there.size) != entry.size || !(a == b || coarse) {
+        return false;
+    }
+    !may_be_database(there, entry, folder)
+        || verify::is_same(repository, entry, folder).unwrap_or(false)
+}
+
+/// Returns whether the entry or the existing file is a database. A file that cannot be read is none.
+fn may_be_database(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
+    let begins_like_one = || {
+        let file = folder.open_file(&entry.name);
+        file.and_then(|file| is_database(&file)).unwrap_or(false)
+    };
+    entry.mark == Some(MARK_COPY)
+        || (there.size > 0 && there.size.is_multiple_of(DATABASE_PAGE_MIN) && begins_like_one())
 }

@@ -208,16 +208,13 @@ impl Planner<'_> {
     fn file(&mut self, path: &Path, entry: &Entry) -> Result<(), Error> {
         match self.parents.of(path) {
             Ok(folder) => {
-                if let Ok(Some(there)) = folder.stat(&entry.name) {
-                    let way = in_the_way(self.repository, self.options, &there, entry, folder);
-                    if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
-                        self.plan.files_kept += 1;
-                        match looks_same(&there, entry, folder) {
-                            true => _ = self.is_further_name(entry),
-                            false => self.plan.files_differing += 1,
-                        }
-                        return Ok(());
+                if let Some(same) = stays(self.repository, self.options, entry, folder) {
+                    self.plan.files_kept += 1;
+                    match same {
+                        true => _ = self.is_further_name(entry),
+                        false => self.plan.files_differing += 1,
                     }
+                    return Ok(());
                 }
             }
             Err(NoFolder::Missing) => {}
@@ -349,6 +346,21 @@ impl Planner<'_> {
             });
         }
         Ok(packs)
+    }
+}
+
+/// Returns whether an existing file that stays looks like the entry; `None` if the entry is written.
+fn stays(
+    repository: &Repository,
+    options: &RestoreOptions,
+    entry: &Entry,
+    folder: &Folder,
+) -> Option<bool> {
+    let there = folder.stat(&entry.name).ok()??;
+    match in_the_way(repository, options, &there, entry, folder).ok()? {
+        InTheWay::Stays { same } => Some(same),
+        InTheWay::Refused => Some(looks_same(repository, &there, entry, folder)),
+        InTheWay::IsReplaced => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads restored files again, and compares them with the snapshot, chunk by chunk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,11 +18,30 @@ use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
+/// The paths of existing files that stay. Only their hashes are kept, because there may be millions.
+#[derive(Default)]
+pub(super) struct Kept {
+    hasher: RandomState,
+    paths: HashSet<u64>,
+}
+
+impl Kept {
+    pub fn add(&mut self, path: &Path) {
+        self.paths.insert(self.hasher.hash_one(path));
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.paths.contains(&self.hasher.hash_one(path))
+    }
+}
+
 /// Compares restored files with the snapshot.
 pub(super) struct Verifier<'a> {
     pub selection: &'a Selection<'a>,
     /// Files that failed before, which are skipped.
     pub failed: &'a BTreeMap<PathBuf, Cause>,
+    /// Existing files that stay.
+    pub kept: &'a Kept,
     pub summary: &'a mut RestoreSummary,
     pub progress: &'a dyn Progress,
 }
@@ -64,6 +84,11 @@ impl Verifier<'_> {
 
     fn differs(&mut self, path: &Path, message: String) {
         self.summary.files_failed += 1;
+        // A file that failed is not also already there.
+        if self.kept.has(path) {
+            self.summary.files_skipped = self.summary.files_skipped.saturating_sub(1);
+            self.summary.files_kept_wrong += 1;
+        }
         self.progress.problem(Problem { path: path.to_owned(), message });
     }
 }

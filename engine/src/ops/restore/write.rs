@@ -11,14 +11,14 @@ use super::aside::{self, Stale};
 use super::batch::FileBatch;
 use super::finish;
 use super::finish::{Finished, is_there};
-use super::in_the_way::{InTheWay, There, in_the_way, looks_same};
+use super::in_the_way::{InTheWay, There, in_the_way};
 use super::open::{Cause, FileTask};
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
 use super::pieces::{batch_files_max, levels_open};
 use super::select::{Selection, Start};
 use super::state::{At, Destination, Further, PendingFolder, Was, components};
 use super::target::check_target;
-use super::verify::Verifier;
+use super::verify::{Kept, Verifier};
 use crate::error::Error;
 use crate::files::{Folder, Links, private};
 use crate::format::{ChunkId, Entry, EntryKind};
@@ -61,6 +61,7 @@ pub fn restore(
         first_names: HashMap::new(),
         further_names: Vec::new(),
         failed: BTreeMap::new(),
+        kept: Kept::default(),
     };
     let finished = std::thread::scope(|threads| {
         let finishing = threads.spawn(move || finish::run(files, repository, progress));
@@ -109,6 +110,8 @@ pub(super) struct RestoreWriter<'a> {
     pub further_names: Vec<Further>,
     /// Paths that could not be restored.
     pub failed: BTreeMap<PathBuf, Cause>,
+    /// The existing files that stay, for verification.
+    kept: Kept,
 }
 
 impl RestoreWriter<'_> {
@@ -122,8 +125,9 @@ impl RestoreWriter<'_> {
         self.link();
         // If files still wait for packs, a later run verifies everything.
         if self.options.verify && self.summary.files_waiting == 0 {
-            let RestoreWriter { selection, root, links, failed, summary, progress, .. } = self;
-            let verifier = Verifier { selection, failed, summary, progress: *progress };
+            let RestoreWriter { selection, root, links, failed, kept, summary, progress, .. } =
+                self;
+            let verifier = Verifier { selection, failed, kept, summary, progress: *progress };
             verifier.verify(root, links)?;
         }
         Ok(())
@@ -241,14 +245,18 @@ impl RestoreWriter<'_> {
         let path = folder.path_of(&entry.name);
         let place = (at.components.clone(), entry.name.to_vec());
         let replaces = match self.is_in_the_way(&folder, &entry, at) {
-            Ok(There::Stays(there)) => {
-                let same = looks_same(&there, &entry, &folder);
+            Ok(There::Stays { same }) => {
                 // If an earlier run finished this file, it is the first name of its links.
                 if let Some(link) = entry.link.filter(|_| same) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
                 self.summary.files_differing += u64::from(entry.kind == EntryKind::File && !same);
-                self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
+                if entry.kind == EntryKind::File {
+                    self.summary.files_skipped += 1;
+                    if self.options.verify {
+                        self.kept.add(&path);
+                    }
+                }
                 return Ok(());
             }
             Ok(there) => matches!(there, There::IsReplaced),
@@ -320,7 +328,7 @@ impl RestoreWriter<'_> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(There::Nothing) };
         let repository = self.selection.snapshot.trees.repository();
         match in_the_way(repository, self.options, &there, entry, folder)? {
-            InTheWay::Stays => return Ok(There::Stays(there)),
+            InTheWay::Stays { same } => return Ok(There::Stays { same }),
             InTheWay::Refused => {
                 return Err(io::Error::other("something else already exists there"));
             }

@@ -26,6 +26,16 @@ pub struct KeptConfig {
     pub position: Position,
 }
 
+fn known_in(connection: &Connection) -> rusqlite::Result<Vec<SlotId>> {
+    let listed = schema::get_meta(connection, "slots")?;
+    if let Some(listed) = listed.and_then(|stored| minicbor::decode(&stored).ok()) {
+        // A slot that is not in the owner's list does not count.
+        return Ok(listed);
+    }
+    let last = schema::get_meta(connection, LAST_SLOT)?;
+    Ok(last.and_then(|id| id.try_into().ok()).map(SlotId).into_iter().collect())
+}
+
 impl Catalog {
     /// Returns an entry of the log if it is kept.
     pub fn kept_entry(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -87,13 +97,12 @@ impl Catalog {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let Ok(connection) = Connection::open_with_flags(&path, flags) else { return Vec::new() };
-        let known = |key| schema::get_meta(&connection, key).ok().flatten();
-        let listed = known("slots").and_then(|stored| minicbor::decode(&stored).ok());
-        let last = known(LAST_SLOT).and_then(|id| id.try_into().ok()).map(SlotId);
-        let listed: Vec<SlotId> = listed.unwrap_or_default();
-        // A slot that is not in the owner's list does not count.
-        let last = last.filter(|_| listed.is_empty());
-        listed.into_iter().chain(last).collect()
+        known_in(&connection).unwrap_or_default()
+    }
+
+    /// Returns the key slots that are known to be genuine, like [`Catalog::known_slots`].
+    pub fn genuine_slots(&self) -> Result<Vec<SlotId>, Error> {
+        self.wrap(known_in(&self.lock()))
     }
 
     /// Stores the key slot that has opened the repository.

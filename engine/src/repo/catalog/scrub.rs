@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::lost::{self, LostBy};
+use super::lost::{self, LostBy, MISSING};
 use super::{Catalog, PackRow, PackRowId};
 use crate::error::Error;
 use crate::format::Ordinals;
@@ -135,12 +135,18 @@ impl Catalog {
     pub fn read_back(&self) -> Result<HashMap<PackRowId, PackReads>, Error> {
         let connection = self.lock();
         let sql = "SELECT key, read_at, read_slots, read_asked,
-            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 1) FROM packs WHERE state = 2";
+            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 1),
+            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 0 AND problem = ?)
+            FROM packs WHERE state = 2";
         self.wrap((|| {
             connection
                 .prepare_cached(sql)?
-                .query_map([], |row| {
+                .query_map([MISSING], |row| {
                     let (key, at, asked) = (PackRowId(row.get(0)?), row.get(1)?, row.get(3)?);
+                    // A pack that is gone now can no longer be read, whatever was read of it before.
+                    if row.get(5)? {
+                        return Ok((key, PackReads { chunks: 0, at: 0, asked }));
+                    }
                     let read = SlotBits(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default());
                     let mut chunks = read.count();
                     if chunks > 0 && row.get(4)? {

@@ -1,0 +1,445 @@
+//! Nights of a computer that was set up once and is then left alone: the scheduler calls `run --if-due` every hour, and
+//! things go wrong. A plain list of what should be said ([`List`]) knows only the faults. After each call the exit code
+//! and the notifications must be those of the list, and after each day the status.
+//!
+//! `ICECORE_NIGHTS=60` runs the campaign, `ICECORE_SEED` another one. libfaketime fakes the clock; without it, the test
+//! is left out. Without root there is no full disk.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
+
+use icecore_testkit::{photos, tree};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::disk::{Disk, fill};
+use crate::nights::faketime;
+use crate::notified::Ears;
+use crate::support::{Host, Ran, left_out, write};
+
+/// The midnight before the first night, 2027-01-01 00:00 UTC, in seconds since 1970.
+const FIRST_DAY: i64 = 1_798_761_600;
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+/// The time of day at which a run is due.
+const AT: i64 = 2 * HOUR + HOUR / 2;
+const STATE: &str = "home/.local/state/icecore/home";
+
+/// What goes wrong on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    Nothing,
+    Off,
+    /// The disk of the archive is away.
+    TargetAway,
+    /// The same, and the profile says that this is no failure.
+    TargetAwayIsFine,
+    FullDisk,
+    /// The disk of the photos is not mounted.
+    SourceAway,
+    /// The password file has another password than the archive.
+    Password,
+    /// The run is killed by signal 9: before its snapshot, somewhere in it, after it.
+    Killed(&'static str),
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Done,
+    /// The snapshot lacks most files.
+    Marked,
+    Failed(i32),
+    Killed,
+    Skipped,
+}
+
+/// What should be known and said, from the faults alone.
+#[derive(Debug, Clone, Default)]
+struct List {
+    /// When the last snapshot was taken, and the last one that has the photos.
+    last: i64,
+    whole: i64,
+    checked: i64,
+    failures: u64,
+    last_failure: Option<End>,
+    was_marked: bool,
+    /// When it was last said that the profile is overdue.
+    overdue_said: Option<i64>,
+    was_killed: bool,
+    result: &'static str,
+    said: Vec<&'static str>,
+}
+
+impl List {
+    /// A run is due if there is no snapshot since the last time at which one was due.
+    fn is_due(&self, now: i64) -> bool {
+        self.last < (now - AT).div_euclid(DAY) * DAY + AT
+    }
+
+    fn is_overdue(&self, now: i64) -> bool {
+        self.whole + 3 * DAY <= now
+    }
+
+    /// Returns the exit code of a call of the scheduler.
+    fn call(&mut self, now: i64, fault: Fault) -> i32 {
+        if !self.is_due(now) {
+            return 0;
+        }
+        if std::mem::take(&mut self.was_killed) {
+            self.ended(now, End::Killed);
+        }
+        // A check is due every second night, and needs the password.
+        let checks = self.checked + 2 * DAY - DAY / 2 <= now;
+        let end = match fault {
+            Fault::TargetAway => End::Failed(10),
+            Fault::TargetAwayIsFine => End::Skipped,
+            Fault::FullDisk => End::Failed(1),
+            Fault::SourceAway => End::Marked,
+            Fault::Password if checks => End::Failed(12),
+            Fault::Killed(_) => {
+                self.was_killed = true;
+                return -1;
+            }
+            Fault::Nothing | Fault::Off | Fault::Password => End::Done,
+        };
+        let has_snapshot = [End::Done, End::Marked, End::Failed(12)].contains(&end);
+        if has_snapshot {
+            self.last = now;
+            self.whole = if end == End::Marked { self.whole } else { now };
+            self.checked = if checks && end != End::Failed(12) { now } else { self.checked };
+        }
+        self.ended(now, end)
+    }
+
+    /// Notes the end of a run, and what is said of it. Returns its exit code.
+    fn ended(&mut self, now: i64, end: End) -> i32 {
+        let said = self.said.len();
+        let failures = self.failures;
+        let (result, code) = match end {
+            End::Failed(code) => ("failed", code),
+            End::Killed => ("killed", 1),
+            End::Skipped => ("skipped", 0),
+            End::Marked => ("warned", 3),
+            End::Done => ("done", 0),
+        };
+        self.result = result;
+        match end {
+            End::Failed(_) | End::Killed => {
+                self.failures += 1;
+                let is_other = self.last_failure != Some(end);
+                if self.failures == 2 || self.failures > 2 && is_other {
+                    self.said.push("failed");
+                }
+                self.last_failure = Some(end);
+            }
+            End::Done | End::Marked => {
+                match end == End::Marked {
+                    true if failures >= 2 => self.said.push("works again, but needs attention"),
+                    true if !self.was_marked => self.said.push("needs attention"),
+                    false if failures >= 2 => self.said.push("is well again"),
+                    _ => {}
+                }
+                self.was_marked = end == End::Marked;
+                self.failures = 0;
+            }
+            End::Skipped => {}
+        }
+        if end == End::Done {
+            if self.overdue_said.take().is_some() && self.said.len() == said {
+                self.said.push("is well again");
+            }
+        } else if self.is_overdue(now) && self.overdue_said.is_none_or(|said| said + 3 * DAY <= now)
+        {
+            self.overdue_said = Some(now);
+            self.said.push("is overdue");
+        }
+        code
+    }
+
+    fn status(&self, now: i64) -> i32 {
+        match (self.is_overdue(now), self.failures) {
+            (true, _) => 30,
+            (false, 1..) => 31,
+            (false, 0) => 0,
+        }
+    }
+}
+
+struct LeftAlone {
+    host: Host,
+    ears: Ears,
+    clock: std::path::PathBuf,
+    disk: Option<Disk>,
+    random: u64,
+    list: List,
+    now: i64,
+    /// The fault of several days, and for how many more.
+    lasting: Option<(Fault, u64)>,
+    counts: std::collections::BTreeMap<Fault, u64>,
+    said: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl LeftAlone {
+    fn begin() -> Option<LeftAlone> {
+        let Some(clock) = faketime() else {
+            left_out("nights of a computer that is left alone", "libfaketime is not installed");
+            return None;
+        };
+        let mut host = Host::new();
+        host.unset("ICECORE_REPOSITORY");
+        let home = host.path("home").to_string_lossy().into_owned();
+        host.set("HOME", &home);
+        for number in 0..20 {
+            write(&host.path(&format!("photos/{number}.cr3")), photos::bytes(number, 20_000));
+        }
+        let disk = Disk::nearly_full(host.path("nas"));
+        let random = std::env::var("ICECORE_SEED").map_or(1, |seed| seed.parse().expect("a seed"));
+        let (counts, said) = Default::default();
+        let (list, now, lasting, ears) = (List::default(), FIRST_DAY, None, Ears::open());
+        let mut alone =
+            LeftAlone { host, ears, clock, disk, random, list, now, lasting, counts, said };
+        alone.set_up();
+        Some(alone)
+    }
+
+    /// Runs `setup` at noon before the first night, and adds to its profile what has no option.
+    fn set_up(&mut self) {
+        self.now = FIRST_DAY - DAY / 2;
+        let ntfy = format!("http://127.0.0.1:{}/topic", self.ears.port);
+        let line = format!(
+            "setup --yes --source photos --to nas/archive --no-identity-page --no-schedule --snapshot --ntfy {ntfy}"
+        );
+        self.run(&line).ok();
+        self.ears.take();
+        let here = self.host.path("").to_string_lossy().trim_end_matches('/').to_owned();
+        let path = self.host.path("config/home.toml");
+        let text = fs::read_to_string(&path).expect("the profile");
+        let changed = text
+            .replace("at = \"02:30\"", "at = \"02:30\"\nretries = 0")
+            .replace("every = \"7d\"\nsubset = \"1%\"", "every = \"2d\"\nsubset = \"1%\"");
+        let more = "[prune]\nevery = '2d'\n[keep]\nkeep-daily = 7\n[hooks]\n\
+            before = 'case $(cat HERE/die 2>/dev/null) in before) rm HERE/die; kill -9 $PPID;; middle) rm HERE/die; (sleep 0.1; kill -9 $PPID) >/dev/null 2>&1 & esac'\n\
+            after = 'case $(cat HERE/die 2>/dev/null) in after) rm HERE/die; kill -9 $PPID;; esac'\n";
+        fs::write(&path, format!("{changed}\n{}", more.replace("HERE", &here))).expect("written");
+        (self.list.last, self.list.whole, self.list.result) = (self.now, self.now, "done");
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = self.host.command(line);
+        command.env("LD_PRELOAD", &self.clock).env("FAKETIME_FMT", "%s");
+        command.env("FAKETIME", self.now.to_string());
+        command.env("NO_FAKE_STAT", "1").env("DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        Ran::new(line, &self.command(line).output().expect("the program starts"))
+    }
+
+    /// Returns a SplitMix64 number below `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    /// Draws the fault of a day, and the hour at which it ends.
+    fn draw(&mut self) -> (Fault, i64) {
+        let (fault, more) = match self.lasting.take() {
+            Some(lasting) => lasting,
+            None => {
+                let fault = match self.below(16) {
+                    0 => Fault::Off,
+                    1 | 2 => Fault::TargetAway,
+                    3 => Fault::TargetAwayIsFine,
+                    4 | 5 if self.disk.is_some() => Fault::FullDisk,
+                    6 | 7 => Fault::SourceAway,
+                    8 => Fault::Password,
+                    9 => Fault::Killed("before"),
+                    10 => Fault::Killed("middle"),
+                    11 => Fault::Killed("after"),
+                    _ => Fault::Nothing,
+                };
+                let is_long = !matches!(fault, Fault::Nothing | Fault::Killed(_));
+                (fault, if is_long { self.below(5) } else { 0 })
+            }
+        };
+        if more > 0 {
+            self.lasting = Some((fault, more - 1));
+            return (fault, 24);
+        }
+        (fault, [3, 9, 15, 24][self.below(4) as usize])
+    }
+
+    fn set(&self, fault: Fault, is_begin: bool) {
+        let rename = |from: &str, to: &str| {
+            let (from, to) = if is_begin { (from, to) } else { (to, from) };
+            fs::rename(self.host.path(from), self.host.path(to)).expect("it is moved");
+        };
+        match fault {
+            Fault::Nothing | Fault::Off | Fault::Killed(_) => {}
+            Fault::TargetAway => rename("nas/archive", "nas/away"),
+            Fault::TargetAwayIsFine => {
+                rename("nas/archive", "nas/away");
+                let path = self.host.path("config/home.toml");
+                let text = fs::read_to_string(&path).expect("the profile");
+                let (is, was) = ("\nonly-if-there = true  #", "\n# only-if-there = true  #");
+                let (from, to) = if is_begin { (was, is) } else { (is, was) };
+                let changed = text.replace(from, to);
+                assert_ne!(text, changed);
+                fs::write(&path, changed).expect("the profile");
+            }
+            Fault::FullDisk if is_begin => fill(&self.host.path("nas/full")),
+            Fault::FullDisk => self.host.remove("nas/full"),
+            Fault::SourceAway => {
+                if !is_begin {
+                    fs::remove_dir(self.host.path("photos")).expect("it is empty");
+                }
+                rename("photos", "photos-away");
+                if is_begin {
+                    fs::create_dir(self.host.path("photos")).expect("a folder");
+                }
+            }
+            Fault::Password => {
+                let word = if is_begin { "another one" } else { crate::support::PASSWORD };
+                fs::write(self.host.path("password"), format!("{word}\n")).expect("a password");
+            }
+        }
+    }
+
+    fn day(&mut self, day: i64) {
+        let (fault, ends) = self.draw();
+        *self.counts.entry(fault).or_default() += 1;
+        let midnight = FIRST_DAY + day * DAY;
+        let photo = self.host.path(&format!("photos/of-day-{day}.cr3"));
+        write(&photo, photos::bytes(1_000 + day as u64, 20_000));
+        self.set(fault, true);
+        if let Fault::Killed(when) = fault {
+            write(&self.host.path("die"), when);
+        }
+        for hour in 0..24 {
+            if hour == ends {
+                self.set(fault, false);
+            }
+            self.now = midnight + hour * HOUR + HOUR / 2;
+            match fault {
+                Fault::Off if hour < ends => {}
+                fault if hour < ends => self.call(fault),
+                _ => self.call(Fault::Nothing),
+            }
+        }
+        self.now = midnight + DAY - 60;
+        if fault != Fault::Off || ends < 24 {
+            self.look(fault);
+        }
+        if ends == 24 {
+            self.set(fault, false);
+        }
+        self.host.remove("die");
+    }
+
+    /// One call of the scheduler.
+    fn call(&mut self, fault: Fault) {
+        let kills = matches!(fault, Fault::Killed(_)) && self.host.path("die").exists();
+        let fault =
+            if matches!(fault, Fault::Killed(_)) && !kills { Fault::Nothing } else { fault };
+        let before = self.list.clone();
+        let expected = self.list.call(self.now, fault);
+        let output = self.command("run --if-due").output().expect("the program starts");
+        let is_killed = output.status.signal() == Some(9);
+        let ran = Ran::new("run --if-due", &output);
+        if expected == -1 && !is_killed && fault == Fault::Killed("middle") {
+            // It was faster than the kill.
+            self.list = before;
+            self.list.call(self.now, Fault::Nothing);
+            assert_eq!(ran.code, 0, "{ran:#?}");
+        } else {
+            assert_eq!(ran.code, expected, "{fault:?} at {}: {ran:#?}", self.clock_text());
+        }
+        if is_killed {
+            // The snapshot that was begun may still end, and then counts.
+            std::thread::sleep(Duration::from_millis(500));
+            self.list.whole = self.newest(&self.status());
+        }
+        self.hears(fault);
+    }
+
+    fn hears(&mut self, fault: Fault) {
+        let titles = ["works again, but needs attention", "needs attention", "is well again"];
+        let titles = titles.into_iter().chain(["is overdue", "failed"]);
+        let title = |headers: &str| {
+            let line = headers.lines().find(|line| line.starts_with("title:")).expect("a title");
+            titles.clone().find(|title| line.contains(title)).expect("a known title")
+        };
+        let heard: Vec<_> = self.ears.take().iter().map(|asked| title(&asked.headers)).collect();
+        let expected = std::mem::take(&mut self.list.said);
+        assert_eq!(heard, expected, "{fault:?} at {}: {:#?}", self.clock_text(), self.list);
+        for title in heard {
+            *self.said.entry(title).or_default() += 1;
+        }
+    }
+
+    fn status(&self) -> Ran {
+        self.run("--json status")
+    }
+
+    /// Returns the time of the newest snapshot that counts; the recorded one if the archive is away.
+    fn newest(&self, status: &Ran) -> i64 {
+        let line = status.stdout.lines().next().expect("a profile");
+        let json: Value = serde_json::from_str(line).expect("JSON");
+        json["newest_snapshot"].as_str().map_or(self.list.whole, seconds)
+    }
+
+    /// Compares the status at the end of a day with the list.
+    fn look(&self, fault: Fault) {
+        let status = self.status();
+        let json: Value =
+            serde_json::from_str(status.stdout.lines().next().expect("a profile")).expect("JSON");
+        let list = &self.list;
+        let at = format!("{fault:?} at {}: {json:#} {list:#?}", self.clock_text());
+        assert_eq!(status.code, list.status(self.now), "{at}");
+        assert_eq!(json["overdue"], list.is_overdue(self.now), "{at}");
+        assert_eq!(json["failures_in_a_row"], list.failures, "{at}");
+        if !list.was_killed {
+            assert_eq!(json["result"], list.result, "{at}");
+        }
+        assert_eq!(self.newest(&status), list.whole, "{at}");
+        if fault == Fault::Nothing {
+            // A night without a fault has its snapshot, whatever was before.
+            assert!(list.whole > self.now - DAY, "{at}");
+        }
+    }
+
+    fn clock_text(&self) -> String {
+        Timestamp::from_second(self.now).expect("a time").to_string()
+    }
+}
+
+fn seconds(text: &str) -> i64 {
+    text.parse::<Timestamp>().expect("a time").as_second()
+}
+
+#[test]
+fn set_up_once_and_left_alone() {
+    let Some(mut alone) = LeftAlone::begin() else { return };
+    let days = std::env::var("ICECORE_NIGHTS").map_or(10, |days| days.parse().expect("a number"));
+    for day in 0..days {
+        alone.day(day);
+    }
+    let runs = fs::metadata(alone.host.path(&format!("{STATE}/runs.jsonl"))).expect("runs").len();
+    let logs = fs::read_dir(alone.host.path(&format!("{STATE}/logs"))).expect("logs").count();
+    eprintln!(
+        "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes, {logs} logs",
+        alone.counts, alone.said
+    );
+    // A night without a fault ends it, and then every photo is there.
+    alone.lasting = Some((Fault::Nothing, 0));
+    alone.day(days);
+    let photos = alone.host.path("photos").display().to_string();
+    alone.run(&format!("-P home -q restore latest:{photos} --target back")).ok();
+    tree::assert_same_as(&alone.host.state("photos"), alone.host.path("back"));
+}
