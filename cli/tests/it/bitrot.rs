@@ -148,7 +148,9 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
     host.run("accept-file photos/2024/1.cr3")
         .fails(2, &["1.cr3 has not changed by itself", "lists the files"]);
     host.run("accept-file nosuch.jpg").fails(4, &["there is no file nosuch.jpg", "lists these"]);
-    host.run("find ''").fails(2, &["a pattern is empty", "'*' finds everything"]);
+    let empty = host.command("find").arg("").output().expect("the program");
+    let said = String::from_utf8_lossy(&empty.stderr);
+    assert!(said.contains("a pattern is empty") && said.contains("'*' finds everything"), "{said}");
     host.run("accept-file photos/2024/b.cr3").ok();
     assert!(host.run("accept-file").ok().stdout.contains("no file has changed by itself"));
     host.run("snapshot photos --reread 100%").ok();

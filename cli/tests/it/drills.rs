@@ -98,7 +98,8 @@ fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
     assert!(ran.stdout.contains("is the same"), "{ran:#?}");
     assert_eq!(thawed_once(&server), 1);
     assert_eq!(copies(&host), 0);
-    assert!(host.run("jobs").ok().stderr.contains("no restore is waiting"));
+    let jobs = host.run("jobs").ok();
+    assert!(jobs.stderr.contains("no restore is waiting"), "{jobs:#?} {ran:#?}");
     // If the job was fetched by `jobs resume`, the drill compares the result nevertheless.
     host.run("drill --max-cost 1").exits(20);
     server.advance(48 * HOURS);

@@ -96,6 +96,7 @@ pub fn run(session: &Session, state: &DrillState, args: &DrillArgs) -> Result<u8
             let copy = state.target().join(chosen.path.file_name().unwrap_or_default());
             let local = compare(session, &chosen, &copy)?;
             drills.photo_is_proven();
+            end_jobs(&repository, state)?;
             Ok(local)
         }
         Ok(exit) => Err(failed(exit, &name)),
@@ -107,6 +108,15 @@ pub fn run(session: &Session, state: &DrillState, args: &DrillArgs) -> Result<u8
         state.write(&drills)?;
     }
     say(session, &chosen, done?, started)
+}
+
+/// Ends the jobs of drills: they alone have this target.
+fn end_jobs(repository: &Repository, state: &DrillState) -> Result<(), Failure> {
+    let (jobs, _) = repository.jobs()?;
+    for job in jobs.iter().filter(|job| as_path(&job.record.target).ends_with(state.target())) {
+        repository.end_job(&job.id)?;
+    }
+    Ok(())
 }
 
 fn failed(exit: u8, name: &str) -> Failure {
