@@ -348,7 +348,7 @@ fn an_option_has_priority_over_its_variable() {
         host.run(&format!("{base} --endpoint nas:9000")).fails(2, &["--endpoint nas:9000"]);
     assert!(!refused.stderr.contains("AWS_ENDPOINT_URL"), "{refused:#?}");
     host.run(&format!("{base} --endpoint {}", server.endpoint())).ok();
-    assert!(server.objects(BUCKET).iter().any(|object| format!("{object:?}").contains("packs/")));
+    assert!(server.objects(BUCKET).iter().any(|object| format!("{object:?}").contains("hot/")));
     let profile = fs::read_to_string(host.path("config/home.toml")).expect("a profile");
     let endpoint = format!("endpoint = \"{}\"\n", server.endpoint());
     assert!(profile.contains(&endpoint), "{profile}");
