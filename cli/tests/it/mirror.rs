@@ -106,14 +106,15 @@ fn kills() -> u64 {
     std::env::var("ICECORE_MIRROR_KILLS").map_or(8, |kills| kills.parse().expect("a number"))
 }
 
-/// Kills copies, and looks at what is there after each. `clear` removes the copy.
-fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) {
+/// Kills copies, and looks at what is there after each.
+fn killed(host: &Host, options: &str, place: &str, is_there: &dyn Fn(&str) -> bool) {
     let photos = host.state("photos");
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     let mut ended = 0;
+    let mut to = format!("{place}0");
     for round in 0..kills() {
         let mut child = host
-            .command(&format!("mirror --yes repo {to}"))
+            .command(&format!("mirror {options} repo {to}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -122,7 +123,7 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
         ended += u64::from(child.try_wait().expect("a child can be asked").is_some());
         child.kill().ok();
         child.wait().expect("a child ends");
-        if is_there() {
+        if is_there(&to) {
             host.remove("cache2");
             host.run(&format!("--repo {to} --cache-dir cache2 check --max-cost 1 --read-data"))
                 .ok();
@@ -141,12 +142,10 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
                 .ok();
             }
         }
-        if ended > 0 {
-            clear();
-            ended = 0;
-        }
+        // One that was complete is left alone.
+        to = format!("{place}{ended}");
     }
-    host.run(&format!("mirror --yes repo {to}")).ok();
+    host.run(&format!("mirror {options} repo {to}")).ok();
     host.remove("out");
     host.run(&format!(
         "--repo {to} --cache-dir cache3 restore latest:photos --target out --max-cost 1"
@@ -159,11 +158,7 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
 #[test]
 fn a_copy_that_is_killed_is_whole() {
     let host = host_with_archive();
-    let clear = || {
-        host.remove("copy");
-        host.remove("config/places");
-    };
-    killed(&host, "copy", &clear, &|| host.path("copy/config").exists());
+    killed(&host, "--yes", "copy", &|to| host.path(to).join("config").exists());
 }
 
 #[test]
@@ -216,13 +211,13 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
     for (name, value) in server.env() {
         host.set(&name, &value);
     }
-    let to = format!("s3://{BUCKET}/copy");
-    let there = || server.objects(BUCKET).iter().any(|object| object.key == "copy/config");
     // Its packs must be readable at once.
-    host.run(&format!("mirror -n --pack-class STANDARD repo {to}")).ok();
-    let first = host.command(&format!("mirror --pack-class STANDARD --yes repo {to}")).output();
-    assert!(first.expect("it runs").status.success());
-    killed(&host, &to, &|| {}, &there);
+    let there = |to: &str| {
+        let config = format!("{}/config", to.rsplit('/').next().expect("a prefix"));
+        server.objects(BUCKET).iter().any(|object| object.key == config)
+    };
+    let place = format!("s3://{BUCKET}/copy");
+    killed(&host, "--yes --pack-class STANDARD", &place, &there);
 }
 
 #[test]
