@@ -1,5 +1,4 @@
-//! Tests of second copies with the program: they are made, killed, used and promoted, and heal
-//! their archive.
+//! A second copy by the program: made, killed, used, promoted, and a healer of its archive.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -9,7 +8,7 @@ use icecore_testkit::S3Server;
 
 use crate::support::{BUCKET, Host, State, assert_unchanged, objects, shoot, write};
 
-/// Returns a host with an archive in `repo` and two snapshots of `photos`.
+/// A host with an archive in `repo` and two snapshots of `photos`.
 fn host_with_archive() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos/2024"), 1, 3);
@@ -21,7 +20,7 @@ fn host_with_archive() -> Host {
     host
 }
 
-/// Returns another host with the same folders that has never used the archive.
+/// A host that knows nothing, with the same folders.
 fn stranger(host: &Host) -> Host {
     let mut other = host.copy();
     for name in ["config", "cache", "identity", "password"] {
@@ -53,7 +52,7 @@ fn a_copy_is_made_used_and_never_written_to() {
     host.run("--repo copy prune --keep-last 1").fails(1, &["is a mirror"]);
     host.run("--repo copy check --read-data").ok();
     assert_unchanged(&before, &host.state("copy"), "a refused writer");
-    // Lose the archive.
+    // The archive is gone.
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
     host.set("ICECORE_REPOSITORY", "copy");
     host.restores("latest", &photos);
@@ -71,7 +70,7 @@ fn what_is_no_copy_is_refused_by_the_program() {
     host.run("mirror nothing copy").fails(10, &["no archive"]);
     host.run("mirror repo").fails(1, &["mirror of itself"]);
     host.run("mirror repo copy").ok();
-    // If the disk of the copy is not mounted, no new copy is made in its place.
+    // A disk that is not mounted is no place for a new copy.
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
     host.run("mirror repo copy").fails(10, &["is not there any more", "mounted"]);
     assert!(!host.path("copy").exists());
@@ -84,7 +83,7 @@ fn a_host_that_reads_nothing_makes_a_copy() {
     let nas = stranger(&host);
     let made = nas.run("mirror --json --log-key log.key repo copy").ok().summary();
     assert_eq!(made["verified"], true);
-    // The key cannot open anything else.
+    // Its key opens nothing else.
     nas.run("--repo copy snapshots").fails(12, &[]);
     nas.run("--repo copy restore latest --target out").fails(12, &[]);
     assert!(!nas.path("config/credentials").exists(), "the key was saved");
@@ -102,19 +101,20 @@ fn tree_names(state: &State) -> Vec<String> {
     state.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// Number of kills in a test run. `ICECORE_MIRROR_KILLS=200` runs a campaign.
+/// How many times a copy is killed. `ICECORE_MIRROR_KILLS=200` makes a campaign of it.
 fn kills() -> u64 {
     std::env::var("ICECORE_MIRROR_KILLS").map_or(8, |kills| kills.parse().expect("a number"))
 }
 
-/// Kills runs of `mirror`, and checks the copy after each. `clear` removes the copy.
-fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) {
+/// Kills copies, and looks at what is there after each.
+fn killed(host: &Host, options: &str, place: &str, is_there: &dyn Fn(&str) -> bool) {
     let photos = host.state("photos");
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     let mut ended = 0;
+    let mut to = format!("{place}0");
     for round in 0..kills() {
         let mut child = host
-            .command(&format!("mirror --yes repo {to}"))
+            .command(&format!("mirror {options} repo {to}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -123,7 +123,7 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
         ended += u64::from(child.try_wait().expect("a child can be asked").is_some());
         child.kill().ok();
         child.wait().expect("a child ends");
-        if is_there() {
+        if is_there(&to) {
             host.remove("cache2");
             host.run(&format!("--repo {to} --cache-dir cache2 check --max-cost 1 --read-data"))
                 .ok();
@@ -142,12 +142,10 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
                 .ok();
             }
         }
-        if ended > 0 {
-            clear();
-            ended = 0;
-        }
+        // One that was complete is left alone.
+        to = format!("{place}{ended}");
     }
-    host.run(&format!("mirror --yes repo {to}")).ok();
+    host.run(&format!("mirror {options} repo {to}")).ok();
     host.remove("out");
     host.run(&format!(
         "--repo {to} --cache-dir cache3 restore latest:photos --target out --max-cost 1"
@@ -160,11 +158,7 @@ fn killed(host: &Host, to: &str, clear: &dyn Fn(), is_there: &dyn Fn() -> bool) 
 #[test]
 fn a_copy_that_is_killed_is_whole() {
     let host = host_with_archive();
-    let clear = || {
-        host.remove("copy");
-        host.remove("config/places");
-    };
-    killed(&host, "copy", &clear, &|| host.path("copy/config").exists());
+    killed(&host, "--yes", "copy", &|to| host.path(to).join("config").exists());
 }
 
 #[test]
@@ -194,16 +188,16 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
     expected.insert("hot".to_owned(), "GLACIER_IR".to_owned());
     expected.insert("packs".to_owned(), "DEEP_ARCHIVE".to_owned());
     assert_eq!(classes, expected, "no parity in a bucket");
-    // The copy can be used like an archive that was created there.
+    // The copy is read like an archive that was made there.
     let plan = host.run(&format!("--json --repo {to} restore latest --target out --plan")).ok();
     assert!(plan.summary()["cold_packs"].as_u64().is_some_and(|cold| cold > 0), "{plan:#?}");
     host.run(&format!("--repo {to} check")).ok();
-    // Packs that are frozen in the bucket are restored from the disk, at once and free of charge.
+    // What is frozen in the bucket is restored from the disk, at once and free.
     let got =
         host.run(&format!("--json --repo {to} restore latest:photos --target out --also repo"));
     assert_eq!(got.ok().summary()["packs_waiting"], 0);
     assert_unchanged(&host.state("photos"), &host.state("out"), "a restore with another copy");
-    // Copy it back to a disk. Frozen packs cannot be read.
+    // Back to a disk: what is frozen cannot be read.
     let back = host.run(&format!("mirror --yes {to} back"));
     assert!(back.code == 3 && back.stderr.contains("frozen"), "{back:#?}");
     server.advance(Duration::from_secs(60));
@@ -217,20 +211,20 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
     for (name, value) in server.env() {
         host.set(&name, &value);
     }
-    let to = format!("s3://{BUCKET}/copy");
-    let there = || server.objects(BUCKET).iter().any(|object| object.key == "copy/config");
-    // Use a class that is readable at once.
-    host.run(&format!("mirror -n --pack-class STANDARD repo {to}")).ok();
-    let first = host.command(&format!("mirror --pack-class STANDARD --yes repo {to}")).output();
-    assert!(first.expect("it runs").status.success());
-    killed(&host, &to, &|| {}, &there);
+    // Its packs must be readable at once.
+    let there = |to: &str| {
+        let config = format!("{}/config", to.rsplit('/').next().expect("a prefix"));
+        server.objects(BUCKET).iter().any(|object| object.key == config)
+    };
+    let place = format!("s3://{BUCKET}/copy");
+    killed(&host, "--yes --pack-class STANDARD", &place, &there);
 }
 
 #[test]
 fn a_copy_heals_its_archive_byte_for_byte() {
     let host = host_with_archive();
     host.run("mirror repo copy").ok();
-    // Parity could heal a small damage, so remove it.
+    // Parity heals little damage; here it is gone, too.
     for parity in objects(&host.path("repo"), "parity") {
         std::fs::remove_file(parity).expect("it is removed");
     }
@@ -255,7 +249,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
         assert!(read(pack.clone()) == read(copy), "{pack:?}");
     }
     host.restores("latest", &photos);
-    // The archive heals its copy as well.
+    // And the other way round.
     let pack = newest_pack(&host, "copy");
     std::fs::write(&pack, "short").expect("it is written");
     let told = host.run("mirror repo copy");
@@ -268,7 +262,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
 fn a_copy_is_promoted_and_the_old_archive_refused() {
     let mut host = host_with_archive();
     host.run("mirror repo copy").ok();
-    // A snapshot is added to the archive, which is lost before it is copied again.
+    // The archive goes on, and is lost before it was copied again.
     write(&host.path("photos/late.CR3"), "too late");
     host.run("snapshot photos").ok();
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
@@ -281,7 +275,7 @@ fn a_copy_is_promoted_and_the_old_archive_refused() {
     host.run("snapshot photos").ok();
     host.restores("latest", &host.state("photos"));
     host.run("check --read-data").ok();
-    // The lost archive returns.
+    // The lost one comes back.
     std::fs::rename(host.path("lost"), host.path("repo")).expect("it is moved");
     host.run("--repo repo snapshot photos").fails(22, &["do not write to it", "copy"]);
     host.run("mirror repo copy").fails(22, &["do not write to it"]);
@@ -307,7 +301,7 @@ fn a_run_keeps_the_copy_up_to_date() {
     assert!(status.stdout.contains("second copy"), "{status:#?}");
     host.run("--repo copy check --read-data").ok();
     host.run("--profile home profile check").ok();
-    // Without arguments, `mirror` does the same as the run.
+    // Without arguments, the command does what the run does.
     let again = host.run("--profile home mirror").ok();
     assert!(again.stdout.contains("has everything"), "{again:#?}");
 }
