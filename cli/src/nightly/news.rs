@@ -315,10 +315,9 @@ mod tests {
         assert_eq!(worth(&[3, 1, 1, 3], 2).last(), Some(&Some(News::Warned(2))));
         let mut run = record(0, 3);
         let words = say(News::Warned(2), "home", "studio", Some(&run), None);
-        assert_eq!(
-            words.text,
-            "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention"
-        );
+        // Without a known reason, the meanings of the exit code follow.
+        let begins = "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention: files could not be read completely";
+        assert!(words.text.starts_with(begins), "{}", words.text);
         assert!(!words.is_urgent);
         // A marked snapshot may make a sound at night.
         run.steps[0].summary.insert("marked".to_owned(), "shrunk".into());

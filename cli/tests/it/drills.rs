@@ -100,6 +100,8 @@ fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
     assert_eq!(copies(&host), 0);
     let jobs = host.run("jobs").ok();
     assert!(jobs.stderr.contains("no restore is waiting"), "{jobs:#?} {ran:#?}");
+    // What was thawed is frozen again.
+    server.advance(240 * HOURS);
     // If the job was fetched by `jobs resume`, the drill compares the result nevertheless.
     host.run("drill --max-cost 1").exits(20);
     server.advance(48 * HOURS);
