@@ -455,9 +455,8 @@ fn set_up_once_and_left_alone() {
         alone.day(day);
     }
     let runs = fs::metadata(alone.host.path(&format!("{STATE}/runs.jsonl"))).expect("runs").len();
-    let logs = fs::read_dir(alone.host.path(&format!("{STATE}/logs"))).expect("logs").count();
     eprintln!(
-        "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes, {logs} logs",
+        "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes",
         alone.counts, alone.said
     );
     // A night without a fault ends it, and then every photo is there.
