@@ -41,7 +41,7 @@ install -m 755 "$program" "$bare/usr/bin/icecore"
 
 cat >"$bare/trial.sh" <<'TRIAL'
 set -eu
-export HOME=/root/trial ICECORE_PASSWORD="nine dark lakes below the ice" ICECORE_REPOSITORY=/root/trial/archive
+export HOME=/trial ICECORE_PASSWORD="nine dark lakes below the ice" ICECORE_REPOSITORY=/trial/archive
 rm -rf "$HOME"
 mkdir -p "$HOME/photos/2024"
 cd "$HOME"

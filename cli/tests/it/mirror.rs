@@ -262,7 +262,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
 fn a_copy_is_promoted_and_the_old_archive_refused() {
     let mut host = host_with_archive();
     host.run("mirror repo copy").ok();
-    // The archive goes on, and is lost before it was copied again.
+    // The archive gets another snapshot, and is lost before the next copy.
     write(&host.path("photos/late.CR3"), "too late");
     host.run("snapshot photos").ok();
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");

@@ -155,7 +155,7 @@ fn six_hosts_side_by_side_lose_nothing_that_was_acknowledged() {
             }
         }
     }
-    // Each host reads the log once more, one after the other.
+    // The hosts read the log again in turn.
     for host in &hosts {
         let ran = host.run("snapshots").ok();
         warned += usize::from(ran.stderr.contains(WARNING));

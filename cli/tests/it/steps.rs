@@ -254,7 +254,7 @@ fn a_check_does_without_a_password_that_the_keys_may_not_use() {
     let ran = host.run("run").ok();
     assert!(ran.stdout.contains("checking without the password"), "{ran:#?}");
     assert!(ran.stdout.contains("no damage found"), "{ran:#?}");
-    // A person is told that the password is useless here.
+    // The message says that the password has no effect here.
     host.run("-P home check --read-data").fails(1, &["omit the password"]);
 }
 

@@ -180,7 +180,8 @@ fn agree(
     }
     let cost = price.total_usd.map_or_else(|| "an unknown amount".to_owned(), about);
     if !consent::can_ask(session) {
-        let message = format!("it costs {cost}, and nobody can be asked; {spared}");
+        let message =
+            format!("it costs {cost}, and there is no terminal to ask for agreement; {spared}");
         return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
     }
     match consent::yes(session, &format!("Copy it? It costs {cost}.")) {

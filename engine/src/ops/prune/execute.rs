@@ -57,8 +57,8 @@ pub fn prune_into(
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    // Wait for a snapshot of this host, whose packs are not in the log yet.
     repository.expect_main()?;
+    // Wait for a snapshot of this host, whose packs are not in the log yet.
     let _lock = repository.catalog.writer_lock(progress)?;
     // A host must check every signature itself before it deletes anything.
     repository.check_signatures(progress)?;
