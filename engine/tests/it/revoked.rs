@@ -12,15 +12,15 @@ use icecore_engine::repo::Repository;
 use crate::objects::{TIME, open_as};
 use crate::setup::{Bench, small_packs};
 
-/// Revokes the first writer as soon as one of its packs has been uploaded.
+/// Revokes the first writer as soon as one of its packs of photos has been uploaded. A metadata pack is smaller.
 struct AtFirstPack {
     owner: Repository,
     done: AtomicBool,
 }
 
 impl Progress for AtFirstPack {
-    fn uploads(&self, packs: i64, _bytes: i64) {
-        if packs < 0 && !self.done.swap(true, Ordering::SeqCst) {
+    fn uploads(&self, packs: i64, bytes: i64) {
+        if packs < 0 && bytes < -100_000 && !self.done.swap(true, Ordering::SeqCst) {
             let writer = self.owner.config.authority.first_writer;
             revoke(&self.owner, writer, 1, TIME).expect("it is revoked");
         }
