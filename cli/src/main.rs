@@ -44,6 +44,7 @@ mod text;
 mod trace;
 mod unfinished;
 mod units;
+mod waves;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;

@@ -35,8 +35,10 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
     /// Show what would be thawed, read and paid, but restore nothing
-    #[arg(long, conflicts_with_all = ["wait", "detach", "verify"])]
+    #[arg(long, alias = "dry-run", conflicts_with_all = ["wait", "detach", "verify"])]
     pub plan: bool,
+    #[command(flatten)]
+    pub monthly: MonthlyArgs,
     #[command(flatten)]
     pub thaw: ThawArgs,
     /// What to do with files that already exist [default: refuse a target that is not empty]
@@ -65,6 +67,19 @@ pub struct RestoreArgs {
     pub follow_target_links: bool,
     #[command(flatten)]
     pub pick: PickArgs,
+}
+
+/// What each month of a restore in waves may cost.
+#[derive(Debug, Args)]
+pub struct MonthlyArgs {
+    /// Restore in waves: each calendar month, thaw and download only what this many dollars carry; `icecore run`
+    /// continues until all is there
+    #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
+    #[arg(conflicts_with_all = ["wait", "delete", "also"])]
+    pub monthly_budget: Option<f64>,
+    /// Restore in waves: each calendar month, download only what the provider lets out free of charge
+    #[arg(long, conflicts_with_all = ["wait", "delete", "also"])]
+    pub free_egress: bool,
 }
 
 /// How packs in an archive class are thawed.
@@ -128,7 +143,11 @@ pub enum JobsCommand {
     /// Continue a restore: download the data that is thawed by now
     Resume {
         /// The id of the job, or its first digits
-        id: String,
+        #[arg(required_unless_present = "waves")]
+        id: Option<String>,
+        /// Continue all restores with a monthly budget that are due, as `icecore run` does
+        #[arg(long, conflicts_with_all = ["id", "target", "follow_target_links", "wait", "detach", "seed"])]
+        waves: bool,
         /// Folder to restore into, if not the original target
         #[arg(short, long, value_name = "DIR")]
         target: Option<PathBuf>,

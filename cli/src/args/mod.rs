@@ -14,7 +14,9 @@ mod proof;
 mod prune;
 mod setup;
 
-pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use back::{
+    CostArgs, JobsArgs, JobsCommand, MonthlyArgs, OverwriteWhen, RestoreArgs, TierName, WaitArgs,
+};
 pub use change::{RewriteArgs, TagArgs, TagCommand};
 pub use keep::KeepArgs;
 pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};

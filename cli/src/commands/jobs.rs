@@ -11,7 +11,7 @@ use serde_json::json;
 use super::bill_text;
 use super::restore::{
     Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
-    tier_of,
+    tier_of, waves,
 };
 use super::standing::{Standing, ready_by};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
@@ -19,22 +19,32 @@ use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;
-use crate::units::{as_path, local, show, utc};
+use crate::units::{about, as_path, local, show, utc};
+use crate::waves::{WaveFolder, WaveJob};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
+    if let Some(JobsCommand::Resume { waves: true, wait, .. }) = &args.command {
+        return waves::resume_due(session, wait.max_cost);
+    }
     let repository = session.open_reader()?;
     let (jobs, problems) = repository.jobs()?;
     for problem in &problems {
         session.report.problem(&problem.object, &problem.reason);
     }
     match (args.command, args.id) {
-        (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
+        (Some(JobsCommand::Resume { id, target, follow_target_links, wait, .. }), _) => {
             let links = Links::new(follow_target_links);
-            let job = match find(&repository, jobs, &id)? {
+            let job = match find(&repository, jobs, &id.unwrap_or_default())? {
                 Found::Open(job) => *job,
                 Found::Ended(id) => return Err(nothing_to_resume(&id)),
             };
             let id = job.id;
+            if let Some(state) = wave_of(session, &job) {
+                refuse_other_terms(&id, target.is_some(), &wait)?;
+                let folder = WaveFolder::of(&session.location()?.place())?;
+                let resumed = waves::resume_one(session, &repository, &job, (&folder, state));
+                return resumed.map_err(|failure| of_job(failure, &id));
+            }
             let how = Resuming { target, links, wait: &wait };
             resume(session, &repository, job, how).map_err(|failure| of_job(failure, &id))
         }
@@ -113,7 +123,28 @@ fn nothing_to_resume(id: &JobId) -> Failure {
     )
 }
 
+/// Returns the state of a job in waves that this computer continues.
+fn wave_of(session: &Session, job: &Job) -> Option<WaveJob> {
+    WaveFolder::of(&session.location().ok()?.place()).ok()?.find(&job.id)
+}
+
+/// Fails if a job in waves is resumed with other terms than those with which it was made.
+fn refuse_other_terms(id: &JobId, has_target: bool, wait: &WaitArgs) -> Result<(), Failure> {
+    let is_other = has_target || wait.max_cost.is_some() || wait.wait || !wait.seed.is_empty();
+    if !is_other {
+        return Ok(());
+    }
+    let id = id.short();
+    Err(Failure::usage(
+        format!("job {id} restores in waves, with the terms of its first command"),
+        &format!(
+            "to restore the rest at once, end it with `icecore jobs cancel {id}`, and repeat the restore with --overwrite if-changed and without --monthly-budget"
+        ),
+    ))
+}
+
 fn summary_of(
+    session: &Session,
     repository: &Repository,
     job: &Job,
     standing: &Standing,
@@ -121,7 +152,9 @@ fn summary_of(
     // Objects whose thaw is not requested will not become ready without the user.
     let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
     let by = if is_cold { None } else { ready_by(repository, job)? };
+    let wave = wave_of(session, job).map(|state| waves::wave_json(&state));
     Ok(json!({
+        "wave": wave,
         "job_id": job.id.to_string(), "created": utc(job.record.created),
         "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
         "path": as_path(&job.record.path).to_string_lossy(),
@@ -158,7 +191,7 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
     if session.report.json {
         for job in &jobs {
             let standing = Standing::of(session, repository, job);
-            session.report.object("job", summary_of(repository, job, &standing)?);
+            session.report.object("job", summary_of(session, repository, job, &standing)?);
         }
         session.report.object("summary", json!({ "jobs": jobs.len() }));
         return Ok(code::DONE);
@@ -168,6 +201,9 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
         return Ok(code::DONE);
     }
     let rows = jobs.iter().map(|job| {
+        if let Some(state) = wave_of(session, job) {
+            return Ok(row(job, waves::listed(&state)));
+        }
         let standing = Standing::of(session, repository, job);
         Ok(row(job, standing.text(repository, job)?))
     });
@@ -205,7 +241,7 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         None => None,
     };
     if session.report.json {
-        let mut more = summary_of(repository, job, &standing)?;
+        let mut more = summary_of(session, repository, job, &standing)?;
         let mut value = match standing {
             Standing::Photos(plan) => plan_json(&plan, priced.as_ref()),
             Standing::Listings(plan) => listings_json(&plan, priced.as_ref()),
@@ -219,7 +255,9 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         session.report.object("summary", value);
         return Ok(code::DONE);
     }
-    table(session, vec![row(job, standing.text(repository, job)?)]);
+    let wave = wave_of(session, job);
+    let ready = wave.as_ref().map(|state| Ok(waves::listed(state)));
+    table(session, vec![row(job, ready.unwrap_or_else(|| standing.text(repository, job))?)]);
     match &standing {
         Standing::Photos(plan) => show_plan(session, plan, priced.as_ref()),
         Standing::Listings(plan) => show_listings(session, plan, priced.as_ref()),
@@ -227,7 +265,12 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     }
     let cost = priced.map(|priced| bill_text(&priced.bill(tier_of(&job.record))));
     let cost = cost.as_deref().unwrap_or("an unknown amount");
-    if let Some(text) = standing.next_step(repository, job, cost) {
+    if let Some(state) = wave {
+        session.report.line(&format!(
+            "it restores in waves: `icecore run` on this computer continues it; {} to come",
+            about(state.usd_left)
+        ));
+    } else if let Some(text) = standing.next_step(repository, job, cost) {
         session.report.line(&text);
     }
     match standing {
@@ -307,6 +350,7 @@ fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         ));
     }
     repository.end_job(&job.id)?;
+    WaveFolder::of(&session.location()?.place())?.end(&job.id)?;
     if session.report.json {
         let done = json!({ "job_id": job.id.to_string(), "done": "cancelled" });
         session.report.object("summary", done);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::record::Record;
 use crate::session::Seen;
+use crate::waves::WaveJob;
 
 /// How a due drill is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Status {
     pub mirror: Option<String>,
     pub last_mirror: Option<Timestamp>,
     pub month_usd: f64,
+    /// The restores in waves that this computer continues.
+    pub waves: Vec<WaveJob>,
     /// The state of the archive, or why it is unknown.
     pub seen: Result<Seen, String>,
 }

@@ -9,6 +9,7 @@ pub fn of_message(step: &str, message: &Value) -> Vec<String> {
     let text = |key: &str| message[key].as_str().unwrap_or_default();
     match text("message_type") {
         "problem" => vec![format!("warning: {}: {}", text("path"), text("message"))],
+        "job" => vec![text("message").to_owned()],
         "exit_error" => {
             let mut lines =
                 vec![format!("error: {} (exit code {})", text("message"), message["code"])];

@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::shell;
 use crate::signals;
 use crate::units;
+use crate::waves::{WaveFolder, WaveJob};
 
 /// A profile, with everything that its runs need.
 pub struct Night {
@@ -105,6 +106,16 @@ impl Night {
     /// Returns the stored state of the drills of the archive.
     pub fn drills(&self) -> Drills {
         DrillState::of(&self.archive).map(|state| state.read()).unwrap_or_default()
+    }
+
+    /// Returns the restores in waves from the archive that this computer continues.
+    pub fn waves(&self) -> Vec<WaveJob> {
+        WaveFolder::of(&self.archive).map(|folder| folder.open()).unwrap_or_default()
+    }
+
+    /// Counts the restores in waves that have something to do now.
+    pub fn waves_due(&self, now: Timestamp) -> usize {
+        self.waves().iter().filter(|job| job.next <= now.as_second()).count()
     }
 
     /// Returns the heading for the output of this profile, if there are several.

@@ -73,6 +73,7 @@ mod tests {
             mirror: None,
             last_mirror: None,
             month_usd: 0.25,
+            waves: Vec::new(),
             seen: Err("away".to_owned()),
         };
         let text = metrics(&[status]);

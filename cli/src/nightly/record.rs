@@ -52,7 +52,7 @@ impl Outcome {
 /// A command that a run has started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// `snapshot`, `check`, `drill`, `mirror` or `prune`.
+    /// `snapshot`, `check`, `drill`, `mirror`, `prune` or `jobs`.
     pub name: String,
     pub code: u8,
     /// What it has cost; `None` if that is unknown, for example after a kill.
@@ -86,6 +86,7 @@ pub const CHECK: &str = "check";
 pub const MIRROR: &str = "mirror";
 pub const PRUNE: &str = "prune";
 pub const DRILL: &str = "drill";
+pub const JOBS: &str = "jobs";
 
 /// A point in time, stored as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,9 @@ use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
 use super::profiles::{self, Night, local_of};
-use super::record::{self, CHECK, DRILL, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::record::{
+    self, CHECK, DRILL, JOBS, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step,
+};
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
@@ -244,7 +246,7 @@ impl Running<'_> {
             return (Outcome::Failed, ended.step.code.max(code::FAILED));
         }
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
-        let steps = [SNAPSHOT, CHECK, DRILL, MIRROR, PRUNE].into_iter().filter_map(last);
+        let steps = [SNAPSHOT, CHECK, DRILL, MIRROR, PRUNE, JOBS].into_iter().filter_map(last);
         let codes = steps.map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
         let grew = self.done.iter().any(growth::is_unusual).then_some(code::INCOMPLETE);
@@ -273,8 +275,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does the remaining steps that are due: the snapshot, a partial check, a drill, the second copy and a prune. The
-    /// copy comes after the check, so that a checked archive is copied, and before anything is deleted.
+    /// Does the remaining steps that are due: the snapshot, a partial check, a drill, the second copy, a prune, and
+    /// restores in waves. The copy comes after the check, so that a checked archive is copied, and before anything is deleted.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -308,7 +310,25 @@ impl Running<'_> {
         if let Some(prune) = prune {
             self.step(PRUNE, Vec::new(), prune.max_cost)?;
         }
-        Ok(())
+        self.waves()
+    }
+
+    /// Continues the restores in waves that are due. They come last, because they may download for hours.
+    fn waves(&mut self) -> Result<(), Box<Ended>> {
+        let due = self.night.waves_due(Timestamp::now());
+        if due > 0 && !self.night.session.has_keys() {
+            let message = format!(
+                "{} in waves cannot go on: the profile has neither an identity nor a password",
+                count(due, "restore")
+            );
+            self.journal.warn(&self.night.name, &message);
+            self.remark = Some(message);
+            return Ok(());
+        }
+        if due == 0 {
+            return Ok(());
+        }
+        self.step(JOBS, vec!["resume".to_owned(), "--waves".to_owned()], None)
     }
 
     /// Returns the options of the check. Without the identity no data can be read back, so only lists, classes, sizes
@@ -343,6 +363,10 @@ impl Running<'_> {
         if has_price && self.is_remote() || name == MIRROR {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
             arguments.extend(["--max-cost".to_owned(), usd_argument(max)]);
+        }
+        // A restore in waves has its own budget.
+        if let (JOBS, Some(left)) = (name, left) {
+            arguments.extend(["--max-cost".to_owned(), usd_argument(left)]);
         }
         let steps = Steps {
             program: self.night.program.clone(),

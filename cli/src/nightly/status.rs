@@ -15,6 +15,7 @@ use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
+use crate::commands::restore::waves;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Seen;
@@ -86,6 +87,7 @@ impl Status {
             mirror: profile.mirror.as_ref().and_then(|mirror| mirror.to.clone()),
             last_mirror: record::last_settled(&records, MIRROR),
             month_usd: record::month_usd(&all, now, &zone),
+            waves: night.waves(),
             last_try: records.last().cloned(),
             seen,
         })
@@ -130,7 +132,7 @@ impl Status {
         }
         match &self.seen {
             Err(trouble) => lines.push(("newest snapshot", format!("not known: {trouble}"))),
-            Ok(seen) => lines.extend(seen_lines(seen, &self.flags)),
+            Ok(seen) => lines.extend(seen_lines(seen, &self.flags, self.waves.len())),
         }
         if let Some(checked) = self.last_check {
             lines.push(("last check", local_of(checked)));
@@ -139,6 +141,10 @@ impl Status {
         if let Some(to) = &self.mirror {
             let when = self.last_mirror.map_or("never copied".to_owned(), local_of);
             lines.push(("second copy", format!("{to}, {when}")));
+        }
+        for job in &self.waves {
+            let id = job.job.get(..8).unwrap_or(&job.job);
+            lines.push(("in waves", format!("job {id}: {}", waves::listed(job))));
         }
         if self.month_usd > 0.0 {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
@@ -188,6 +194,7 @@ impl Status {
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),
+            "waves": self.waves.iter().map(waves::wave_json).collect::<Vec<Value>>(),
             "month_usd": self.month_usd,
             "trouble": seen.err(),
         })
@@ -205,7 +212,7 @@ fn try_text(run: &Record) -> String {
     }
 }
 
-fn seen_lines(seen: &Seen, flags: &str) -> Vec<(&'static str, String)> {
+fn seen_lines(seen: &Seen, flags: &str, in_waves: usize) -> Vec<(&'static str, String)> {
     let newest = match (seen.newest, seen.has_others) {
         (Some(newest), _) => local(newest),
         (None, true) => "none of this profile in the archive".to_owned(),
@@ -225,9 +232,11 @@ fn seen_lines(seen: &Seen, flags: &str) -> Vec<(&'static str, String)> {
             format!("{:.0} % of the data{}", (100.0 * share).floor(), oldest.unwrap_or_default());
         lines.push(("read back", text));
     }
-    if seen.jobs_waiting > 0 {
-        let waits = agree(seen.jobs_waiting, "waits", "wait");
-        let restores = count(seen.jobs_waiting, "restore");
+    // Restores in waves have lines of their own.
+    let waiting = seen.jobs_waiting.saturating_sub(in_waves);
+    if waiting > 0 {
+        let waits = agree(waiting, "waits", "wait");
+        let restores = count(waiting, "restore");
         lines.push(("restores", format!("{restores} {waits} for a thaw: `icecore jobs`")));
     }
     lines

@@ -77,4 +77,5 @@ mod verdicts;
 mod versions;
 mod waiting;
 mod walks;
+mod waves;
 mod writers;

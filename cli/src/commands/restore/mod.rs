@@ -5,6 +5,7 @@ mod flow;
 mod listings;
 mod order;
 mod show;
+pub mod waves;
 
 pub use listings::{listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
@@ -27,7 +28,7 @@ use self::listings::Listings;
 use self::order::Flow;
 use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
-use crate::args::{OverwriteWhen, RestoreArgs, TierName};
+use crate::args::{MonthlyArgs, OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::{Failure, code};
 use crate::mistyped;
 use crate::patterns::Patterns;
@@ -93,6 +94,10 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         typed: Some([&include, &exclude]),
         is_drill: false,
     };
+    let MonthlyArgs { monthly_budget: budget, free_egress } = args.monthly;
+    if budget.is_some() || free_egress {
+        return waves::begin(&going, waves::Monthly { budget, free_egress });
+    }
     going.run(None)
 }
 

@@ -204,6 +204,12 @@ impl Prices {
         bill
     }
 
+    /// Prices requests like [`bill`](Self::bill), if so many bytes of transfer out are still free in their month.
+    pub fn bill_beyond(&self, requests: &Requests, free_bytes: u64) -> Bill {
+        let billed = requests.bytes_fetched.saturating_sub(free_bytes);
+        Bill { egress_usd: self.egress(billed as f64 / GB), ..self.bill(requests) }
+    }
+
     /// Prices transfer out within one month.
     fn egress(&self, gb: f64) -> f64 {
         let mut dollars = 0.0;

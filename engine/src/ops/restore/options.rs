@@ -1,7 +1,7 @@
 //! The options of a restore, and its result.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::seed::Seed;
@@ -16,6 +16,27 @@ pub enum Overwrite {
     /// Replaced if its size or its time differs; a database, also if its content does.
     IfChanged,
     Always,
+}
+
+/// A part of a selection, in the order in which files are restored. Paths are those below the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first file; empty for the first of all.
+    pub from: PathBuf,
+    /// The first file that is left out; `None` for the end.
+    pub until: Option<PathBuf>,
+}
+
+impl Span {
+    /// Returns whether a file belongs to the part.
+    pub fn contains(&self, path: &Path) -> bool {
+        path >= self.from.as_path() && !self.ends_before(path)
+    }
+
+    /// Returns whether a file comes after the part.
+    pub fn ends_before(&self, path: &Path) -> bool {
+        self.until.as_ref().is_some_and(|until| path >= until.as_path())
+    }
 }
 
 /// How to restore.
@@ -42,6 +63,8 @@ pub struct RestoreOptions {
     pub seed: Option<Arc<Seed>>,
     /// Packs that cannot be read yet. Files that need one of them wait for a later run.
     pub unreadable: Arc<HashSet<PackRowId>>,
+    /// Restores only files of this part. Those that come after it wait for a later run.
+    pub only: Option<Span>,
 }
 
 /// The result of a restore.
@@ -55,6 +78,8 @@ pub struct RestoreSummary {
     pub files_differing: u64,
     /// Files that wait for a pack that cannot be read yet.
     pub files_waiting: u64,
+    /// Files that come after the part that was to be restored.
+    pub files_later: u64,
     /// Files that could not be restored; each was reported.
     pub files_failed: u64,
     /// Of these, files that failed because of damage in the store.

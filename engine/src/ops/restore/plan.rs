@@ -4,110 +4,27 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::in_the_way::{InTheWay, in_the_way, looks_same};
+use super::needs::Needs;
 use super::options::{Overwrite, RestoreOptions};
 use super::parents::Parents;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
+use super::planned::{PlannedPack, is_still_readable};
 use super::removals::removals;
 use super::select::Selection;
 use super::write::is_one_file;
 use crate::error::Error;
 use crate::files::{Folder, NoFolder};
+use crate::format::Entry;
 use crate::format::pack::HEADER_BYTES;
-use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
-use crate::ops::cold::{self, ColdPack, PackStates, ThawTerms};
+use crate::ops::cold::{self, PackStates, ThawTerms};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
-use crate::repo::stored::{Inventory, Seen, is_archive};
+use crate::repo::stored::{Inventory, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
 use crate::store::{ObjectState, Requests, Tier, layout};
-
-/// A pack that a restore reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedPack {
-    pub key: PackRowId,
-    pub id: PackId,
-    /// Name of the object.
-    pub name: String,
-    pub bytes: u64,
-    /// The class in the store; until the store was asked, the class in the log.
-    pub class: String,
-    /// Files that need it.
-    pub files: u64,
-    /// Bytes to read from it; never more than the whole pack.
-    pub fetch_bytes: u64,
-    /// Number of read requests. Each reads whole blocks, and the header is read separately, so
-    /// together they may read more bytes than the pack has.
-    pub gets: u64,
-    request_bytes: u64,
-    pub state: ObjectState,
-    /// Whether it is missing or truncated.
-    pub lost: bool,
-    /// Whether the store was asked for its state.
-    looked_at: bool,
-}
-
-impl PlannedPack {
-    fn whole(row: PackRow) -> PlannedPack {
-        PlannedPack {
-            key: row.key,
-            id: row.id,
-            name: layout::pack(row.kind, &row.id),
-            bytes: row.bytes,
-            class: row.class,
-            files: 0,
-            fetch_bytes: row.bytes,
-            request_bytes: row.bytes + HEADER_BYTES as u64,
-            gets: row.rows + 1,
-            state: ObjectState::Warm,
-            lost: false,
-            looked_at: false,
-        }
-    }
-}
-
-impl ColdPack for PlannedPack {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn class(&self) -> &str {
-        &self.class
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn state(&self) -> ObjectState {
-        self.state
-    }
-
-    fn set_state(&mut self, state: ObjectState) {
-        self.state = state;
-    }
-
-    /// A missing or truncated object counts as readable, because reading it reports the problem.
-    fn saw(&mut self, seen: Option<Seen>) {
-        self.lost = seen.as_ref().is_none_or(|seen| seen.bytes != self.bytes);
-        let state = seen.as_ref().filter(|_| !self.lost).map(|seen| seen.state);
-        let state = state.unwrap_or(ObjectState::Warm);
-        // S3 deletes expired copies late, so check the time.
-        let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
-        self.state = if ended { ObjectState::Cold } else { state };
-        if let Some(seen) = seen {
-            // Reading from another copy costs nothing at this store.
-            if seen.is_elsewhere {
-                (self.gets, self.request_bytes) = (0, 0);
-            }
-            self.class = seen.class;
-        }
-        self.looked_at = true;
-    }
-}
 
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,6 +73,8 @@ struct Planner<'a> {
     fill: Fill,
     parents: Parents,
     plan: RestorePlan,
+    /// What each file needs, if waves are planned.
+    needs: Option<Needs>,
 }
 
 /// Plans the restore of a selection, and asks the store for the classes and states of its packs.
@@ -164,6 +83,27 @@ pub fn plan(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<RestorePlan, Error> {
+    let (mut plan, _) = planned(selection, options, None, progress)?;
+    plan.look(selection.snapshot.trees.repository(), progress)?;
+    Ok(plan)
+}
+
+/// Like [`plan`], but also returns what each file needs, and does not ask the store.
+pub(super) fn plan_files(
+    selection: &Selection,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<(RestorePlan, Needs), Error> {
+    let (plan, needs) = planned(selection, options, Some(Needs::default()), progress)?;
+    Ok((plan, needs.unwrap_or_default()))
+}
+
+fn planned(
+    selection: &Selection,
+    options: &RestoreOptions,
+    needs: Option<Needs>,
+    progress: &dyn Progress,
+) -> Result<(RestorePlan, Option<Needs>), Error> {
     let repository = selection.snapshot.trees.repository();
     let mut planner = Planner {
         repository,
@@ -178,6 +118,7 @@ pub fn plan(
         // A plan that will not be executed has no target.
         parents: Parents::new(Folder::root(&options.target).ok(), options.links(repository)),
         plan: RestorePlan::default(),
+        needs,
     };
     let mut damaged = 0;
     selection.each_file(
@@ -196,12 +137,12 @@ pub fn plan(
     )?;
     planner.flush()?;
     planner.plan.files_damaged = damaged;
+    let needs = planner.needs.take();
     let mut plan = planner.finish()?;
     if options.delete {
         plan.removed = removals(selection, options, progress)?;
     }
-    plan.look(repository, progress)?;
-    Ok(plan)
+    Ok((plan, needs))
 }
 
 impl Planner<'_> {
@@ -228,6 +169,9 @@ impl Planner<'_> {
                 return Ok(());
             }
         }
+        if self.options.only.as_ref().is_some_and(|span| !span.contains(path)) {
+            return Ok(());
+        }
         self.plan.files += 1;
         // A hostile tree may contain any sizes.
         self.plan.bytes = self.plan.bytes.saturating_add(entry.size.unwrap_or(0));
@@ -236,6 +180,9 @@ impl Planner<'_> {
             return Ok(());
         }
         self.plan.write_bytes = self.plan.write_bytes.saturating_add(entry.data_bytes());
+        if let Some(needs) = &mut self.needs {
+            needs.begin(path, entry.data_bytes());
+        }
         for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
             let places = self.repository.catalog.chunks(chunks)?;
             for (id, place) in chunks.iter().zip(places) {
@@ -248,6 +195,9 @@ impl Planner<'_> {
                     &mut self.spared
                 } else {
                     self.pieces.push(piece);
+                    if let Some(needs) = &mut self.needs {
+                        needs.add(&place);
+                    }
                     &mut self.packs
                 };
                 let wanted = packs.entry(place.pack).or_default();
@@ -350,7 +300,7 @@ impl Planner<'_> {
 }
 
 /// Returns whether an existing file that stays looks like the entry; `None` if the entry is written.
-fn stays(
+pub(super) fn stays(
     repository: &Repository,
     options: &RestoreOptions,
     entry: &Entry,
@@ -366,7 +316,7 @@ fn stays(
 
 impl RestorePlan {
     /// Plans to read whole packs, chunk by chunk.
-    pub(crate) fn of_whole_packs(rows: impl IntoIterator<Item = PackRow>) -> RestorePlan {
+    pub fn of_whole_packs(rows: impl IntoIterator<Item = PackRow>) -> RestorePlan {
         let packs: Vec<PlannedPack> = rows.into_iter().map(PlannedPack::whole).collect();
         let pack_bytes = packs.iter().map(|pack| pack.bytes).sum();
         let fetch_bytes = packs.iter().map(|pack| pack.fetch_bytes).sum();
@@ -457,6 +407,17 @@ impl RestorePlan {
         predict(&self.packs, tier, days)
     }
 
+    /// Returns the requests that read all of its packs, if they can be read now.
+    pub(super) fn fetch(&self) -> Requests {
+        let mut requests = Requests::default();
+        for pack in &self.packs {
+            requests.get += pack.gets;
+            requests.class(&pack.class).get += pack.gets;
+            requests.add_fetched(&pack.class, pack.request_bytes);
+        }
+        requests
+    }
+
     /// Predicts the requests that the seed makes unnecessary.
     pub fn spared(&self, tier: Tier, days: u32) -> Requests {
         let mut spared = predict(&self.spared, tier, days);
@@ -469,17 +430,6 @@ impl RestorePlan {
             spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
         }
         spared
-    }
-}
-
-/// Returns whether an object is readable and, if it is a temporary copy, has not expired yet.
-fn is_still_readable(state: ObjectState) -> bool {
-    match state {
-        ObjectState::Thawed { until } => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            until > now.as_secs() as i64
-        }
-        state => state.is_readable(),
     }
 }
 

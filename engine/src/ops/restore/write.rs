@@ -2,6 +2,7 @@
 //! times at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use super::in_the_way::{InTheWay, There, in_the_way};
 use super::open::{Cause, FileTask};
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
 use super::pieces::{batch_files_max, levels_open};
+use super::plan::stays;
 use super::select::{Selection, Start};
 use super::state::{At, Destination, Further, PendingFolder, Was, components};
 use super::target::check_target;
@@ -124,7 +126,7 @@ impl RestoreWriter<'_> {
         }
         self.link();
         // If files still wait for packs, a later run verifies everything.
-        if self.options.verify && self.summary.files_waiting == 0 {
+        if self.options.verify && self.summary.files_waiting + self.summary.files_later == 0 {
             let RestoreWriter { selection, root, links, failed, kept, summary, progress, .. } =
                 self;
             let verifier = Verifier { selection, failed, kept, summary, progress: *progress };
@@ -244,6 +246,9 @@ impl RestoreWriter<'_> {
         }
         let path = folder.path_of(&entry.name);
         let place = (at.components.clone(), entry.name.to_vec());
+        if entry.kind == EntryKind::File && !self.is_meant(&entry, &folder, &place) {
+            return Ok(());
+        }
         let replaces = match self.is_in_the_way(&folder, &entry, at) {
             Ok(There::Stays { same }) => {
                 // If an earlier run finished this file, it is the first name of its links.
@@ -291,6 +296,26 @@ impl RestoreWriter<'_> {
             self.work_off()?;
         }
         Ok(())
+    }
+
+    /// Returns whether this run restores a file. Counts the files of a later run.
+    fn is_meant(&mut self, entry: &Entry, folder: &Folder, place: &Destination) -> bool {
+        let Some(span) = &self.options.only else { return true };
+        let path = components(&place.0).join(OsStr::from_bytes(&place.1));
+        if span.contains(&path) {
+            return true;
+        }
+        let repository = self.selection.snapshot.trees.repository();
+        match stays(repository, self.options, entry, folder) {
+            Some(same) => {
+                if let Some(link) = entry.link.filter(|_| same) {
+                    self.first_names.entry(link).or_insert((place.clone(), entry.clone()));
+                }
+                self.summary.files_skipped += 1;
+            }
+            None => self.summary.files_later += u64::from(span.ends_before(&path)),
+        }
+        false
     }
 
     /// Creates an entry that is neither a file nor a folder.

@@ -1,0 +1,273 @@
+//! Restores in waves: each calendar month thaws and fetches only what a budget, or the free download of the provider,
+//! carries. `restore --monthly-budget` makes the job, `run` and `jobs resume` continue it.
+
+mod begin;
+mod fetch;
+mod forecast;
+mod resume;
+mod start;
+mod text;
+
+pub use begin::{Monthly, begin};
+pub use resume::{resume_due, resume_one};
+pub use text::{listed, wave_json};
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::restore::{Allowance, RestoreOptions, Selection, WaveTerms, Waves, seed};
+use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::{Requests, Tier};
+
+use super::order::tier_of;
+use super::{options_of, with_selection};
+use crate::commands::clock::time_of;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::as_path;
+use crate::waves::{OpenWave, Spent, WaveFolder, WaveJob, downloaded, month_of};
+
+/// The share of a month's budget that waves use. The rest is for requests that have to be repeated.
+const USED_SHARE: f64 = 0.95;
+/// Maximum number of times that the store is asked about the packs of a wave. Each time is in its price.
+const LOOKS_MAX: u32 = 6;
+/// Number of times that a wave opens the archive and reads its lists. A forecast counts two more, so that it is not too
+/// low when the lists have grown.
+const CALLS: u64 = 6;
+const CALLS_FORECAST: u64 = CALLS + 2;
+
+/// A job in waves, and what is needed to continue it.
+pub struct WaveRun<'a> {
+    pub session: &'a Session,
+    pub repository: &'a Repository,
+    pub job: &'a Job,
+    pub folder: &'a WaveFolder,
+    pub state: WaveJob,
+    pub prices: Prices,
+    /// What the caller lets this run spend, in dollars: what is left of the spending cap of `run`.
+    pub cap: Option<f64>,
+    pub now: Time,
+    pub started: Instant,
+    /// The requests that opened the archive, if they are not among those of this job.
+    opening: Requests,
+    /// The requests of this process before those of this job.
+    before: Requests,
+    /// The requests of this process that were charged already.
+    charged: Requests,
+}
+
+/// What a step of a job has done.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub code: u8,
+    /// What to tell the user.
+    pub text: String,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Done {
+    fn waits(text: String) -> Done {
+        Done { code: code::THAW_REQUESTED, text, ..Done::default() }
+    }
+}
+
+impl<'a> WaveRun<'a> {
+    /// Prepares to continue a job that is described by a file of this computer.
+    pub fn new(
+        session: &'a Session,
+        repository: &'a Repository,
+        job: &'a Job,
+        (folder, state): (&'a WaveFolder, WaveJob),
+    ) -> Result<WaveRun<'a>, Failure> {
+        let prices = prices(session)?;
+        Ok(WaveRun {
+            session,
+            repository,
+            job,
+            folder,
+            state,
+            prices,
+            cap: None,
+            now: time_of(repository),
+            started: Instant::now(),
+            opening: Requests::default(),
+            before: Requests::default(),
+            charged: Requests::default(),
+        })
+    }
+
+    /// Begins after other work of this process: `opening` are the requests that opened the archive.
+    fn after(self, opening: Requests, before: Requests) -> WaveRun<'a> {
+        WaveRun { opening, charged: before.clone(), before, ..self }
+    }
+
+    fn record(&self) -> &JobRecord {
+        &self.job.record
+    }
+
+    fn tier(&self) -> Tier {
+        tier_of(self.record())
+    }
+
+    fn month(&self) -> String {
+        month_of(self.now.seconds)
+    }
+
+    /// Returns the days for which copies are kept, if the user has chosen them.
+    fn days(&self) -> Option<u32> {
+        Some(self.record().days).filter(|days| *days > 1)
+    }
+
+    /// Returns the options of the restore, with its seeds.
+    fn options(&self) -> Result<RestoreOptions, Failure> {
+        let mut options = options_of(self.session, self.record());
+        let seeds = self.record().seeds.iter().map(|seed| as_path(seed).to_owned());
+        let seeds: Vec<_> = seeds.filter(|seed| seed.exists()).collect();
+        if !seeds.is_empty() {
+            let bar = self.session.bar("reading the seed");
+            let found = seed(self.repository, &seeds, &bar);
+            bar.finish();
+            options.seed = Some(Arc::new(found?));
+        }
+        Ok(options)
+    }
+
+    /// Returns how much of a month's free download is left for this job, before what it has downloaded itself.
+    fn free_bytes(&self, month: &str) -> Result<u64, Failure> {
+        Ok(free_bytes(&self.prices).saturating_sub(downloaded(month, &self.state.job)?))
+    }
+
+    /// Returns what a month may cost of which nothing is used up yet.
+    fn whole_month(&self) -> Allowance {
+        let free_bytes = free_bytes(&self.prices);
+        Allowance {
+            usd: self.state.budget_usd.map(|usd| usd * USED_SHARE),
+            bytes: self.state.free_egress.then(|| used_share(free_bytes)),
+            free_bytes,
+        }
+    }
+
+    /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read so
+    /// many times.
+    fn beside(&self, calls: u64) -> Requests {
+        let reading = self.repository.store.requests().since(&self.before);
+        times(&self.opening.plus(&reading), calls).plus(&for_records())
+    }
+
+    /// Returns what is left of this month.
+    fn allowance(&self) -> Result<Allowance, Failure> {
+        let month = self.month();
+        let spent = self.state.months.get(&month).copied().unwrap_or_default();
+        let free = self.free_bytes(&month)?;
+        let budget = self.state.budget_usd.map(|usd| usd * USED_SHARE);
+        let left = budget.map(|usd| usd - spent.price(&self.prices, free));
+        let usd = left.into_iter().chain(self.cap).reduce(f64::min);
+        Ok(Allowance {
+            usd,
+            bytes: self.state.free_egress.then(|| used_share(free).saturating_sub(spent.bytes)),
+            free_bytes: free.saturating_sub(spent.bytes),
+        })
+    }
+
+    /// Returns the terms of a wave, with requests besides those for its packs.
+    fn terms(&self, beside: Requests) -> WaveTerms<'_> {
+        let (prices, tier, days) = (&self.prices, self.tier(), self.days());
+        WaveTerms { prices, tier, days, looks: u64::from(LOOKS_MAX), beside }
+    }
+
+    /// Plans what is left of the job.
+    fn plan(&self, selection: &Selection, options: &RestoreOptions) -> Result<Waves, Failure> {
+        let bar = self.session.bar("planning");
+        let waves = Waves::plan(selection, options, &bar);
+        bar.finish();
+        Ok(waves?)
+    }
+
+    /// Charges the requests since the last call: to the open wave, or to this month.
+    fn charge(&mut self) {
+        let requests = self.repository.store.requests();
+        let new = Spent::of(&self.prices, &requests.since(&self.charged));
+        self.charged = requests;
+        match &mut self.state.open {
+            Some(wave) => wave.used = wave.used.plus(new),
+            None => self.add_to_month(new),
+        }
+    }
+
+    fn add_to_month(&mut self, more: Spent) {
+        let month = self.state.months.entry(month_of(self.now.seconds)).or_default();
+        *month = month.plus(more);
+    }
+
+    /// Charges a wave to its month, in place of what was charged for it before.
+    fn reserve(&mut self, wave: &mut OpenWave, price: Spent) {
+        let month = self.state.months.entry(wave.month.clone()).or_default();
+        *month = month.minus(wave.reserved).plus(price);
+        wave.reserved = price;
+    }
+
+    /// Closes a wave. Its month is charged what it has cost, or, if a run of it was killed, what it may have cost.
+    fn settle(&mut self, mut wave: OpenWave) {
+        let price = if wave.unclean { wave.reserved } else { wave.used };
+        self.reserve(&mut wave, price);
+        self.state.open = None;
+    }
+
+    /// Writes the state, with the price of everything so far.
+    fn save(&mut self) -> Result<(), Failure> {
+        let mut usd = 0.0;
+        for (month, spent) in &self.state.months {
+            usd += spent.price(&self.prices, self.free_bytes(month)?);
+        }
+        self.state.spent_usd = usd;
+        self.folder.write(&self.state)
+    }
+}
+
+/// Opens the snapshot of a job.
+fn selected<T>(
+    repository: &Repository,
+    record: &JobRecord,
+    then: impl FnOnce(&Selection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut found = None;
+    with_selection(repository, record, |selection| {
+        found = Some(then(selection)?);
+        Ok(code::DONE)
+    })?;
+    found.ok_or_else(|| Failure::new(code::FAILED, "the restore has no plan", None))
+}
+
+/// Returns the prices of the store; without them, a budget limits nothing.
+fn prices(session: &Session) -> Result<Prices, Failure> {
+    session.prices()?.ok_or_else(|| {
+        Failure::usage(
+            "the prices of this store are not known, so no month can have a limit",
+            "name a file with its prices: --prices FILE",
+        )
+    })
+}
+
+/// Returns the download that is free each month, in bytes.
+fn free_bytes(prices: &Prices) -> u64 {
+    (prices.egress_free_gb() * icecore_engine::ops::cost::GB) as u64
+}
+
+fn used_share(bytes: u64) -> u64 {
+    (bytes as f64 * USED_SHARE) as u64
+}
+
+/// Returns requests that are made several times.
+fn times(requests: &Requests, times: u64) -> Requests {
+    (0..times).fold(Requests::default(), |sum, _| sum.plus(requests))
+}
+
+/// Returns the requests for the record of a job, its marks, and the listings that find it.
+fn for_records() -> Requests {
+    let mut requests = Requests { list: 4, ..Requests::default() };
+    (0..3).for_each(|_| requests.add_put("", 0));
+    requests
+}

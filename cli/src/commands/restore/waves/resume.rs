@@ -1,0 +1,235 @@
+//! Continues jobs in waves: one, or all that are due on this computer.
+
+use icecore_engine::format::PackId;
+use icecore_engine::ops::restore::RestorePlan;
+use icecore_engine::repo::{Job, PackRow, Repository};
+use serde_json::json;
+
+use super::text::{say_step, show_step};
+use super::{Done, LOOKS_MAX, WaveRun};
+use crate::commands::{cost_line, requests_json, spent};
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{count, now};
+use crate::waves::{OpenWave, WaveFolder, WaveJob, day_name, month_after, month_name, month_of};
+
+/// Seconds until the store is asked again whether a late thaw is done.
+const LOOK_AGAIN: i64 = 12 * 3600;
+const DAY: i64 = 86_400;
+
+/// Continues one job, whether or not it is due.
+pub fn resume_one(
+    session: &Session,
+    repository: &Repository,
+    job: &Job,
+    (folder, state): (&WaveFolder, WaveJob),
+) -> Result<u8, Failure> {
+    let _lock = lock(repository, job)?;
+    let mut run = WaveRun::new(session, repository, job, (folder, state))?;
+    let done = run.step()?;
+    show_step(&run, &done)?;
+    Ok(done.code)
+}
+
+/// Continues all jobs that are due. Makes no request if none is. `cap` is the most that they may spend together, in
+/// dollars.
+pub fn resume_due(session: &Session, cap: Option<f64>) -> Result<u8, Failure> {
+    let folder = WaveFolder::of(&session.location()?.place())?;
+    folder.remove_old(&month_of(now().seconds));
+    let due: Vec<WaveJob> =
+        folder.open().into_iter().filter(|job| job.next <= now().seconds).collect();
+    if due.is_empty() {
+        return nothing_due(session, &folder);
+    }
+    let repository = session.open_reader()?;
+    let (jobs, _) = repository.jobs()?;
+    let opening = repository.store.requests();
+    let (mut worst, mut failure) = (code::DONE, None);
+    let (mut files, mut bytes) = (0, 0);
+    for (number, state) in due.into_iter().enumerate() {
+        let Some(job) = jobs.iter().find(|job| job.id.to_string() == state.job) else {
+            end_gone(session, &folder, &state)?;
+            continue;
+        };
+        let before = repository.store.requests();
+        let mut run = WaveRun::new(session, &repository, job, (&folder, state))?;
+        run.cap = match cap {
+            Some(cap) => Some(cap - spent(session, &before)?.unwrap_or_default()),
+            None => None,
+        };
+        // The first job pays for the opening.
+        if number > 0 {
+            run = run.after(opening.clone(), before);
+        }
+        match lock(&repository, job).and_then(|_lock| run.step()) {
+            Ok(done) => {
+                say_step(&run, &done);
+                (files, bytes) = (files + done.files, bytes + done.bytes);
+                worst = worst.max(done.code);
+            }
+            Err(found) => {
+                let message = format!("job {}: {}", job.id.short(), found.message);
+                let found = Failure { message, ..found };
+                put_off_if_gone(&folder, job, &found)?;
+                if let Some(first) = failure.replace(found) {
+                    session.report.failure(&first);
+                }
+            }
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let requests = repository.store.requests();
+    let usd = spent(session, &requests)?;
+    if session.report.json {
+        session.report.object(
+            "summary",
+            json!({
+                "jobs": folder.open().len(), "files": files, "bytes_fetched": bytes,
+                "requests": requests_json(&requests), "cost_usd": usd,
+            }),
+        );
+    } else {
+        session.report.line(&cost_line(&session.report, usd, &requests));
+    }
+    Ok(worst)
+}
+
+/// Reports that no wave is due.
+fn nothing_due(session: &Session, folder: &WaveFolder) -> Result<u8, Failure> {
+    let open = folder.open();
+    if session.report.json {
+        session.report.object("summary", json!({ "jobs": open.len(), "files": 0, "cost_usd": 0 }));
+        return Ok(code::DONE);
+    }
+    session.report.note(&match open.iter().map(|job| job.next).min() {
+        None => "no restore is in waves on this computer".to_owned(),
+        Some(next) => format!(
+            "{} in waves: nothing is due before {}",
+            count(open.len(), "restore"),
+            day_name(next)
+        ),
+    });
+    Ok(code::DONE)
+}
+
+/// Ends a job that was finished or cancelled elsewhere.
+fn end_gone(session: &Session, folder: &WaveFolder, state: &WaveJob) -> Result<(), Failure> {
+    let id = state.job.get(..8).unwrap_or(&state.job);
+    session.report.note(&format!("job {id} was finished or cancelled on another computer"));
+    folder.write(&WaveJob { ended: true, open: None, ..state.clone() })
+}
+
+/// Puts a job off until the next month if its snapshot no longer exists, because it fails until its user ends it.
+fn put_off_if_gone(folder: &WaveFolder, job: &Job, failure: &Failure) -> Result<(), Failure> {
+    if failure.code != code::NOTHING_FOUND {
+        return Ok(());
+    }
+    let Some(state) = folder.find(&job.id) else { return Ok(()) };
+    folder.write(&WaveJob { next: month_after(now().seconds, 1).seconds, ..state })
+}
+
+fn lock(repository: &Repository, job: &Job) -> Result<std::fs::File, Failure> {
+    repository.lock_job(&job.id)?.ok_or_else(|| {
+        Failure::new(
+            code::FAILED,
+            format!("another process is working on job {}", job.id.short()),
+            Some("wait until it ends, or stop it first"),
+        )
+    })
+}
+
+impl WaveRun<'_> {
+    /// Does what is to be done for the job now.
+    pub fn step(&mut self) -> Result<Done, Failure> {
+        let id = self.job.id.short();
+        let done = match self.state.open.clone() {
+            Some(wave) => self.go_on(wave),
+            None if self.is_served() => {
+                self.charge();
+                self.state.next = month_after(self.now.seconds, 1).seconds;
+                self.save()?;
+                let day = day_name(self.state.next);
+                Ok(Done::waits(format!(
+                    "this month has had its wave: the next one begins on {day}"
+                )))
+            }
+            None => self.start(),
+        };
+        done.map_err(|failure| {
+            let hint = failure.hint.clone().unwrap_or_default();
+            match hint.contains("jobs cancel ID") {
+                true => {
+                    failure.hinted(hint.replace("jobs cancel ID", &format!("jobs cancel {id}")))
+                }
+                false => failure,
+            }
+        })
+    }
+
+    /// Continues an open wave: fetches it if it is thawed.
+    fn go_on(&mut self, mut wave: OpenWave) -> Result<Done, Failure> {
+        // The run that left it like this was killed, or its thaws were refused.
+        wave.unclean |= !wave.asked || wave.fetching;
+        wave.looks += 1;
+        let is_late = wave.looks >= LOOKS_MAX;
+        let rows = self.rows(&wave)?;
+        let is_pruned = rows.len() < wave.packs.len();
+        self.state.open = Some(wave.clone());
+        self.save()?;
+        if is_pruned {
+            return self.give_up(wave);
+        }
+        let mut plan = RestorePlan::of_whole_packs(rows);
+        let bar = self.session.bar("asking the store");
+        let looked = plan.look(self.repository, &bar);
+        bar.finish();
+        looked?;
+        let states = plan.states();
+        if states.cold > 0 {
+            // Copies that an interrupted run requested may have expired since then. Another thaw would cost again.
+            let is_old = self.now.seconds > wave.began + i64::from(wave.days) * DAY;
+            return if wave.asked || is_old { self.give_up(wave) } else { self.ask(plan) };
+        }
+        if states.thawing == 0 {
+            return self.fetch();
+        }
+        self.charge();
+        self.state.next = match is_late {
+            true => month_after(self.now.seconds, 1).seconds,
+            false => self.now.seconds + LOOK_AGAIN,
+        };
+        self.save()?;
+        Ok(Done::waits(format!(
+            "wave of {}: {} of {} thawed so far",
+            month_name(wave.began),
+            states.readable,
+            count(wave.packs.len(), "object"),
+        )))
+    }
+
+    /// Returns the packs of a wave that the archive still has.
+    fn rows(&self, wave: &OpenWave) -> Result<Vec<PackRow>, Failure> {
+        let mut rows = Vec::new();
+        for id in wave.packs.iter().filter_map(|id| id.parse::<PackId>().ok()) {
+            rows.extend(self.repository.catalog.pack_by_id(&id)?);
+        }
+        Ok(rows)
+    }
+
+    /// Gives up a wave whose copies have expired or whose packs were deleted, and begins anew with what is left of the
+    /// month.
+    fn give_up(&mut self, wave: OpenWave) -> Result<Done, Failure> {
+        self.session.report.note(&format!(
+            "the thawed copies of the wave of {} have expired before they were fetched; what they cost is lost",
+            month_name(wave.began)
+        ));
+        self.charge();
+        let wave = self.state.open.take().unwrap_or(wave);
+        self.settle(wave);
+        self.state.last_month = None;
+        self.save()?;
+        self.start()
+    }
+}

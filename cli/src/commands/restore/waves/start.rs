@@ -1,0 +1,197 @@
+//! Begins a wave: chooses its files, charges its month, and requests its thaws.
+
+use icecore_engine::ops::restore::{
+    Allowance, RestoreOptions, RestorePlan, Span, Wave, Waves, prepare_target, thaw,
+};
+use icecore_engine::store::{ObjectState, Requests};
+
+use super::super::show::thaws_requested;
+use super::{CALLS, Done, WaveRun, selected};
+use crate::failure::{Failure, code};
+use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
+use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of};
+
+/// Attempts to choose a wave. Another one is needed if the store has packs in other classes than the log says.
+const CHOICES: usize = 4;
+
+impl WaveRun<'_> {
+    /// Begins a wave with what is left of this month.
+    pub fn start(&mut self) -> Result<Done, Failure> {
+        let target = as_path(&self.record().target);
+        if !target.is_dir() {
+            return Err(Failure::new(
+                code::FAILED,
+                format!("{} does not exist any more; nothing was requested", show_target(target)),
+                Some("mount its disk, or end the job: icecore jobs cancel ID"),
+            ));
+        }
+        let span = Span { from: as_path(&self.state.position).to_owned(), until: None };
+        let options = RestoreOptions { only: Some(span), ..self.options()? };
+        let (repository, job) = (self.repository, self.job);
+        selected(repository, &job.record, |selection| {
+            let waves = self.plan(selection, &options)?;
+            let beside = self.beside(CALLS);
+            self.charge();
+            if waves.is_empty() {
+                return self.finish();
+            }
+            self.choose(waves, &options, beside)
+        })
+    }
+
+    fn choose(
+        &mut self,
+        mut waves: Waves,
+        options: &RestoreOptions,
+        beside: Requests,
+    ) -> Result<Done, Failure> {
+        let allowance = self.allowance()?;
+        let mut chosen = None;
+        for _ in 0..CHOICES {
+            let Some(wave) = waves.next(&self.terms(beside.clone()), &allowance) else { break };
+            if let Some(done) = self.put_off(&waves, &wave)? {
+                return Ok(done);
+            }
+            let bytes = if options.overwrite.is_none() { wave.bytes } else { 0 };
+            prepare_target(options, bytes)?;
+            self.open(&waves, &wave)?;
+            let bar = self.session.bar("asking the store");
+            let differs = waves.look(self.repository, &wave, &bar);
+            bar.finish();
+            self.charge();
+            if !differs? {
+                chosen = Some(wave);
+                break;
+            }
+            if let Some(open) = self.state.open.take() {
+                self.settle(open);
+            }
+        }
+        let Some(wave) = chosen else { return self.nothing_fits(&allowance) };
+        self.look_ahead(&waves, &wave, beside);
+        let plan = RestorePlan { packs: waves.packs_of(&wave), ..RestorePlan::default() };
+        self.ask(plan)
+    }
+
+    /// Returns the answer if a wave has to wait for the next month, or is more than what was agreed to.
+    fn put_off(&mut self, waves: &Waves, wave: &Wave) -> Result<Option<Done>, Failure> {
+        let plan = RestorePlan { packs: waves.packs_of(wave), ..RestorePlan::default() };
+        if self.is_late(&plan) {
+            let text = format!(
+                "this month is nearly over: the next wave begins on {}",
+                self.wait_for_next_month()?
+            );
+            return Ok(Some(Done::waits(text)));
+        }
+        let total = self.state.spent_usd + wave.bill.total_usd();
+        let Some(max) = self.state.max_cost_usd.filter(|max| total > *max) else { return Ok(None) };
+        self.wait_for_next_month()?;
+        Err(Failure::new(
+            code::TOO_COSTLY,
+            format!(
+                "the next wave would bring the restore to {}, and you have agreed to {}; nothing was requested",
+                exact_dollars(total),
+                exact_dollars(max)
+            ),
+            Some(&format!(
+                "the restored files stay: end the job with `icecore jobs cancel {}`, and restore the rest anew",
+                self.job.id.short()
+            )),
+        ))
+    }
+
+    /// Puts the job off until the next month. Returns its first day.
+    fn wait_for_next_month(&mut self) -> Result<String, Failure> {
+        self.state.next = month_after(self.now.seconds, 1).seconds;
+        self.save()?;
+        Ok(day_name(self.state.next))
+    }
+
+    fn nothing_fits(&mut self, allowance: &Allowance) -> Result<Done, Failure> {
+        let day = self.wait_for_next_month()?;
+        let left =
+            allowance.usd.map_or(String::new(), |usd| format!(" ({})", compared(usd.max(0.0))));
+        let text = format!(
+            "no file fits into what is left of this month{left}: the next wave begins on {day}"
+        );
+        Ok(Done::waits(text))
+    }
+
+    /// Charges the month for a wave, before anything of it is requested.
+    fn open(&mut self, waves: &Waves, wave: &Wave) -> Result<(), Failure> {
+        let packs = waves.packs_of(wave);
+        let plan = RestorePlan { packs: packs.clone(), ..RestorePlan::default() };
+        let is_frozen = packs.iter().any(|pack| pack.state != ObjectState::Warm);
+        let mut open = OpenWave {
+            month: self.month(),
+            began: self.now.seconds,
+            until: wave
+                .span
+                .until
+                .as_ref()
+                .map(|path| path.as_os_str().as_encoded_bytes().to_vec()),
+            packs: packs.iter().map(|pack| pack.id.to_string()).collect(),
+            files: wave.files,
+            days: wave.days,
+            hours: if is_frozen { plan.hours(self.repository, self.tier()) } else { 0 },
+            ..OpenWave::default()
+        };
+        let price = Spent::of(&self.prices, &wave.requests);
+        self.reserve(&mut open, price);
+        self.state.last_month = Some(open.month.clone());
+        self.state.open = Some(open);
+        self.save()
+    }
+
+    /// Predicts the months after a wave.
+    fn look_ahead(&mut self, waves: &Waves, wave: &Wave, beside: Requests) {
+        let from = wave.span.until.is_some();
+        let terms = self.terms(beside);
+        let rest = waves.after(wave, &terms, &self.whole_month());
+        let usd = rest.iter().flatten().map(|wave| wave.bill.total_usd()).sum();
+        let months = rest.map_or(u32::from(from), |rest| rest.len() as u32);
+        (self.state.months_left, self.state.usd_left) = (1 + months, usd);
+    }
+
+    /// Requests the thaws of the open wave, or fetches it if nothing is frozen.
+    pub fn ask(&mut self, mut plan: RestorePlan) -> Result<Done, Failure> {
+        let Some(wave) = self.state.open.clone() else { return self.start() };
+        let before = plan.states();
+        if before.cold > 0 {
+            let bar = self.session.bar("requesting thaws");
+            let asked = thaw(self.repository, &mut plan, self.tier(), wave.days, &bar);
+            bar.finish();
+            self.charge();
+            self.save()?;
+            let requested = before.cold.saturating_sub(plan.states().cold);
+            asked.map_err(|error| {
+                Failure::from(error).after(thaws_requested(requested, before.cold))
+            })?;
+        }
+        let until = i64::from(wave.hours) * 3600;
+        // The usual thaw is done before the time that the provider promises.
+        self.state.next = self.now.seconds + until / 8 * 7;
+        if let Some(wave) = &mut self.state.open {
+            wave.asked = true;
+        }
+        self.save()?;
+        if plan.states().waiting() == 0 {
+            return self.fetch();
+        }
+        let by = icecore_engine::format::Time { seconds: self.now.seconds + until, nanos: 0 };
+        let states = plan.states();
+        Ok(Done::waits(format!(
+            "wave of {}: {} with {} {} thawing, by {} at the latest",
+            month_name(self.now.seconds),
+            count(states.waiting(), "object"),
+            count(wave.files, "file"),
+            agree(states.waiting(), "is", "are"),
+            day_clock(by),
+        )))
+    }
+
+    /// Returns whether this month has had its wave.
+    pub fn is_served(&self) -> bool {
+        self.state.last_month.as_ref() == Some(&month_of(self.now.seconds))
+    }
+}

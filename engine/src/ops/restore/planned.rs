@@ -1,0 +1,105 @@
+//! A pack in the plan of a restore.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::format::PackId;
+use crate::format::pack::HEADER_BYTES;
+use crate::ops::cold::ColdPack;
+use crate::repo::stored::Seen;
+use crate::repo::{PackRow, PackRowId};
+use crate::store::{ObjectState, layout};
+
+/// A pack that a restore reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPack {
+    pub key: PackRowId,
+    pub id: PackId,
+    /// Name of the object.
+    pub name: String,
+    pub bytes: u64,
+    /// The class in the store; until the store was asked, the class in the log.
+    pub class: String,
+    /// Files that need it.
+    pub files: u64,
+    /// Bytes to read from it; never more than the whole pack.
+    pub fetch_bytes: u64,
+    /// Number of read requests. Each reads whole blocks, and the header is read separately, so
+    /// together they may read more bytes than the pack has.
+    pub gets: u64,
+    pub(super) request_bytes: u64,
+    pub state: ObjectState,
+    /// Whether it is missing or truncated.
+    pub lost: bool,
+    /// Whether the store was asked for its state.
+    pub(super) looked_at: bool,
+}
+
+impl PlannedPack {
+    pub(super) fn whole(row: PackRow) -> PlannedPack {
+        PlannedPack {
+            key: row.key,
+            id: row.id,
+            name: layout::pack(row.kind, &row.id),
+            bytes: row.bytes,
+            class: row.class,
+            files: 0,
+            fetch_bytes: row.bytes,
+            request_bytes: row.bytes + HEADER_BYTES as u64,
+            gets: row.rows + 1,
+            state: ObjectState::Warm,
+            lost: false,
+            looked_at: false,
+        }
+    }
+}
+
+impl ColdPack for PlannedPack {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn class(&self) -> &str {
+        &self.class
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn state(&self) -> ObjectState {
+        self.state
+    }
+
+    fn set_state(&mut self, state: ObjectState) {
+        self.state = state;
+    }
+
+    /// A missing or truncated object counts as readable, because reading it reports the problem.
+    fn saw(&mut self, seen: Option<Seen>) {
+        self.lost = seen.as_ref().is_none_or(|seen| seen.bytes != self.bytes);
+        let state = seen.as_ref().filter(|_| !self.lost).map(|seen| seen.state);
+        let state = state.unwrap_or(ObjectState::Warm);
+        // S3 deletes expired copies late, so check the time.
+        let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
+        self.state = if ended { ObjectState::Cold } else { state };
+        if let Some(seen) = seen {
+            // Reading from another copy costs nothing at this store.
+            if seen.is_elsewhere {
+                (self.gets, self.request_bytes) = (0, 0);
+            }
+            self.class = seen.class;
+        }
+        self.looked_at = true;
+    }
+}
+
+/// Returns whether an object is readable and, if it is a temporary copy, has not expired yet.
+pub(super) fn is_still_readable(state: ObjectState) -> bool {
+    match state {
+        ObjectState::Thawed { until } => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            until > now.as_secs() as i64
+        }
+        state => state.is_readable(),
+    }
+}
