@@ -268,7 +268,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::History(args) => commands::find::history(session, &args),
         Command::Diff(args) => commands::list::diff(session, &args),
         Command::Dump(args) => commands::list::dump(session, &args),
-        Command::Restore(args) => commands::restore::run(session, args),
+        Command::Restore(args) => commands::restore::run(session, args, commands::waves::begin),
         Command::Jobs(args) => commands::jobs::run(session, args),
         Command::Cost(args) => commands::cost::run(session, &args),
         Command::Audit(args) => commands::audit::run(session, &args),

@@ -70,7 +70,7 @@ pub struct RestoreArgs {
 }
 
 /// What each month of a restore in waves may cost.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 pub struct MonthlyArgs {
     /// Restore in waves: each calendar month, thaw and download only what this many dollars carry; `icecore run`
     /// continues until all is there

@@ -11,9 +11,10 @@ use serde_json::json;
 use super::bill_text;
 use super::restore::{
     Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
-    tier_of, waves,
+    tier_of,
 };
 use super::standing::{Standing, ready_by};
+use super::waves;
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;

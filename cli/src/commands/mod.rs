@@ -32,6 +32,7 @@ mod sources;
 mod standing;
 pub mod tag;
 mod versions;
+pub mod waves;
 
 use std::path::{Path, PathBuf};
 

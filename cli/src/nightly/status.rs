@@ -15,7 +15,7 @@ use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
-use crate::commands::restore::waves;
+use crate::commands::waves;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Seen;

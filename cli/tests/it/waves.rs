@@ -360,3 +360,61 @@ fn nothing_is_spread_where_nothing_costs() {
     to_end(&server, &host, &id_of(&begun), budget);
     same(&host, &state, "back");
 }
+
+/// A thaw at the end of a month would be downloaded in the next one, which would pay for it.
+#[test]
+fn a_wave_does_not_begin_at_the_end_of_a_month() {
+    let server = S3Server::start();
+    let (host, _) = library(&server, &[("rome", 2)]);
+    server.advance(25 * 24 * HOURS);
+    let now = Timestamp::try_from(server.now()).expect("a time");
+    let last = now.to_zoned(jiff::tz::TimeZone::UTC).date().last_of_month();
+    let last = last.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp();
+    let seconds = last.as_second() - now.as_second();
+    server.advance(Duration::from_secs(seconds as u64));
+    let begun =
+        host.run("--json restore latest:photos -t back --monthly-budget 1").exits(20).summary();
+    assert!(begun["message"].as_str().is_some_and(|text| text.contains("nearly over")), "{begun}");
+    assert!(server.restores().is_empty(), "nothing is thawed");
+    server.advance(24 * HOURS);
+    let id = id_of(&begun);
+    host.run(&format!("jobs resume {id}")).exits(20);
+    assert!(!server.restores().is_empty(), "the next month has begun");
+    // The snapshot is dropped meanwhile: the job says so, and ends when its user says so.
+    server.advance(48 * HOURS);
+    host.run("snapshot --tag keep photos").ok();
+    host.run("prune --forget latest~1").ok();
+    host.run(&format!("jobs resume {id}"))
+        .fails(4, &["no longer there", &format!("jobs cancel {id}")]);
+    host.run(&format!("jobs cancel {id}")).ok();
+}
+
+/// What this computer has downloaded in the month is no longer free, and a caller may leave less than the budget.
+#[test]
+fn other_downloads_and_the_cap_of_a_run_count() {
+    let server = S3Server::start();
+    let (mut host, photos) = library(&server, &[("rome", 6)]);
+    host.set("XDG_STATE_HOME", &host.path("state").to_string_lossy().into_owned());
+    let month = Timestamp::try_from(server.now()).expect("a time").strftime("%Y-%m").to_string();
+    let run = serde_json::json!({
+        "started": format!("{month}-01T02:30:00Z"), "ended": format!("{month}-01T02:31:00Z"), "outcome": "done",
+        "code": 0, "tries": 1, "archive": "s3://archive/photos",
+        "steps": [{ "name": "check", "code": 0, "cost_usd": 0.0, "summary": { "bytes_read": 100u64 << 30 } }],
+    });
+    let free = "--json restore latest:photos -t back --free-egress --max-cost 1";
+    let first = |host: &Host| {
+        let plan = host.run(&format!("{free} --plan")).ok().summary();
+        plan["waves"][0]["month"].as_str().map(str::to_owned).expect("a month")
+    };
+    assert_eq!(first(&host), month);
+    write(&host.path("state/icecore/home/runs.jsonl"), format!("{run}\n"));
+    assert_ne!(first(&host), month, "the free download is used up");
+    let begun = host.run(free).exits(20).summary();
+    assert!(server.restores().is_empty(), "{begun}");
+    next_month(&server);
+    let id = id_of(&begun);
+    host.run(&format!("jobs resume {id}")).exits(20);
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {id}")).ok();
+    same(&host, &photos, "back");
+}

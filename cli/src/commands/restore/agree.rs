@@ -16,7 +16,7 @@ use crate::units::{count, now};
 
 /// The parts of a restore that determine its price and the consent to it.
 #[derive(Clone, Copy)]
-pub(super) struct Deal<'a> {
+pub struct Deal<'a> {
     pub session: &'a Session,
     pub repository: &'a Repository,
     pub record: &'a JobRecord,
@@ -27,7 +27,7 @@ pub(super) struct Deal<'a> {
 
 /// The reason for a price to which the user has not agreed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+pub enum Need {
     /// A new restore.
     First,
     /// The photos of a job that has thawed only listings. Their price was unknown when the job began.

@@ -200,7 +200,7 @@ impl Listings<'_> {
 }
 
 /// Returns whether an object contains folder listings.
-pub(super) fn is_listing(name: &ObjectName) -> bool {
+pub fn is_listing(name: &ObjectName) -> bool {
     matches!(name, ObjectName::Pack(PackKind::Meta, _))
 }
 

@@ -5,9 +5,9 @@ mod flow;
 mod listings;
 mod order;
 mod show;
-pub mod waves;
 
-pub use listings::{listings_json, plan_frozen, show_listings};
+pub use agree::{Deal, plain};
+pub use listings::{is_listing, listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
 pub use show::{are_thawing, extent, plan_json, show_plan, thaws_requested};
 
@@ -23,7 +23,6 @@ use icecore_engine::ops::restore::{
 };
 use icecore_engine::repo::{Job, Repository, TreeReader};
 
-use self::agree::Deal;
 use self::listings::Listings;
 use self::order::Flow;
 use super::pick::{elsewhere, placed, resolve};
@@ -35,7 +34,12 @@ use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{now, show};
 
-pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
+/// Restores. `in_waves` restores with a limit for each month.
+pub fn run(
+    session: &Session,
+    mut args: RestoreArgs,
+    in_waves: impl Fn(&Going, MonthlyArgs) -> Result<u8, Failure>,
+) -> Result<u8, Failure> {
     let started = Instant::now();
     // Check patterns before asking anything.
     let include = Patterns::typed(&args.include, &args.iinclude)?;
@@ -94,9 +98,8 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         typed: Some([&include, &exclude]),
         is_drill: false,
     };
-    let MonthlyArgs { monthly_budget: budget, free_egress } = args.monthly;
-    if budget.is_some() || free_egress {
-        return waves::begin(&going, waves::Monthly { budget, free_egress });
+    if args.monthly.monthly_budget.is_some() || args.monthly.free_egress {
+        return in_waves(&going, args.monthly);
     }
     going.run(None)
 }

@@ -5,8 +5,8 @@ use icecore_engine::ops::restore::{
 };
 use icecore_engine::store::{ObjectState, Requests};
 
-use super::super::show::thaws_requested;
-use super::{CALLS, Done, WaveRun, selected};
+use super::job::{CALLS, Done, WaveRun, selected};
+use crate::commands::restore::thaws_requested;
 use crate::failure::{Failure, code};
 use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of};

@@ -3,7 +3,7 @@
 use icecore_engine::ops::restore::{RestoreOptions, RestoreSummary, Span, Waves, restore};
 use icecore_engine::progress::{Progress, Unit};
 
-use super::{Done, WaveRun, selected};
+use super::job::{Done, WaveRun, selected};
 use crate::failure::{Failure, code};
 use crate::units::{agree, as_path, count, size};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name};

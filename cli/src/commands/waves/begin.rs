@@ -10,28 +10,19 @@ use icecore_engine::ops::restore::{
 use icecore_engine::repo::Job;
 use icecore_engine::store::Requests;
 
-use super::super::Going;
-use super::super::agree::{Deal, plain};
-use super::super::listings::is_listing;
 use super::forecast::Forecast;
+use super::job::{WaveRun, free_bytes, prices, selected};
 use super::text::{forecast_json, show_forecast, show_step};
-use super::{WaveRun, free_bytes, prices, selected};
+use crate::args::MonthlyArgs;
 use crate::commands::clock::time_of;
 use crate::commands::consent;
+use crate::commands::restore::{Deal, Going, is_listing, plain};
 use crate::failure::{Failure, code};
 use crate::units::{compared, count, show_target};
 use crate::waves::{WaveFolder, WaveJob};
 
-/// What each month may cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Monthly {
-    pub budget: Option<f64>,
-    /// Whether a month may download only what is free.
-    pub free_egress: bool,
-}
-
 /// Plans a restore in waves, and makes its job.
-pub fn begin(going: &Going, monthly: Monthly) -> Result<u8, Failure> {
+pub fn begin(going: &Going, monthly: MonthlyArgs) -> Result<u8, Failure> {
     let Going { session, repository, consent, only_plan, .. } = *going;
     if !repository.store.location().is_remote() {
         return Err(Failure::usage(
@@ -74,7 +65,7 @@ pub fn begin(going: &Going, monthly: Monthly) -> Result<u8, Failure> {
 /// Plans the waves of a selection.
 fn plan(
     going: &Going,
-    monthly: Monthly,
+    monthly: MonthlyArgs,
     selection: &Selection,
     opening: Requests,
 ) -> Result<Planned, Failure> {
@@ -86,7 +77,7 @@ fn plan(
     let folder = WaveFolder::of(&archive)?;
     let state = WaveJob {
         archive,
-        budget_usd: monthly.budget,
+        budget_usd: monthly.monthly_budget,
         free_egress: monthly.free_egress,
         max_cost_usd: consent.max_cost,
         ..WaveJob::default()
@@ -173,9 +164,9 @@ fn frozen_listings(failure: Failure) -> Failure {
 }
 
 /// Asks the user to agree. A budget is an agreement, because it names a price.
-fn agree(going: &Going, monthly: Monthly, months: u32, total: f64) -> Result<(), Failure> {
+fn agree(going: &Going, monthly: MonthlyArgs, months: u32, total: f64) -> Result<(), Failure> {
     let consent = going.consent;
-    if monthly.budget.is_some() || consent.max_cost.is_some() {
+    if monthly.monthly_budget.is_some() || consent.max_cost.is_some() {
         return Ok(());
     }
     let months = count(months, "month");

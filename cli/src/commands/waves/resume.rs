@@ -5,8 +5,8 @@ use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, PackRow, Repository};
 use serde_json::json;
 
+use super::job::{Done, LOOKS_MAX, WaveRun};
 use super::text::{say_step, show_step};
-use super::{Done, LOOKS_MAX, WaveRun};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;

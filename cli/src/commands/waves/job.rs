@@ -1,16 +1,4 @@
-//! Restores in waves: each calendar month thaws and fetches only what a budget, or the free download of the provider,
-//! carries. `restore --monthly-budget` makes the job, `run` and `jobs resume` continue it.
-
-mod begin;
-mod fetch;
-mod forecast;
-mod resume;
-mod start;
-mod text;
-
-pub use begin::{Monthly, begin};
-pub use resume::{resume_due, resume_one};
-pub use text::{listed, wave_json};
+//! A job in waves: its state on this computer, what is left of its months, and what its requests are charged to.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,22 +9,21 @@ use icecore_engine::ops::restore::{Allowance, RestoreOptions, Selection, WaveTer
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
-use super::order::tier_of;
-use super::{options_of, with_selection};
 use crate::commands::clock::time_of;
+use crate::commands::restore::{options_of, tier_of, with_selection};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::as_path;
 use crate::waves::{OpenWave, Spent, WaveFolder, WaveJob, downloaded, month_of};
 
 /// The share of a month's budget that waves use. The rest is for requests that have to be repeated.
-const USED_SHARE: f64 = 0.95;
+pub const USED_SHARE: f64 = 0.95;
 /// Maximum number of times that the store is asked about the packs of a wave. Each time is in its price.
-const LOOKS_MAX: u32 = 6;
+pub const LOOKS_MAX: u32 = 6;
 /// Number of times that a wave opens the archive and reads its lists. A forecast counts two more, so that it is not too
 /// low when the lists have grown.
-const CALLS: u64 = 6;
-const CALLS_FORECAST: u64 = CALLS + 2;
+pub const CALLS: u64 = 6;
+pub const CALLS_FORECAST: u64 = CALLS + 2;
 
 /// A job in waves, and what is needed to continue it.
 pub struct WaveRun<'a> {
@@ -69,7 +56,7 @@ pub struct Done {
 }
 
 impl Done {
-    fn waits(text: String) -> Done {
+    pub fn waits(text: String) -> Done {
         Done { code: code::THAW_REQUESTED, text, ..Done::default() }
     }
 }
@@ -100,29 +87,29 @@ impl<'a> WaveRun<'a> {
     }
 
     /// Begins after other work of this process: `opening` are the requests that opened the archive.
-    fn after(self, opening: Requests, before: Requests) -> WaveRun<'a> {
+    pub fn after(self, opening: Requests, before: Requests) -> WaveRun<'a> {
         WaveRun { opening, charged: before.clone(), before, ..self }
     }
 
-    fn record(&self) -> &JobRecord {
+    pub fn record(&self) -> &JobRecord {
         &self.job.record
     }
 
-    fn tier(&self) -> Tier {
+    pub fn tier(&self) -> Tier {
         tier_of(self.record())
     }
 
-    fn month(&self) -> String {
+    pub fn month(&self) -> String {
         month_of(self.now.seconds)
     }
 
     /// Returns the days for which copies are kept, if the user has chosen them.
-    fn days(&self) -> Option<u32> {
+    pub fn days(&self) -> Option<u32> {
         Some(self.record().days).filter(|days| *days > 1)
     }
 
     /// Returns the options of the restore, with its seeds.
-    fn options(&self) -> Result<RestoreOptions, Failure> {
+    pub fn options(&self) -> Result<RestoreOptions, Failure> {
         let mut options = options_of(self.session, self.record());
         let seeds = self.record().seeds.iter().map(|seed| as_path(seed).to_owned());
         let seeds: Vec<_> = seeds.filter(|seed| seed.exists()).collect();
@@ -141,7 +128,7 @@ impl<'a> WaveRun<'a> {
     }
 
     /// Returns what a month may cost of which nothing is used up yet.
-    fn whole_month(&self) -> Allowance {
+    pub fn whole_month(&self) -> Allowance {
         let free_bytes = free_bytes(&self.prices);
         Allowance {
             usd: self.state.budget_usd.map(|usd| usd * USED_SHARE),
@@ -152,13 +139,13 @@ impl<'a> WaveRun<'a> {
 
     /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read so
     /// many times.
-    fn beside(&self, calls: u64) -> Requests {
+    pub fn beside(&self, calls: u64) -> Requests {
         let reading = self.repository.store.requests().since(&self.before);
         times(&self.opening.plus(&reading), calls).plus(&for_records())
     }
 
     /// Returns what is left of this month.
-    fn allowance(&self) -> Result<Allowance, Failure> {
+    pub fn allowance(&self) -> Result<Allowance, Failure> {
         let month = self.month();
         let spent = self.state.months.get(&month).copied().unwrap_or_default();
         let free = self.free_bytes(&month)?;
@@ -173,13 +160,13 @@ impl<'a> WaveRun<'a> {
     }
 
     /// Returns the terms of a wave, with requests besides those for its packs.
-    fn terms(&self, beside: Requests) -> WaveTerms<'_> {
+    pub fn terms(&self, beside: Requests) -> WaveTerms<'_> {
         let (prices, tier, days) = (&self.prices, self.tier(), self.days());
         WaveTerms { prices, tier, days, looks: u64::from(LOOKS_MAX), beside }
     }
 
     /// Plans what is left of the job.
-    fn plan(&self, selection: &Selection, options: &RestoreOptions) -> Result<Waves, Failure> {
+    pub fn plan(&self, selection: &Selection, options: &RestoreOptions) -> Result<Waves, Failure> {
         let bar = self.session.bar("planning");
         let waves = Waves::plan(selection, options, &bar);
         bar.finish();
@@ -187,7 +174,7 @@ impl<'a> WaveRun<'a> {
     }
 
     /// Charges the requests since the last call: to the open wave, or to this month.
-    fn charge(&mut self) {
+    pub fn charge(&mut self) {
         let requests = self.repository.store.requests();
         let new = Spent::of(&self.prices, &requests.since(&self.charged));
         self.charged = requests;
@@ -203,21 +190,21 @@ impl<'a> WaveRun<'a> {
     }
 
     /// Charges a wave to its month, in place of what was charged for it before.
-    fn reserve(&mut self, wave: &mut OpenWave, price: Spent) {
+    pub fn reserve(&mut self, wave: &mut OpenWave, price: Spent) {
         let month = self.state.months.entry(wave.month.clone()).or_default();
         *month = month.minus(wave.reserved).plus(price);
         wave.reserved = price;
     }
 
     /// Closes a wave. Its month is charged what it has cost, or, if a run of it was killed, what it may have cost.
-    fn settle(&mut self, mut wave: OpenWave) {
+    pub fn settle(&mut self, mut wave: OpenWave) {
         let price = if wave.unclean { wave.reserved } else { wave.used };
         self.reserve(&mut wave, price);
         self.state.open = None;
     }
 
     /// Writes the state, with the price of everything so far.
-    fn save(&mut self) -> Result<(), Failure> {
+    pub fn save(&mut self) -> Result<(), Failure> {
         let mut usd = 0.0;
         for (month, spent) in &self.state.months {
             usd += spent.price(&self.prices, self.free_bytes(month)?);
@@ -228,7 +215,7 @@ impl<'a> WaveRun<'a> {
 }
 
 /// Opens the snapshot of a job.
-fn selected<T>(
+pub fn selected<T>(
     repository: &Repository,
     record: &JobRecord,
     then: impl FnOnce(&Selection) -> Result<T, Failure>,
@@ -242,7 +229,7 @@ fn selected<T>(
 }
 
 /// Returns the prices of the store; without them, a budget limits nothing.
-fn prices(session: &Session) -> Result<Prices, Failure> {
+pub fn prices(session: &Session) -> Result<Prices, Failure> {
     session.prices()?.ok_or_else(|| {
         Failure::usage(
             "the prices of this store are not known, so no month can have a limit",
@@ -252,21 +239,21 @@ fn prices(session: &Session) -> Result<Prices, Failure> {
 }
 
 /// Returns the download that is free each month, in bytes.
-fn free_bytes(prices: &Prices) -> u64 {
+pub fn free_bytes(prices: &Prices) -> u64 {
     (prices.egress_free_gb() * icecore_engine::ops::cost::GB) as u64
 }
 
-fn used_share(bytes: u64) -> u64 {
+pub fn used_share(bytes: u64) -> u64 {
     (bytes as f64 * USED_SHARE) as u64
 }
 
 /// Returns requests that are made several times.
-fn times(requests: &Requests, times: u64) -> Requests {
+pub fn times(requests: &Requests, times: u64) -> Requests {
     (0..times).fold(Requests::default(), |sum, _| sum.plus(requests))
 }
 
 /// Returns the requests for the record of a job, its marks, and the listings that find it.
-fn for_records() -> Requests {
+pub fn for_records() -> Requests {
     let mut requests = Requests { list: 4, ..Requests::default() };
     (0..3).for_each(|_| requests.add_put("", 0));
     requests

@@ -5,7 +5,7 @@ use icecore_engine::ops::restore::Wave;
 use serde_json::{Value, json};
 
 use super::forecast::Forecast;
-use super::{Done, USED_SHARE, WaveRun};
+use super::job::{Done, USED_SHARE, WaveRun};
 use crate::answers;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::restore::{RestorePlan, Wave, Waves};
 use icecore_engine::store::Requests;
 
-use super::{CALLS_FORECAST, WaveRun, times, used_share};
+use super::job::{CALLS_FORECAST, USED_SHARE, WaveRun, for_records, times, used_share};
 use crate::failure::{Failure, code};
 use crate::units::{compared, size};
 use crate::waves::month_after;
@@ -31,7 +31,7 @@ impl Forecast {
 impl WaveRun<'_> {
     /// Predicts the waves of the files in a plan. `reading` are the requests that open the archive and read its lists.
     pub fn forecast(&self, waves: &Waves, reading: &Requests) -> Result<Forecast, Failure> {
-        let beside = times(reading, CALLS_FORECAST).plus(&super::for_records());
+        let beside = times(reading, CALLS_FORECAST).plus(&for_records());
         let terms = self.terms(beside);
         let first = self.terms(terms.beside.plus(&self.repository.store.requests()));
         let (now, whole) = (self.allowance()?, self.whole_month());
@@ -81,7 +81,7 @@ impl WaveRun<'_> {
                 Some("--monthly-budget USD also pays for downloads that are not free"),
             );
         }
-        let smallest = rounded_up(usd / super::USED_SHARE);
+        let smallest = rounded_up(usd / USED_SHARE);
         Failure::new(
             code::TOO_COSTLY,
             format!(

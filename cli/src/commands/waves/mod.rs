@@ -1,0 +1,14 @@
+//! Restores in waves: each calendar month thaws and fetches only what a budget, or the free download of the provider,
+//! carries. `restore --monthly-budget` makes the job, `run` and `jobs resume` continue it.
+
+mod begin;
+mod fetch;
+mod forecast;
+mod job;
+mod resume;
+mod start;
+mod text;
+
+pub use begin::begin;
+pub use resume::{resume_due, resume_one};
+pub use text::{listed, wave_json};
