@@ -293,16 +293,13 @@ fn a_run_continues_the_job() {
     let due = |host: &Host| {
         let found = fs::read_dir(host.path("state/icecore/waves")).expect("a folder").next();
         let folder = found.expect("an archive").expect("an entry").path();
-        let file = fs::read_dir(folder)
-            .expect("a folder")
-            .next()
-            .expect("a job")
-            .expect("an entry")
-            .path();
-        let mut state: Value =
-            serde_json::from_str(&fs::read_to_string(&file).expect("a state")).expect("JSON");
-        state["next"] = 0.into();
-        fs::write(&file, state.to_string()).expect("a state");
+        for job in fs::read_dir(folder).expect("a folder") {
+            let file = job.expect("an entry").path();
+            let text = fs::read_to_string(&file).expect("a state");
+            let mut state: Value = serde_json::from_str(&text).expect("JSON");
+            state["next"] = 0.into();
+            fs::write(&file, state.to_string()).expect("a state");
+        }
     };
     let status = host.run("-P home status");
     assert!(status.stdout.contains("in waves"), "{status:#?}");

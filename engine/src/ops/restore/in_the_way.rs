@@ -55,6 +55,21 @@ pub(super) fn in_the_way(
     })
 }
 
+/// Returns whether an existing file that stays looks like the entry; `None` if the entry is written.
+pub(super) fn stays(
+    repository: &Repository,
+    options: &RestoreOptions,
+    entry: &Entry,
+    folder: &Folder,
+) -> Option<bool> {
+    let there = folder.stat(&entry.name).ok()??;
+    match in_the_way(repository, options, &there, entry, folder).ok()? {
+        InTheWay::Stays { same } => Some(same),
+        InTheWay::Refused => Some(looks_same(repository, &there, entry, folder)),
+        InTheWay::IsReplaced => None,
+    }
+}
+
 /// Sizes of databases are multiples of this, the smallest page of SQLite.
 const DATABASE_PAGE_MIN: u64 = 512;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::in_the_way::{InTheWay, in_the_way, looks_same};
+use super::in_the_way::stays;
 use super::needs::Needs;
 use super::options::{Overwrite, RestoreOptions};
 use super::parents::Parents;
@@ -296,21 +296,6 @@ impl Planner<'_> {
             });
         }
         Ok(packs)
-    }
-}
-
-/// Returns whether an existing file that stays looks like the entry; `None` if the entry is written.
-pub(super) fn stays(
-    repository: &Repository,
-    options: &RestoreOptions,
-    entry: &Entry,
-    folder: &Folder,
-) -> Option<bool> {
-    let there = folder.stat(&entry.name).ok()??;
-    match in_the_way(repository, options, &there, entry, folder).ok()? {
-        InTheWay::Stays { same } => Some(same),
-        InTheWay::Refused => Some(looks_same(repository, &there, entry, folder)),
-        InTheWay::IsReplaced => None,
     }
 }
 
