@@ -21,6 +21,7 @@ use crate::store::{Location, Store, StoreErrorKind, layout};
 use super::Catalog;
 use super::catalog::Verdicts;
 use super::memory::{Copies, Healing, News};
+use super::remains::{config_is_missing, remains};
 
 /// The keys of a repository that a process has.
 #[derive(Debug, Clone)]
@@ -58,14 +59,17 @@ pub enum Purpose {
 }
 
 impl StoredConfig {
-    /// Reads `config`. Fails with [`Error::NoRepository`] if there is none.
+    /// Reads `config`. Fails with [`Error::NoRepository`] if there is none, and with [`Error::Damaged`] if only
+    /// `config` is missing from an archive.
     pub fn read(store: &Store) -> Result<StoredConfig, Error> {
         let read = |object: &Bytes| StoredConfig::decode(object);
         match store.get_as(layout::CONFIG, CONFIG_BYTES_MAX, read) {
             Ok((_, stored)) => stored,
-            Err(error) if error.kind == StoreErrorKind::NotFound => {
-                Err(Error::NoRepository { location: store.location().to_string() })
-            }
+            Err(error) if error.kind == StoreErrorKind::NotFound => match remains(store) {
+                Ok(Some(name)) => Err(config_is_missing(&name)),
+                // These keys may not be allowed to list.
+                _ => Err(Error::NoRepository { location: store.location().to_string() }),
+            },
             Err(error) => Err(error.of_place(store.location()).into()),
         }
     }

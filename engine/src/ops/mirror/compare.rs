@@ -72,6 +72,7 @@ pub(super) fn expect_mirror(
 ) -> Result<(), Error> {
     let location = || target.location.to_string();
     if let (Location::Folder(path), true) = (&target.location, here.is_empty()) {
+        init::refuse_inside(&target.location, path)?;
         init::refuse_other_content(&target.location, path)?;
     }
     if here.is_empty() {
