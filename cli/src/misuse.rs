@@ -37,7 +37,12 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
             let message = format!("{command} has no command '{typed}'");
             if command == "icecore tag" && suggested.is_none() {
-                let hint = format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+                let hint = match &*typed {
+                    "list" | "ls" | "show" => {
+                        "`icecore snapshots` shows the tags of each snapshot; with --tag TAG it lists those that have one".to_owned()
+                    }
+                    typed => format!("`icecore tag add {typed} TAG` adds a tag to a snapshot"),
+                };
                 return Some(Failure::usage(message, &hint));
             }
             message
@@ -343,6 +348,10 @@ mod tests {
                 assert!(!hint.contains("help"), "{hint}");
             }
         }
+        let (_, hint) = said("icecore tag list latest");
+        assert!(hint.starts_with("`icecore snapshots` shows the tags"), "{hint}");
+        let (_, hint) = said("icecore tag latest best");
+        assert_eq!(hint, "`icecore tag add latest TAG` adds a tag to a snapshot");
         is("icecore -v", "`icecore` is missing a command", "`icecore --help` lists the commands");
         let error = manual::command().try_get_matches_from(["icecore"]).unwrap_err();
         assert!(failure(&error, &["icecore".to_owned()]).is_none(), "help is shown");

@@ -105,6 +105,15 @@ impl<'a> Context<'a> {
         lock(&self.totals).clone()
     }
 
+    /// Returns the totals of the whole run, compared with the last full snapshot.
+    pub fn totals_of_run(&self) -> Totals {
+        let totals = self.totals();
+        match &self.last {
+            Some(last) => totals.since(last.entry.files),
+            None => totals,
+        }
+    }
+
     /// Fails if the owner has revoked this host since the log was last read. Reads the log only at intervals. A run may
     /// take days, and everything that it uploads after a revocation would be lost.
     pub fn expect_still_enrolled(&self) -> Result<(), Error> {
