@@ -4,6 +4,7 @@ use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
+use crate::foreign;
 use crate::manual;
 use crate::shell;
 use crate::units::agree;
@@ -36,13 +37,11 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         ErrorKind::InvalidSubcommand => {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
             let message = format!("{command} has no command '{typed}'");
+            if let Some(hint) = foreign::below(&command, &typed) {
+                return Some(Failure::usage(message, hint));
+            }
             if command == "icecore tag" && suggested.is_none() {
-                let hint = match &*typed {
-                    "list" | "ls" | "show" => {
-                        "`icecore snapshots` shows the tags of each snapshot; with --tag TAG it lists those that have one".to_owned()
-                    }
-                    typed => format!("`icecore tag add {typed} TAG` adds a tag to a snapshot"),
-                };
+                let hint = format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
                 return Some(Failure::usage(message, &hint));
             }
             message
@@ -350,6 +349,16 @@ mod tests {
         }
         let (_, hint) = said("icecore tag list latest");
         assert!(hint.starts_with("`icecore snapshots` shows the tags"), "{hint}");
+        for (typed, meant) in [
+            ("tag delete latest x", "`icecore tag remove"),
+            ("schedule list", "`icecore schedule show`"),
+            ("profile ls", "`icecore status`"),
+            ("key change", "`icecore key passwd`"),
+            ("notify send", "`icecore notify test`"),
+        ] {
+            let (_, hint) = said(&format!("icecore {typed}"));
+            assert!(hint.starts_with(meant), "{typed}: {hint}");
+        }
         let (_, hint) = said("icecore tag latest best");
         assert_eq!(hint, "`icecore tag add latest TAG` adds a tag to a snapshot");
         is("icecore -v", "`icecore` is missing a command", "`icecore --help` lists the commands");

@@ -198,8 +198,10 @@ fn facts(run: &Record) -> Vec<String> {
     if run.code != code::DONE {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
         // The exit code has several meanings; the reason follows.
-        let meaning = meaning
-            .and_then(|what| what.split(':').next().filter(|_| !reasons.is_empty()).or(Some(what)));
+        let says_why =
+            !reasons.is_empty() || run.outcome == Outcome::Failed && run.reason.is_some();
+        let meaning =
+            meaning.and_then(|what| what.split(':').next().filter(|_| says_why).or(Some(what)));
         lines.push(match run.outcome {
             Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
             _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),

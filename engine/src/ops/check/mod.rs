@@ -374,8 +374,9 @@ impl<'a> Check<'a> {
         }
         for (key, problem) in &self.bare {
             if let Some(row) = catalog.pack(*key)? {
-                let problem =
-                    format!("{problem}; the object that it protects is not damaged by this, but less protected");
+                let problem = format!(
+                    "{problem}; the object that it protects is not damaged by this, but less protected"
+                );
                 rest.push((layout::parity(&row.id), problem.into()));
             }
         }
