@@ -201,3 +201,22 @@ fn vanish_after(server: &S3Server, method: &'static str, requests: u64) {
         }
     })));
 }
+
+#[test]
+fn a_bucket_without_its_config_is_damaged_like_a_folder() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.run("ls latest").ok();
+    assert!(server.delete(BUCKET, "photos/config"));
+    for line in ["snapshots", "snapshot photos", "key list", "prune -n", "init"] {
+        host.run(line).fails(22, &["there is an archive here", "check --repair"]);
+    }
+    host.run("check").exits(22);
+    let elsewhere = ["no archive", "whose place would be s3://archive/photos"];
+    host.run("--repo s3://archive/photos/packs snapshots").fails(10, &elsewhere);
+    host.run("check --repair").ok();
+    host.run("snapshots").ok();
+}
