@@ -78,9 +78,7 @@ fn config_is_put_back() {
         damage(&config);
         // Whatever else is at the place, and whether this host has a catalog or not, it is the same damage.
         write(&host.path("repo/notes.txt"), "mine");
-        for line in
-            ["snapshots", "snapshot photos", "stats", "key list", "prune -n", "mirror repo copy"]
-        {
+        for line in ["snapshots", "snapshot photos", "stats", "prune -n", "mirror repo copy"] {
             for cache in ["cache", "fresh"] {
                 let line = format!("--cache-dir {cache} {line}");
                 let ran = host.run(&line).fails(22, &["config", "check --repair"]);
