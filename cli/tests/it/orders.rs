@@ -273,6 +273,8 @@ fn a_later_order_is_ready_when_the_earlier_one_is() {
     assert_ne!(by(&earlier), by(&first));
     let line = "restore latest:photos --target other --detach --max-cost 1";
     assert_eq!(by(&host.run(line).exits(20).stdout), by(&earlier));
+    let checked = host.run("check --read-data --max-cost 1").exits(20);
+    assert_eq!(by(&checked.stdout), by(&earlier), "{checked:#?}");
     let line = "--json restore latest:photos --target third --detach --max-cost 1";
     let hours = host.run(line).exits(20).summary()["hours"].as_u64().expect("hours");
     assert!((27..=28).contains(&hours), "{hours}");
