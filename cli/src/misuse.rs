@@ -37,11 +37,10 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         ErrorKind::InvalidSubcommand => {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
             let message = format!("{command} has no command '{typed}'");
-            if let Some(hint) = foreign::below(&command, &typed) {
-                return Some(Failure::usage(message, hint));
-            }
-            if command == "icecore tag" && suggested.is_none() {
-                let hint = format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+            let adds = || format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+            let is_tag = command == "icecore tag" && suggested.is_none();
+            let below = foreign::below(&command, &typed).map(str::to_owned);
+            if let Some(hint) = below.or_else(|| is_tag.then(adds)) {
                 return Some(Failure::usage(message, &hint));
             }
             message
