@@ -100,7 +100,7 @@ pub fn look(
         return Err(Error::Input { what: "parity".into(), reason: reason.to_owned() });
     }
     if let Location::Folder(path) = location {
-        if path.join(layout::CONFIG).is_file() {
+        if is_archive(path) {
             return Err(Error::RepositoryExists { location: location.to_string() });
         }
         if let Some(name) = repo::log_in(path) {
@@ -207,20 +207,20 @@ pub(super) fn refuse_inside(location: &Location, path: &Path) -> Result<(), Erro
     let whole = std::path::absolute(path).map_err(Error::file("find", path))?;
     // Symlinks are followed as far as the folder exists.
     let there = whole.ancestors().find_map(|above| above.canonicalize().ok());
-    // A new archive has no log yet.
-    let has = |above: &Path, prefix: &str| above.join(prefix).is_dir();
-    let is_archive = |above: &&Path| {
-        above.join(layout::CONFIG).is_file()
-            && (has(above, layout::LOG) || has(above, layout::KEYS))
-    };
     let above = [Some(&*whole), there.as_deref()].into_iter().flatten();
     let mut above = above.flat_map(|path| path.ancestors()).filter(|above| *above != whole);
-    match above.find(is_archive) {
+    match above.find(|above| is_archive(above)) {
         None => Ok(()),
         Some(outer) => {
             Err(Error::InsideRepository { location: location.to_string(), outer: outer.to_owned() })
         }
     }
+}
+
+/// Returns whether a folder looks like an archive. A new one has no log yet.
+fn is_archive(folder: &Path) -> bool {
+    let has = |prefix: &str| folder.join(prefix).is_dir();
+    folder.join(layout::CONFIG).is_file() && (has(layout::LOG) || has(layout::KEYS))
 }
 
 /// Refuses a folder with other files in it, which is more likely a mistake than a place for an
