@@ -220,3 +220,20 @@ fn a_bucket_without_its_config_is_damaged_like_a_folder() {
     host.run("check --repair").ok();
     host.run("snapshots").ok();
 }
+
+/// A bare container has no root certificates.
+#[test]
+fn a_computer_without_root_certificates() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    std::fs::create_dir(host.path("no-certificates")).expect("a folder");
+    host.set("SSL_CERT_DIR", "no-certificates");
+    host.set("SSL_CERT_FILE", "no-certificates/none.pem");
+    // A server without https needs none.
+    host.run("init").ok();
+    host.set("AWS_ENDPOINT_URL", "https://127.0.0.1:1");
+    let ran = host.run("snapshots");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("this computer has no root certificates"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: install the package ca-certificates"), "{ran:?}");
+}
