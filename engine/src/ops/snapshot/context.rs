@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dedup::Dedup;
+use super::handover::lock;
 use super::last::{Last, Saved};
 use super::mounts::Mounts;
 use super::options::SnapshotOptions;
-use super::pending::lock;
 use super::reread::Reread;
 use super::roots::{self, Roots};
 use super::stat_cache::now;

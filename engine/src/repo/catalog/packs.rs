@@ -1,4 +1,5 @@
-//! Stores packs and their chunks: those in the log, and those of this host that are not in it yet.
+//! Stores packs and their chunks: those in the log, and those of this host that are not in it yet. All chunks of a pack
+//! whose entry is kept apart, because its author is revoked, are stored as lost.
 
 use std::collections::HashSet;
 
