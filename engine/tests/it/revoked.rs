@@ -64,8 +64,9 @@ fn what_a_revoked_pruner_has_deleted_is_stored_again() {
     let (all, before) = (ids(&bench), bench.under("packs/").len());
     let pruner = bench.try_open(bench.pruner(), &bench.path("pruner")).expect("it opens");
     let from = pruner.catalog.position().expect("a position").number + 1;
-    let terms = Terms { provider: None, ..Terms::default() }.at(&Prices::built_in(None), after(0));
-    let planned = plan(&pruner, &[all[0]].into(), terms, &Silent).expect("a plan");
+    let (terms, prices) = (Terms::default(), Prices::built_in(None));
+    let planned = plan(&pruner, &[all[0]].into(), terms.at(&prices, after(0)), &Silent);
+    let planned = planned.expect("a plan");
     prune(&pruner, &planned, after(0), &Silent).expect("a prune");
     let writer = pruner.writer_id();
     drop(pruner);
