@@ -160,6 +160,8 @@ pub struct Repository {
     pub(super) identity: Option<Identity>,
     /// The expanded keys of authors, and the number of the entry that enrolled each.
     pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
+    /// Number of signatures that this process has verified, valid or not.
+    pub(super) signatures: AtomicU64,
     /// Objects of the log that were read in advance.
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Numbers of objects after the end of the log that are not entries.
@@ -259,6 +261,11 @@ impl Repository {
     /// Returns the id under which this host writes.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
+    }
+
+    /// Returns the number of signatures that this process has verified.
+    pub fn signatures(&self) -> u64 {
+        self.signatures.load(Ordering::Relaxed)
     }
 
     /// Returns whether this process signs as the owner.
@@ -368,6 +375,7 @@ impl Attempt<'_> {
             identity,
             author,
             author_keys: Mutex::default(),
+            signatures: AtomicU64::new(0),
             ahead: Mutex::default(),
             behind_gap: Mutex::default(),
             has_mark: AtomicBool::new(false),

@@ -100,6 +100,8 @@ pub struct CheckReport {
     pub foreign_slots: Vec<String>,
     /// Number of key slots that are damaged or missing, so that their passwords open nothing.
     pub slots_lost: u64,
+    /// Number of key slots that a mirror does not have yet. The next run copies them.
+    pub slots_to_copy: u64,
     pub read_back: ReadBack,
     /// Packs that are in another class than the log names, which is not damage.
     pub moved: Vec<Moved>,
