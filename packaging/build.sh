@@ -102,7 +102,8 @@ make_deb() {
     local kind
     case "$target" in x86_64-*) kind=amd64 ;; *) kind=arm64 ;; esac
     local deb="icecore_${version}_$kind.deb"
-    cargo deb -q -p icecore --no-build --no-strip --target "$target" --output "$packages/$deb"
+    # cargo-deb looks for the description from the current folder.
+    (cd cli && cargo deb -q --no-build --no-strip --target "$target" --output "$root/$packages/$deb")
     made+=("$deb")
 }
 

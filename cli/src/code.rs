@@ -25,7 +25,7 @@ pub const TERMINATED: u8 = 143;
 /// All exit codes, with their meanings.
 pub const ALL: &[(u8, &str)] = &[
     (DONE, "done"),
-    (FAILED, "failed: for example, a file or folder on this computer is missing"),
+    (FAILED, "failed: for example, a file or folder on this computer is missing, or is in the way"),
     (USAGE, "the command line, a variable or a profile is not valid; nothing was done"),
     (
         INCOMPLETE,
@@ -35,7 +35,10 @@ pub const ALL: &[(u8, &str)] = &[
         NOTHING_FOUND,
         "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
     ),
-    (NO_REPOSITORY, "there is no archive, or its disk is not mounted"),
+    (
+        NO_REPOSITORY,
+        "there is no archive: its folder or bucket does not exist, or its disk is not mounted",
+    ),
     (WRONG_KEY, "wrong password, identity or writer credential"),
     (THAW_REQUESTED, "a thaw was requested: run the command again later"),
     (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),

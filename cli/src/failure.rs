@@ -47,6 +47,19 @@ impl Failure {
         Failure::new(code::USAGE, message, Some(hint))
     }
 
+    /// Returns the failure for a name that something else has. Every command ends with the same code then.
+    pub fn taken(message: impl Into<String>, hint: &str) -> Failure {
+        Failure::new(code::FAILED, message, Some(hint))
+    }
+
+    /// Returns the failure for a new file whose name is taken.
+    pub fn exists(path: &std::path::Path) -> Failure {
+        Failure::taken(
+            format!("{} already exists", crate::units::show(path)),
+            "name another file, or delete this one if nothing needs it",
+        )
+    }
+
     /// Appends what was done before the failure to the message, if anything was.
     pub fn after(self, done: Option<String>) -> Failure {
         match done {
@@ -105,6 +118,9 @@ impl Failure {
     }
 
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            return Failure::exists(path);
+        }
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
         if action.starts_with("read") && error.kind() == std::io::ErrorKind::NotFound {
             return Failure::new(code::FAILED, message, Some(&crate::meant::hint(path)));
@@ -169,7 +185,9 @@ impl From<Error> for Failure {
 /// Returns the exit code of an error.
 fn exit_code(error: &Error) -> u8 {
     match error {
-        Error::NoRepository { .. } => code::NO_REPOSITORY,
+        // A bucket that does not exist is like a folder that does not exist.
+        Error::NoRepository { .. }
+        | Error::Store(StoreError { kind: StoreErrorKind::NoBucket, .. }) => code::NO_REPOSITORY,
         Error::Store(StoreError { kind: StoreErrorKind::Location, .. }) | Error::Pattern { .. } => {
             code::USAGE
         }
@@ -233,9 +251,20 @@ fn is_typed(what: &Argument) -> bool {
 
 /// Returns a message about what is there instead of a repository, if `init` cannot use it.
 fn no_repository(location: &str) -> Option<String> {
+    if let Some((above, last)) = location.rsplit_once('/').filter(|_| location.contains("://")) {
+        let is_part = layout::PREFIXES.contains(&last) && !above.ends_with("/");
+        return is_part.then(|| {
+            let above = shell::word(above);
+            format!(
+                "check --repo: this looks like a part of an archive, whose place would be {above}"
+            )
+        });
+    }
     let path = std::path::Path::new(location);
-    let is_repository =
-        |path: &std::path::Path| path.join("config").is_file() && path.join("log").is_dir();
+    let is_repository = |path: &std::path::Path| {
+        let has = |prefix: &str| path.join(prefix).is_dir();
+        path.join(layout::CONFIG).is_file() && (has(layout::LOG) || has(layout::KEYS))
+    };
     let above = path.parent().filter(|above| is_repository(above));
     if let Some(above) = above {
         let above = shell::word(&crate::units::show(above));
@@ -276,7 +305,6 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         std::io::ErrorKind::StorageFull => Some(
             "the disk is full: free some space; then a restore with --overwrite if-changed adds the missing files",
         ),
-        std::io::ErrorKind::AlreadyExists => Some("it already exists: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
             Some("the disk has errors: check the system log")

@@ -108,6 +108,9 @@ pub struct Table<'a> {
     pub rows: Vec<Vec<String>>,
 }
 
+/// Maximum number of rows of a table that is turned.
+const TURNED_MAX: usize = 3;
+
 /// Number of spaces between two columns of a table.
 const BETWEEN: usize = 2;
 
@@ -165,6 +168,41 @@ impl Table<'_> {
             }
             self.remove(name);
         }
+    }
+
+    /// Returns the table with rows and columns exchanged, if it has few rows and fits then.
+    pub fn turned(&self, columns: usize) -> Option<Table<'_>> {
+        if self.rows.len() > TURNED_MAX {
+            return None;
+        }
+        let first = self.rows.iter().map(|row| row[0].as_str());
+        let header = std::iter::once(self.header[0]).chain(first).collect();
+        let rows = (1..self.header.len()).map(|at| {
+            let cells = self.rows.iter().map(|row| row[at].clone());
+            std::iter::once(self.header[at].to_owned()).chain(cells).collect()
+        });
+        let turned = Table { header, rows: rows.collect() };
+        (turned.width() <= columns).then_some(turned)
+    }
+
+    /// Returns whether the table fits.
+    pub fn fits(&self, columns: usize) -> bool {
+        self.width() <= columns
+    }
+
+    /// Returns lines for each row: its first cell, and below it the others with the names of their columns.
+    pub fn stacked(&self, columns: usize) -> Vec<String> {
+        let room = columns.saturating_sub(width(INDENT)).max(1);
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            lines.push(row[0].clone());
+            let named = self.header.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
+            let named: Vec<String> =
+                named.map(|(name, cell)| whole(&format!("{name} {cell}"))).collect();
+            let wrapped = wrap(&named.join(", "), room);
+            lines.extend(wrapped.lines().map(|line| format!("{INDENT}{line}")));
+        }
+        lines
     }
 
     /// Removes a column, if it exists.
@@ -232,6 +270,24 @@ mod tests {
         assert_eq!(fact("last try", text, 80), format!("  last try         {text}"));
         let narrow = "  last try         2026-11-30 02:30:00,\n                   failed: wrong\n                   password";
         assert_eq!(fact("last try", text, 40), narrow);
+    }
+
+    #[test]
+    fn no_figure_of_a_narrow_table_is_lost() {
+        let row = |tier: &str| vec![tier.to_owned(), "48".to_owned(), "$0.0025".to_owned()];
+        let mut table = Table {
+            header: vec!["tier", "hours", "temporary copy"],
+            rows: vec![row("bulk"), row("standard")],
+        };
+        assert!(table.fits(31) && !table.fits(30));
+        let turned = table.turned(33).expect("it fits");
+        assert_eq!(turned.header, ["tier", "bulk", "standard"]);
+        assert_eq!(turned.rows[1], ["temporary copy", "$0.0025", "$0.0025"]);
+        assert!(table.turned(20).is_none());
+        let lines = ["bulk", "    hours 48,", "    temporary copy $0.0025"];
+        assert_eq!(table.stacked(30)[..3], lines);
+        table.rows.extend([row("a"), row("b")]);
+        assert!(table.turned(80).is_none(), "it has too many rows");
     }
 
     #[test]

@@ -22,6 +22,48 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
     Some(Failure::usage(format!("icecore has no command '{typed}'"), hint))
 }
 
+/// Returns the hint for a command below another one that people expect, such as `key delete`.
+pub fn below(command: &str, typed: &str) -> Option<&'static str> {
+    let command = command.strip_prefix("icecore ").unwrap_or_default();
+    Some(match (command, typed) {
+        ("tag", "list" | "ls" | "show") => {
+            "`icecore snapshots` shows the tags of each snapshot; with --tag TAG it lists those that have one"
+        }
+        ("tag", "delete" | "rm" | "del") => {
+            "`icecore tag remove SNAP TAG` removes a tag from a snapshot"
+        }
+        ("key", "ls") => "`icecore key list` lists the passwords",
+        ("key", "delete" | "rm" | "del") => {
+            "`icecore key remove ID` removes a password; `icecore key list` shows the ids"
+        }
+        ("key", "change" | "password" | "edit") => {
+            "`icecore key passwd` changes the password in use"
+        }
+        ("key", "show" | "print" | "page") => {
+            "`icecore key list` lists the passwords, `icecore key export` prints the identity page"
+        }
+        ("profile", "list" | "ls") => {
+            "`icecore status` lists the profiles; `icecore -P NAME profile show` shows the settings of one"
+        }
+        ("profile", "edit" | "new" | "create" | "add") => {
+            "`icecore -P NAME setup` makes one, and an editor changes it: ~/.config/icecore/NAME.toml"
+        }
+        ("schedule", "list" | "ls" | "status") => {
+            "`icecore schedule show` shows what is installed; `icecore status` shows when a profile is due"
+        }
+        ("schedule", "delete" | "rm" | "uninstall" | "stop" | "off") => {
+            "`icecore schedule remove` removes the schedule"
+        }
+        ("schedule", "add" | "start" | "on" | "enable") => {
+            "`icecore schedule install` installs the schedule"
+        }
+        ("notify", "send" | "try" | "check") => {
+            "`icecore notify test` sends a test by all ways of a profile"
+        }
+        _ => return None,
+    })
+}
+
 /// Returns the option of icecore that corresponds to an option of another tool, or to a name that people expect.
 pub fn option(command: &str, typed: &str) -> Option<&'static str> {
     let command = command.strip_prefix("icecore ").unwrap_or_default();

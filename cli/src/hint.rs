@@ -80,6 +80,9 @@ fn of_place(error: &Error) -> Option<&'static str> {
         }
         Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
         Error::NotEmpty { .. } => "choose an empty or a new folder",
+        Error::InsideRepository { .. } => {
+            "choose a folder beside it, or use that archive: it can hold many folders"
+        }
         Error::NoConditionalPut => NO_CREATE_ONLY,
         Error::NoClass { .. } => {
             "choose classes that it accepts: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"

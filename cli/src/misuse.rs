@@ -4,6 +4,7 @@ use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
+use crate::foreign;
 use crate::manual;
 use crate::shell;
 use crate::units::agree;
@@ -36,8 +37,10 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         ErrorKind::InvalidSubcommand => {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
             let message = format!("{command} has no command '{typed}'");
-            if command == "icecore tag" && suggested.is_none() {
-                let hint = format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+            let adds = || format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+            let is_tag = command == "icecore tag" && suggested.is_none();
+            let below = foreign::below(&command, &typed).map(str::to_owned);
+            if let Some(hint) = below.or_else(|| is_tag.then(adds)) {
                 return Some(Failure::usage(message, &hint));
             }
             message
@@ -343,6 +346,20 @@ mod tests {
                 assert!(!hint.contains("help"), "{hint}");
             }
         }
+        let (_, hint) = said("icecore tag list latest");
+        assert!(hint.starts_with("`icecore snapshots` shows the tags"), "{hint}");
+        for (typed, meant) in [
+            ("tag delete latest x", "`icecore tag remove"),
+            ("schedule list", "`icecore schedule show`"),
+            ("profile ls", "`icecore status`"),
+            ("key change", "`icecore key passwd`"),
+            ("notify send", "`icecore notify test`"),
+        ] {
+            let (_, hint) = said(&format!("icecore {typed}"));
+            assert!(hint.starts_with(meant), "{typed}: {hint}");
+        }
+        let (_, hint) = said("icecore tag latest best");
+        assert_eq!(hint, "`icecore tag add latest TAG` adds a tag to a snapshot");
         is("icecore -v", "`icecore` is missing a command", "`icecore --help` lists the commands");
         let error = manual::command().try_get_matches_from(["icecore"]).unwrap_err();
         assert!(failure(&error, &["icecore".to_owned()]).is_none(), "help is shown");

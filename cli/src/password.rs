@@ -137,15 +137,15 @@ const DIFFERENT_MIN: usize = 5;
 
 /// Asks for a new password twice. Asks again, until Ctrl-C, if the two differ or the password is too short: ending would
 /// discard what was answered before, and the shell would show the next attempt.
-pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
+///
+/// `instead` says how a script gives the password.
+pub fn ask_new(report: &Report, prompt: &str, instead: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure {
-            code: code::WRONG_KEY,
-            message: "a new password is required, and there is no terminal to ask for it".to_owned(),
-            hint: Some(
-                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new archive, into ICECORE_PASSWORD"
-                    .to_owned(),
-            ), ..Failure::default() });
+        return Err(Failure::new(
+            code::WRONG_KEY,
+            "a new password is required, and there is no terminal to ask for it",
+            Some(instead),
+        ));
     }
     loop {
         let password = ask(prompt)?;

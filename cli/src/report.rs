@@ -222,6 +222,19 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     print_found(report, found);
 }
 
+/// Prints a table of which no figure may be missing, such as one of prices. If the terminal is too narrow, exchanges its
+/// rows and columns, or prints several lines for each row.
+pub fn print_figures(report: &Report, found: Table) {
+    let columns = screen::listing_columns().filter(|columns| !found.fits(*columns));
+    let Some(columns) = columns.filter(|_| !report.verbose) else {
+        return print_found(report, found);
+    };
+    match found.turned(columns) {
+        Some(turned) => print_found(report, turned),
+        None => found.stacked(columns).iter().for_each(|line| report.entry(line)),
+    }
+}
+
 /// Prints a table whose last column contains sentences. On a terminal, breaks their lines between words.
 pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {

@@ -48,6 +48,14 @@ pub enum Error {
         /// Path of the folder, or URL of the bucket and prefix.
         location: String,
     },
+    /// `init` would create a repository inside the folder of another one. Choose a folder elsewhere.
+    #[error("{location} is inside another archive, {}", outer.display())]
+    InsideRepository {
+        /// Path of the folder.
+        location: String,
+        /// The folder of the other repository.
+        outer: PathBuf,
+    },
     /// The password opens none of the key slots that were tried.
     #[error("wrong password{}", untried(*slots, *left_out))]
     WrongPassword {

@@ -62,6 +62,21 @@ impl MotoServer {
         Some(MotoServer::launch(command))
     }
 
+    /// Starts moto with a fake clock, by which it dates objects and answers: the seconds since 1970
+    /// in the file `clock`, which may change. `library` is libfaketime. None if `ICECORE_MOTO` is
+    /// not set.
+    ///
+    /// # Panics
+    /// As [`MotoServer::start`].
+    pub fn start_at(clock: &Path, library: &Path) -> Option<MotoServer> {
+        let mut command = python_of(&program()?);
+        command.args(["-c", PLAIN]);
+        command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", clock);
+        command.env("FAKETIME_FMT", "%s").env("FAKETIME_NO_CACHE", "1");
+        command.env("NO_FAKE_STAT", "1").env("DONT_FAKE_MONOTONIC", "1");
+        Some(MotoServer::launch(command))
+    }
+
     /// Runs a command that takes the arguments of `moto_server`.
     fn launch(mut command: Command) -> MotoServer {
         // Port 0 lets the system choose, so that parallel tests never get the same port.

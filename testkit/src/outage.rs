@@ -69,6 +69,8 @@ struct State {
     /// Until when connections are refused; below, until when they stall.
     refused: Instant,
     hole: Instant,
+    /// Connections are refused for as long as this is set.
+    is_away: bool,
     /// Connections with an older number are closed.
     number: u64,
     happened: Vec<Outage>,
@@ -85,6 +87,7 @@ impl BadNetwork {
             random: outages.seed,
             refused: now,
             hole: now,
+            is_away: false,
             number: 0,
             happened: Vec::new(),
         };
@@ -98,6 +101,13 @@ impl BadNetwork {
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.near)
+    }
+
+    /// Closes all connections and refuses new ones until this is called with false.
+    pub fn set_away(&self, is_away: bool) {
+        let mut state = self.shared.state();
+        state.is_away = is_away;
+        state.number += u64::from(is_away);
     }
 
     /// Returns the faults that have happened so far.
@@ -170,7 +180,11 @@ impl State {
 fn accept(shared: &Arc<Shared>, listener: TcpListener, near: SocketAddr) {
     let mut listener = Some(listener);
     while !shared.ended.load(Ordering::SeqCst) {
-        if Instant::now() < shared.state().refused {
+        let is_refused = {
+            let state = shared.state();
+            state.is_away || Instant::now() < state.refused
+        };
+        if is_refused {
             // Without a listener, the system refuses connections.
             listener = None;
             thread::sleep(TICK);

@@ -33,7 +33,7 @@ const UNLIKE_UNDELETE: [&str; 19] = [
 pub struct PruneArgs {
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// Drop these snapshots
+    /// Drop these snapshots; the rules above never drop the newest of a history
     #[arg(long, value_name = "SNAP", num_args = 1..)]
     pub forget: Vec<String>,
     /// Undelete dropped snapshots, while their data still exists

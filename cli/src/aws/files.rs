@@ -163,6 +163,35 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_keys_is_named() {
+        let said = |config: &str, credentials: &str| {
+            let half = crate::aws::half::in_files(&files(None, config, credentials));
+            half.map(|half| format!("{}. {}", half.message, half.hint)).unwrap_or_default()
+        };
+        assert_eq!(said("", ""), "");
+        assert_eq!(said("[default]\nregion = eu-west-1\n", ""), "");
+        assert_eq!(
+            said("", "[default]\naws_access_key_id = A\n"),
+            "the AWS profile default has aws_access_key_id but no aws_secret_access_key. add aws_secret_access_key to its section in ~/.aws/credentials"
+        );
+        assert_eq!(
+            said("", "[default]\naws_access_key_id = A\naws_secret = s\n"),
+            "the AWS profile default has aws_access_key_id but no aws_secret_access_key. aws_secret is not a setting: write aws_secret_access_key"
+        );
+        assert!(
+            said("", "[default]\naws_access_key_id =\naws_secret_access_key = s\n")
+                .contains("has aws_secret_access_key but no aws_access_key_id")
+        );
+        assert!(
+            said("", "[default]\naccess_key = A\nsecret_key = s\n")
+                .ends_with("access_key, secret_key are not settings: write aws_access_key_id and aws_secret_access_key")
+        );
+        let both =
+            said("[default]\naws_access_key_id = A\n", "[default]\naws_secret_access_key = s\n");
+        assert!(both.contains("in one file"), "{both}");
+    }
+
+    #[test]
     fn profiles_of_the_config() {
         let config = "[default]\nregion = eu-west-1\ns3 =\n  endpoint_url = nested\n  region = nested\n\
             output = json\n[profile nas]\ncredential_process = sh -c 'echo # no comment'\n\

@@ -2,6 +2,7 @@
 //! profile needs a feature that only the AWS tools have, the error explains it.
 
 mod files;
+mod half;
 mod process;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::units::agree;
 use files::{Files, value};
+use half::Half;
 
 /// Variables that icecore reads in addition to those that have an effect on the store.
 const OWN: [&str; 5] = [
@@ -88,14 +90,20 @@ pub fn ca_bundle(profile: Option<&str>) -> Result<Option<(String, Vec<u8>)>, Fai
 
 /// Reports AWS variables that have no effect, because one of them may be mistyped.
 pub fn warn_of_idle(report: &Report) {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut idle: Vec<String> = names.filter(|name| is_idle(name)).collect();
-    idle.sort();
+    let idle = idle();
     if !idle.is_empty() {
         let (have, them) = (agree(idle.len(), "has", "have"), agree(idle.len(), "it", "them"));
         let idle = idle.join(", ");
         report.note(&format!("{idle} {have} no effect: icecore does not use {them}"));
     }
+}
+
+/// Returns the AWS variables that have no effect.
+fn idle() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut idle: Vec<String> = names.filter(|name| is_idle(name)).collect();
+    idle.sort();
+    idle
 }
 
 fn is_idle(name: &str) -> bool {
@@ -160,8 +168,8 @@ fn environment() -> Result<Option<Credentials>, Failure> {
     };
     let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
     let half = |there: &str, missing: &str| {
-        let message = format!("{there} is set but {missing} is not");
-        Failure::new(code::FAILED, message, Some("set both, or unset both and set AWS_PROFILE"))
+        let Half { message, hint } = half::in_environment(there, missing, &idle());
+        Failure::new(code::FAILED, message, Some(&hint))
     };
     match (variable(id), variable(secret)) {
         (Some(key_id), Some(secret_key)) => {
@@ -204,6 +212,9 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     }
     if let Some(keys) = keys(files) {
         return Way::Keys(keys);
+    }
+    if let Some(Half { message, hint }) = half::in_files(files) {
+        return Way::Unknown { message, hint };
     }
     if !files.is_named {
         return Way::None;

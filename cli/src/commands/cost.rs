@@ -15,7 +15,7 @@ use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::moved::{moved_json, tell_moved};
-use crate::report::print_narrow;
+use crate::report::print_figures;
 use crate::session::Session;
 use crate::units::{compared, dollars, local, size, utc};
 
@@ -56,18 +56,19 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     let mut rows = Table { header: vec!["class", "objects", "size", "a month"], rows: vec![] };
-    let now = monthly.classes.iter().map(|(class, cost)| (shown(class).to_owned(), cost));
+    let usd = |class: &String, cost: &ClassCost| match monthly.unpriced.contains(class) {
+        true => "not known".to_owned(),
+        false => compared(cost.usd_per_month),
+    };
+    let now = monthly.classes.iter();
+    let now = now.map(|(class, cost)| (shown(class).to_owned(), cost, usd(class, cost)));
     let old = monthly.old_versions.iter().flatten();
-    let old = old.map(|(class, cost)| (format!("old versions, {}", shown(class)), cost));
-    for (class, cost) in now.chain(old) {
-        rows.rows.push(vec![
-            class,
-            cost.objects.to_string(),
-            size(cost.bytes),
-            compared(cost.usd_per_month),
-        ]);
+    let old = old
+        .map(|(class, cost)| (format!("old versions, {}", shown(class)), cost, usd(class, cost)));
+    for (class, cost, usd) in now.chain(old) {
+        rows.rows.push(vec![class, cost.objects.to_string(), size(cost.bytes), usd]);
     }
-    print_narrow(&session.report, rows, &["objects"]);
+    print_figures(&session.report, rows);
     if !monthly.snapshots.is_empty() {
         session.report.line("");
         let header =
@@ -83,9 +84,9 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
                 compared(cost.own_usd_per_month),
             ]);
         }
-        print_narrow(&session.report, rows, &["time", "needs", "it alone needs"]);
+        print_figures(&session.report, rows);
     }
-    session.report.line(&format!("in all: {} a month", dollars(monthly.total_usd())));
+    session.report.line(&in_all(&monthly));
     say_uncounted(session, &monthly);
     tell_moved(&session.report, &monthly.moved);
     session.report.note(&format!(
@@ -94,6 +95,21 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
     ));
     session.report.note(&source(prices));
     Ok(code::DONE)
+}
+
+/// Describes the sum, and which classes it does not include.
+fn in_all(monthly: &Monthly) -> String {
+    let usd = dollars(monthly.total_usd());
+    match monthly.unpriced.is_empty() {
+        true => format!("in all: {usd} a month"),
+        false => {
+            let classes: Vec<&str> = monthly.unpriced.iter().map(String::as_str).collect();
+            format!(
+                "in all: {usd} a month, without {}: the price table does not have it (--prices FILE)",
+                classes.join(", ")
+            )
+        }
+    }
 }
 
 fn shown(class: &str) -> &str {
@@ -122,7 +138,7 @@ fn monthly_json(monthly: &Monthly, prices: &Prices) -> Value {
     let class_json = |(class, cost): (&String, &ClassCost)| {
         json!({
             "class": shown(class), "objects": cost.objects, "bytes": cost.bytes,
-            "usd_per_month": cost.usd_per_month,
+            "usd_per_month": (!monthly.unpriced.contains(class)).then_some(cost.usd_per_month),
         })
     };
     let classes: Vec<Value> = monthly.classes.iter().map(class_json).collect();
@@ -221,7 +237,7 @@ fn to_get_back(
             waves.as_ref().map(|waves| waves.months.to_string()).unwrap_or_default(),
         ]);
     }
-    print_narrow(&session.report, shown, &["months", "hours"]);
+    print_figures(&session.report, shown);
     session.report.note(&format!(
         "a wave is as much as fits into the {} GB of free download each month; {}",
         prices.egress_free_gb(),

@@ -213,7 +213,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     if let Some(bytes) = args.pack_size {
         if !PACK_BYTES.contains(&bytes) {
             return Err(Failure::usage(
-                format!("a pack size of {} is out of range", size(bytes)),
+                format!("--pack-size {} is out of range", size(bytes)),
                 &format!("use {} to {}", size(*PACK_BYTES.start()), size(*PACK_BYTES.end())),
             ));
         }

@@ -13,7 +13,7 @@ use super::restore::{
     Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
     tier_of,
 };
-use super::standing::{Standing, ready_by};
+use super::standing::Standing;
 use super::waves;
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
@@ -152,7 +152,7 @@ fn summary_of(
 ) -> Result<serde_json::Value, Failure> {
     // Objects whose thaw is not requested will not become ready without the user.
     let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
-    let by = if is_cold { None } else { ready_by(repository, job)? };
+    let by = if is_cold { None } else { standing.ready_by(repository, job)? };
     let wave = wave_of(session, job).map(|state| waves::wave_json(&state));
     Ok(json!({
         "wave": wave,

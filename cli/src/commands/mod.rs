@@ -82,12 +82,13 @@ fn spellings(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Returns the cost of the requests of this run: 0 in a folder, `None` if no prices are known.
+/// Returns the cost of the requests of this run: 0 in a folder, `None` if no prices are known, or not those of a class.
 fn spent(session: &Session, requests: &Requests) -> Result<Option<f64>, Failure> {
     if !session.location()?.is_remote() {
         return Ok(Some(0.0));
     }
-    Ok(session.prices()?.map(|prices| prices.bill(requests).total_usd()))
+    let prices = session.prices()?.filter(|prices| prices.gap(requests).is_none());
+    Ok(prices.map(|prices| prices.bill(requests).total_usd()))
 }
 
 /// Describes the total of a bill, and the share of the download, part of which may be free.

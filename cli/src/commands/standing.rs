@@ -1,6 +1,6 @@
 //! Determines the state of a waiting restore: the states of its objects in the store, and what to do next.
 
-use icecore_engine::format::Time;
+use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
 use icecore_engine::repo::{Job, Repository};
@@ -88,9 +88,19 @@ impl Standing {
         }
     }
 
+    /// Returns the latest time at which the objects of a job are ready, if nothing more has to be requested.
+    pub fn ready_by(&self, repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
+        match self.plan() {
+            Some(plan) if !has_asked(job) && plan.states().thawing > 0 => {
+                ready_by_others(repository, job, plan).map(Some)
+            }
+            _ => ready_by_class(repository, job),
+        }
+    }
+
     /// Describes when the files of a job can be fetched.
     pub fn text(&self, repository: &Repository, job: &Job) -> Result<String, Failure> {
-        let by_then = match ready_by(repository, job)? {
+        let by_then = match self.ready_by(repository, job)? {
             Some(by) if by.seconds > now().seconds => format!("by {}", day_clock(by)),
             _ => "soon".to_owned(),
         };
@@ -142,7 +152,7 @@ impl Standing {
             }
             (0, _) => {
                 let tier = tier_of(&job.record);
-                let by = hours_after(job.thaw, plan.hours_by(repository, tier));
+                let by = ready_by_plan(repository, job, plan).ok()?;
                 let thaws = are_thawing(thawing, of, Some(by), plan.hours(repository, tier));
                 format!("{thaws}. Then run: {resume}")
             }
@@ -176,9 +186,48 @@ pub fn has_asked(job: &Job) -> bool {
     job.asked || job.thaw != job.record.created
 }
 
+/// Returns the latest time at which the thaws are done that other jobs than `own` or a check have requested; `None` if
+/// none is known that may still be running. `hours` is how long a thaw takes.
+pub fn ordered_by(
+    repository: &Repository,
+    own: Option<&JobId>,
+    hours: impl Fn(Tier) -> u32,
+) -> Result<Option<Time>, Failure> {
+    let thaws = repository.other_thaws(own)?.into_iter().map(|(time, tier)| {
+        let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
+        hours_after(time, hours(tier))
+    });
+    Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
+}
+
+/// Returns the latest time at which the objects of a plan are ready that a job has not ordered itself: another job or a
+/// check has, some time ago. If no other order is known, they take as long as if they had been ordered just now, because
+/// the store reports neither the time nor the tier of a thaw.
+fn ready_by_others(
+    repository: &Repository,
+    job: &Job,
+    plan: &RestorePlan,
+) -> Result<Time, Failure> {
+    let own = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
+    let others = ordered_by(repository, Some(&job.id), |tier| plan.hours_by(repository, tier))?;
+    Ok(others.filter(|by| by.seconds < own.seconds).unwrap_or(own))
+}
+
+/// Returns the latest time at which the thaws of a job are done, if nothing more has to be requested.
+pub fn ready_by_plan(
+    repository: &Repository,
+    job: &Job,
+    plan: &RestorePlan,
+) -> Result<Time, Failure> {
+    match has_asked(job) {
+        true => Ok(hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))),
+        false => ready_by_others(repository, job, plan),
+    }
+}
+
 /// Returns the latest time at which the thaws of a job are done, assuming that its objects are in the class in the
 /// settings.
-pub fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
+fn ready_by_class(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
     let class = repository.settings()?.pack_class;
     let provider = repository.store.location().provider();
     let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));

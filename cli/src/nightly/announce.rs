@@ -85,7 +85,18 @@ fn words(night: &Night, news: News, run: &Record) -> Words {
     let log = log.and_then(|log| night.state.log(log).ok());
     let log = log.as_deref().map(|log| end_of(log, LOG_BYTES_MAX));
     let log = if wants_names { log.or(Some("")) } else { None };
-    news::say(news, &night.name, &night.session.recorded_host(), Some(run), log)
+    let host = night.session.recorded_host();
+    news::say(news, &night.name, &host, Some(run), (log, &private(night)))
+}
+
+/// Returns the paths and addresses of a profile, which may be in the reason of a failure.
+fn private(night: &Night) -> Vec<String> {
+    let sources = &night.session.profile.sources;
+    let mut known: Vec<String> =
+        sources.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    known.extend(night.session.location().map(|location| location.to_string()));
+    known.extend(night.profile().mirror.as_ref().and_then(|mirror| mirror.to.clone()));
+    known
 }
 
 /// Returns the end of a text, beginning with a whole line if possible.

@@ -57,7 +57,12 @@ impl Journal {
 
     /// Writes a line and shows it, unless only problems are to be shown.
     pub fn say(&self, text: &str) {
-        self.write(text);
+        self.say_shorter(text, text);
+    }
+
+    /// Writes a line, and shows a shorter one.
+    pub fn say_shorter(&self, text: &str, written: &str) {
+        self.write(written);
         if !self.report.quiet && !self.report.json {
             self.heading.take().iter().for_each(|heading| self.report.entry(heading));
             self.report.entry(text);

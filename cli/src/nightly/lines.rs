@@ -80,15 +80,20 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
         0 => String::new(),
         moved => format!(", {moved} renamed, moved or copied"),
     };
+    let back = match number("files_back") {
+        0 => String::new(),
+        back => format!(", {back} back from earlier snapshots"),
+    };
     let mut files = format!(
-        "files: {} new{moved}, {} changed, {} unmodified",
+        "files: {} new{moved}{back}, {} changed, {} unmodified",
         number("files_new"),
         number("files_changed"),
         number("files_unmodified")
     );
     if summary["forgotten"] == true {
         let read = number("files_new") + number("files_moved") + number("files_changed");
-        files = format!("files: {read} read again, {} unmodified", number("files_unmodified"));
+        let unmodified = number("files_unmodified") + number("files_back");
+        files = format!("files: {read} read again, {unmodified} unmodified");
     }
     if number("files_rotted") > 0 {
         files.push_str(&format!(", {} changed without a new time", number("files_rotted")));

@@ -4,6 +4,7 @@
 //! So the run can still report a step that is killed or crashes. The pure modules use neither clock nor files; the
 //! others are thin.
 
+mod cause;
 mod growth;
 mod health;
 pub mod job;

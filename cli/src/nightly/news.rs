@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::cause::cause;
 use super::growth;
 use super::profiles::record_json;
 use super::record::{self, Outcome, Record, SNAPSHOT, Step};
@@ -124,12 +125,13 @@ pub struct Words {
 }
 
 /// Writes the text of a notification. `log` is the end of the log if the profile allows names.
+/// Otherwise the texts in `private` are left out of the reason, and whatever looks like a path.
 pub fn say(
     news: News,
     profile: &str,
     host: &str,
     run: Option<&Record>,
-    log: Option<&str>,
+    (log, private): (Option<&str>, &[String]),
 ) -> Words {
     let what = match news {
         News::Failed(_) => "failed",
@@ -155,20 +157,27 @@ pub fn say(
         _ => {}
     }
     lines.extend(run.into_iter().flat_map(facts));
+    let reason = run.and_then(|run| run.reason.clone());
+    // The reason may contain file names.
+    let reason = reason.map(|reason| match log {
+        Some(_) => reason,
+        None => cause(&reason, private),
+    });
+    let says_why = run.is_some_and(|run| match run.outcome {
+        Outcome::Failed => true,
+        // The facts say it.
+        Outcome::Warned => log.is_some() || why_warned(run).is_none(),
+        _ => log.is_some(),
+    });
+    lines.extend(reason.clone().filter(|_| says_why));
     if let Some(log) = log {
-        if let Some(reason) = run.and_then(|run| run.reason.as_ref()) {
-            lines.push(reason.clone());
-        }
         lines.extend([String::new(), log.to_owned()]);
     }
     let mut json =
         json!({ "event": news.name(), "profile": profile, "host": host, "title": title });
     if let Some(run) = run {
         json["run"] = record_json(profile, run);
-        if log.is_none() {
-            // The reason may contain file names.
-            json["run"]["reason"] = Value::Null;
-        }
+        json["run"]["reason"] = reason.into();
     }
     if let (News::Failed(failures), object) = (news, &mut json) {
         object["failures_in_a_row"] = failures.into();
@@ -189,8 +198,10 @@ fn facts(run: &Record) -> Vec<String> {
     if run.code != code::DONE {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
         // The exit code has several meanings; the reason follows.
-        let meaning = meaning
-            .and_then(|what| what.split(':').next().filter(|_| !reasons.is_empty()).or(Some(what)));
+        let says_why =
+            !reasons.is_empty() || run.outcome == Outcome::Failed && run.reason.is_some();
+        let meaning =
+            meaning.and_then(|what| what.split(':').next().filter(|_| says_why).or(Some(what)));
         lines.push(match run.outcome {
             Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
             _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
@@ -314,14 +325,14 @@ mod tests {
         // It is news even if the same was known before the failures.
         assert_eq!(worth(&[3, 1, 1, 3], 2).last(), Some(&Some(News::Warned(2))));
         let mut run = record(0, 3);
-        let words = say(News::Warned(2), "home", "studio", Some(&run), None);
+        let words = say(News::Warned(2), "home", "studio", Some(&run), (None, &[]));
         // Without a known reason, the meanings of the exit code follow.
         let begins = "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention: files could not be read completely";
         assert!(words.text.starts_with(begins), "{}", words.text);
         assert!(!words.is_urgent);
         // A marked snapshot may make a sound at night.
         run.steps[0].summary.insert("marked".to_owned(), "shrunk".into());
-        let urgent = |news| say(news, "home", "studio", Some(&run), None).is_urgent;
+        let urgent = |news| say(news, "home", "studio", Some(&run), (None, &[])).is_urgent;
         assert_eq!([News::Warned(0), News::Done, News::Failed(2)].map(urgent), [true, false, true]);
     }
 
@@ -344,7 +355,8 @@ mod tests {
 
     #[test]
     fn a_warning_after_failures_is_not_well() {
-        let say = |exit| say(News::Recovered(2), "home", "studio", Some(&record(0, exit)), None);
+        let say =
+            |exit| say(News::Recovered(2), "home", "studio", Some(&record(0, exit)), (None, &[]));
         assert_eq!(say(0).title, "icecore: home on studio is well again");
         assert_eq!(say(3).title, "icecore: home on studio works again, but needs attention");
     }
@@ -358,7 +370,7 @@ mod tests {
             run.steps[0].summary.insert("folders_emptied".to_owned(), 1.into());
             run
         };
-        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(4, false)), None);
+        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(4, false)), (None, &[]));
         let lines: Vec<&str> = words.text.lines().collect();
         assert_eq!(
             lines[1..4],
@@ -368,7 +380,7 @@ mod tests {
                 "1 folder that had files has none or few now: is its disk mounted?",
             ]
         );
-        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(0, true)), None);
+        let words = say(News::Warned(0), "home", "studio", Some(&shrunk(0, true)), (None, &[]));
         let line = "none of the 17 files of the last full snapshot still have the same content";
         assert!(words.text.contains(line), "{}", words.text);
         let worth = |before: Record, last: Record| of_last(&[before, last], 2, false);
@@ -411,7 +423,7 @@ mod tests {
             all.push(last);
             assert_eq!(of_last(&all, 2, false), is_news.then_some(News::Warned(0)));
         }
-        let words = say(News::Warned(0), "home", "studio", all.last(), None);
+        let words = say(News::Warned(0), "home", "studio", all.last(), (None, &[]));
         let lines: Vec<&str> = words.text.lines().collect();
         assert_eq!(lines[1], "exit code 3: done, but something needs your attention");
         assert!(lines[2].starts_with("this snapshot has stored 62.00 GiB, and 1.00 GiB is usual"));
@@ -422,13 +434,13 @@ mod tests {
         let mut run = record(0, 12);
         run.reason = Some("failed to read /home/maria/secret.cr3".to_owned());
         run.log = Some("2026-11-30T023000.log".to_owned());
-        let words = say(News::Failed(2), "home", "studio", Some(&run), None);
+        let words = say(News::Failed(2), "home", "studio", Some(&run), (None, &[]));
         assert_eq!(
             words.text,
-            "icecore: home on studio failed\n2 runs in a row have failed\nexit code 12: wrong password, identity or writer credential"
+            "icecore: home on studio failed\n2 runs in a row have failed\nexit code 12: wrong password, identity or writer credential\nfailed to read …"
         );
         assert!(!words.json.to_string().contains("maria"), "{}", words.json);
-        let words = say(News::Failed(2), "home", "studio", Some(&run), Some("the log"));
+        let words = say(News::Failed(2), "home", "studio", Some(&run), (Some("the log"), &[]));
         assert!(words.text.ends_with("secret.cr3\n\nthe log"), "{}", words.text);
         assert!(words.json.to_string().contains("maria"), "{}", words.json);
     }

@@ -155,7 +155,7 @@ pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u
 
 /// Sends a test in every configured way.
 pub fn try_all(notify: &Notify, profile: &str, host: &str) -> Vec<Sent> {
-    let words = news::say(News::Test, profile, host, None, None);
+    let words = news::say(News::Test, profile, host, None, (None, &[]));
     let mut all = notify.send(&words);
     all.extend(notify.ping("", &words.text));
     all

@@ -60,8 +60,7 @@ pub struct Ended {
 impl Steps<'_> {
     /// Runs a step to its end.
     pub fn run(&self, name: &str, arguments: &[String]) -> Ended {
-        let line = [&[name.to_owned()], arguments].concat().join(" ");
-        self.journal.say(&format!("{line}:"));
+        self.journal.say_shorter(&format!("{name}:"), &format!("{}:", line(name, arguments)));
         let mut command = match self.is_nice {
             true => nice::command(&self.program, nice::is_in_path),
             false => Command::new(&self.program),
@@ -157,6 +156,11 @@ impl Steps<'_> {
             How::Nothing | How::Log => {}
         }
     }
+}
+
+/// Returns the command line of a step, without the global options.
+fn line(name: &str, arguments: &[String]) -> String {
+    [&[name.to_owned()], arguments].concat().join(" ")
 }
 
 /// Returns the global options for a step, which are those of the command line. The environment is inherited.

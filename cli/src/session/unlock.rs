@@ -1,10 +1,12 @@
 //! Unlocks the archive with a password or the identity.
 
+use std::path::Path;
+
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
-use icecore_engine::repo::Repository;
 use icecore_engine::repo::keys::{self, PasswordTry, Unlocked};
+use icecore_engine::repo::{Purpose, Repository};
 use icecore_engine::store::Store;
 
 use super::Session;
@@ -81,6 +83,18 @@ impl Session {
         }
     }
 
+    /// Opens the archive with an exported identity, after the password was wrong. Fails if it is that of another archive.
+    pub fn unlock_with_page(&self, store: &Store, path: &Path) -> Result<(), Failure> {
+        let identity = read_identity(path)?;
+        let config = self.config(Purpose::Use, store)?.config;
+        if identity.credential(config.repository).public_key != config.public_key {
+            return Err(Error::WrongIdentity.into());
+        }
+        let unlocked = (config.repository, identity, None);
+        *self.unlocked.lock().expect("nothing panics here") = Some(unlocked);
+        Ok(())
+    }
+
     /// Returns the parameters for one attempt to unlock with a password.
     pub fn password_try<'a>(&self, password: &'a [u8], known: &'a [SlotId]) -> PasswordTry<'a> {
         PasswordTry { password, memory_max: self.password_memory_max(), known }
@@ -121,7 +135,11 @@ impl Session {
                 password::say_weak(&self.report, &password);
                 Ok(password)
             }
-            None => password::ask_new(&self.report, prompt),
+            None => password::ask_new(
+                &self.report,
+                prompt,
+                "put it into a file (--password-file FILE), or into ICECORE_PASSWORD",
+            ),
         }
     }
 

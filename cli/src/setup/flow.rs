@@ -78,7 +78,7 @@ fn free_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
         let there = folder.join(&file);
         if there.symlink_metadata().is_ok() {
             let there = show(&there);
-            return Err(Failure::usage(
+            return Err(Failure::taken(
                 format!("there is a profile {name} already, in {there}"),
                 &format!(
                     "`icecore -P {name} run` uses it, and an editor changes it. For another one: icecore -P other setup. To begin again, move it away: mv {0} {0}.old",

@@ -9,7 +9,7 @@ use super::ask::Talk;
 use super::sources::is_in;
 use crate::args::SetupArgs;
 use crate::commands::key::export;
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::units::show;
 
 /// Name of the page in the home folder, without its extension.
@@ -68,15 +68,13 @@ fn check(typed: &Path, location: &Location) -> Result<PathBuf, Failure> {
     let path = crate::home::at_home(typed)?;
     let path = std::path::absolute(&path).map_err(|error| Failure::file("find", typed, &error))?;
     if path.symlink_metadata().is_ok() {
-        return Err(Failure::usage(
-            format!("{} is there already", show(&path)),
-            "name another file, or delete this one if nothing needs it",
-        ));
+        return Err(Failure::exists(&path));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
         let hint = crate::meant::hint(folder);
-        return Err(Failure::usage(format!("there is no folder {}", show(folder)), &hint));
+        let message = format!("there is no folder {}", show(folder));
+        return Err(Failure::new(code::FAILED, message, Some(&hint)));
     }
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let is_local = !location.is_remote();
@@ -148,7 +146,7 @@ mod tests {
         std::fs::create_dir(at("archive")).unwrap();
         std::fs::write(at("taken.html"), "").unwrap();
         let wrong = |name: &str| check(&at(name), &archive).unwrap_err().message;
-        assert!(wrong("taken.html").contains("is there already"));
+        assert!(wrong("taken.html").contains("already exists"));
         assert!(wrong("page.pdf").contains("cannot be written in the format"));
         assert!(wrong("none/page.html").contains("there is no folder"));
         assert!(wrong("archive/page.html").contains("inside the archive"));

@@ -136,7 +136,7 @@ fn expect_above(folder: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("there is no folder {}", show(above));
-    Err(Failure::usage(message, &meant::hint(above)))
+    Err(Failure::new(code::FAILED, message, Some(&meant::hint(above))))
 }
 
 /// Returns a source that is on the same disk as the folder of the archive.

@@ -16,6 +16,11 @@ use crate::units::{about, dollars, show, size};
 const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
 /// The amount to price if the photos could not be counted completely.
 const TERABYTE: u64 = 1 << 40;
+/// The size below which the photos are not most of an archive.
+const SMALL: u64 = 16 << 20;
+/// The size below which the cheapest class costs less than a cent a month, so that the prices of the classes cannot be
+/// compared.
+const CHEAP: u64 = 10 << 30;
 
 /// The amount of data to price.
 struct Amount {
@@ -30,6 +35,17 @@ impl Amount {
             false => Amount { bytes: TERABYTE, text: "1 TiB".to_owned() },
         }
     }
+
+    /// Returns the amount for a comparison of classes: a larger one if the photos cost next to nothing in any of them.
+    fn compared(counted: &Counted) -> Amount {
+        match Amount::of(counted) {
+            Amount { bytes: 0..CHEAP, text } => {
+                let text = format!("1 TiB (your {text} cost little in any of them)");
+                Amount { bytes: TERABYTE, text }
+            }
+            amount => amount,
+        }
+    }
 }
 
 /// Asks for the storage class of photo data. Returns `None` without asking if no prices are known
@@ -40,7 +56,7 @@ pub fn choose_class(
     counted: &Counted,
 ) -> Result<Option<String>, Failure> {
     let Some(prices) = prices.filter(|_| talk.asks) else { return Ok(None) };
-    let amount = Amount::of(counted);
+    let amount = Amount::compared(counted);
     let known = PROPOSED.iter().filter_map(|name| ClassFacts::find(Provider::S3, name));
     let known: Vec<&ClassFacts> = known.filter(|class| prices.has_class(class.name)).collect();
     talk.explain(&format!(
@@ -62,6 +78,7 @@ pub fn choose_class(
         let number = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let named = ClassFacts::find(Provider::S3, answer);
         match number.and_then(|at| known.get(at).copied()).or(named) {
+            // A class without a price is named as such when the costs are shown.
             Some(class) => Ok(Some(class.name.to_owned())),
             None => Err(Failure::usage(
                 format!("there is no class {answer:?}"),
@@ -77,6 +94,7 @@ pub fn say(
     location: &Location,
     (prices, class): (Option<&Prices>, &str),
     counted: &Counted,
+    parity_percent: u8,
 ) {
     let amount = Amount::of(counted);
     let report = &talk.report;
@@ -86,6 +104,13 @@ pub fn say(
             report.note("the prices of this store are not known: --prices FILE names a table");
             return;
         };
+        if !prices.has_class(class.name) {
+            report.note(&format!(
+                "the price table has no price of {}, so what the archive will cost is not known: --prices FILE names another table",
+                class.name
+            ));
+            return;
+        }
         let Estimate { upload_usd, month_usd, back, back_hours } =
             estimate(prices, class, amount.bytes, Settings::default().pack_bytes);
         let hours = match back_hours {
@@ -106,14 +131,19 @@ pub fn say(
     };
     let Some(free) = free_bytes(folder) else { return };
     let room = format!("{} are free at {}", size(free), show(folder));
-    match counted.is_whole && counted.bytes > free {
+    let needed = counted.bytes.saturating_add(counted.bytes / 100 * u64::from(parity_percent));
+    match counted.is_whole && needed > free {
         true => report.problem(
             &show(folder),
-            &format!("only {} are free there, and your photos need {}", size(free), amount.text),
+            &format!("only {} are free there, and the archive needs {}", size(free), size(needed)),
         ),
         false if counted.is_whole => report.note(&format!(
-            "the archive needs about {}; {room}. An archive in a folder costs nothing but space.",
-            size(counted.bytes)
+            "the archive needs {}; {room}. An archive in a folder costs nothing but space.",
+            match needed {
+                // Its other objects take about as much.
+                0..SMALL => "a few MiB".to_owned(),
+                needed => format!("about {}", size(needed)),
+            }
         )),
         false => report.note(&format!("{room}. An archive in a folder costs nothing but space.")),
     }

@@ -1,5 +1,8 @@
 //! Asks all questions, in order. Creates nothing.
 
+use std::path::Path;
+
+use icecore_engine::format::RepositoryId;
 use icecore_engine::store::{Location, Provider};
 use jiff::civil::Time as TimeOfDay;
 
@@ -10,9 +13,10 @@ use super::place::{self, ChosenPlace, TypedPlace};
 use super::sources::{self, ChosenSources};
 use super::{page, price};
 use crate::args::{Global, MakeArgs, SchedulerName, SetupArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::nightly::install;
 use crate::password::Password;
+use crate::session::Session;
 use crate::units::show;
 
 /// The time of the runs if --at is not given.
@@ -211,7 +215,8 @@ fn choose_make(
     }
     let usual = place.location.provider().map_or("", |provider| provider.default_classes().0);
     let class = make.pack_class.as_deref().unwrap_or(usual);
-    price::say(talk, &place.location, (prices.as_ref(), class), counted);
+    let parity = make.parity.unwrap_or(0);
+    price::say(talk, &place.location, (prices.as_ref(), class), counted, parity);
     // Check that the storage classes of photos and of small files fit together.
     crate::commands::init::plan(&place.session, &make, false)?;
     Ok(make)
@@ -231,14 +236,39 @@ fn choose_password(
         talk.explain(
             "icecore needs the password of the archive, to see that it is yours, and to create a key for this computer if it has none.",
         );
-        let store = place.session.store()?;
-        place.session.unlock_slot(&store, repository)?;
+        unlock(talk, &place.session, repository)?;
         return Ok(None);
     }
     if !place.session.has_keys() {
         talk.explain("Choose a password. You need it to look into the archive and to restore photos, but not every night. Six random words are good: open a book at six pages, and point at a word on each with your eyes closed. A thief who copies the archive can guess for years, so use no names, no dates, and no line of a song. Write it down, and keep it in a safe place.");
     }
     place.session.new_password("New password").map(Some)
+}
+
+/// Unlocks an existing archive. Asks again if the password is wrong, because ending would discard all answers.
+fn unlock(talk: &Talk, session: &Session, repository: RepositoryId) -> Result<(), Failure> {
+    let store = session.store()?;
+    loop {
+        let failure = match session.unlock_slot(&store, repository) {
+            Ok(_) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if failure.code != code::WRONG_KEY || !talk.asks || session.has_keys() {
+            return Err(failure);
+        }
+        not_interrupted()?;
+        talk.report.failure(&failure.hinted("if you have lost the password, the identity page opens the archive without it. Ctrl-C ends the setup, and nothing is made"));
+        let question = "The file with the identity (Enter: type the password again)";
+        let is_open = talk.until(question, "", |answer| match answer {
+            "" => Ok(false),
+            path => session
+                .unlock_with_page(&store, &crate::mistyped::local(Path::new(path)))
+                .map(|()| true),
+        })?;
+        if is_open {
+            return Ok(());
+        }
+    }
 }
 
 /// Asks for the time of the runs and the scheduler that starts them.

@@ -133,7 +133,7 @@ fn a_target_with_something_in_it() {
 #[test]
 fn a_page_is_not_written_over_something() {
     let host = host_with_snapshots();
-    refused(&host, "key export --output password", 1, &["password", "choose another name"]);
+    refused(&host, "key export --output password", 1, &["password", "name another file"]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn ctime(stat: &fs::Metadata) -> Vec<u8> {
     [number(stat.ctime()), number(stat.ctime_nsec())].concat()
 }
 
-fn catalog(folder: &Path) -> PathBuf {
+pub fn catalog(folder: &Path) -> PathBuf {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

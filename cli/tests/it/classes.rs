@@ -279,3 +279,43 @@ fn an_archive_that_moves_into_a_bucket_uses_the_classes_of_a_new_one() {
     assert!(settings.contains(DEEP) && settings.contains("GLACIER_IR"), "{settings}");
     host.run("policy backup").ok();
 }
+
+#[test]
+fn a_class_without_a_price_is_named() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let prices = r#"
+date = "2026-11-01"
+source = "a letter"
+[region.us-east-1]
+egress_free_gb = 0
+egress = [{ per_gb = 0.09 }]
+[region.us-east-1.class.standard]
+storage_per_gb_month = 0.023
+put_per_1000 = 0.005
+get_per_1000 = 0.0004
+[region.us-east-1.class.STANDARD]
+storage_per_gb_month = 0.023
+put_per_1000 = 0.005
+get_per_1000 = 0.0004
+[region.us-east-1.class.glacier_ir]
+storage_per_gb_month = 0.004
+put_per_1000 = 0.02
+get_per_1000 = 0.01
+"#;
+    write(&host.path("prices.toml"), prices);
+    let cost = host.run("--prices prices.toml cost").ok().stdout;
+    let line = |class: &str| cost.lines().find(|line| line.starts_with(class)).unwrap_or_default();
+    assert!(line(DEEP).ends_with("not known"), "{cost}");
+    // A name is found in any case.
+    assert!(line("GLACIER_IR").contains('$'), "{cost}");
+    assert!(cost.contains("a month, without DEEP_ARCHIVE: the price table"), "{cost}");
+    let json = host.run("--json --prices prices.toml cost").ok().summary();
+    let classes = json["classes"].as_array().expect("classes");
+    let deep = classes.iter().find(|class| class["class"] == DEEP).expect("a class");
+    assert!(deep["usd_per_month"].is_null(), "{json}");
+    shoot(&host, "oslo", 2, 1);
+    let ran = host.run("--prices prices.toml snapshot photos").ok();
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("cost: not known"), "{ran:#?}");
+}

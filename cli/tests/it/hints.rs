@@ -187,7 +187,26 @@ fn profiles_that_icecore_cannot_use_are_explained() {
     host.unset("AWS_PROFILE");
     host.set("AWS_ACCESS_KEY_ID", &keys[0]);
     host.run("snapshots").fails(1, &["AWS_ACCESS_KEY_ID is set but AWS_SECRET_ACCESS_KEY is not"]);
+    host.set("AWS_SECRET_KEY", "x");
+    host.run("snapshots").fails(1, &["does not use AWS_SECRET_KEY: write AWS_SECRET_ACCESS_KEY"]);
+    host.unset("AWS_SECRET_KEY");
     host.unset("AWS_ACCESS_KEY_ID");
+    let file = host.path("home/.aws/credentials");
+    for (lines, words) in [
+        ("aws_access_key_id = A\n", ["has aws_access_key_id but no aws_secret_access_key", "add "]),
+        (
+            "aws_access_key_id = A\naws_secret = s\n",
+            [
+                "but no aws_secret_access_key",
+                "aws_secret is not a setting: write aws_secret_access_key",
+            ],
+        ),
+        ("aws_secret_access_key = s\n", ["but no aws_access_key_id", "add aws_access_key_id"]),
+    ] {
+        write(&file, format!("[default]\n{lines}"));
+        host.run("snapshots").fails(1, &words);
+    }
+    std::fs::remove_file(file).expect("it goes");
     host.run("snapshots").fails(1, &["no credentials", "cron, systemd and containers do not see"]);
     host.set("SUDO_USER", "maria");
     host.run("snapshots").fails(1, &["sudo does not pass on the variables of maria", "sudo -E"]);

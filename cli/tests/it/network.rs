@@ -14,7 +14,8 @@ fn a_bucket_that_is_not_there() {
     shoot(&host.path("photos"), 1, 1);
     host.set("ICECORE_REPOSITORY", "s3://nowhere/photos");
     for line in ["init", "snapshot --init photos", "snapshots", "ls latest", "check"] {
-        host.run(line).fails(1, &["bucket", "icecore never creates buckets"]);
+        // A folder that does not exist has the same code.
+        host.run(line).fails(10, &["bucket", "icecore never creates buckets"]);
     }
     assert!(server.objects("nowhere").is_empty());
     assert!(!host.path("config/credentials").exists());
@@ -199,4 +200,40 @@ fn vanish_after(server: &S3Server, method: &'static str, requests: u64) {
             Fault::None
         }
     })));
+}
+
+#[test]
+fn a_bucket_without_its_config_is_damaged_like_a_folder() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.run("ls latest").ok();
+    assert!(server.delete(BUCKET, "photos/config"));
+    for line in ["snapshots", "snapshot photos", "key list", "prune -n", "init"] {
+        host.run(line).fails(22, &["there is an archive here", "check --repair"]);
+    }
+    host.run("check").exits(22);
+    let elsewhere = ["no archive", "whose place would be s3://archive/photos"];
+    host.run("--repo s3://archive/photos/packs snapshots").fails(10, &elsewhere);
+    host.run("check --repair").ok();
+    host.run("snapshots").ok();
+}
+
+/// A bare container has no root certificates.
+#[test]
+fn a_computer_without_root_certificates() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    std::fs::create_dir(host.path("no-certificates")).expect("a folder");
+    host.set("SSL_CERT_DIR", "no-certificates");
+    host.set("SSL_CERT_FILE", "no-certificates/none.pem");
+    // A server without https needs none.
+    host.run("init").ok();
+    host.set("AWS_ENDPOINT_URL", "https://127.0.0.1:1");
+    let ran = host.run("snapshots");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("this computer has no root certificates"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: install the package ca-certificates"), "{ran:?}");
 }

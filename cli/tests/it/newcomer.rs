@@ -375,3 +375,36 @@ fn ctrl_c_at_a_question_ends_with_130() {
     assert_eq!(code, Some(130), "{said}");
     assert!(!said.contains("error") && !said.contains("Stopping"), "{said}");
 }
+
+#[test]
+fn files_that_come_back_are_counted_as_such() {
+    let host = Host::new();
+    for photo in 0..30 {
+        write(&host.path(&format!("photos/{photo}.cr3")), format!("photo {photo}"));
+    }
+    host.run("snapshot --init photos").ok();
+    fs::create_dir(host.path("away")).expect("a folder");
+    for photo in 5..30 {
+        let name = format!("{photo}.cr3");
+        fs::rename(host.path("photos").join(&name), host.path("away").join(&name)).expect("a move");
+    }
+    // A dry run makes nothing that could be accepted.
+    let dry = host.run("snapshot -n photos").exits(3);
+    assert!(dry.stderr.contains("it would be marked"), "{dry:#?}");
+    assert!(dry.stderr.contains("accept the snapshot once it is taken"), "{dry:#?}");
+    assert!(!dry.stderr.contains("icecore accept"), "{dry:#?}");
+    host.run("snapshot photos").exits(3);
+    host.run("accept latest").ok();
+    for photo in 5..30 {
+        let name = format!("{photo}.cr3");
+        fs::rename(host.path("away").join(&name), host.path("photos").join(&name)).expect("a move");
+    }
+    write(&host.path("photos/new.cr3"), "a new photo");
+    let counts = "files: 1 new, 25 back from earlier snapshots, 0 changed, 5 unmodified";
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains(counts) || ran.stderr.contains(counts), "{ran:#?}");
+    let diff = host.run("diff latest~1 latest").ok().stdout;
+    assert_eq!(diff.lines().filter(|line| line.starts_with("+ ")).count(), 26, "{diff}");
+    let summary = host.run("--json snapshot photos").ok().summary();
+    assert_eq!((&summary["files_back"], &summary["files_unmodified"]), (&0.into(), &31.into()));
+}

@@ -122,14 +122,18 @@ fn failures_and_their_end_are_told() {
         ntfy.body.contains("2 runs in a row have failed") && ntfy.body.contains("exit code 10"),
         "{ntfy:?}"
     );
+    // The message says why, without the place.
+    let why = "the archive that this host has used at … no longer exists there";
+    assert!(ntfy.body.contains(why), "{ntfy:?}");
     let hook: serde_json::Value = serde_json::from_str(&heard[2].body).expect("JSON");
     assert_eq!(
-        (&hook["event"], &hook["failures_in_a_row"]),
-        (&"failed".into(), &2.into()),
+        (&hook["event"], &hook["failures_in_a_row"], &hook["run"]["reason"]),
+        (&"failed".into(), &2.into(), &why.into()),
         "{hook}"
     );
     let mail = fs::read_to_string(host.path("mail")).expect("a mail");
     assert!(mail.starts_with("To: maria@example.com\nSubject: icecore: home on "), "{mail}");
+    assert!(mail.contains(why) && heard[3].body.contains(why), "{mail} {heard:?}");
     // No notification contains a path.
     let here = host.path("").display().to_string();
     let all: String = heard.iter().map(|asked| asked.body.clone()).chain([mail]).collect();

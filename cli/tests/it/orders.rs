@@ -89,7 +89,8 @@ fn a_second_order_makes_a_thaw_no_faster_and_says_so() {
     assert!(ran.stderr.contains("--tier standard does not make it faster"), "{ran:#?}");
     let jobs = host.run("--json jobs").ok().json();
     let by = |at: usize| jobs[at]["ready_by"].as_str().expect("a time").to_owned();
-    assert!(by(1) >= by(0), "{jobs:?}");
+    // The thaw was requested by the first order, so the second is ready no later.
+    assert_eq!(by(1), by(0), "{jobs:?}");
     server.advance(47 * HOURS);
     host.run(hurried).exits(20);
     server.advance(2 * HOURS);
@@ -241,4 +242,40 @@ fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
     host.run(&format!("jobs resume {job}")).ok();
     same(&host, &photos, "out");
     assert_eq!(server.restores().len(), all + 1);
+}
+
+#[test]
+fn a_later_order_is_ready_when_the_earlier_one_is() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1)]);
+    let job = order(&host);
+    let first = host.run(&format!("jobs {job}")).ok().stdout;
+    let by = |text: &str| {
+        let (_, after) = text.split_once("will be ready by ").expect("a time");
+        after.split_once(" at the latest").expect("a time").0.to_owned()
+    };
+    // Move the first order back by 20 hours, as if this were the next day.
+    let catalog = crate::bitrot::catalog(&host.path("cache"));
+    let connection = rusqlite::Connection::open(catalog).expect("a catalog");
+    let mut query =
+        connection.prepare("SELECT key, value FROM meta WHERE key LIKE 'thaw %'").expect("a table");
+    let rows: Vec<(String, Vec<u8>)> = query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("rows")
+        .map(|row| row.expect("a row"))
+        .collect();
+    assert_eq!(rows.len(), 1);
+    let seconds = i64::from_le_bytes(rows[0].1[..].try_into().expect("a time")) - 20 * 3600;
+    connection
+        .execute("UPDATE meta SET value = ? WHERE key = ?", (seconds.to_le_bytes(), &rows[0].0))
+        .expect("an update");
+    let earlier = host.run(&format!("jobs {job}")).ok().stdout;
+    assert_ne!(by(&earlier), by(&first));
+    let line = "restore latest:photos --target other --detach --max-cost 1";
+    assert_eq!(by(&host.run(line).exits(20).stdout), by(&earlier));
+    let checked = host.run("check --read-data --max-cost 1").exits(20);
+    assert_eq!(by(&checked.stdout), by(&earlier), "{checked:#?}");
+    let line = "--json restore latest:photos --target third --detach --max-cost 1";
+    let hours = host.run(line).exits(20).summary()["hours"].as_u64().expect("hours");
+    assert!((27..=28).contains(&hours), "{hours}");
 }

@@ -335,3 +335,23 @@ fn a_lost_catalog_is_read_again_and_that_is_said() {
     assert!(ran.stdout.contains("files: 1 read again\n"), "{ran:#?}");
     assert!(ran.stdout.contains("so every file was read again"), "{ran:#?}");
 }
+
+#[test]
+fn no_archive_is_made_inside_another_one() {
+    let host = host_with_photos();
+    host.run("init").ok();
+    std::os::unix::fs::symlink(host.path("repo"), host.path("link")).expect("a link");
+    for place in ["repo/second", "repo/packs/2024/second", "link/second"] {
+        for line in ["init", "snapshot --init photos"] {
+            let ran = host.run(&format!("--repo {place} {line}"));
+            ran.fails(1, &["is inside another archive", "choose a folder beside it"]);
+        }
+        assert!(!host.path("repo/second").exists() && !host.path("repo/packs/2024").exists());
+    }
+    host.run("--repo repo/hot check").fails(10, &["a part of an archive", "--repo repo"]);
+    host.run("mirror repo repo/copy").fails(1, &["is inside another archive"]);
+    host.run("--repo beside init").ok();
+    // A file of somebody else does not hide the archive.
+    write(&host.path("repo/notes.txt"), "mine");
+    host.run("init").fails(1, &["there is already an archive at repo"]);
+}

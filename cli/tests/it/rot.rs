@@ -76,8 +76,18 @@ fn config_is_put_back() {
         },
     ] {
         damage(&config);
-        assert!([10, 22].contains(&host.run("snapshots").code));
-        assert_ne!(host.run("-p password init").code, 0);
+        // Whatever else is at the place, and whether this host has a catalog or not, it is the same damage.
+        write(&host.path("repo/notes.txt"), "mine");
+        for line in ["snapshots", "snapshot photos", "stats", "prune -n", "mirror repo copy"] {
+            for cache in ["cache", "fresh"] {
+                let line = format!("--cache-dir {cache} {line}");
+                let ran = host.run(&line).fails(22, &["config", "check --repair"]);
+                assert!(!ran.stderr.contains("no longer exists"), "{ran:#?}");
+            }
+        }
+        let code = host.run("-p password init").code;
+        assert!([1, 22].contains(&code), "{code}");
+        fs::remove_file(host.path("repo/notes.txt")).expect("it goes");
         let ran = host.run("restore latest:photos -t out --overwrite always").ok();
         assert!(ran.stderr.contains("warning: config"), "{ran:#?}");
         let told = host.run("check").exits(22);
@@ -88,7 +98,9 @@ fn config_is_put_back() {
     // Use a place that this host has never seen under that name.
     fs::remove_file(&config).expect("it goes");
     fs::rename(host.path("repo"), host.path("moved")).expect("it moves");
-    host.run("--repo moved check --repair").fails(10, &["no archive"]);
+    for line in ["check --repair", "snapshots", "init"] {
+        host.run(&format!("--repo moved {line}")).fails(22, &["there is an archive here"]);
+    }
 }
 
 #[test]
@@ -134,4 +146,26 @@ fn no_repository_is_made_where_one_was_seen() {
     host.run(&write_again).fails(22, &["older than"]);
     host.run(&format!("--expect-head {head} init")).fails(22, &["older than"]);
     assert!(!host.path("repo").exists(), "nothing was made");
+}
+
+#[test]
+fn damage_that_a_restore_has_found_is_named_once() {
+    let host = Host::new();
+    crate::support::shoot(&host.path("photos"), 1, 2);
+    let mut host = host;
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let pack = objects(&host.path("repo"), "packs").pop().expect("a pack");
+    let mut object = fs::read(&pack).expect("a pack");
+    let middle = object.len() / 2;
+    object[middle] ^= 1;
+    fs::write(&pack, object).expect("damage");
+    let name = format!("packs/{}", pack.file_name().expect("a name").to_string_lossy());
+    host.run("restore latest -t out").exits(22);
+    for line in ["check", "check --read-data"] {
+        let told = host.run(line).exits(22);
+        let of_pack: Vec<&str> = told.stdout.lines().filter(|line| line.contains(&name)).collect();
+        assert_eq!(of_pack, [format!("{name}: its content was changed")], "{told:#?}");
+        assert!(told.stdout.contains("1 damaged object;"), "{told:#?}");
+    }
 }

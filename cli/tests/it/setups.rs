@@ -129,7 +129,7 @@ fn a_conversation_ends_with_a_backup() {
     host.run("-P home -p secret ls latest").ok();
     // A second setup does not change what exists.
     let there = host.run("setup --yes --source home/Pictures --to disk/other --no-identity-page");
-    there.fails(2, &["there is a profile home already", "icecore -P other setup", "mv "]);
+    there.fails(1, &["there is a profile home already", "icecore -P other setup", "mv "]);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_bucket_is_priced_and_its_keys_are_looked_at() {
     let other = other.replace("/photos", "/other");
     host.run(&format!("{other} --pack-class COLD")).fails(2, &["unknown storage class"]);
     let none = other.replace(BUCKET, "no-such-bucket");
-    host.run(&none).fails(1, &["create it first"]);
+    host.run(&none).fails(10, &["create it first"]);
     assert!(!host.path("config/other.toml").exists() && !host.path("other.txt").exists());
 }
 
@@ -374,4 +374,39 @@ fn a_folder_with_spaces_is_a_folder() {
     host.run("-P spaces run").ok();
     let snapshots = host.run("-P spaces --json snapshots").ok().json();
     assert_eq!(snapshots[0]["history"], "spaces");
+}
+
+#[test]
+fn a_wrong_password_ends_no_setup() {
+    let mut host = host();
+    host.set("ICECORE_REPOSITORY", "disk/archive");
+    write(&host.path("secret"), "green traffic light\n");
+    host.run("-p secret snapshot --init home/Pictures").ok();
+    host.run("-p secret key export --output owner.txt").ok();
+    host.unset("ICECORE_REPOSITORY");
+    host.remove("config");
+    host.remove("cache");
+    let wrong = ("Password: ", "red traffic light");
+    let mut answers = vec![TALK[0], TALK[1], wrong, wrong, wrong];
+    answers.extend([
+        ("(Enter: type the password again): ", ""),
+        wrong,
+        wrong,
+        wrong,
+        ("(Enter: type the password again): ", "nowhere.txt"),
+        ("(Enter: type the password again): ", "owner.txt"),
+        ("Write it again? [y/N] ", ""),
+    ]);
+    answers.extend(&TALK[6..]);
+    let Some((code, said)) = talk(&host, &answers, usize::MAX) else { return };
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("wrong password") && said.contains("nowhere.txt"), "{said}");
+    host.run("-P home run").ok();
+    // A file that exists already has the same exit code in every command.
+    let there = ["already exists", "name another file"];
+    let line = "setup --yes --source home/Pictures --to disk/other --identity-page owner.txt";
+    host.run(&format!("-P other -p secret {line}")).fails(1, &there);
+    host.run("-P home -p secret key export --output owner.txt").fails(1, &there);
+    host.run("-P home -p secret key enrol --output owner.txt").fails(1, &there);
+    host.run("man --dir owner.txt").fails(1, &there);
 }

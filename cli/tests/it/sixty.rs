@@ -7,18 +7,18 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use icecore_testkit::{photos, tree};
+use icecore_testkit::{BadNetwork, MotoServer, Outages, photos, tree};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::disk::{Disk, fill};
 use crate::nights::faketime;
 use crate::notified::Ears;
-use crate::support::{Host, Ran, left_out, write};
+use crate::support::{BUCKET, Host, Ran, left_out, write};
 
 /// The midnight before the first night, 2027-01-01 00:00 UTC, in seconds since 1970.
 const FIRST_DAY: i64 = 1_798_761_600;
@@ -33,7 +33,7 @@ const STATE: &str = "home/.local/state/icecore/home";
 enum Fault {
     Nothing,
     Off,
-    /// The disk of the archive is away.
+    /// The disk of the archive, or the network, is away.
     TargetAway,
     /// The same, and the profile says that this is no failure.
     TargetAwayIsFine,
@@ -60,6 +60,8 @@ enum End {
 /// What should be known and said, from the faults alone.
 #[derive(Debug, Clone, Default)]
 struct List {
+    /// The exit code of a run whose archive is away.
+    away_code: i32,
     /// When the last snapshot was taken, and the last one that has the photos.
     last: i64,
     whole: i64,
@@ -95,7 +97,7 @@ impl List {
         // A check is due every second night, and needs the password.
         let checks = self.checked + 2 * DAY - DAY / 2 <= now;
         let end = match fault {
-            Fault::TargetAway => End::Failed(10),
+            Fault::TargetAway => End::Failed(self.away_code),
             Fault::TargetAwayIsFine => End::Skipped,
             Fault::FullDisk => End::Failed(1),
             Fault::SourceAway => End::Marked,
@@ -169,11 +171,25 @@ impl List {
     }
 }
 
+/// Where the archive is.
+enum Place {
+    /// A folder on a disk that can be full; without root, there is none.
+    Folder(Option<Disk>),
+    Bucket(Bucket),
+}
+
+/// A server of S3 with a fake clock, behind a network that can be away.
+struct Bucket {
+    _server: MotoServer,
+    network: BadNetwork,
+    clock: PathBuf,
+}
+
 struct LeftAlone {
     host: Host,
     ears: Ears,
-    clock: std::path::PathBuf,
-    disk: Option<Disk>,
+    clock: PathBuf,
+    place: Place,
     random: u64,
     list: List,
     now: i64,
@@ -184,34 +200,68 @@ struct LeftAlone {
 }
 
 impl LeftAlone {
-    fn begin() -> Option<LeftAlone> {
+    fn on_a_disk() -> Option<LeftAlone> {
+        LeftAlone::begin(Host::new(), |host| {
+            let disk = Disk::nearly_full(host.path("nas"));
+            (Place::Folder(disk), "nas/archive".to_owned())
+        })
+    }
+
+    fn in_a_bucket() -> Option<LeftAlone> {
+        let mut host = Host::new();
+        let clock = host.path("clock");
+        write(&clock, (FIRST_DAY - DAY / 2).to_string());
+        let Some(server) = faketime().and_then(|library| MotoServer::start_at(&clock, &library))
+        else {
+            left_out("nights with a bucket", "moto or libfaketime is not installed");
+            return None;
+        };
+        server.create_bucket(BUCKET);
+        let none = Duration::ZERO;
+        let reliable =
+            Outages { seed: 0, faults_max: 0, bytes_max: 1, unit: none, stall_max: none };
+        let network = BadNetwork::before(&server.endpoint(), reliable);
+        for (name, value) in server.env() {
+            host.set(&name, &value);
+        }
+        host.set("AWS_ENDPOINT_URL", &network.endpoint());
+        // Each call waits this long for a network that is away.
+        host.set("ICECORE_RETRY_SECONDS", "0");
+        let to = format!("s3://{BUCKET}/photos --pack-class STANDARD --hot-class STANDARD");
+        let bucket = Bucket { _server: server, network, clock };
+        LeftAlone::begin(host, |_| (Place::Bucket(bucket), to))
+    }
+
+    /// Sets a host up for an archive at a place, with the options of `setup` that name it.
+    fn begin(mut host: Host, place: impl FnOnce(&Host) -> (Place, String)) -> Option<LeftAlone> {
         let Some(clock) = faketime() else {
             left_out("nights of a computer that is left alone", "libfaketime is not installed");
             return None;
         };
-        let mut host = Host::new();
         host.unset("ICECORE_REPOSITORY");
         let home = host.path("home").to_string_lossy().into_owned();
         host.set("HOME", &home);
         for number in 0..20 {
             write(&host.path(&format!("photos/{number}.cr3")), photos::bytes(number, 20_000));
         }
-        let disk = Disk::nearly_full(host.path("nas"));
+        let (place, to) = place(&host);
         let random = std::env::var("ICECORE_SEED").map_or(1, |seed| seed.parse().expect("a seed"));
         let (counts, said) = Default::default();
-        let (list, now, lasting, ears) = (List::default(), FIRST_DAY, None, Ears::open());
+        let away_code = if matches!(place, Place::Folder(_)) { 10 } else { 1 };
+        let list = List { away_code, ..List::default() };
+        let (now, lasting, ears) = (FIRST_DAY, None, Ears::open());
         let mut alone =
-            LeftAlone { host, ears, clock, disk, random, list, now, lasting, counts, said };
-        alone.set_up();
+            LeftAlone { host, ears, clock, place, random, list, now, lasting, counts, said };
+        alone.set_up(&to);
         Some(alone)
     }
 
     /// Runs `setup` at noon before the first night, and adds to its profile what has no option.
-    fn set_up(&mut self) {
-        self.now = FIRST_DAY - DAY / 2;
+    fn set_up(&mut self, to: &str) {
+        self.set_clock(FIRST_DAY - DAY / 2);
         let ntfy = format!("http://127.0.0.1:{}/topic", self.ears.port);
         let line = format!(
-            "setup --yes --source photos --to nas/archive --no-identity-page --no-schedule --snapshot --ntfy {ntfy}"
+            "setup --yes --source photos --to {to} --no-identity-page --no-schedule --snapshot --ntfy {ntfy}"
         );
         self.run(&line).ok();
         self.ears.take();
@@ -226,6 +276,14 @@ impl LeftAlone {
             after = 'case $(cat HERE/die 2>/dev/null) in after) rm HERE/die; kill -9 $PPID;; esac'\n";
         fs::write(&path, format!("{changed}\n{}", more.replace("HERE", &here))).expect("written");
         (self.list.last, self.list.whole, self.list.result) = (self.now, self.now, "done");
+    }
+
+    /// Sets the clock of the computer, and with it that of the store.
+    fn set_clock(&mut self, now: i64) {
+        self.now = now;
+        if let Place::Bucket(bucket) = &self.place {
+            write(&bucket.clock, now.to_string());
+        }
     }
 
     fn command(&self, line: &str) -> Command {
@@ -257,7 +315,7 @@ impl LeftAlone {
                     0 => Fault::Off,
                     1 | 2 => Fault::TargetAway,
                     3 => Fault::TargetAwayIsFine,
-                    4 | 5 if self.disk.is_some() => Fault::FullDisk,
+                    4 | 5 if matches!(self.place, Place::Folder(Some(_))) => Fault::FullDisk,
                     6 | 7 => Fault::SourceAway,
                     8 => Fault::Password,
                     9 => Fault::Killed("before"),
@@ -283,12 +341,15 @@ impl LeftAlone {
         };
         match fault {
             Fault::Nothing | Fault::Off | Fault::Killed(_) => {}
-            Fault::TargetAway => rename("nas/archive", "nas/away"),
+            Fault::TargetAway => match &self.place {
+                Place::Folder(_) => rename("nas/archive", "nas/away"),
+                Place::Bucket(bucket) => bucket.network.set_away(is_begin),
+            },
             Fault::TargetAwayIsFine => {
-                rename("nas/archive", "nas/away");
+                self.set(Fault::TargetAway, is_begin);
                 let path = self.host.path("config/home.toml");
                 let text = fs::read_to_string(&path).expect("the profile");
-                let (is, was) = ("\nonly-if-there = true  #", "\n# only-if-there = true  #");
+                let (is, was) = ("[run]\nonly-if-there = true\n", "[run]\n");
                 let (from, to) = if is_begin { (was, is) } else { (is, was) };
                 let changed = text.replace(from, to);
                 assert_ne!(text, changed);
@@ -326,14 +387,14 @@ impl LeftAlone {
             if hour == ends {
                 self.set(fault, false);
             }
-            self.now = midnight + hour * HOUR + HOUR / 2;
+            self.set_clock(midnight + hour * HOUR + HOUR / 2);
             match fault {
                 Fault::Off if hour < ends => {}
                 fault if hour < ends => self.call(fault),
                 _ => self.call(Fault::Nothing),
             }
         }
-        self.now = midnight + DAY - 60;
+        self.set_clock(midnight + DAY - 60);
         if fault != Fault::Off || ends < 24 {
             self.look(fault);
         }
@@ -368,7 +429,9 @@ impl LeftAlone {
             self.list.whole = self.newest(&self.status());
         }
         if was_due {
-            self.date(&self.host.path("nas"));
+            if matches!(self.place, Place::Folder(_)) {
+                self.date(&self.host.path("nas"));
+            }
             self.date(&self.host.path(&format!("{STATE}/logs")));
         }
         self.hears(fault);
@@ -449,8 +512,17 @@ fn seconds(text: &str) -> i64 {
 
 #[test]
 fn set_up_once_and_left_alone() {
-    let Some(mut alone) = LeftAlone::begin() else { return };
-    let days = std::env::var("ICECORE_NIGHTS").map_or(10, |days| days.parse().expect("a number"));
+    LeftAlone::on_a_disk().into_iter().for_each(|alone| live_through(alone, 10));
+}
+
+#[test]
+fn set_up_once_with_a_bucket_and_left_alone() {
+    LeftAlone::in_a_bucket().into_iter().for_each(|alone| live_through(alone, 3));
+}
+
+/// Lives through the days of `ICECORE_NIGHTS`, or else through `few`.
+fn live_through(mut alone: LeftAlone, few: i64) {
+    let days = std::env::var("ICECORE_NIGHTS").map_or(few, |days| days.parse().expect("a number"));
     for day in 0..days {
         alone.day(day);
     }

@@ -76,9 +76,11 @@ impl Host {
     }
 
     /// Returns a command that runs the program with the words of a line as arguments, and without the tester's own
-    /// environment. A [`word`] may contain spaces.
+    /// environment. A [`word`] may contain spaces. The program is the one that was built with the tests, or that of
+    /// `ICECORE_PROGRAM`, for example an installed one.
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
+        let built = || env!("CARGO_BIN_EXE_icecore").into();
+        let mut command = Command::new(std::env::var_os("ICECORE_PROGRAM").unwrap_or_else(built));
         command
             .args(line.split_whitespace().map(|word| word.replace(SPACE, " ")))
             .env_clear()

@@ -185,7 +185,7 @@ fn what_minimum_days_hold_is_not_promised_at_once() {
 fn an_error_of_the_bucket_names_the_bucket() {
     let server = S3Server::start();
     let mut host = warm(&server);
-    let absent = host.run("--repo s3://no-such-bucket/x snapshots").fails(1, &["create it first"]);
+    let absent = host.run("--repo s3://no-such-bucket/x snapshots").fails(10, &["create it first"]);
     assert!(absent.stderr.contains("s3://no-such-bucket/x: ") && !absent.stderr.contains("config"));
     for (status, refusal, words) in [
         (403, "AccessDenied", "`icecore policy backup`"),

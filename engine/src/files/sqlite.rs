@@ -488,7 +488,8 @@ fn damage(
         return Err(NoCopy::Stopped);
     }
     Ok(match found {
-        Ok(found) => (found != "ok").then_some(found),
+        Ok(found) => (found != "ok")
+            .then(|| found.replace("*** in database main ***\n", "").replace('\n', "; ")),
         Err(error) => match NoCopy::from(error) {
             NoCopy::Damaged(why) => Some(why),
             // The check ran out of time, or needs functions that only the database's own program

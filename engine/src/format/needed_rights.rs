@@ -7,7 +7,9 @@ use super::{FormatError, LogEntry};
 impl LogEntry {
     /// Returns the rights that the author of the entry needs (spec section 6.1). Only the owner may name lost chunks: a
     /// thief who has packs with the ids of stored chunks could otherwise make new snapshots rely on them. Orphans need
-    /// [`Rights::PRUNE`], because they are deleted, and an orphan may be a pack that another host has just uploaded.
+    /// [`Rights::PRUNE`], because they are deleted, and an orphan may be a pack that another host has just uploaded. Only
+    /// the owner may move snapshots to other packs: the undelete window does not keep the packs before, and only a host
+    /// with the identity can read what it moves.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,
@@ -36,6 +38,7 @@ impl LogEntry {
             settings.is_some(),
             !lost.is_empty(),
             !found.is_empty(),
+            !moved.is_empty(),
             accepted.is_some(),
             replaced.is_some(),
             tagged.is_some(),
@@ -48,10 +51,10 @@ impl LogEntry {
         if is_said.contains(&true) {
             return Rights::OWNER;
         }
-        let takes = [dropped.len(), undropped.len(), tombstones.len(), orphans.len(), moved.len()];
+        let takes = [dropped.len(), undropped.len(), tombstones.len(), orphans.len()];
         let adds = !packs.is_empty() || !snapshots.is_empty();
         let bit = |is_needed: bool, right: Rights| if is_needed { right.0 } else { 0 };
-        Rights(bit(adds, Rights::ADD) | bit(takes != [0; 5], Rights::PRUNE))
+        Rights(bit(adds, Rights::ADD) | bit(takes != [0; 4], Rights::PRUNE))
     }
 
     /// Checks the list of key slots.

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings, Time};
 use crate::repo::keys::{self, NewPassword};
-use crate::repo::{Keys, Repository, StoredConfig};
-use crate::store::{Location, ObjectName, Store, StoreErrorKind, StoreOptions, layout};
+use crate::repo::{self, Keys, Repository, StoredConfig};
+use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
 /// The options of a new repository.
 pub struct InitOptions {
@@ -100,6 +100,13 @@ pub fn look(
         return Err(Error::Input { what: "parity".into(), reason: reason.to_owned() });
     }
     if let Location::Folder(path) = location {
+        if is_archive(path) {
+            return Err(Error::RepositoryExists { location: location.to_string() });
+        }
+        if let Some(name) = repo::log_in(path) {
+            return Err(repo::config_is_missing(&name));
+        }
+        refuse_inside(location, path)?;
         refuse_other_content(location, path)?;
         if !path.exists() {
             return Ok(());
@@ -194,6 +201,28 @@ impl MadeFolders {
     }
 }
 
+/// Refuses a folder inside the folder of another archive: a check or a prune of that one would find files that do not
+/// belong to it, and whoever deletes the outer archive also deletes the inner one.
+pub(super) fn refuse_inside(location: &Location, path: &Path) -> Result<(), Error> {
+    let whole = std::path::absolute(path).map_err(Error::file("find", path))?;
+    // Symlinks are followed as far as the folder exists.
+    let there = whole.ancestors().find_map(|above| above.canonicalize().ok());
+    let above = [Some(&*whole), there.as_deref()].into_iter().flatten();
+    let mut above = above.flat_map(|path| path.ancestors()).filter(|above| *above != whole);
+    match above.find(|above| is_archive(above)) {
+        None => Ok(()),
+        Some(outer) => {
+            Err(Error::InsideRepository { location: location.to_string(), outer: outer.to_owned() })
+        }
+    }
+}
+
+/// Returns whether a folder looks like an archive. A new one has no log yet.
+fn is_archive(folder: &Path) -> bool {
+    let has = |prefix: &str| folder.join(prefix).is_dir();
+    folder.join(layout::CONFIG).is_file() && (has(layout::LOG) || has(layout::KEYS))
+}
+
 /// Refuses a folder with other files in it, which is more likely a mistake than a place for an
 /// archive.
 pub(super) fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
@@ -216,20 +245,6 @@ pub(super) fn refuse_other_content(location: &Location, path: &Path) -> Result<(
 /// Refuses a place that has a log or packs but no `config`, because an archive that has lost its `config` must not be
 /// mixed with a new one.
 fn refuse_remains(store: &Store) -> Result<(), Error> {
-    for prefix in [layout::LOG, "meta", "hot", "packs"] {
-        let found = match store.list(prefix, None) {
-            Err(error) if error.kind == StoreErrorKind::NotFound => continue,
-            found => found?,
-        };
-        if let Some(object) = found.first() {
-            return Err(Error::Damaged {
-                object: ObjectName::Config,
-                reason: format!(
-                    "it is missing, but {} exists: there is an archive here",
-                    object.name
-                ),
-            });
-        }
-    }
-    Ok(())
+    let name = repo::remains(store)?;
+    name.map_or(Ok(()), |name| Err(repo::config_is_missing(&name)))
 }

@@ -4,8 +4,9 @@ use crate::codec::Author;
 use crate::codec::keys::random;
 use crate::error::{Argument, Error};
 use crate::format::authority::{LABEL_BYTES_MAX, Rights};
-use crate::format::{Credential, Enrolled, LogEntry, Revoked, Time, WriterId};
-use crate::repo::{Repository, Writer};
+use crate::format::{Credential, Enrolled, LogEntry, Lost, PackRange, Revoked, Time, WriterId};
+use crate::repo::stored::Inventory;
+use crate::repo::{PackState, Repository, Writer};
 use crate::store::layout;
 
 /// Enrols a writer, and returns the credential for its host. Only the owner may do this.
@@ -63,7 +64,8 @@ pub fn first_since(repository: &Repository, since: i64) -> Result<Option<u64>, E
     Ok(later.filter_map(|object| layout::log_number(&object.name)).filter(|n| *n <= last).min())
 }
 
-/// Revokes a writer: its entries from number `from` on no longer count. Fails with [`Error::Reread`] after the entry is
+/// Revokes a writer: its entries from number `from` on no longer count. The entry also names the chunks of packs that are
+/// gone because writers have tombstoned them. Fails with [`Error::Reread`] after the entry is
 /// in the log, because the catalog has applied entries that no longer count.
 pub fn revoke(
     repository: &Repository,
@@ -71,10 +73,32 @@ pub fn revoke(
     from: u64,
     time: Time,
 ) -> Result<(), Error> {
+    let lost = given_up_and_gone(repository)?;
     repository.commit(|| {
         let revoked = Some(vec![Revoked { writer, from }]);
-        Ok(Some(LogEntry { revoked, ..LogEntry::new(time) }))
+        Ok(Some(LogEntry { revoked, lost: lost.clone(), ..LogEntry::new(time) }))
     })
+}
+
+/// Lists all chunks of packs that only writers have tombstoned and that are deleted. If the word of such a writer no
+/// longer counts, the log says that the packs are alive, and new snapshots would rely on them.
+fn given_up_and_gone(repository: &Repository) -> Result<Vec<Lost>, Error> {
+    let mut rows = repository.catalog.packs(PackState::Tombstoned)?;
+    rows.retain(|row| row.by_writer);
+    // A revocation is put twice. For the second entry, the first one counts already.
+    let lost = repository.catalog.lost_whole()?;
+    let alive = repository.catalog.packs(PackState::Committed)?.into_iter();
+    rows.extend(alive.filter(|row| lost.contains(&row.key)));
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inventory = Inventory::list(repository)?;
+    let gone = rows.into_iter().filter(|row| inventory.find(row).is_none());
+    let lost = gone.filter_map(|row| {
+        let slots = vec![PackRange { first: 0, count: row.rows }];
+        Some(Lost { pack: row.ordinal?, slots })
+    });
+    Ok(lost.collect())
 }
 
 /// The owner's decision about a doubtful entry.

@@ -5,6 +5,7 @@
 //! an attacker puts into the log can cause a deletion or keep a host from reading and writing.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -60,12 +61,18 @@ impl Repository {
         let Some(key) = self.author_key(&opened.said.author, number)? else {
             return void("its author is not enrolled".to_owned());
         };
-        if !opened.is_signed_by(&key) {
+        if !self.is_signed(&opened, &key) {
             return void("it is not signed by its author".to_owned());
         }
         let OpenedEntry { said, proof, .. } = opened;
         let slot = Slot { digest, said: Some(said) };
         Ok(Heard { slot, proof: Some(proof), reason: String::new() })
+    }
+
+    /// Verifies the signature of an entry. This is the most expensive part of reading a log, so each is counted.
+    pub(super) fn is_signed(&self, opened: &OpenedEntry, key: &AuthorKey) -> bool {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        opened.is_signed_by(key)
     }
 
     /// Judges the entry after the catalog's position; `head` is the digest of the entry before it.
@@ -270,7 +277,7 @@ impl Repository {
             return Ok(None);
         }
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
-        let is_proof = opened.is_signed_by(&key);
+        let is_proof = self.is_signed(&opened, &key);
         Ok(opened.entry().ok().filter(|_| is_proof).map(|entry| entry.previous))
     }
 

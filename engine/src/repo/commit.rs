@@ -242,6 +242,9 @@ impl Repository {
 
     /// Appends an entry to the log. `compose` makes the entry from the catalog at the head of the log, and is called
     /// again after every lost race. Nothing is appended if it returns `None`.
+    ///
+    /// After an error, the entry may be in the log or not. The next [`sync`](Self::sync) finds it there, or the next
+    /// commit puts another one into the slot.
     pub fn commit(
         &self,
         compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
@@ -304,7 +307,10 @@ impl Repository {
                 self.fold();
                 return Ok(());
             }
-            debug!(number = number + 1, "another host took this slot of the log");
+            debug!(
+                number = number + 1,
+                "another entry is in this slot of the log, or the store lost ours"
+            );
             self.wait_for_the_winner();
             self.sync()?;
             self.has_waited_for(number + 1)?;
@@ -350,8 +356,8 @@ impl Repository {
 
     /// Puts one entry. Returns false if the slot has another entry.
     ///
-    /// If the outcome of a put is unknown, the slot is read before the put is repeated. The same bytes in the same slot
-    /// are the same commit, however often they arrive.
+    /// If the outcome of a put is unknown, the slot is read before the put is repeated here. (The store itself repeats a
+    /// put after it has listed the name.) The same bytes in the same slot are the same commit, however often they arrive.
     fn append(&self, number: u64, object: &Bytes) -> Result<bool, Error> {
         let name = layout::log(number);
         let mut tries = 0;

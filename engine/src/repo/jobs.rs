@@ -82,6 +82,26 @@ impl Repository {
         self.catalog.noted_thaw(None)
     }
 
+    /// Returns when thaws were requested by other jobs than `own` and by a check of this host, each with the tier in the
+    /// job record. Ended jobs of this host are included, because their thaws go on.
+    pub fn other_thaws(&self, own: Option<&JobId>) -> Result<Vec<(Time, u8)>, Error> {
+        let (jobs, _) = self.jobs()?;
+        let has_asked = |job: &Job| job.asked || job.thaw != job.record.created;
+        let jobs = jobs.into_iter().filter(|job| Some(&job.id) != own && has_asked(job));
+        let mut thaws: Vec<(Time, u8)> = jobs.map(|job| (job.thaw, job.record.tier)).collect();
+        let identity = self.identity()?;
+        for row in self.catalog.jobs()?.into_iter().filter(|row| row.ended && Some(&row.id) != own)
+        {
+            let record = identity.open_job(self.config.repository, row.id, &row.object);
+            if let (Some(time), Ok(record)) = (self.catalog.noted_thaw(Some(&row.id))?, record) {
+                thaws.push((time, record.tier));
+            }
+        }
+        // The tier of a check is not recorded; bulk takes the longest.
+        thaws.extend(self.check_thaw()?.map(|time| (time, 0)));
+        Ok(thaws)
+    }
+
     fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
         match self.catalog.note_thaw(job, time) {
             // This time is only informative, so a failure of the catalog does not matter.

@@ -101,7 +101,7 @@ impl<'a> ChunkReader<'a> {
         {
             let mut readings = self.readings.lock().expect("nothing panics here");
             let found = readings.entry(bad).or_default();
-            found.damaged.insert(place.slot, first.to_string());
+            found.damaged.insert(place.slot, first.reason());
         }
         let mut waited = false;
         loop {

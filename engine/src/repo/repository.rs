@@ -21,6 +21,7 @@ use crate::store::{Location, Store, StoreErrorKind, layout};
 use super::Catalog;
 use super::catalog::Verdicts;
 use super::memory::{Copies, Healing, News};
+use super::remains::{config_is_missing, remains};
 
 /// The keys of a repository that a process has.
 #[derive(Debug, Clone)]
@@ -58,14 +59,17 @@ pub enum Purpose {
 }
 
 impl StoredConfig {
-    /// Reads `config`. Fails with [`Error::NoRepository`] if there is none.
+    /// Reads `config`. Fails with [`Error::NoRepository`] if there is none, and with [`Error::Damaged`] if only
+    /// `config` is missing from an archive.
     pub fn read(store: &Store) -> Result<StoredConfig, Error> {
         let read = |object: &Bytes| StoredConfig::decode(object);
         match store.get_as(layout::CONFIG, CONFIG_BYTES_MAX, read) {
             Ok((_, stored)) => stored,
-            Err(error) if error.kind == StoreErrorKind::NotFound => {
-                Err(Error::NoRepository { location: store.location().to_string() })
-            }
+            Err(error) if error.kind == StoreErrorKind::NotFound => match remains(store) {
+                Ok(Some(name)) => Err(config_is_missing(&name)),
+                // These keys may not be allowed to list.
+                _ => Err(Error::NoRepository { location: store.location().to_string() }),
+            },
             Err(error) => Err(error.of_place(store.location()).into()),
         }
     }
@@ -156,6 +160,8 @@ pub struct Repository {
     pub(super) identity: Option<Identity>,
     /// The expanded keys of authors, and the number of the entry that enrolled each.
     pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
+    /// Number of signatures that this process has verified, valid or not.
+    pub(super) signatures: AtomicU64,
     /// Objects of the log that were read in advance.
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Numbers of objects after the end of the log that are not entries.
@@ -255,6 +261,11 @@ impl Repository {
     /// Returns the id under which this host writes.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
+    }
+
+    /// Returns the number of signatures that this process has verified.
+    pub fn signatures(&self) -> u64 {
+        self.signatures.load(Ordering::Relaxed)
     }
 
     /// Returns whether this process signs as the owner.
@@ -364,6 +375,7 @@ impl Attempt<'_> {
             identity,
             author,
             author_keys: Mutex::default(),
+            signatures: AtomicU64::new(0),
             ahead: Mutex::default(),
             behind_gap: Mutex::default(),
             has_mark: AtomicBool::new(false),

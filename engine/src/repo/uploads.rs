@@ -35,7 +35,7 @@ impl Repository {
         self.catalog.upload_done(record)
     }
 
-    /// Settles the uploads of a killed run. Keeps the packs whose upload is complete, so that they are not sent again.
+    /// Settles the uploads of a run that was killed or failed. Keeps the packs whose upload is complete, so that they are not sent again.
     /// The caller must have the writer lock.
     pub fn settle_uploads(&self) -> Result<(), Error> {
         for record in self.catalog.open_packs(PackState::Uploading)? {

@@ -158,7 +158,7 @@ impl Repository {
     fn seen_by_owner(&self, number: u64, object: &[u8]) -> Result<Option<Digest>, Error> {
         let Ok(opened) = self.secrets.open_log(number, object) else { return Ok(None) };
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
-        if opened.said.author != OWNER || !opened.is_signed_by(&key) {
+        if opened.said.author != OWNER || !self.is_signed(&opened, &key) {
             return Ok(None);
         }
         Ok(opened.entry().ok().and_then(|entry| entry.seen))

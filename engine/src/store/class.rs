@@ -1,4 +1,4 @@
-//! The properties of storage classes: one table for all providers. Prices are elsewhere, because
+//! The properties of storage classes: one table for all providers. Prices are in `ops/cost/prices.toml`, because
 //! they change.
 
 /// The properties of a storage class.

@@ -102,6 +102,11 @@ impl StoreError {
         {
             return StoreError::of_trouble(name, trouble);
         }
+        if is_without_authorities(&text) {
+            let error =
+                StoreError::new(StoreErrorKind::Other, name.to_owned(), NO_AUTHORITIES.to_owned());
+            return StoreError { remedy: Some(INSTALL_AUTHORITIES.to_owned()), ..error };
+        }
         // A malformed listing, or an answer without a header that every store sends.
         let foreign = [
             "Got invalid list response",
@@ -135,6 +140,16 @@ impl StoreError {
         let again = again_of(0, &text).unwrap_or(error.again);
         StoreError { again, remedy: expired(&text), ..error }
     }
+}
+
+/// The reason and the hint of [`is_without_authorities`].
+pub(super) const NO_AUTHORITIES: &str =
+    "this computer has no root certificates, so it can trust no server over https";
+pub(super) const INSTALL_AUTHORITIES: &str = "install the package ca-certificates (`apt install ca-certificates`), then run the command again";
+
+/// Returns whether no HTTP client can be made because the system has no root certificates, as in a bare container.
+pub(super) fn is_without_authorities(text: &str) -> bool {
+    text.contains("No CA certificates were loaded")
 }
 
 /// Returns a hint if temporary credentials have expired, which S3 reports by a code or in words.

@@ -113,7 +113,22 @@ impl Link {
     }
 }
 
+/// Builds a client that needs root certificates only if it must speak https. A bare container or an old NAS has none.
+pub(super) fn built(
+    builder: impl Fn() -> reqwest::ClientBuilder,
+    allows_http: bool,
+) -> Result<reqwest::Client, reqwest::Error> {
+    match builder().build() {
+        Err(_) if allows_http => builder().tls_certs_only([]).build(),
+        built => built,
+    }
+}
+
 fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, reqwest::Error> {
+    built(|| builder(options, allows_http), allows_http)
+}
+
+fn builder(options: &LinkOptions, allows_http: bool) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -127,7 +142,7 @@ fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, r
     // Only the system notices early that sent data is not acknowledged.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(options.idle_max);
-    builder.build()
+    builder
 }
 
 impl Shared {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::error::{INSTALL_AUTHORITIES, NO_AUTHORITIES, is_without_authorities};
+
 /// A text to post, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
@@ -18,11 +20,13 @@ pub fn post(post: &Post) -> Result<(), String> {
     super::remote::use_ring();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(post.time_max)
-        .build();
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(post.time_max)
+    };
+    let client = super::link::built(builder, post.url.starts_with("http://"));
     let mut request = client.map_err(plain)?.post(&post.url).body(post.body.clone());
     for (name, value) in &post.headers {
         request = request.header(name, value);
@@ -42,6 +46,9 @@ fn plain(error: reqwest::Error) -> String {
     while let Some(cause) = source {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
+    }
+    if is_without_authorities(&text) {
+        return format!("{NO_AUTHORITIES}: {INSTALL_AUTHORITIES}");
     }
     text
 }

@@ -280,11 +280,11 @@ def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of te
     for index, pack in enumerate(entry.packs):
         pack.rows, pack.name = tables[index], f"{PREFIX[pack.kind]}/{pack.id.hex()}"
         pack.place = number << 16 | index  # 6.2
-    takes = entry.dropped or entry.undropped or entry.tombstones or entry.orphans or entry.moved
+    takes = entry.dropped or entry.undropped or entry.tombstones or entry.orphans
     entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
     owners = (entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings,
               entry.slots, entry.sound)
-    if entry.lost or entry.found or any(said is not None for said in owners):
+    if entry.lost or entry.found or entry.moved or any(said is not None for said in owners):
         entry.needed = EVERYTHING
     return entry
 
@@ -441,10 +441,10 @@ class Archive:
             snapshot.place, self.snapshots[snapshot.id] = len(self.snapshots), snapshot
             (self.apart if apart else self.visible).add(snapshot.id)
         self.dead |= {self.by_id[orphan].place for orphan in self.orphans if orphan in self.by_id}
+        self.orphans |= set(entry.orphans)
         if apart:
             return
         self.dead |= expand(entry.tombstones)
-        self.orphans |= set(entry.orphans)
         for new, old in entry.replaced or ():
             if {new, old} <= set(self.snapshots):
                 self.snapshots[new].place = self.snapshots[old].place

@@ -3,6 +3,7 @@
 
 mod folding;
 mod forged;
+mod measured;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_engine::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
-use icecore_engine::format::{PackId, Settings};
+use icecore_engine::format::{
+    LogEntry, LogHeader, PackId, PackRange, Settings, SnapshotEntry, Time,
+};
+use icecore_engine::store::layout;
 use icecore_testkit::photos;
 
 use crate::setup::{Bench, Dice};
@@ -251,4 +254,40 @@ fn the_sizes_of_objects_tell_the_number_of_sidecars_only_to_within_a_factor_of_t
     let bare = best_span(&nights.into_iter().map(bare).collect::<Vec<_>>(), "fine padding");
     assert!(best >= 2.0, "nine of ten nights are known to within a factor of {best:.2}");
     assert!(bare < 1.6, "{bare:.2}: no estimator is good enough to say so");
+}
+
+/// Maximum size of the entry of a quiet night: 32 KiB of record, author and padding, the header, and the tag.
+const QUIET_BYTES_MAX: u64 = (32 << 10) + 68 + 16;
+
+#[test]
+fn the_entry_of_a_quiet_night_is_small() {
+    let mut library = Library::new(11);
+    library.shoot();
+    for sidecars in [0, 5, 0, 0, 3, 0] {
+        library.snapshot(0);
+        library.edit(sidecars);
+    }
+    let entries = library.bench.under("log/");
+    assert_eq!(entries.len(), 6);
+    let first = layout::log(1);
+    for (name, bytes) in entries.into_iter().filter(|(name, _)| *name != first) {
+        assert_eq!(bytes, 16_468, "{name}: the smallest entry");
+    }
+
+    // After ten years in which every night added a pack that is still needed, a snapshot names 3,650 ranges of packs.
+    let repository = library.bench.open_writer();
+    let years = |nights: u64| {
+        let packs = (0..nights).map(|night| PackRange { first: (3 * night + 1) << 16, count: 1 });
+        let row = repository.catalog.snapshots().expect("snapshots").pop().expect("a snapshot");
+        let snapshots = vec![SnapshotEntry { packs: packs.collect(), ..row.entry }];
+        let entry =
+            LogEntry { snapshots, ..LogEntry::new(Time { seconds: 2_000_000_000, nanos: 0 }) };
+        let (id, salt) = (library.bench.id, [1; 32]);
+        let header = LogHeader { repository: id, number: 9_999, salt, version: 1, flags: 0 };
+        let author = library.bench.identity.owner(id);
+        let sealed = repository.secrets.seal_log(&header, &entry, &author).expect("it is signed");
+        sealed.len() as u64
+    };
+    assert!(years(1_500) <= 16_468, "four years: {}", years(1_500));
+    assert!(years(3_650) <= QUIET_BYTES_MAX, "ten years: {}", years(3_650));
 }

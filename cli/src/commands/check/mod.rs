@@ -15,7 +15,7 @@ use icecore_engine::store::{ObjectState, Tier};
 use self::checking::Checking;
 use crate::args::CheckArgs;
 use crate::commands::restore::{are_thawing, thaws_requested};
-use crate::commands::{bill_text, consent, poll};
+use crate::commands::{bill_text, consent, poll, standing};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, hours_after, now, size};
@@ -128,6 +128,11 @@ impl Checking<'_> {
         if !thaws {
             let noted = self.repository.check_thaw()?.filter(|_| plan.goes_on);
             self.ready_by = noted.map(|time| hours_after(time, hours));
+            if self.ready_by.is_none() && plan.states().thawing > 0 {
+                // A restore has requested them.
+                let hours = |tier| plan.hours(self.repository, tier);
+                self.ready_by = standing::ordered_by(self.repository, None, hours)?;
+            }
             return Ok(());
         }
         self.repository.check_thaws(now())?;

@@ -201,6 +201,13 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     if report.errors.iter().any(|error| is_entry(&error)) {
         out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first");
     }
+    if report.slots_to_copy > 0 {
+        out.note(&format!(
+            "{} {} not here: the copy is not complete yet. `icecore mirror` copies what is missing",
+            count(report.slots_to_copy, "key slot"),
+            agree(report.slots_to_copy, "is", "are"),
+        ));
+    }
     if report.slots_lost > 0 {
         out.note("hint: `icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive");
     }

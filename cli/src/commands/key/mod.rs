@@ -243,7 +243,11 @@ impl Keyring {
     fn ask(&self, session: &Session, file: Option<&Path>) -> Result<Password, Failure> {
         let password: Password = match file {
             Some(path) => password::from_file(path)?,
-            None => password::ask_new(&session.report, "New password")?,
+            None => password::ask_new(
+                &session.report,
+                "New password",
+                "put the new password into a file: --new-password-file FILE",
+            )?,
         };
         if file.is_some() {
             password::say_weak(&session.report, &password);

@@ -42,7 +42,9 @@ impl Price {
         };
         let gets = usd(from.is_remote(), &of_archive, &planned.gets);
         let puts = usd(to.is_remote(), &of_target, &planned.puts);
-        let monthly = of_target.as_ref().map(|prices| {
+        let is_priced =
+            |prices: &&Prices| planned.stored.iter().all(|(class, _)| prices.has_class(class));
+        let monthly = of_target.as_ref().filter(is_priced).map(|prices| {
             planned.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum()
         });
         let mut thaws = Requests::default();
@@ -53,7 +55,9 @@ impl Price {
             is_paid: from.is_remote() || to.is_remote(),
             total_usd: gets.zip(puts).map(|(gets, puts)| gets + puts),
             monthly_usd: if to.is_remote() { monthly } else { Some(0.0) },
-            thaw_usd: of_archive.map(|prices| prices.bill(&thaws).total_usd()),
+            thaw_usd: of_archive
+                .filter(|prices| prices.gap(&thaws).is_none())
+                .map(|prices| prices.bill(&thaws).total_usd()),
         })
     }
 }

@@ -16,7 +16,7 @@ use icecore_engine::store::Tier;
 use super::agree::{Deal, Need, plain};
 use super::order::{Flow, Priced, tier_of};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
-use crate::commands::standing::has_asked;
+use crate::commands::standing::{has_asked, ready_by_plan};
 use crate::commands::{bill_text, poll};
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
@@ -129,12 +129,11 @@ impl Flow<'_> {
         let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
         let by = match cold {
-            0 if has_asked(&job) => {
-                hours_after(job.thaw, plan.hours_by(self.repository(), self.tier()))
-            }
             0 => {
-                self.say_not_faster();
-                hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
+                if !has_asked(&job) {
+                    self.say_not_faster();
+                }
+                ready_by_plan(self.repository(), &job, &plan)?
             }
             _ => {
                 self.repository().job_thaws(&mut job, now())?;

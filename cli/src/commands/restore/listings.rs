@@ -18,6 +18,7 @@ use super::agree::{Deal, Need};
 use super::order::Priced;
 use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
 use crate::answers;
+use crate::commands::standing::ready_by_plan;
 use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -117,7 +118,7 @@ impl Listings<'_> {
         let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
         let thawing = plan.states().thawing;
         let by = match plan.states().cold {
-            0 => hours_after(begun.thaw, plan.hours_by(repository, tier)),
+            0 => ready_by_plan(repository, begun, &plan)?,
             _ => {
                 repository.job_thaws(begun, now())?;
                 hours_after(begun.thaw, plan.hours(repository, tier))

@@ -11,7 +11,7 @@ use crate::answers;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::fit::Table;
-use crate::report::{Report, print_narrow};
+use crate::report::{Report, print_figures, print_narrow};
 use crate::session::Session;
 use crate::shell;
 use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
@@ -182,7 +182,7 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
         ]);
     }
     report.line("");
-    print_narrow(report, rows, &["requests", "temporary copy", "retrieval", "download"]);
+    print_figures(report, rows);
     let saved = priced.tiers.iter().map(|price| dollars(price.spared_usd));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
@@ -315,11 +315,15 @@ fn summary_json(
     summary: &RestoreSummary,
     outlook: Outlook,
 ) -> Value {
-    let Outlook { job, priced, .. } = outlook;
+    let Outlook { job, priced, by } = outlook;
     let requests = flow.requests();
     let waiting = plan.states().waiting();
     let tier = tier_of(flow.record);
-    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
+    let hours = match by.map(|by| by.seconds - now().seconds) {
+        // Another order may have requested the thaws long ago.
+        Some(seconds @ 1..) => seconds.unsigned_abs().div_ceil(3600),
+        _ => u64::from(plan.hours(flow.selection.snapshot.trees.repository(), tier)),
+    };
     json!({
         "files": summary.files, "bytes": summary.bytes,
         "files_skipped": summary.files_skipped,

@@ -38,21 +38,24 @@ pub fn warn(session: &Session, summary: &SnapshotSummary) {
             (0, _) => format!("none of the {files} files"),
             _ => format!("only {left} of the {}", count(*files, "file")),
         };
-        let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
             true => {
                 "It was taken of other folders: use a separate --history for each set of folders. If the folders are right"
             }
             false => "If all is well",
         };
-        report.problem(
-            &name,
-            &format!(
-                "{some} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
-                last.id.short(),
-                local(last.time),
+        let marked = match id {
+            Some(id) => format!(
+                "so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {id}"
             ),
-        );
+            // A dry run makes nothing to accept.
+            None => format!(
+                "so it would be marked: policies would neither count nor drop it, and the full one would stay. {advice}, accept the snapshot once it is taken"
+            ),
+        };
+        let (last, time) = (last.id.short(), local(last.time));
+        let message = format!("{some} of the last full snapshot {last} ({time}) {how}, {marked}");
+        report.problem(&name, &message);
     }
     warn_of_rot(report, &name, &summary.doubts);
     if let Some(before) = clock {

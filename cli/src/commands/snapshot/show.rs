@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::snapshot::{SnapshotSummary, Totals};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "files_new": totals.files_new,
         "files_moved": totals.files_moved,
         "files_changed": totals.files_changed,
-        "files_unmodified": totals.files_unmodified,
+        "files_unmodified": totals.files_unmodified, "files_back": totals.files_back,
         "files_stored_again": totals.files_stored_again,
         "files_failed": totals.files_failed,
         "files_rotted": totals.files_rotted,
@@ -147,7 +148,9 @@ fn show_cost(
 ) -> Result<(), Failure> {
     let would = if summary.id.is_some() { "cost" } else { "it would cost" };
     let mut text = spent_text(&session.report, cost, requests);
-    if let Some(prices) = session.prices()? {
+    let is_priced =
+        |prices: &Prices| summary.totals.stored.iter().all(|(class, _)| prices.has_class(class));
+    if let Some(prices) = session.prices()?.filter(is_priced) {
         let stored = summary.totals.stored.iter();
         let monthly: f64 = stored.map(|(class, bytes)| prices.storage(class, *bytes)).sum();
         text.push_str(&format!(", and {} a month more for storage", dollars(monthly)));
@@ -159,16 +162,18 @@ fn show_cost(
 /// Describes the number of files in a snapshot.
 fn files_text(totals: &Totals, forgotten: bool) -> String {
     let Totals { files_new: new, files_moved: moved, files_changed: changed, .. } = *totals;
-    let unmodified = totals.files_unmodified;
+    let (unmodified, back) = (totals.files_unmodified, totals.files_back);
     let parts = match forgotten {
         // This host no longer knows which files are new or changed.
         true => {
             let read = new + moved + changed;
+            let unmodified = unmodified + back;
             vec![(read, "read again", true), (unmodified, "unmodified", unmodified > 0)]
         }
         false => vec![
             (new, "new", true),
             (moved, "renamed, moved or copied", moved > 0),
+            (back, "back from earlier snapshots", back > 0),
             (changed, "changed", true),
             (unmodified, "unmodified", true),
         ],
@@ -250,6 +255,10 @@ mod tests {
         assert_eq!(files_text(&totals, false), said);
         // It is unknown which of them have changed.
         assert_eq!(files_text(&totals, true), "files: 6 read again");
+        let totals = Totals { files_back: 33, files_unmodified: 11, ..Totals::default() };
+        let said = "files: 0 new, 33 back from earlier snapshots, 0 changed, 11 unmodified";
+        assert_eq!(files_text(&totals, false), said);
+        assert_eq!(files_text(&totals, true), "files: 0 read again, 44 unmodified");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use icecore_engine::codec::Author;
-use icecore_engine::format::{Credential, LogEntry, PackKind, PackRange, SnapshotEntry};
+use icecore_engine::format::{Credential, LogEntry, Move, PackKind, PackRange, SnapshotEntry};
 use icecore_engine::store::layout;
 use serde_json::json;
 
@@ -148,6 +148,33 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     assert_eq!(planned["packs_deleted"], 0, "{planned}");
     let revoke = format!("key revoke --yes --from {} prune\u{e000}host", last + 1);
     archive.run("prune", &revoke).ok();
+    archive.restores_all();
+    archive.run("restore", "check").ok();
+}
+
+/// A prune host is stolen, and its credential moves every snapshot to one pack. No snapshot names the others any more,
+/// so that without a rule of its own, the window of dropped snapshots would not protect them.
+#[test]
+fn a_stolen_prune_host_moves_nothing() {
+    let mut archive = Archive::in_folder();
+    archive.run("prune", "key export --prune-host --output stolen").ok();
+    let stolen = std::fs::read(archive.host.path("stolen")).expect("a credential");
+    let stolen = Author::of(&Credential::decode(&stolen).expect("a credential"));
+    let (thief, needed) = (archive.thief(), archive.objects());
+    let (last, _, _) = thief.log();
+    let packs: Vec<u64> = thief.packs().into_iter().map(|(place, _)| place).collect();
+    let one = |first: u64| PackRange { first, count: 1 };
+    let others = || packs[1..].iter().copied();
+    let moved = others().map(|from| Move { from, to: vec![one(packs[0])] }).collect();
+    thief.says_as(&stolen, LogEntry { moved, tombstones: others().map(one).collect(), ..new() });
+    for line in ["prune --keep-daily 7", "prune"] {
+        let pruned = archive.run("prune", line);
+        assert_eq!(gone(&needed, &archive.objects()), [""; 0], "{pruned:#?}");
+    }
+    archive.restores_all();
+    let revoke = format!("key revoke --yes --from {} prune\u{e000}host", last + 1);
+    archive.run("prune", &revoke).ok();
+    archive.run("restore", &format!("key dismiss {}", last + 1));
     archive.restores_all();
     archive.run("restore", "check").ok();
 }

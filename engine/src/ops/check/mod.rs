@@ -100,6 +100,8 @@ pub struct CheckReport {
     pub foreign_slots: Vec<String>,
     /// Number of key slots that are damaged or missing, so that their passwords open nothing.
     pub slots_lost: u64,
+    /// Number of key slots that a mirror does not have yet. The next run copies them.
+    pub slots_to_copy: u64,
     pub read_back: ReadBack,
     /// Packs that are in another class than the log names, which is not damage.
     pub moved: Vec<Moved>,
@@ -374,8 +376,9 @@ impl<'a> Check<'a> {
         }
         for (key, problem) in &self.bare {
             if let Some(row) = catalog.pack(*key)? {
-                let problem =
-                    format!("{problem}; its pack is not damaged by this, but less protected");
+                let problem = format!(
+                    "{problem}; the object that it protects is not damaged by this, but less protected"
+                );
                 rest.push((layout::parity(&row.id), problem.into()));
             }
         }

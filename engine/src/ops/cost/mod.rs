@@ -146,15 +146,22 @@ impl Prices {
         Prices::parse(BUILT_IN, region).expect("the built-in table is tested")
     }
 
-    /// Returns the prices of a class; an unknown or empty one counts as STANDARD.
-    pub fn class(&self, class: &str) -> &ClassPrices {
+    /// Returns the prices of a class, whose name may be in any case, as in [`ClassFacts::find`].
+    fn find(&self, class: &str) -> Option<&ClassPrices> {
         let classes = &self.prices.class;
-        classes.get(class).unwrap_or_else(|| &classes["STANDARD"])
+        let same = |name: &&String| name.eq_ignore_ascii_case(class);
+        classes.get(class).or_else(|| Some(&classes[classes.keys().find(same)?]))
+    }
+
+    /// Returns the prices of a class; an unknown or empty one counts as STANDARD. Callers that show a price must say so
+    /// if the class is unknown: see [`has_class`](Self::has_class) and [`gap`](Self::gap).
+    pub fn class(&self, class: &str) -> &ClassPrices {
+        self.find(class).unwrap_or_else(|| &self.prices.class["STANDARD"])
     }
 
     /// Returns whether a class is in the table. The store's default always is, as STANDARD.
     pub fn has_class(&self, class: &str) -> bool {
-        class.is_empty() || self.prices.class.contains_key(class)
+        class.is_empty() || self.find(class).is_some()
     }
 
     /// Returns a class that the requests use and whose price is not in the table.
@@ -162,9 +169,8 @@ impl Prices {
         let classes = requests.by_class.keys().find(|class| !self.has_class(class));
         let thaws = requests.thaws.keys().map(|(class, _)| class);
         let thaws = thaws.filter(|class| !class.is_empty());
-        let mut thaws = thaws.filter(|class| {
-            self.prices.class.get(class.as_str()).is_none_or(|prices| prices.thaw.is_none())
-        });
+        let mut thaws =
+            thaws.filter(|class| self.find(class).is_none_or(|prices| prices.thaw.is_none()));
         classes.or_else(|| thaws.next()).map(|class| class.as_str())
     }
 
@@ -237,6 +243,7 @@ impl Prices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{CLASSES, ThawNeed};
 
     #[test]
     fn a_terabyte_in_deep_archive_is_a_dollar_a_month() {
@@ -274,6 +281,25 @@ mod tests {
         assert!((dollars(1) - 0.09).abs() < 1e-9);
         assert!((dollars(10_240) - 921.6).abs() < 1e-6);
         assert!((dollars(10_241) - 921.685).abs() < 1e-6);
+    }
+
+    #[test]
+    fn every_class_of_s3_has_a_price() {
+        let table: PriceTable = toml::from_str(BUILT_IN).unwrap();
+        for region in table.region.keys() {
+            let prices = Prices::built_in(Some(region));
+            for facts in CLASSES.iter().filter(|facts| facts.provider == Provider::S3) {
+                let name = facts.name;
+                assert!(prices.has_class(name), "{name} in {region}");
+                let needs_thaw = facts.thaw != ThawNeed::None;
+                assert_eq!(prices.class(name).thaw.is_some(), needs_thaw, "{name} in {region}");
+                // Both tables find a name in any case.
+                let lower = name.to_lowercase();
+                assert_eq!(ClassFacts::find(Provider::S3, &lower), Some(facts));
+                assert_eq!(prices.class(&lower), prices.class(name));
+            }
+            assert!(!prices.has_class("NO_SUCH_CLASS"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Computes what an archive costs each month, by class and by snapshot, from the catalog and from
 //! listings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Prices;
 use crate::error::Error;
@@ -41,6 +41,8 @@ pub struct Monthly {
     /// Old versions of deleted objects that the bucket keeps, by class; not in `classes`. `None` if there are some that
     /// the credentials may not list.
     pub old_versions: Option<BTreeMap<String, ClassCost>>,
+    /// Classes without a price. Their objects are counted, but not what they cost.
+    pub unpriced: BTreeSet<String>,
     /// Prefixes that the credentials may not list, and that are not counted.
     pub unlisted: Vec<&'static str>,
 }
@@ -97,6 +99,9 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     }
     monthly.moved = moved;
     monthly.old_versions = old_versions(repository, prices)?;
+    let old = monthly.old_versions.iter().flatten();
+    let classes = monthly.classes.iter().chain(old).map(|(class, _)| class);
+    monthly.unpriced = classes.filter(|class| !prices.has_class(class)).cloned().collect();
     monthly.snapshots = of_snapshots(repository.catalog.snapshots()?, packs);
     Ok(monthly)
 }
@@ -122,7 +127,7 @@ fn old_versions(
 /// Adds an object to the costs of its class, and returns its own cost.
 fn add(classes: &mut BTreeMap<String, ClassCost>, class: &str, bytes: u64, prices: &Prices) -> f64 {
     let sum = classes.entry(class.to_owned()).or_default();
-    let dollars = prices.storage(class, bytes);
+    let dollars = if prices.has_class(class) { prices.storage(class, bytes) } else { 0.0 };
     sum.objects += 1;
     sum.bytes += bytes;
     sum.usd_per_month += dollars;

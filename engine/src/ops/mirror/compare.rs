@@ -11,6 +11,7 @@ use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::mirror::MARK_BYTES;
 use crate::format::{MirrorMark, RepositoryId};
 use crate::ops::init;
+use crate::repo;
 use crate::store::{Location, Store, StoreErrorKind, layout};
 
 /// Maximum number of attempts to list the archive without concurrent additions.
@@ -44,7 +45,10 @@ pub(super) fn config_of(origin: &Origin, there: &Objects) -> Result<Bytes, Error
     {
         return Err(Error::damaged(layout::CONFIG, problem));
     }
-    let missing = || Error::NoRepository { location: origin.store().location().to_string() };
+    let missing = || match there.log.first_key_value() {
+        Some((number, _)) => repo::config_is_missing(&layout::log(*number)),
+        None => Error::NoRepository { location: origin.store().location().to_string() },
+    };
     there.config.clone().ok_or_else(missing)
 }
 
@@ -72,6 +76,7 @@ pub(super) fn expect_mirror(
 ) -> Result<(), Error> {
     let location = || target.location.to_string();
     if let (Location::Folder(path), true) = (&target.location, here.is_empty()) {
+        init::refuse_inside(&target.location, path)?;
         init::refuse_other_content(&target.location, path)?;
     }
     if here.is_empty() {

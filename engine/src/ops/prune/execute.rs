@@ -247,7 +247,7 @@ pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<
             return Ok(None);
         };
         if !repository.catalog.all_committed(&row.entry.packs)? {
-            let reason = "packs that it needs are already deleted".to_owned();
+            let reason = "objects that it needs are already deleted".to_owned();
             return Err(Error::Input { what: format!("snapshot {}", id.short()).into(), reason });
         }
         Ok(Some(LogEntry { undropped: vec![*id], ..LogEntry::new(time) }))

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dedup::Dedup;
+use super::handover::lock;
 use super::last::{Last, Saved};
 use super::mounts::Mounts;
 use super::options::SnapshotOptions;
-use super::pending::lock;
 use super::reread::Reread;
 use super::roots::{self, Roots};
 use super::stat_cache::now;
@@ -103,6 +103,15 @@ impl<'a> Context<'a> {
 
     pub fn totals(&self) -> Totals {
         lock(&self.totals).clone()
+    }
+
+    /// Returns the totals of the whole run, compared with the last full snapshot.
+    pub fn totals_of_run(&self) -> Totals {
+        let totals = self.totals();
+        match &self.last {
+            Some(last) => totals.since(last.entry.files),
+            None => totals,
+        }
     }
 
     /// Fails if the owner has revoked this host since the log was last read. Reads the log only at intervals. A run may

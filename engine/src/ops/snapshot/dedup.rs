@@ -1,5 +1,6 @@
-//! Decides whether a chunk must be stored: not if the repository has it, or if another thread of this run is about to
-//! store it.
+//! Decides whether a chunk that was read must be stored: not if it is in a pack that counts, is not known to be lost and
+//! has no revoked author ([`Catalog::sound_chunk`]), nor if another thread of this run is about to store it. Files that
+//! are not read, because they did not change, meet the same rule in `walk` and `outcome`.
 //!
 //! The first thread that looks up an unknown chunk claims it; other threads find the claim. When the pack is uploaded,
 //! the chunk is in the catalog and the claim is released.
@@ -9,8 +10,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use super::handover::lock;
 use super::last::Last;
-use super::pending::lock;
 use crate::error::Error;
 use crate::format::ChunkId;
 use crate::repo::PackRowId;
@@ -96,7 +97,8 @@ pub(super) enum Known {
     /// This run is storing it.
     InThisRun,
     Stored,
-    /// The chunk must be stored again, because every stored copy was found lost.
+    /// The chunk must be stored again, because every stored copy was found lost or is by a
+    /// revoked writer.
     Lost {
         /// The last full snapshot of the history has it.
         in_last: bool,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use minicbor::bytes::ByteVec;
 
-use super::pending::{Pending, Promised};
+use super::handover::{Pending, Promised};
 use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, PackKind, Xattr};
 use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder, FolderRow};

@@ -17,6 +17,7 @@ mod assign;
 mod context;
 mod database;
 mod dedup;
+mod handover;
 mod jobs;
 mod last;
 mod listing;
@@ -24,7 +25,6 @@ mod mounts;
 mod options;
 mod outcome;
 mod pack_writer;
-mod pending;
 mod pipeline;
 mod prepare;
 mod publish;
@@ -120,20 +120,20 @@ pub fn snapshot(
         forgotten |= context.has_forgotten()?;
         let root = pipeline::execute(&context, SnapshotId(random()))?;
         if options.dry_run {
-            break (None, context.totals(), context.doubts()?);
+            break (None, context.totals_of_run(), context.doubts()?);
         }
         let doubts = context.doubts()?;
         match publish(&context, &root, &doubts)? {
             Some(id) => {
                 context.reread.remember(repository)?;
-                break (Some(id), context.totals(), doubts);
+                break (Some(id), context.totals_of_run(), doubts);
             }
             None if attempt < REBASES_MAX => {
                 info!(attempt, "a prune deleted packs that this snapshot needs: looking again");
                 progress.stage("looking again");
             }
             None => {
-                let reason = "a prune kept deleting packs that this snapshot needs".to_owned();
+                let reason = "a prune kept deleting objects that this snapshot needs".to_owned();
                 return Err(Error::Input { what: "the snapshot".into(), reason });
             }
         }

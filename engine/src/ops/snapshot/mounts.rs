@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::handover::lock;
 use super::last::is_less_than_half;
 use super::options::SnapshotOptions;
-use super::pending::lock;
 use crate::error::Error;
 use crate::format::{SnapshotEntry, SnapshotId};
 use crate::repo::catalog::{Catalog, MountRow};

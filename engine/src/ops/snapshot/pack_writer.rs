@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::context::Context;
-use super::pending::lock;
+use super::handover::lock;
 use super::upload::Uploads;
 use crate::codec::Compressor;
 use crate::error::Error;

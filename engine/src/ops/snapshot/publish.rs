@@ -37,6 +37,7 @@ pub(super) fn publish(
     drain(context.repository, context.options.time, ENTRY_TABLE_BYTES)?;
     let mut gone = false;
     context.repository.commit(|| {
+        // After a lost race, an earlier attempt of this very commit may turn out to be in the log.
         if catalog.has_snapshot(id)? {
             return Ok(None);
         }

@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 
 use super::context::Context;
 use super::database::{self, DatabaseSet, OpenedFile, ReadFile};
+use super::handover::Promised;
 use super::jobs::{FileJob, Outcome, Work};
-use super::pending::Promised;
 use crate::files::{Beside, Cut, ReadBuffer, SourceFile};
 use crate::format::PackKind;
 

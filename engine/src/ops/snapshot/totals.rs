@@ -13,6 +13,10 @@ pub struct Totals {
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
+    /// Unmodified files that the last full snapshot of the history did not have, but an earlier one did: they were gone
+    /// for a while, or another history has them. They are not counted as unmodified. If other files were removed in the
+    /// meantime, there may be more of them.
+    pub files_back: u64,
     /// Number of files with content that was stored again because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
@@ -46,7 +50,20 @@ pub struct Totals {
 impl Totals {
     /// Files in the snapshot.
     pub fn files(&self) -> u64 {
-        self.files_new + self.files_moved + self.files_changed + self.files_unmodified
+        self.files_new
+            + self.files_moved
+            + self.files_changed
+            + self.files_unmodified
+            + self.files_back
+    }
+
+    /// Counts the files that have come back since the last full snapshot, which had `last` files.
+    pub(super) fn since(mut self, last: u64) -> Totals {
+        let known = last.saturating_add(self.files_new).saturating_add(self.files_moved);
+        let back = self.files().saturating_sub(known).min(self.files_unmodified);
+        self.files_unmodified -= back;
+        self.files_back += back;
+        self
     }
 }
 
@@ -65,4 +82,23 @@ pub struct SourceTotals {
     pub left_out: bool,
     /// Whether all of it was left out because of a marker in it.
     pub left_out_whole: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_come_back_are_neither_new_nor_unmodified() {
+        let counted = |files_new, files_unmodified, last| {
+            let totals = Totals { files_new, files_unmodified, ..Totals::default() };
+            let totals = totals.since(last);
+            assert_eq!(totals.files(), files_new + files_unmodified);
+            (totals.files_back, totals.files_unmodified)
+        };
+        assert_eq!(counted(0, 44, 11), (33, 11));
+        assert_eq!(counted(2, 44, 44), (0, 44));
+        assert_eq!(counted(0, 44, 60), (0, 44));
+        assert_eq!(counted(0, 44, 0), (44, 0));
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use super::context::Context;
-use super::pending::lock;
+use super::handover::lock;
 use crate::error::Error;
 use crate::format::pack;
 use crate::repo::{Repository, SealedPack};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
 use super::context::{Context, FOLDER, GIVEN, GONE};
+use super::handover::{Pending, Promised};
 use super::jobs::{EVENTS_MAX, Event, FileJob, Files, FolderJob, NameState, Outcome, Work};
 use super::listing::{Dir, FolderWatch, ListedFolder, Marks, list};
 use super::mounts::Walked;
-use super::pending::{Pending, Promised};
 use super::roots::Node;
 use super::stat_cache::{Older, find};
 use crate::error::Error;

@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex};
 
 use super::assign::Assigner;
 use super::context::Context;
+use super::handover::{NO_PANIC, lock};
 use super::jobs::Work;
-use super::pending::{NO_PANIC, lock};
 use super::prepare::Prepared;
 use super::read::Source;
 use super::upload::Uploads;

@@ -47,6 +47,7 @@ impl Catalog {
                 authors::enrol(&transaction, writer, number)?;
             }
             snapshots::add(&transaction, number, &entry, standing)?;
+            packs::orphan(&transaction, &entry)?;
             if !standing.revoked {
                 packs::give_up(&transaction, &entry, standing.author)?;
                 snapshots::apply(&transaction, number, &entry)?;

@@ -1,4 +1,4 @@
-//! Looks up the locations of chunks.
+//! Looks up the locations of chunks, and has the rule by which a new snapshot may rely on one (`sound_sql`).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -26,7 +26,8 @@ impl Catalog {
         })())
     }
 
-    /// Finds a chunk that is not known to be lost, so that a new snapshot may rely on it.
+    /// Finds a chunk on which a new snapshot may rely: in a pack as for [`chunk`](Self::chunk), and neither known to be
+    /// lost nor by a revoked writer, whose chunks count as lost.
     pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         self.wrap(one_place(&self.lock(), id, &sound_sql()))
     }

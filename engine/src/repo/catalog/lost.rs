@@ -1,5 +1,5 @@
-//! Stores the chunks that are known to be missing or damaged. The log lists some (spec section 6.2), and this host has
-//! found others when it read them.
+//! Stores the chunks that are known to be missing or damaged, or that a revoked writer has added. The log lists some
+//! (spec section 6.2), and this host has found others when it read them.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,6 @@
 //! Stores entries that this host has appended to the log: the newest acknowledged one, and those
-//! that the store acknowledged and then lost, which must be appended again.
+//! that the store acknowledged and then lost, which must be appended again. Nothing is stored before the store has
+//! acknowledged an entry.
 
 use rusqlite::{OptionalExtension, params};
 

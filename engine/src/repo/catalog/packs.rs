@@ -1,4 +1,5 @@
-//! Stores packs and their chunks: those in the log, and those of this host that are not in it yet.
+//! Stores packs and their chunks: those in the log, and those of this host that are not in it yet. All chunks of a pack
+//! whose entry is kept apart, because its author is revoked, are stored as lost.
 
 use std::collections::HashSet;
 
@@ -366,7 +367,7 @@ fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Marks the packs that a log entry tombstones or orphans. Packs in the log can be tombstoned only by their ordinals.
+/// Marks the packs that a log entry tombstones.
 pub(super) fn give_up(
     connection: &Connection,
     entry: &LogEntry,
@@ -381,6 +382,12 @@ pub(super) fn give_up(
             params![range.first.min(i64::MAX as u64) as i64, end as i64, by_writer],
         )?;
     }
+    Ok(())
+}
+
+/// Marks the orphans that a log entry names. They stay dead even if the author is revoked, because they may be deleted
+/// by now, and who has uploaded one could still add it.
+pub(super) fn orphan(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for id in &entry.orphans {
         connection.execute(
             "INSERT INTO packs(id, state, kind, bytes, digest, crc64, class, rows)

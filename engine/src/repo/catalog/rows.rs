@@ -36,7 +36,7 @@ pub struct TakenSlot<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     pub author: WriterId,
-    /// Whether the author is revoked. Then the additions of the entry are kept apart, and nothing else in it counts.
+    /// Whether the author is revoked, or the owner has declared the entry void. Then the additions of the entry are kept apart, and nothing else in it counts.
     pub revoked: bool,
     /// Whether the author is neither this host nor the owner.
     pub is_other: bool,

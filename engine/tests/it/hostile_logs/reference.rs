@@ -186,11 +186,11 @@ impl Meaning {
         let takes = !entry.dropped.is_empty()
             || !entry.undropped.is_empty()
             || !entry.tombstones.is_empty()
-            || !entry.orphans.is_empty()
-            || !entry.moved.is_empty();
+            || !entry.orphans.is_empty();
         let rules = entry.settings.is_some()
             || !entry.lost.is_empty()
             || !entry.found.is_empty()
+            || !entry.moved.is_empty()
             || entry.accepted.is_some()
             || entry.replaced.is_some()
             || entry.tagged.is_some()
@@ -269,6 +269,7 @@ impl Meaning {
                 self.shots.push(known);
             }
         }
+        self.orphans.extend(&entry.orphans);
         if !apart {
             self.give_up(entry, *author == OWNER);
             self.amend(number, entry);
@@ -282,7 +283,6 @@ impl Meaning {
             let was_by_owner = pack.dead && !pack.by_writer;
             (pack.dead, pack.by_writer) = (true, !by_owner && !was_by_owner);
         }
-        self.orphans.extend(&entry.orphans);
     }
 
     fn amend(&mut self, number: u64, entry: &LogEntry) {

@@ -19,7 +19,7 @@ use rules::{
 };
 
 /// All items except the snapshot that looks whole, which no rule can distinguish from a genuine one.
-const MENU: u32 = ((1 << Item::ALL.len()) - 1) & !Item::PlausibleSnapshot.bit();
+const MENU: u32 = ((1 << Item::ALL.len()) - 1) & !Item::PlausibleSnapshot.bit() & !Item::OF_PRUNER;
 
 /// One of each kind of step, and no rot.
 const BASE: Rules = Rules {
@@ -33,6 +33,8 @@ const BASE: Rules = Rules {
     statements: 1,
     crashes: 0,
     rots: 0,
+    window: false,
+    owner_prunes: false,
     forget: false,
     only: None,
 };
@@ -131,6 +133,63 @@ const WEAK: [(Weakness, Rules, &str, u32); 32] = {
         (Weakness::OrphansAdded, BASE, DEAD, 1),
     ]
 };
+
+/// A thief who has robbed the pruner, where dropped snapshots can be undeleted for a while.
+const WINDOW: Rules = Rules { window: true, menu: Item::OF_PRUNER, prunes: 2, ..BASE };
+
+/// The models of the undelete window that every run of the tests explores.
+const WINDOWS: [Rules; 3] = [
+    Rules { writers: 1, ..WINDOW },
+    Rules { writers: 1, owner_prunes: true, ..WINDOW },
+    Rules { writers: 1, repacks: 1, prunes: 1, ..WINDOW },
+];
+
+/// Those that a long run explores too.
+const NIGHTLY_WINDOWS: [Rules; 7] = [
+    WINDOW,
+    Rules { owner_prunes: true, ..WINDOW },
+    Rules { writers: 1, entries: 2, ..WINDOW },
+    Rules { writers: 1, entries: 2, owner_prunes: true, statements: 2, ..WINDOW },
+    Rules { writers: 1, repacks: 1, ..WINDOW },
+    Rules { writers: 1, entries: 2, crashes: 1, ..WINDOW },
+    Rules { writers: 1, menu: MENU | Item::OF_PRUNER, ..WINDOW },
+];
+
+/// Each rule of the window that is left out.
+
+const WEAK_WINDOW: [(Weakness, Rules, &str, u32); 7] = [
+    (Weakness::TombstonesInWindow, Rules { owner_prunes: true, ..WINDOW }, GONE, 3),
+    (Weakness::MarksAtOnce, WINDOW, GONE, 2),
+    (Weakness::WritersEndWindow, WINDOW, GONE, 2),
+    (Weakness::WritersMove, WINDOW, GONE, 2),
+    (Weakness::MarksStay, WINDOW, HIDDEN, 2),
+    (Weakness::OrphansRise, WINDOW, MISSING, 5),
+    (Weakness::RevokesBlindly, WINDOW, MISSING, 6),
+];
+
+#[test]
+fn a_robbed_pruner_destroys_nothing_within_the_window() {
+    assert!(check_holds(&WINDOWS) > 10_000, "the models are not trivial");
+    if std::env::var("ICECORE_MODEL").is_ok_and(|size| size == "nightly") {
+        assert!(check_holds(&NIGHTLY_WINDOWS) > 10_000_000, "the long run is long");
+    }
+}
+
+/// What a false snapshot has displaced stays as long as it can be undeleted.
+#[test]
+fn what_is_displaced_stays_for_the_window() {
+    let rules = Rules { menu: Item::PlausibleSnapshot.bit(), only: Some(GONE), ..WINDOW };
+    check_holds(&[Rules { writers: 1, ..rules }]);
+}
+
+#[test]
+fn every_rule_of_the_window_is_needed() {
+    for (weakness, rules, expected, steps) in WEAK_WINDOW {
+        let outcome = run(&Rules { weakness, only: Some(expected), ..rules });
+        println!("{weakness:?} {:?} {}", outcome.violation, outcome.depth);
+        assert_eq!((outcome.violation, outcome.depth), (Some(expected), steps), "{weakness:?}");
+    }
+}
 
 #[test]
 fn every_attack_works_where_nobody_signs() {

@@ -60,7 +60,8 @@ impl Rules {
         if view.stopped {
             return;
         }
-        let there = view.trusted() & !state.gone;
+        // A writer knows only what the log says.
+        let there = view.trusted() & if self.window { Packs::MAX } else { !state.gone };
         let choices = |chunk: Chunks| {
             let packs = state.claiming(there, chunk);
             each(packs).chain((packs == 0).then_some(0))
@@ -214,14 +215,19 @@ impl Rules {
                 chosen.broken = chosen.broken.or(for_false.then_some(DISPLACED));
                 after.fates[usize::from(slot)] = Fate::Dropped;
             }
-            let dead = view.placed & !view.dead & !after.needed(self);
+            let held = match self.window && !self.is(Weakness::TombstonesInWindow) {
+                true => after.held(&chosen),
+                false => 0,
+            };
+            let dead = view.placed & !view.dead & !after.needed(self) & !held;
             let orphans = state.uploaded() & !view.placed & !view.dead & !state.gone;
             let dead = if quiet || self.is(Weakness::TombstonesWhileVoid) { dead } else { 0 };
             let orphans = if quiet || self.is(Weakness::OrphansWhileVoid) { orphans } else { 0 };
             let drops: Slots = if slot > 0 { 1 << slot } else { 0 };
             if dead | orphans | drops != 0 {
                 let dead = view.encode(self, dead);
-                let entry = Entry { by: By::Pruner, dead, orphans, drops, ..Entry::default() };
+                let by = self.pruner(view);
+                let entry = Entry { by, dead, orphans, drops, ..Entry::default() };
                 put(steps, ('P', 0, "drops, tombstones, names orphans"), chosen, entry, knows);
             }
         }
@@ -229,23 +235,34 @@ impl Rules {
 
     /// Deletes the packs that valid entries name as dead, except those that a snapshot needs.
     fn delete(&self, state: &State, view: &View, steps: &mut Steps) {
-        let gone = view.deletable & !view.needed(self) & state.uploaded() & !state.gone;
+        let holds = self.window && !self.is(Weakness::MarksAtOnce);
+        let held = if holds { view.held(state) } else { 0 };
+        let gone = view.deletable & !view.needed(self) & !held & state.uploaded() & !state.gone;
         if gone != 0 {
             let after = State { gone: state.gone | gone, ..*state };
             steps.push('P', 0, "deletes what is dead", after);
         }
     }
 
+    /// Returns who signs what a pruner does. The owner prunes if the pruner is revoked.
+    fn pruner(&self, view: &View) -> By {
+        let is_owner = self.owner_prunes || view.revoked_pruner > 0;
+        if is_owner { By::Owner } else { By::Pruner }
+    }
+
     fn repack(&self, state: &State, view: &View, knows: bool, steps: &mut Steps) {
+        let held = if self.window { view.held(state) } else { 0 };
         let Plan { from, own, to } = state.plan;
         if from != 0 {
             let taken = own & (view.placed | view.dead) != 0;
             let others = to & !own & !view.trusted() != 0;
             let done = State { plan: Plan::default(), ..*state };
-            if taken || others || from & view.trusted() == 0 {
+            if taken || others || from & view.trusted() & !held == 0 {
                 steps.push('P', 0, "gives its plan up", done);
             } else {
-                let entry = Entry { by: By::Pruner, adds: own, dead: from, to, ..Entry::default() };
+                // Only the owner can read what a repack copies.
+                let by = if self.window { By::Owner } else { By::Pruner };
+                let entry = Entry { by, adds: own, dead: from, to, ..Entry::default() };
                 put(steps, ('P', 0, "adds its pack, moves to it"), done, entry, knows);
             }
             return;
@@ -253,7 +270,7 @@ impl Rules {
         if state.repacks == 0 {
             return;
         }
-        for from in each(view.trusted() & view.needed(self) & !state.gone) {
+        for from in each(view.trusted() & view.needed(self) & !state.gone & !held) {
             let claims = state.claimed(from);
             let believed = if self.is(Weakness::RepackBelieves) {
                 let others = view.trusted() & !from & !state.gone;
@@ -283,7 +300,10 @@ impl Rules {
         if view.stopped {
             return;
         }
-        let says = Entry { by: By::Owner, ..Entry::default() };
+        // Packs may be gone that a pruner has tombstoned. If its word no longer counts, they are not dead.
+        let looks = self.window && !self.is(Weakness::RevokesBlindly);
+        let lost = if looks { state.gone & view.placed } else { 0 };
+        let says = Entry { by: By::Owner, lost, ..Entry::default() };
         let seen = if self.is(Weakness::DismissesRot) {
             self.view(state, state.rot == 0, Fake::None)
         } else {
@@ -301,6 +321,9 @@ impl Rules {
                 put(steps, ('O', 0, "makes an entry void"), spent, entry, true);
             }
         }
+        if self.window && state.statements > 0 {
+            self.revoke_pruner(state, &view, says, steps);
+        }
         if view.revoked == 0 && state.statements > 0 {
             // Revoke from the first entry of the thief, or from an earlier entry of the robbed host.
             let is_thief = |(number, entry): &(u8, &Entry)| {
@@ -315,6 +338,30 @@ impl Rules {
                     let entry = Entry { revoked: from, ..says };
                     put(steps, ('O', 0, "revokes the stolen writer"), spent, entry, true);
                 }
+            }
+        }
+    }
+
+    /// Revokes the pruner from the first entry of the thief, or from an earlier entry of the pruner.
+    fn revoke_pruner(&self, state: &State, view: &View, says: Entry, steps: &mut Steps) {
+        let valid = |number: u8| view.void >> number & 1 == 0;
+        let of_pruner = || state.slots().filter(|(_, entry)| entry.by == By::Pruner);
+        let first = of_pruner().find(|(number, entry)| entry.thief && valid(*number));
+        let Some((first, _)) = first.filter(|_| view.revoked_pruner == 0) else { return };
+        let spent = State { statements: state.statements - 1, ..*state };
+        for (from, _) in of_pruner().take_while(|(number, _)| *number <= first) {
+            let entry = Entry { revoked_pruner: from, ..says };
+            put(steps, ('O', 0, "revokes the pruner"), spent, entry, true);
+        }
+    }
+
+    /// The undelete window of a dropped snapshot ends, by time or because the owner says so.
+    pub(super) fn window_steps(&self, state: &State, steps: &mut Steps) {
+        let view = self.view(state, true, Fake::None);
+        for slot in (1..=state.log_len).filter(|slot| state.over >> slot & 1 == 0) {
+            if view.fates[usize::from(slot)] == Fate::Dropped {
+                let after = State { over: state.over | 1 << slot, ..*state };
+                steps.push('C', 0, "the window of a snapshot ends", after);
             }
         }
     }

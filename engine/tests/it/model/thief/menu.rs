@@ -43,10 +43,28 @@ pub enum Item {
     CheckpointOther,
     /// A checkpoint that calls an entry void, with the true hash of the entry.
     CheckpointVoid,
+    /// The wipe, signed with the credential of the pruner.
+    PrunerWipe,
+    PrunerDrop,
+    PrunerTombstone,
+    /// The false move, signed with the credential of the pruner.
+    PrunerMove,
+    /// The wipe of the pruner, with the setting that there is no undelete window.
+    PrunerEnd,
+    /// Names what other hosts have uploaded and not committed as orphans.
+    PrunerOrphan,
 }
 
 impl Item {
-    pub const ALL: [Item; 20] = [
+    /// What a thief puts who has robbed the pruner.
+    pub const OF_PRUNER: u32 = Item::PrunerWipe.bit()
+        | Item::PrunerDrop.bit()
+        | Item::PrunerTombstone.bit()
+        | Item::PrunerMove.bit()
+        | Item::PrunerEnd.bit()
+        | Item::PrunerOrphan.bit();
+
+    pub const ALL: [Item; 26] = [
         Item::Wipe,
         Item::Drop,
         Item::Tombstone,
@@ -67,6 +85,12 @@ impl Item {
         Item::BehindGap,
         Item::CheckpointOther,
         Item::CheckpointVoid,
+        Item::PrunerWipe,
+        Item::PrunerDrop,
+        Item::PrunerTombstone,
+        Item::PrunerMove,
+        Item::PrunerEnd,
+        Item::PrunerOrphan,
     ];
 
     pub const fn bit(self) -> u32 {
@@ -89,7 +113,8 @@ impl Rules {
 
     fn serve(&self, state: &State, item: Item, steps: &mut Found<State>) {
         let view = self.view(state, true, Fake::None);
-        let says = Entry { by: By::Stolen, thief: true, ..Entry::default() };
+        let by = if Item::OF_PRUNER & item.bit() == 0 { By::Stolen } else { By::Pruner };
+        let says = Entry { by, thief: true, ..Entry::default() };
         let snapshots: Slots = (1..=state.log_len)
             .filter(|slot| view.fates[usize::from(*slot)] == Fate::Visible)
             .fold(0, |all, slot| all | 1 << slot);
@@ -106,21 +131,24 @@ impl Rules {
         let not_added = each(state.uploaded() & !view.placed).filter(genuine);
         let not_added = not_added.fold(0, |all, pack| all | pack);
         match item {
-            Item::Wipe | Item::Stranger => {
-                let by = if item == Item::Wipe { By::Stolen } else { By::Stranger };
+            Item::Wipe | Item::Stranger | Item::PrunerWipe | Item::PrunerEnd => {
+                let by = if item == Item::Stranger { By::Stranger } else { by };
+                let ends = item == Item::PrunerEnd;
                 let dead = view.encode(self, alive);
                 put(
                     state,
                     "drops and tombstones all",
-                    Entry { by, drops: snapshots, dead, ..says },
+                    Entry { by, drops: snapshots, dead, ends, ..says },
                 );
             }
-            Item::Drop => put(state, "drops all snapshots", Entry { drops: snapshots, ..says }),
-            Item::Tombstone => {
+            Item::Drop | Item::PrunerDrop => {
+                put(state, "drops all snapshots", Entry { drops: snapshots, ..says })
+            }
+            Item::Tombstone | Item::PrunerTombstone => {
                 let dead = view.encode(self, alive);
                 put(state, "tombstones all packs", Entry { dead, ..says });
             }
-            Item::FalseMove => {
+            Item::FalseMove | Item::PrunerMove => {
                 for from in each(alive & view.needed(self)) {
                     let mut after = *state;
                     let claims = state.claimed(from);
@@ -175,7 +203,7 @@ impl Rules {
                     put(state, "adds the pack of another", Entry { adds: pack, ..says });
                 }
             }
-            Item::Orphan => {
+            Item::Orphan | Item::PrunerOrphan => {
                 for pack in each(not_added & !view.dead) {
                     let entry = Entry { orphans: pack, ..says };
                     put(state, "calls the pack of another an orphan", entry);

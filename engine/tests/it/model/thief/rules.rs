@@ -79,6 +79,20 @@ pub enum Weakness {
     OnePlace,
     /// The owner dismisses an entry that rotted.
     DismissesRot,
+    /// Pruners tombstone packs of snapshots that can still be undeleted.
+    TombstonesInWindow,
+    /// Pruners delete what a writer has tombstoned, even if a snapshot that can still be undeleted needs it.
+    MarksAtOnce,
+    /// A writer with the right `prune` may end the undelete window.
+    WritersEndWindow,
+    /// A writer with the right `prune` may move snapshots to other packs.
+    WritersMove,
+    /// What a pruner has dropped and tombstoned stays so after it is revoked.
+    MarksStay,
+    /// Orphans that a pruner has named are alive after it is revoked.
+    OrphansRise,
+    /// An owner who revokes a pruner does not say which packs are gone.
+    RevokesBlindly,
 }
 
 /// The bounds of a model.
@@ -96,7 +110,11 @@ pub struct Rules {
     pub statements: u8,
     pub crashes: u8,
     pub rots: u8,
-    /// Whether to use the normal form of states.
+    /// Whether a dropped snapshot can be undeleted for a while.
+    pub window: bool,
+    /// Whether pruners sign as the owner.
+    pub owner_prunes: bool,
+    /// Whether to use the normal form of states. It has no undelete window.
     pub forget: bool,
     /// The only violation to look for, if given.
     pub only: Option<&'static str>,
@@ -114,7 +132,12 @@ impl fmt::Display for Rules {
         if self.menu.count_ones() == 1 {
             write!(f, ", {:?}", Item::ALL[self.menu.trailing_zeros() as usize])?;
         }
-        write!(f, "{}", if self.forget { ", normal form" } else { "" })
+        let names = [
+            (self.window, ", undelete window"),
+            (self.owner_prunes, ", the owner prunes"),
+            (self.forget, ", normal form"),
+        ];
+        names.iter().filter(|(is, _)| *is).try_for_each(|(_, name)| f.write_str(name))
     }
 }
 
@@ -183,23 +206,33 @@ impl Rules {
                 continue;
             }
             let slot = usize::from(number);
+            if self.window && state.over & bit != 0 {
+                continue; // The owner has let the window pass.
+            }
             if view.voided & bit == 0 && view.void & bit != 0 && !self.today() {
                 found.push(VOID);
+            }
+            let is_gone = entry.whole & !state.held(state.uploaded()) != 0;
+            if is_gone && (state.let_go & bit == 0 || self.window) {
+                found.push(GONE);
             }
             if state.let_go & bit != 0 {
                 continue;
             }
-            if entry.whole & !state.held(state.uploaded()) != 0 {
-                found.push(GONE);
-            }
             let hides = |fate| matches!(fate, Fate::None | Fate::Dropped);
-            let silent = hides(view.fates[slot]) && view.undismissed() == 0
-                || hides(fresh.fates[slot]) && fresh.undismissed() == 0 && !fresh.stopped;
+            // A dropped snapshot is listed as long as it can be undeleted.
+            let is_listed = self.window && view.drops & bit != 0;
+            let silent = !is_listed && hides(view.fates[slot]) && view.undismissed() == 0
+                || !is_listed
+                    && hides(fresh.fates[slot])
+                    && fresh.undismissed() == 0
+                    && !fresh.stopped;
             if silent {
                 found.push(HIDDEN);
             }
             if !hides(view.fates[slot]) {
-                if view.needs[slot] & view.dead != 0 {
+                let dead = if self.window { view.dead_by_owner } else { view.dead };
+                if view.needs[slot] & dead != 0 {
                     found.push(DEAD);
                 }
                 if view.needs[slot] & !view.placed != 0 {
@@ -239,6 +272,7 @@ impl Model for Rules {
             fake: Fake::None,
             rot: 0,
             let_go: 0,
+            over: 0,
             broken: None,
             entries: self.entries,
             prunes: self.prunes,
@@ -264,6 +298,9 @@ impl Model for Rules {
         }
         self.thief_steps(state, steps);
         self.rot_steps(state, steps);
+        if self.window {
+            self.window_steps(state, steps);
+        }
     }
 
     fn normalise(&self, state: &mut State) {

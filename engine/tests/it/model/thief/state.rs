@@ -75,6 +75,10 @@ pub struct Entry {
     /// The slot from which the stolen writer is revoked; 0 if the entry does not revoke it. Such an entry also enrols
     /// `Renewed`.
     pub revoked: u8,
+    /// The slot from which the pruner is revoked; 0 if the entry does not revoke it.
+    pub revoked_pruner: u8,
+    /// Whether it is a setting that ends the undelete window of all snapshots.
+    pub ends: bool,
     /// Whether it enrols the second host.
     pub enrols: bool,
     /// Whether its writer read the slot before it in its rotten state, and names that.
@@ -136,6 +140,8 @@ pub struct State {
     pub rot: u8,
     /// Genuine snapshots that the policy dropped in favour of genuine ones.
     pub let_go: Slots,
+    /// Dropped snapshots whose undelete window is over.
+    pub over: Slots,
     /// The violation in a step.
     pub broken: Option<&'static str>,
     /// Number of steps of each kind that may still happen.
@@ -225,7 +231,7 @@ impl State {
         let State { entries, prunes, drops, repacks, statements, crashes, rots, .. } = *self;
         let budget = [entries, prunes, drops, repacks, statements, crashes, rots];
         let budget = budget.iter().fold(0, |word, left| word << 4 | u64::from(*left));
-        hash.add(budget << 1 | u64::from(self.broken.is_some()));
+        hash.add(u64::from(self.over) << 40 | budget << 1 | u64::from(self.broken.is_some()));
         for entry in self.log() {
             entry.hash(&mut hash);
         }
@@ -255,6 +261,8 @@ pub const NONSENSE: Entry = Entry {
     drops: 0,
     voids: 0,
     revoked: 0,
+    revoked_pruner: 0,
+    ends: false,
     enrols: false,
     names_rot: false,
 };
@@ -267,12 +275,14 @@ impl Entry {
     }
 
     fn hash(&self, hash: &mut Hash) {
-        let flags = [self.thief, self.snapshot, self.shrunk, self.enrols, self.names_rot];
+        let flags =
+            [self.ends, self.thief, self.snapshot, self.shrunk, self.enrols, self.names_rot];
         let flags = flags.iter().fold(0, |word, flag| word << 1 | u16::from(*flag));
         let kind = (self.by as u16) << 4 | self.form as u16;
         hash.add(word([kind | flags << 8, self.adds, self.needs, self.meant]));
         hash.add(word([self.dead, self.to, self.orphans, self.lost]));
-        let rest = u16::from(self.revoked) << 8 | u16::from(self.whole);
+        let whole = self.whole | self.revoked_pruner << 4;
+        let rest = u16::from(self.revoked) << 8 | u16::from(whole);
         hash.add(word([self.drops, self.voids, rest, self.grows]));
     }
 }
@@ -326,6 +336,12 @@ impl fmt::Display for Entry {
         }
         if self.revoked > 0 {
             write!(f, ", revokes from {}", self.revoked)?;
+        }
+        if self.revoked_pruner > 0 {
+            write!(f, ", revokes the pruner from {}", self.revoked_pruner)?;
+        }
+        if self.ends {
+            write!(f, ", ends the window")?;
         }
         Ok(())
     }

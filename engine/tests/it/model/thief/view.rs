@@ -24,6 +24,12 @@ pub struct View {
     pub dead: Packs,
     /// Packs that a pruner may delete.
     pub deletable: Packs,
+    /// Packs that the owner has made dead.
+    pub dead_by_owner: Packs,
+    /// Snapshots that an entry which counts has dropped.
+    pub drops: Slots,
+    /// Whether a setting has ended the undelete window.
+    pub ended: bool,
     pub fates: [Fate; LOG_MAX + 1],
     pub needs: [Packs; LOG_MAX + 1],
     /// Snapshots that a policy ignores.
@@ -32,6 +38,7 @@ pub struct View {
     pub void: Slots,
     pub voided: Slots,
     pub revoked: u8,
+    pub revoked_pruner: u8,
     /// Whether hosts stop here because of damage, or of something that looks like it.
     pub stopped: bool,
     /// Whether a snapshot refers to other packs than its writer meant.
@@ -61,6 +68,20 @@ impl View {
         };
         let kept = self.fates.iter().zip(&self.needs).filter(|(fate, _)| keeps(**fate));
         kept.fold(0, |all, (_, needs)| all | needs)
+    }
+
+    /// Returns the packs of dropped snapshots that can be undeleted: their window is not over, and none of their packs
+    /// is gone, or dead by the word of the owner.
+    pub fn held(&self, state: &State) -> Packs {
+        let mut held = 0;
+        for slot in (1..=state.log_len).filter(|slot| state.over >> slot & 1 == 0 && !self.ended) {
+            let needs = self.needs[usize::from(slot)];
+            let is_whole = needs & (state.gone | self.dead_by_owner | !self.placed) == 0;
+            if self.fates[usize::from(slot)] == Fate::Dropped && is_whole {
+                held |= needs;
+            }
+        }
+        held
     }
 
     /// Returns the packs on which a new snapshot may rely.
@@ -121,6 +142,7 @@ impl Rules {
             if proven && !lost {
                 view.voided |= entry.voids;
                 view.revoked = view.revoked.max(entry.revoked);
+                view.revoked_pruner = view.revoked_pruner.max(entry.revoked_pruner);
             }
         }
         for (number, entry) in state.slots() {
@@ -143,6 +165,7 @@ impl Rules {
             } else if !self.is(Weakness::VoidDropsPacks) && !self.is(Weakness::VoidRenumbers) {
                 view.place(entry.adds, number);
                 view.untrusted |= entry.adds;
+                self.apply_orphans(&mut view, entry);
                 if entry.by == By::Stolen && !self.is(Weakness::MoveIsVoid) {
                     view.of_stolen |= entry.adds;
                 }
@@ -192,6 +215,10 @@ impl Rules {
         // Only the owner may name lost chunks.
         let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
         let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
+        // Whoever removes packs from snapshots by a move removes them from the undelete window too.
+        let only_owner = entry.ends && !self.is(Weakness::WritersEndWindow)
+            || self.window && entry.to != 0 && !self.is(Weakness::WritersMove);
+        let may = may && (entry.by == By::Owner || !only_owner);
         let others = self.is(Weakness::MoveIsVoid) && entry.grows & !view.of_stolen != 0;
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
@@ -205,13 +232,27 @@ impl Rules {
             || !self.today() && (!signed || !may || orphans)
     }
 
+    /// Applies the orphans of an entry that is set apart. They may be deleted by now. Who has uploaded one uploads it
+    /// again.
+    fn apply_orphans(&self, view: &mut View, entry: &Entry) {
+        if entry.by == By::Pruner && !self.is(Weakness::OrphansRise) {
+            view.dead |= entry.orphans;
+            view.deletable |= entry.orphans;
+        }
+    }
+
     /// Applies a valid entry.
     fn apply(&self, view: &mut View, number: u8, entry: &Entry) {
         if entry.form == Form::Newer {
             view.stopped = true;
             return;
         }
-        let revoked = entry.by == By::Stolen && view.revoked > 0 && number >= view.revoked;
+        let is_from = |from: u8| from > 0 && number >= from;
+        let revoked = match entry.by {
+            By::Stolen => is_from(view.revoked),
+            By::Pruner => is_from(view.revoked_pruner) && !self.is(Weakness::MarksStay),
+            _ => false,
+        };
         let slot = usize::from(number);
         view.place(entry.adds, number);
         view.of_stolen |= if entry.by == By::Stolen { entry.adds } else { 0 };
@@ -223,6 +264,7 @@ impl Rules {
         }
         if revoked {
             view.untrusted |= if self.is(Weakness::TrustsRevoked) { 0 } else { entry.adds };
+            self.apply_orphans(view, entry);
             return;
         }
         view.second |= entry.enrols;
@@ -233,11 +275,17 @@ impl Rules {
             || self.is(Weakness::NoSignatures);
         view.dead |= dead | entry.orphans;
         view.deletable |= if deletes { dead | entry.orphans } else { 0 };
+        view.dead_by_owner |= if entry.by == By::Owner { dead | entry.orphans } else { 0 };
+        let counts = entry.by != By::Pruner || !is_from(view.revoked_pruner);
+        view.drops |= if counts { entry.drops } else { 0 };
+        view.ended |= entry.ends;
         if self.is(Weakness::OrphansOfAnybody) {
             view.deletable |= entry.orphans;
         }
         if entry.to != 0 {
-            for needs in view.needs.iter_mut().filter(|needs| **needs & dead != 0) {
+            let keeps = |fate: &Fate| self.window && *fate == Fate::Dropped;
+            let moved = view.needs.iter_mut().zip(&view.fates).filter(|(_, fate)| !keeps(fate));
+            for (needs, _) in moved.filter(|(needs, _)| **needs & dead != 0) {
                 *needs = *needs & !dead | entry.to;
             }
         }

@@ -1,4 +1,4 @@
-//! A value that another thread delivers, and the locks of a run.
+//! A value that one thread hands over to another, once ([`Pending`], [`Promised`]), and the locks of a run.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
