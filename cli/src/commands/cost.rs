@@ -9,7 +9,7 @@ use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
 use super::pick::{elsewhere, placed, resolve};
-use super::restore::extent;
+use super::restore::{CopyBills, extent, places_text};
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
@@ -168,6 +168,7 @@ fn to_get_back(
     pick: &PickArgs,
 ) -> Result<u8, Failure> {
     let repository = session.open_to_read(true)?;
+    session.read_copies(&[], &repository)?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
@@ -181,8 +182,10 @@ fn to_get_back(
     let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
+    // A copy whose prices are not known is not counted.
+    let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();
     let rows = Tier::ALL.map(|tier| {
-        let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
+        let bill = prices.bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies);
         let waves = waves(&plan, prices, bill.total_usd(), bill.egress_usd);
         (tier, plan.hours(&repository, tier), bill, waves)
     });
@@ -210,6 +213,9 @@ fn to_get_back(
         return Ok(code::DONE);
     }
     session.report.line(&extent(&plan));
+    if let Some(places) = places_text(session, &plan) {
+        session.report.line(&places);
+    }
     let header = vec!["tier", "hours", "in one step", "in waves", "months"];
     let mut shown = Table { header, rows: Vec::new() };
     for (tier, hours, bill, waves) in &rows {

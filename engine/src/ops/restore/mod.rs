@@ -19,6 +19,7 @@ mod original;
 mod parents;
 mod pieces;
 mod plan;
+mod predict;
 mod removals;
 mod seed;
 mod select;

@@ -18,12 +18,12 @@ use crate::files::{Folder, NoFolder};
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
-use crate::ops::cold::{self, ColdPack, PackStates, ThawTerms};
+use crate::ops::cold::{self, ColdPack, PackStates};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::stored::{Inventory, Seen, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::{ObjectState, Requests, Tier, layout};
+use crate::store::{ObjectState, Tier, layout};
 
 /// A pack that a restore reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +42,12 @@ pub struct PlannedPack {
     /// Number of read requests. Each reads whole blocks, and the header is read separately, so
     /// together they may read more bytes than the pack has.
     pub gets: u64,
-    request_bytes: u64,
+    pub(super) request_bytes: u64,
     pub state: ObjectState,
     /// Whether it is missing or truncated.
     pub lost: bool,
+    /// The index of the copy of the archive from which it is read; `None` for the archive itself.
+    pub copy: Option<usize>,
     /// Whether the store was asked for its state.
     looked_at: bool,
 }
@@ -64,6 +66,7 @@ impl PlannedPack {
             gets: row.rows + 1,
             state: ObjectState::Warm,
             lost: false,
+            copy: None,
             looked_at: false,
         }
     }
@@ -98,11 +101,8 @@ impl ColdPack for PlannedPack {
         // S3 deletes expired copies late, so check the time.
         let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
         self.state = if ended { ObjectState::Cold } else { state };
+        self.copy = seen.as_ref().and_then(|seen| seen.copy);
         if let Some(seen) = seen {
-            // Reading from another copy costs nothing at this store.
-            if seen.is_elsewhere {
-                (self.gets, self.request_bytes) = (0, 0);
-            }
             self.class = seen.class;
         }
         self.looked_at = true;
@@ -342,6 +342,7 @@ impl Planner<'_> {
                 gets: wanted.gets + 1,
                 state: ObjectState::Warm,
                 lost: false,
+                copy: None,
                 looked_at: false,
             });
         }
@@ -377,7 +378,7 @@ impl RestorePlan {
     /// first time, these are all packs, because the classes in the log are only hints. A missing
     /// object counts as readable, because reading it reports the problem.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
-        if !repository.store.location().is_remote() {
+        if !repository.store.location().is_remote() && !repository.has_copies() {
             return Ok(());
         }
         let before = self.lost_files();
@@ -451,25 +452,6 @@ impl RestorePlan {
     pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
         cold::hours_by(repository, &self.packs, tier)
     }
-
-    /// Predicts the requests that the restore will make from now on, including thaws by `tier`.
-    pub fn predict(&self, tier: Tier, days: u32) -> Requests {
-        predict(&self.packs, tier, days)
-    }
-
-    /// Predicts the requests that the seed makes unnecessary.
-    pub fn spared(&self, tier: Tier, days: u32) -> Requests {
-        let mut spared = predict(&self.spared, tier, days);
-        for pack in &self.partly_spared {
-            // The header must still be read, and the thaw is still needed.
-            let by_class = spared.class(&pack.class);
-            by_class.get += pack.gets - 1;
-            by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
-            spared.get += pack.gets - 1;
-            spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
-        }
-        spared
-    }
 }
 
 /// Returns whether an object is readable and, if it is a temporary copy, has not expired yet.
@@ -481,17 +463,4 @@ fn is_still_readable(state: ObjectState) -> bool {
         }
         state => state.is_readable(),
     }
-}
-
-fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
-    let mut requests = Requests::default();
-    for pack in packs {
-        requests.get += pack.gets;
-        requests.bytes_fetched += pack.request_bytes;
-        let by_class = requests.class(&pack.class);
-        by_class.get += pack.gets;
-        by_class.bytes_fetched += pack.request_bytes;
-        cold::predict_wait(pack, ThawTerms { tier, days }, &mut requests);
-    }
-    requests
 }
