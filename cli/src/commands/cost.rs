@@ -9,7 +9,7 @@ use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
 use super::pick::{elsewhere, placed, resolve};
-use super::restore::{CopyBills, extent, places_text};
+use super::restore::{CopyBills, show_extent};
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
@@ -182,7 +182,6 @@ fn to_get_back(
     let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
-    // A copy whose prices are not known is not counted.
     let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();
     let rows = Tier::ALL.map(|tier| {
         let bill = prices.bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies);
@@ -212,10 +211,7 @@ fn to_get_back(
         );
         return Ok(code::DONE);
     }
-    session.report.line(&extent(&plan));
-    if let Some(places) = places_text(session, &plan) {
-        session.report.line(&places);
-    }
+    show_extent(session, &plan);
     let header = vec!["tier", "hours", "in one step", "in waves", "months"];
     let mut shown = Table { header, rows: Vec::new() };
     for (tier, hours, bill, waves) in &rows {

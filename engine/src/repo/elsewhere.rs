@@ -3,10 +3,10 @@
 //!
 //! A copy is not trusted more than the store: a chunk is used only if it matches its id.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use super::memory::CopySet;
+use super::other_copy::{CopiedPack, OtherCopy};
 use super::prices::ReadPrices;
 use super::reader::{OpenPack, Spare, aligned};
 use super::stored::{LookAt, Seen};
@@ -14,71 +14,12 @@ use super::{ChunkReader, PackRowId, Repository};
 use crate::error::Error;
 use crate::format::ChunkId;
 use crate::format::pack::HEADER_BYTES;
-use crate::store::{ClassFacts, Head, ObjectRange, ObjectState, Store, ThawNeed, layout};
+use crate::store::{ObjectRange, ObjectState, Store, layout};
 
-/// A pack in another copy.
-#[derive(Debug, Clone)]
-struct CopiedPack {
-    class: String,
-    bytes: u64,
-    /// When it was put, in seconds since 1970 UTC.
-    modified: i64,
-    /// Whether it may have to be thawed.
-    may_be_cold: bool,
-}
-
-/// Another copy of a repository.
-#[derive(Debug, Clone)]
-pub struct OtherCopy {
-    pub store: Store,
-    /// What reading from it costs.
-    prices: ReadPrices,
-    packs: HashMap<String, CopiedPack>,
-}
-
-impl OtherCopy {
-    /// Lists the packs of a copy.
-    pub fn list(store: Store, prices: ReadPrices) -> Result<OtherCopy, Error> {
-        let provider = store.location().provider();
-        let mut packs = HashMap::new();
-        for prefix in layout::PACK_PREFIXES {
-            for object in store.list(prefix, None)? {
-                let class = object.class.unwrap_or_default();
-                let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
-                let may_be_cold = facts.is_some_and(|facts| facts.thaw != ThawNeed::None);
-                let (bytes, modified) = (object.bytes, object.modified);
-                packs.insert(object.name, CopiedPack { class, bytes, modified, may_be_cold });
-            }
-        }
-        Ok(OtherCopy { store, prices, packs })
-    }
-
-    /// Returns the storage class of a pack, and when it was put; `None` if the copy does not have it.
-    pub fn stored(&self, name: &str) -> Option<(&str, i64)> {
-        self.packs.get(name).map(|pack| (pack.class.as_str(), pack.modified))
-    }
-
-    /// Returns the price of reading a pack by one request; `None` if the copy does not have it.
-    pub fn price(&self, name: &str, bytes: u64) -> Option<f64> {
-        self.packs.get(name).map(|pack| self.prices.of(&pack.class, 1, bytes))
-    }
-
-    /// Returns whether a pack can be read at once. Asks the store if it may have to be thawed.
-    pub fn is_readable(&self, name: &str) -> bool {
-        self.packs.get(name).is_some_and(|pack| {
-            let names = [name.to_owned()];
-            let is_warm = |head: Result<Option<Head>, _>| {
-                head.is_ok_and(|head| head.is_some_and(|head| head.state.is_readable()))
-            };
-            !pack.may_be_cold || self.store.heads(&names).into_iter().all(is_warm)
-        })
-    }
-
-    /// Returns what the copy knows about a pack, if it has it in its right length.
-    fn seen(&self, wanted: &LookAt, state: ObjectState, at: usize) -> Option<Seen> {
-        let CopiedPack { class, bytes, .. } = self.packs.get(&wanted.name)?.clone();
-        (bytes == wanted.bytes).then_some(Seen { class, state, bytes, copy: Some(at) })
-    }
+/// Returns what a copy knows about a pack, if it has it in its right length.
+fn seen_in(copy: &OtherCopy, wanted: &LookAt, state: ObjectState, at: usize) -> Option<Seen> {
+    let CopiedPack { class, bytes, .. } = copy.packs.get(&wanted.name)?.clone();
+    (bytes == wanted.bytes).then_some(Seen { class, state, bytes, copy: Some(at) })
 }
 
 impl Repository {
@@ -165,7 +106,8 @@ impl Repository {
             let names: Vec<String> = ask.iter().map(|index| packs[*index].name.clone()).collect();
             for (index, head) in ask.into_iter().zip(copy.store.heads(&names)) {
                 let state = head?.map(|head| head.state).filter(|state| state.is_readable());
-                if let Some(found) = state.and_then(|state| copy.seen(&packs[index], state, at)) {
+                if let Some(found) = state.and_then(|state| seen_in(copy, &packs[index], state, at))
+                {
                     copies.choose(&packs[index].name, Some(at));
                     seen[index] = Some(found);
                 }
@@ -182,7 +124,7 @@ impl CopySet {
         let mut best: Option<(f64, Seen)> = None;
         for (at, copy) in self.copies.iter().enumerate() {
             let is_warm = copy.packs.get(&pack.name).is_some_and(|pack| !pack.may_be_cold);
-            let found = is_warm.then(|| copy.seen(pack, ObjectState::Warm, at)).flatten();
+            let found = is_warm.then(|| seen_in(copy, pack, ObjectState::Warm, at)).flatten();
             let Some(found) = found else { continue };
             let price = copy.prices.of(&found.class, 1, pack.bytes);
             let is_cheaper = |other: f64| price < other;

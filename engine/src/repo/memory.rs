@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::elsewhere::OtherCopy;
+use super::other_copy::OtherCopy;
 use super::prices::ReadPrices;
 use crate::format::PackId;
 

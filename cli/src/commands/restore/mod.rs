@@ -10,8 +10,8 @@ mod show;
 
 pub use listings::{listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
-pub use places::{CopyBills, places_text};
-pub use show::{are_thawing, extent, plan_json, show_plan, thaws_requested};
+pub use places::CopyBills;
+pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -85,7 +85,7 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 }
 
 /// Describes how much a plan restores and downloads.
-pub fn extent(plan: &RestorePlan) -> String {
+fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
         // Folder listings are not files.
         return match plan.packs.len() {
@@ -105,6 +105,14 @@ pub fn extent(plan: &RestorePlan) -> String {
     }
 }
 
+/// Shows how much a plan restores, and from where.
+pub fn show_extent(session: &Session, plan: &RestorePlan) {
+    session.report.line(&extent(plan));
+    if let Some(places) = places_text(session, plan) {
+        session.report.line(&places);
+    }
+}
+
 /// Shows a plan.
 pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
@@ -113,10 +121,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         return;
     }
     show_packs(report, plan);
-    report.line(&extent(plan));
-    if let Some(places) = places_text(session, plan) {
-        report.line(&places);
-    }
+    show_extent(session, plan);
     keeps_and_removes(plan).iter().for_each(|line| report.line(line));
     if plan.files_damaged > 0 {
         report.line(&format!(
