@@ -31,6 +31,7 @@ use crate::report::Report;
 use crate::screen;
 use crate::units::show;
 
+mod copies;
 mod credential;
 mod log_reader;
 mod night;
@@ -38,6 +39,7 @@ mod prices;
 mod reading;
 mod unlock;
 
+pub use copies::OpenedCopy;
 pub use night::Seen;
 
 /// How long to wait for a store if the answer is useful but not necessary.
@@ -81,6 +83,10 @@ pub struct Session {
     unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
     /// All stores that this run has opened, to count their requests.
     stores: Mutex<Vec<Store>>,
+    /// Other copies of the archive that this run reads from.
+    copies: Mutex<Vec<OpenedCopy>>,
+    /// The places where it has looked for such copies by itself.
+    tried: Mutex<Vec<String>>,
 }
 
 impl Session {
@@ -154,6 +160,8 @@ impl Session {
             is_doubtful: AtomicBool::new(false),
             unlocked: Mutex::default(),
             stores: Mutex::default(),
+            copies: Mutex::default(),
+            tried: Mutex::default(),
         })
     }
 
@@ -162,11 +170,7 @@ impl Session {
             Failure::usage("no archive was specified", "use --repo URL or set ICECORE_REPOSITORY")
         })?;
         // Text that is not UTF-8 was already refused when the command line was parsed.
-        let url = match url.starts_with('~') {
-            true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
-            false => url.to_owned(),
-        };
-        Ok(Location::parse(&url)?)
+        Ok(Location::parse(&crate::home::url_at_home(url)?)?)
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {

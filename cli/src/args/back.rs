@@ -54,8 +54,8 @@ pub struct RestoreArgs {
     /// Read every restored file again and compare it with the snapshot
     #[arg(long)]
     pub verify: bool,
-    /// Read what is damaged, missing or frozen from another copy of the archive, and everything if
-    /// that is a folder; can be repeated
+    /// Another copy of the archive, besides those that the profile names: each object is read from the
+    /// cheapest one that can be read at once; can be repeated
     #[arg(long, value_name = "URL")]
     pub also: Vec<String>,
     /// Restore pipes, sockets and devices too

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use icecore_engine::ops::check::Subset;
 
 use super::{LitterArgs, TierName};
 use crate::parse;
 
 #[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("pays").multiple(true).args(["read_data", "read_data_subset", "repair"])
+))]
 pub struct CheckArgs {
     /// Read and verify all data
     #[arg(long, group = "reads")]
@@ -23,8 +26,8 @@ pub struct CheckArgs {
     /// A local folder that may still have the damaged data, matched by content; can be repeated
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
-    /// Another copy of the archive: damaged and missing objects are put back from it, byte for byte;
-    /// can be repeated
+    /// Another copy of the archive: damaged and missing objects are put back from it, byte for byte, as
+    /// from the one that the profile names; can be repeated
     #[arg(long, value_name = "URL", requires = "repair")]
     pub also: Vec<String>,
     /// Only test what the keys of this host allow: could a thief of this host destroy the archive?
@@ -35,7 +38,7 @@ pub struct CheckArgs {
     pub tier: TierName,
     /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
     /// icecore asks, and a script stops
-    #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "reads")]
+    #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "pays")]
     pub max_cost: Option<f64>,
     /// Request the thaw, once its price is agreed to, and wait until everything is read
     #[arg(long, conflicts_with = "detach", requires = "reads")]

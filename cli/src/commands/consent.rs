@@ -83,7 +83,14 @@ pub fn bound(
     spared: &str,
     hint: &str,
 ) -> Result<(), Failure> {
-    let (Some(max), true) = (max, session.location()?.is_remote()) else { return Ok(()) };
+    match max {
+        Some(max) if session.location()?.is_remote() => within(max, total, spared, hint),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if a price exceeds a bound or is unknown.
+pub fn within(max: f64, total: Option<f64>, spared: &str, hint: &str) -> Result<(), Failure> {
     let Some(total) = total else {
         let message = "the price is not known, so --max-cost cannot limit it";
         let hint = "name a file with the prices of the store: --prices FILE";

@@ -9,7 +9,7 @@ use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
 use super::pick::{elsewhere, placed, resolve};
-use super::restore::extent;
+use super::restore::{CopyBills, show_extent};
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
@@ -184,6 +184,7 @@ fn to_get_back(
     pick: &PickArgs,
 ) -> Result<u8, Failure> {
     let repository = session.open_to_read(true)?;
+    session.read_copies(&[], &repository)?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
@@ -197,8 +198,9 @@ fn to_get_back(
     let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
+    let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();
     let rows = Tier::ALL.map(|tier| {
-        let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
+        let bill = prices.bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies);
         let waves = waves(&plan, prices, bill.total_usd(), bill.egress_usd);
         (tier, plan.hours(&repository, tier), bill, waves)
     });
@@ -225,7 +227,7 @@ fn to_get_back(
         );
         return Ok(code::DONE);
     }
-    session.report.line(&extent(&plan));
+    show_extent(session, &plan);
     let header = vec!["tier", "hours", "in one step", "in waves", "months"];
     let mut shown = Table { header, rows: Vec::new() };
     for (tier, hours, bill, waves) in &rows {

@@ -325,6 +325,7 @@ fn resume(
     let consent = Consent::of(session, wait);
     let record = &record;
     let (only_plan, typed) = (false, None);
+    session.read_copies(&[], repository)?;
     let going = Going {
         session,
         repository,

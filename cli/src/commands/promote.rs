@@ -34,7 +34,7 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
                 .line(&format!("new photos go to {pack_class}, small files to {hot_class}"));
         }
     }
-    let question = "Make this copy the main archive? The archive that it is a copy of must not be written to after that.";
+    let question = "Make this copy the main archive? No run may be copying to it, and nothing may write to the old archive after that.";
     let instead = "as long as that archive is there, use it: a mirror restores as well";
     consent::final_act(session, args.yes, question, instead)?;
     let (pack, hot) = (pack_class.clone(), hot_class.clone());

@@ -52,8 +52,9 @@ pub struct Counts {
     queued_pack_bytes: u64,
     /// Bytes of the packs that have arrived.
     uploaded: u64,
-    /// Bytes to fetch over the link, if fetching determines how long the stage takes.
-    fetch_bytes: u64,
+    /// Bytes to fetch or to send over the link, if that determines how long the stage takes.
+    link_bytes: u64,
+    sends: bool,
     /// The counts of the link when the stage began.
     wire: Wire,
     /// Bytes that were sent at the last look, and the total that failed requests have subtracted from them.
@@ -108,7 +109,8 @@ impl Counts {
             queued_file_bytes: 0,
             queued_pack_bytes: 0,
             uploaded: 0,
-            fetch_bytes: 0,
+            link_bytes: 0,
+            sends: false,
             wire,
             sent: 0,
             sent_in_vain: 0,
@@ -131,7 +133,6 @@ impl Counts {
         self.total = Total::Counting;
     }
 
-    /// Returns the number of items that are done.
     pub fn items(&self) -> u64 {
         self.items
     }
@@ -160,17 +161,16 @@ impl Counts {
         self.uploaded += bytes;
     }
 
-    /// Announces that this many bytes will be fetched over the link, and determine how long the stage takes.
-    pub fn fetches(&mut self, bytes: u64, wire: Wire) {
-        (self.fetch_bytes, self.wire) = (bytes, wire);
+    /// Announces that this many bytes will be fetched or sent over the link, and determine how long the stage takes.
+    pub fn moves(&mut self, bytes: u64, sends: bool, wire: Wire) {
+        (self.link_bytes, self.sends, self.wire) = (bytes, sends, wire);
     }
 
-    /// Returns how much work is done.
     fn work(&mut self, wire: Wire) -> Work {
-        if self.fetch_bytes > 0 {
-            let received = wire.received.saturating_sub(self.wire.received);
-            let done = received.min(self.fetch_bytes);
-            return Work { done, total: self.fetch_bytes, moved: done, items: self.items };
+        if self.link_bytes > 0 {
+            let of = |wire: Wire| if self.sends { wire.sent } else { wire.received };
+            let done = of(wire).saturating_sub(of(self.wire)).min(self.link_bytes);
+            return Work { done, total: self.link_bytes, moved: done, items: self.items };
         }
         if self.bytes_total == 0 && self.bytes == 0 {
             let Counts { items, items_total, .. } = *self;
@@ -218,7 +218,7 @@ impl Counts {
         self.speed.note(now, work.moved);
         let rate = self.speed.at(now);
         let is_final = self.total == Total::Final && total > 0;
-        let is_bytes = self.fetch_bytes > 0 || self.bytes_total > 0 || self.bytes > 0;
+        let is_bytes = self.link_bytes > 0 || self.bytes_total > 0 || self.bytes > 0;
         // Bytes that must be sent again take time, although they were shown as done.
         let rest = total - work.done;
         let left = rate.filter(|rate| is_final && *rate > 0.0 && done < total).map(|rate| {
@@ -463,7 +463,7 @@ mod tests {
         let began = Instant::now();
         let mut counts = Counts::new("restore", Wire { sent: 0, received: 7 });
         counts.expect_for_test(500 * MIB);
-        counts.fetches(100 * MIB, Wire { sent: 0, received: 7 });
+        counts.moves(100 * MIB, false, Wire { sent: 0, received: 7 });
         let mut at = |seconds, received: u64| {
             counts.look(after(began, seconds), Wire { sent: 0, received: 7 + received }, false)
         };

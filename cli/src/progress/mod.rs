@@ -86,7 +86,12 @@ impl<'a> Bar<'a> {
 
     /// Announces that this many bytes will be fetched over a link, and determine how long the step takes.
     pub fn fetches(&self, bytes: u64) {
-        self.counts().fetches(bytes, wire());
+        self.counts().moves(bytes, false, wire());
+    }
+
+    /// Announces how many bytes will be sent over the link.
+    pub fn sends(&self, bytes: u64) {
+        self.counts().moves(bytes, true, wire());
     }
 
     /// Returns the number of items that are done.

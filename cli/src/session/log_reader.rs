@@ -1,4 +1,4 @@
-//! Opens an archive only for its log, and opens copies of an archive.
+//! Opens an archive only for its log, and decides whether a store is a copy of an archive.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use icecore_engine::codec::keys::digest;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::LogKey;
-use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{Keys, Purpose, Repository};
 use icecore_engine::store::{Location, Store, layout};
 use zeroize::Zeroizing;
 
@@ -52,35 +52,6 @@ impl Session {
         })?;
         let location = Location::parse(to)?;
         self.options_at(&location, &self.profile.at_mirror(mirror)).map(drop)
-    }
-
-    /// Opens other copies of a repository.
-    pub fn open_copies(
-        &self,
-        urls: &[String],
-        repository: &Repository,
-    ) -> Result<Vec<Store>, Failure> {
-        urls.iter().map(|url| self.open_copy(url, repository)).collect()
-    }
-
-    fn open_copy(&self, url: &str, repository: &Repository) -> Result<Store, Failure> {
-        let url = match url.starts_with('~') {
-            true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
-            false => url.to_owned(),
-        };
-        let location = Location::parse(&url)?;
-        let mirror = self.profile.mirror.as_ref().filter(|mirror| mirror.to.as_ref() == Some(&url));
-        let profile = match mirror {
-            Some(mirror) => self.profile.at_mirror(mirror),
-            None => self.profile.clone(),
-        };
-        let store = Store::open(&location, &self.options_at(&location, &profile)?)?;
-        let config = StoredConfig::read(&store)?;
-        if config.config.repository == repository.config.repository {
-            return Ok(store);
-        }
-        let message = format!("{location} is another archive, and not a copy of this one");
-        Err(Failure::usage(message, "name a copy that `icecore mirror` or `rsync` has made"))
     }
 
     /// Returns the cache folder for the catalog of a mirror at this location.

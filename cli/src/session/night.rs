@@ -71,10 +71,15 @@ impl Session {
     pub fn spent_usd(&self) -> Option<f64> {
         let stores = self.stores.lock().expect("nothing panics here");
         let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
+        let at_copies = self.spent_at_copies().unwrap_or(0.0);
         if requests == Requests::default() {
             return None;
         }
-        Some(self.prices().ok()??.bill(&requests).total_usd())
+        match self.prices().ok()? {
+            Some(prices) => Some(prices.bill(&requests).total_usd() + at_copies),
+            // The archive is in a folder, but a copy is not.
+            None => Some(at_copies).filter(|usd| *usd > 0.0),
+        }
     }
 
     /// Reads the state of the repository with the writer credential, without a password. Gives up soon if the store

@@ -7,6 +7,7 @@ mod bad_input;
 mod bitrot;
 mod classes;
 mod completion;
+mod copies;
 mod damage;
 mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use icecore_testkit::S3Server;
 
 use crate::support::{BUCKET, Host, State, assert_unchanged, objects, shoot, write};
+use crate::thaw::archive;
 
 /// A host with an archive in `repo` and two snapshots of `photos`.
 fn host_with_archive() -> Host {
@@ -229,10 +230,59 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
         host.run(&format!("--json --repo {to} restore latest:photos --target out --also repo"));
     assert_eq!(got.ok().summary()["packs_waiting"], 0);
     assert_unchanged(&host.state("photos"), &host.state("out"), "a restore with another copy");
-    // Back to a disk: what is frozen cannot be read.
-    let back = host.run(&format!("mirror --yes {to} back"));
-    assert!(back.code == 3 && back.stderr.contains("frozen"), "{back:#?}");
-    server.advance(Duration::from_secs(60));
+}
+
+#[test]
+fn an_archive_that_is_frozen_is_copied_when_it_is_thawed() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4)]);
+    let from = format!("s3://{BUCKET}/photos");
+    let before = server.restores().len();
+    for options in ["-n", "--yes"] {
+        let ran = host.run(&format!("mirror {options} {from} back")).exits(3);
+        let said = ["frozen and cannot be copied", "which costs", "check --read-data --detach"];
+        assert!(said.iter().all(|words| ran.stderr.contains(words)), "{ran:#?}");
+    }
+    assert_eq!(server.restores().len(), before, "a mirror thaws nothing by itself");
+    let list = host.run("--json --repo back --cache-dir cache2 snapshots").ok();
+    assert_eq!(list.summary()["snapshots"], 0, "the copy ends before what it lacks");
+    // What the hint says.
+    host.run("check --read-data --detach --max-cost 1").exits(20);
+    server.advance(Duration::from_secs(49 * 3600));
+    host.run(&format!("mirror --yes {from} back")).ok();
+    host.run("--repo back --cache-dir cache2 check --read-data").ok();
+    host.run("--repo back --cache-dir cache2 restore latest:photos --target out").ok();
+    assert_unchanged(&host.state("photos"), &host.state("out"), "a copy of a frozen archive");
+}
+
+#[test]
+fn a_terabyte_is_priced_before_it_is_copied() {
+    const PACKS: u64 = 16_384;
+    const PACK_BYTES: u64 = 64 << 20;
+    let server = S3Server::start();
+    let mut host = host_with_archive();
+    server.create_bucket(BUCKET);
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    // Files without content take no space.
+    for number in 0..PACKS {
+        let path = host.path(&format!("repo/packs/{number:032x}"));
+        let file = std::fs::File::create(path).expect("a file");
+        file.set_len(PACK_BYTES).expect("a length");
+    }
+    let line = format!("mirror -n --no-key repo s3://{BUCKET}/copy");
+    let plan = host.run(&format!("--json {line}")).ok().json();
+    let number = |field: &str| plan[0][field].as_f64().expect("a number");
+    assert!(number("bytes") > (PACKS * PACK_BYTES) as f64, "{plan:?}");
+    // 0.05 dollars for a thousand puts, and 0.00099 for a GB.
+    assert!((0.81..0.84).contains(&number("cost_usd")), "{plan:?}");
+    assert!((1.0..1.1).contains(&number("usd_per_month")), "{plan:?}");
+    let said = host.run(&line).ok();
+    assert!(said.stdout.contains("1.00 TiB"), "{said:#?}");
+    assert!(server.objects(BUCKET).is_empty(), "-n puts nothing");
+    host.run(&format!("mirror --no-key --max-cost 0.5 repo s3://{BUCKET}/copy"))
+        .fails(21, &["nothing was copied"]);
 }
 
 #[test]

@@ -1,105 +1,225 @@
-//! Reads packs from other copies of a repository, if they are frozen, damaged or missing in the store.
+//! Reads packs from other copies of a repository: those that are frozen, damaged or missing in the store, and those that
+//! cost less there.
 //!
 //! A copy is not trusted more than the store: a chunk is used only if it matches its id.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use super::memory::Copies;
-use super::reader::{Spare, aligned};
-use super::stored::Seen;
+use super::memory::CopySet;
+use super::other_copy::{CopiedPack, OtherCopy};
+use super::prices::ReadPrices;
+use super::reader::{OpenPack, Spare, aligned};
+use super::stored::{LookAt, Seen};
 use super::{ChunkReader, PackRowId, Repository};
 use crate::error::Error;
 use crate::format::ChunkId;
 use crate::format::pack::HEADER_BYTES;
-use crate::store::{ClassFacts, ObjectState, Store, ThawNeed, layout};
+use crate::store::{ObjectRange, ObjectState, Store, layout};
 
-/// Lists the packs of copies that can be read at once.
-fn listed(stores: Vec<Store>) -> Result<Copies, Error> {
-    let mut readable = HashMap::new();
-    // Prefer a folder, because reading from it is free.
-    let order = |(_, store): &(usize, &Store)| store.location().is_remote();
-    let mut ordered: Vec<(usize, &Store)> = stores.iter().enumerate().collect();
-    ordered.sort_by_key(order);
-    for (at, store) in ordered {
-        for prefix in layout::PACK_PREFIXES {
-            for object in store.list(prefix, None)? {
-                let facts = store.location().provider().and_then(|provider| {
-                    ClassFacts::find(provider, object.class.as_deref().unwrap_or_default())
-                });
-                if facts.is_none_or(|facts| facts.thaw == ThawNeed::None) {
-                    readable.entry(object.name).or_insert((at, object.bytes));
-                }
-            }
-        }
-    }
-    Ok(Copies { stores, readable, chosen: Mutex::default() })
+/// Returns what a copy knows about a pack, if it has it in its right length.
+fn seen_in(copy: &OtherCopy, wanted: &LookAt, state: ObjectState, at: usize) -> Option<Seen> {
+    let CopiedPack { class, bytes, .. } = copy.packs.get(&wanted.name)?.clone();
+    (bytes == wanted.bytes).then_some(Seen { class, state, bytes, copy: Some(at) })
 }
 
 impl Repository {
-    /// Lists other copies, so that packs can be read from these as well.
-    pub fn read_also(&mut self, stores: Vec<Store>) -> Result<(), Error> {
-        self.copies = listed(stores)?;
-        Ok(())
+    /// Reads packs from these copies, too. `own` is what reading from the store itself costs.
+    pub fn read_also(&self, copies: Vec<OtherCopy>, own: ReadPrices) {
+        let set = CopySet { copies, own, ..CopySet::default() };
+        *self.copies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
     }
 
-    /// Returns the stores of the copies.
-    pub fn also(&self) -> &[Store] {
-        &self.copies.stores
+    /// Limits the dollars that reading from copies may cost beyond what was planned, because of damage that is found
+    /// while reading. `None` for no limit.
+    pub fn limit_copies(&self, dollars: Option<f64>) {
+        let set = self.copies();
+        *set.left_usd.lock().unwrap_or_else(PoisonError::into_inner) = dollars;
+    }
+
+    pub(super) fn copies(&self) -> Arc<CopySet> {
+        self.copies.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the other copies.
+    pub fn also(&self) -> Vec<OtherCopy> {
+        self.copies().copies.clone()
+    }
+
+    /// Returns whether packs may be read from other copies.
+    pub fn has_copies(&self) -> bool {
+        !self.copies().copies.is_empty()
+    }
+
+    /// Returns the copy from which a pack is read; `None` for the store itself.
+    pub(super) fn copy_of(&self, name: &str) -> Option<usize> {
+        let copies = self.copies();
+        let chosen = copies.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        chosen.get(name).copied()
     }
 
     /// Returns the store from which a pack is read.
-    pub(super) fn store_of(&self, name: &str) -> &Store {
-        if self.copies.stores.is_empty() {
-            return &self.store;
+    pub(super) fn store_of(&self, name: &str) -> Store {
+        let copy = self.copy_of(name);
+        copy.map_or_else(|| self.store.clone(), |at| self.copies().copies[at].store.clone())
+    }
+
+    /// Chooses for each pack the cheapest place from which it can be read now. Then sets its state to that in this
+    /// place. A pack that can be read nowhere keeps the state that it has in the store.
+    pub(super) fn choose_copies(
+        &self,
+        packs: &[LookAt],
+        seen: &mut [Option<Seen>],
+    ) -> Result<(), Error> {
+        let copies = self.copies();
+        if copies.copies.is_empty() {
+            return Ok(());
         }
-        let chosen = self.copies.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        chosen.get(name).map_or(&self.store, |at| &self.copies.stores[*at])
+        for (pack, seen) in packs.iter().zip(seen.iter_mut()) {
+            let own = seen.take();
+            let is_own = |own: &&Seen| own.state.is_readable() && own.bytes == pack.bytes;
+            let price = own.as_ref().filter(is_own);
+            let price = price.map(|own| copies.own.of(&own.class, 1, pack.bytes));
+            let cheapest = copies.cheapest(pack, price);
+            copies.choose(&pack.name, cheapest.as_ref().and_then(|seen| seen.copy));
+            *seen = cheapest.or(own);
+        }
+        self.find_thawed(&copies, packs, seen)
     }
 
-    /// Returns the number of packs that are read from other copies.
-    pub fn packs_elsewhere(&self) -> usize {
-        self.copies.chosen.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Chooses a copy for each pack that the store cannot read now, or that is free to read there. Then sets its state
-    /// to that in the copy.
-    pub(super) fn choose_copies(&self, names: &[String], seen: &mut [Option<Seen>]) {
-        let mut chosen = self.copies.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, seen) in names.iter().zip(seen) {
-            let Some((at, bytes)) = self.copies.readable.get(name).copied() else { continue };
-            let is_free = !self.copies.stores[at].location().is_remote();
-            let is_chosen = match &seen {
-                Some(own) if own.state.is_readable() => is_free && own.bytes == bytes,
-                _ => true,
-            };
-            if is_chosen {
-                chosen.insert(name.clone(), at);
-                let (class, state) = (String::new(), ObjectState::Warm);
-                *seen = Some(Seen { class, state, bytes, is_elsewhere: true });
+    /// Looks for packs that can be read nowhere else in copies where they may be thawed. Asks each copy once.
+    fn find_thawed(
+        &self,
+        copies: &CopySet,
+        packs: &[LookAt],
+        seen: &mut [Option<Seen>],
+    ) -> Result<(), Error> {
+        for (at, copy) in copies.copies.iter().enumerate() {
+            let waits =
+                |seen: &Option<Seen>| seen.as_ref().is_none_or(|seen| !seen.state.is_readable());
+            let mut asked = copies.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let ask: Vec<usize> = (0..packs.len())
+                .filter(|index| waits(&seen[*index]))
+                .filter(|index| copy.packs.get(&packs[*index].name).is_some_and(|p| p.may_be_cold))
+                .filter(|index| asked.insert((at, packs[*index].name.clone())))
+                .collect();
+            drop(asked);
+            let names: Vec<String> = ask.iter().map(|index| packs[*index].name.clone()).collect();
+            for (index, head) in ask.into_iter().zip(copy.store.heads(&names)) {
+                let state = head?.map(|head| head.state).filter(|state| state.is_readable());
+                if let Some(found) = state.and_then(|state| seen_in(copy, &packs[index], state, at))
+                {
+                    copies.choose(&packs[index].name, Some(at));
+                    seen[index] = Some(found);
+                }
             }
+        }
+        Ok(())
+    }
+}
+
+impl CopySet {
+    /// Finds the cheapest copy with a pack that can be read at once there; `None` if the store itself, which can read it
+    /// for `own` dollars, is not dearer.
+    fn cheapest(&self, pack: &LookAt, own: Option<f64>) -> Option<Seen> {
+        let mut best: Option<(f64, Seen)> = None;
+        for (at, copy) in self.copies.iter().enumerate() {
+            let is_warm = copy.packs.get(&pack.name).is_some_and(|pack| !pack.may_be_cold);
+            let found = is_warm.then(|| seen_in(copy, pack, ObjectState::Warm, at)).flatten();
+            let Some(found) = found else { continue };
+            let price = copy.prices.of(&found.class, 1, pack.bytes);
+            let is_cheaper = |other: f64| price < other;
+            let beats_best = best.as_ref().is_none_or(|(other, _)| is_cheaper(*other));
+            if beats_best && own.is_none_or(is_cheaper) {
+                best = Some((price, found));
+            }
+        }
+        best.map(|(_, found)| found)
+    }
+
+    fn choose(&self, name: &str, copy: Option<usize>) {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        match copy {
+            Some(at) => chosen.insert(name.to_owned(), at),
+            None => chosen.remove(name),
+        };
+    }
+
+    /// Counts the price of reading that was not planned. Returns false if it is above the limit.
+    fn spend(&self, dollars: f64) -> bool {
+        let mut left = self.left_usd.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *left {
+            Some(left) if dollars > *left => false,
+            Some(left) => {
+                *left -= dollars;
+                true
+            }
+            None => true,
         }
     }
 }
 
 impl ChunkReader<'_> {
-    /// Reads a chunk of a damaged, missing or frozen pack from another copy of the repository.
+    /// Returns whether a pack is read from the store itself.
+    pub(super) fn is_own(&self, key: PackRowId) -> Result<bool, Error> {
+        let row = self.repository().catalog.pack(key)?;
+        Ok(row.is_none_or(|row| {
+            self.repository().copy_of(&layout::pack(row.kind, &row.id)).is_none()
+        }))
+    }
+
+    /// Reads a chunk from a damaged pack after healing it with its parity.
+    pub fn open_healed(&self, id: &ChunkId, bad: PackRowId) -> Option<Vec<u8>> {
+        let places = self.repository().catalog.chunk_places(id).ok()?;
+        let place = places.into_iter().find(|place| place.pack == bad)?;
+        let row = self.repository().catalog.pack(bad).ok()??;
+        let object = self.repository().heal(&row).ok()??;
+        let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
+        let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key, is_own: true };
+        let mut spare = Spare::default();
+        // The healed copy does not show that the pack in the store is sound, so nothing is recorded.
+        let opened =
+            self.verify_in(&pack, &ObjectRange::held(&pack.name, 0, object), &place, &mut spare);
+        opened.ok().map(|opened| opened.raw.to_vec())
+    }
+
+    /// Reads a chunk of a damaged, missing or frozen pack from another copy of the repository, the cheapest first.
     pub(super) fn open_copied(&self, id: &ChunkId, bad: PackRowId) -> Option<Vec<u8>> {
-        let copies = self.repository().also();
-        if copies.is_empty() {
+        let copies = self.repository().copies();
+        if copies.copies.is_empty() {
             return None;
         }
         let places = self.repository().catalog.chunk_places(id).ok()?;
         let place = places.into_iter().find(|place| place.pack == bad)?;
         let row = self.repository().catalog.pack(bad).ok()??;
         let name = layout::pack(row.kind, &row.id);
-        copies.iter().find_map(|copy| {
-            let header = copy.get_range(&name, 0..HEADER_BYTES as u64).ok()?;
+        let range = aligned(place.range(), row.bytes);
+        let bytes = range.end - range.start + HEADER_BYTES as u64;
+        let open = |store: &Store| {
+            let header = store.get_range(&name, 0..HEADER_BYTES as u64).ok()?;
             let pack = self.open_header(row.clone(), &header).ok()?;
-            let window = copy.window(&name, aligned(place.range(), row.bytes)).ok()?;
+            let window = store.window(&name, range.clone()).ok()?;
             let mut spare = Spare::default();
             let opened = self.verify_in(&pack, &window, &place, &mut spare);
             opened.ok().map(|opened| opened.raw.to_vec())
+        };
+        // A copy that was cheaper may be the damaged one.
+        if self.repository().copy_of(&name).is_some()
+            && let Some(raw) = open(&self.repository().store)
+        {
+            return Some(raw);
+        }
+        let mut offers: Vec<(f64, &OtherCopy)> = copies
+            .copies
+            .iter()
+            .filter_map(|copy| {
+                let pack = copy.packs.get(&name)?;
+                Some((copy.prices.of(&pack.class, 2, bytes), copy))
+            })
+            .collect();
+        offers.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        offers.into_iter().find_map(|(usd, copy)| match copies.spend(usd) {
+            true => open(&copy.store),
+            false => None,
         })
     }
 }

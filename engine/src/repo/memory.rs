@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::other_copy::OtherCopy;
+use super::prices::ReadPrices;
 use crate::format::PackId;
-use crate::store::Store;
 
 pub(super) type Healing = Mutex<Healed>;
 
@@ -28,10 +29,14 @@ pub(super) struct News(pub Mutex<Option<Instant>>);
 
 /// Other copies of the repository, and the packs that are read from them.
 #[derive(Debug, Default)]
-pub(super) struct Copies {
-    pub stores: Vec<Store>,
-    /// Packs that can be read from a copy at once, with the index of the copy and the length there.
-    pub readable: HashMap<String, (usize, u64)>,
+pub(super) struct CopySet {
+    pub copies: Vec<OtherCopy>,
+    /// What reading from the store itself costs.
+    pub own: ReadPrices,
     /// Packs that are always read from a copy, with the index of the copy.
     pub chosen: Mutex<HashMap<String, usize>>,
+    /// Packs whose state a copy was asked for.
+    pub asked: Mutex<HashSet<(usize, String)>>,
+    /// Dollars that reading which was not planned may still cost; `None` for no limit.
+    pub left_usd: Mutex<Option<f64>>,
 }

@@ -32,7 +32,9 @@ const OPEN_PACKS_MAX: usize = 4096;
 pub struct OpenPack {
     pub row: PackRow,
     pub name: String,
-    key: PackKey,
+    pub(super) key: PackKey,
+    /// Whether it is read from the store itself. What another copy contains says nothing about the store.
+    pub(super) is_own: bool,
 }
 
 /// The result of reading a chunk from another place than a damaged pack.
@@ -97,6 +99,7 @@ impl<'a> ChunkReader<'a> {
     pub fn rescue(&self, id: &ChunkId, bad: PackRowId, first: Error) -> Result<Vec<u8>, Error> {
         // Only record damaged content. A missing pack may have been moved.
         if first.is_damage_of_content()
+            && self.is_own(bad)?
             && let Some(place) = self.repository.catalog.chunk_in(bad, id)?
         {
             let mut readings = self.readings.lock().expect("nothing panics here");
@@ -148,21 +151,6 @@ impl<'a> ChunkReader<'a> {
         Ok(healed.map_or(found, Elsewhere::Read))
     }
 
-    /// Reads a chunk from a damaged pack after healing it with its parity.
-    pub fn open_healed(&self, id: &ChunkId, bad: PackRowId) -> Option<Vec<u8>> {
-        let places = self.repository.catalog.chunk_places(id).ok()?;
-        let place = places.into_iter().find(|place| place.pack == bad)?;
-        let row = self.repository.catalog.pack(bad).ok()??;
-        let object = self.repository.heal(&row).ok()??;
-        let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
-        let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
-        let mut spare = Spare::default();
-        // The healed copy does not show that the pack in the store is sound, so nothing is recorded.
-        let opened =
-            self.verify_in(&pack, &ObjectRange::held(&pack.name, 0, object), &place, &mut spare);
-        opened.ok().map(|opened| opened.raw.to_vec())
-    }
-
     fn read(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let window = self.fetch(&pack, place.range())?;
@@ -204,10 +192,11 @@ impl<'a> ChunkReader<'a> {
     pub fn open_header(&self, row: PackRow, header: &[u8]) -> Result<OpenPack, Error> {
         let name = layout::pack(row.kind, &row.id);
         let key = self.open_key(&row, header).map_err(|error| Error::object(&name, error))?;
-        Ok(OpenPack { row, name, key })
+        let is_own = self.repository.copy_of(&name).is_none();
+        Ok(OpenPack { row, name, key, is_own })
     }
 
-    fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {
+    pub(super) fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {
         let header = PackHeader::decode(header)?;
         let ours = header.repository == self.repository.config.repository
             && header.pack == row.id
@@ -253,7 +242,7 @@ impl<'a> ChunkReader<'a> {
         spare: &'s mut Spare,
     ) -> Result<OpenedChunk<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
-        self.note_sound(place);
+        self.note_sound(pack, place);
         Ok(opened)
     }
 
@@ -268,11 +257,14 @@ impl<'a> ChunkReader<'a> {
         out: &mut [u8],
     ) -> Result<(), Error> {
         self.verify_to(pack, window, place, opener, out)?;
-        self.note_sound(place);
+        self.note_sound(pack, place);
         Ok(())
     }
 
-    fn note_sound(&self, place: &ChunkLocation) {
+    fn note_sound(&self, pack: &OpenPack, place: &ChunkLocation) {
+        if !pack.is_own {
+            return;
+        }
         let mut readings = self.readings.lock().expect("nothing panics here");
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }

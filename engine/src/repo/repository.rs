@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 use tracing::{info, warn};
@@ -20,7 +20,7 @@ use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::catalog::Verdicts;
-use super::memory::{Copies, Healing, News};
+use super::memory::{CopySet, Healing, News};
 use super::remains::{config_is_missing, remains};
 
 /// The keys of a repository that a process has.
@@ -177,7 +177,7 @@ pub struct Repository {
     pub(super) healed: Healing,
     pub(super) news: News,
     /// Other copies from which packs are read.
-    pub(super) copies: Copies,
+    pub(super) copies: RwLock<Arc<CopySet>>,
 }
 
 impl Repository {
@@ -383,7 +383,7 @@ impl Attempt<'_> {
             fold_tried: AtomicU64::new(0),
             healed: Healing::default(),
             news: News::default(),
-            copies: Copies::default(),
+            copies: RwLock::default(),
         };
         self.read(repository, &kept)
     }

@@ -23,8 +23,8 @@ pub struct Seen {
     pub class: String,
     pub state: ObjectState,
     pub bytes: u64,
-    /// Whether the pack is read from another copy of the repository.
-    pub is_elsewhere: bool,
+    /// The index of the copy of the repository from which the pack is read; `None` for the store itself.
+    pub copy: Option<usize>,
 }
 
 /// A pack to ask about.
@@ -34,6 +34,8 @@ pub struct LookAt {
     pub name: String,
     /// The class that it probably has. It decides only the kind of request.
     pub class_hint: String,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// Returns whether objects of this class may have to be thawed. True for an unknown class.
@@ -49,7 +51,8 @@ pub fn is_archive(provider: Provider, class: &str) -> bool {
 }
 
 impl Repository {
-    /// Asks a bucket for the classes and states of packs. A missing pack is `None`.
+    /// Asks the store for the classes and states of packs. A missing pack is `None`. With other copies, chooses the
+    /// cheapest that can be read.
     ///
     /// Makes a HEAD request for each pack that is probably cold, because only that shows thaws.
     /// Lists the others if there are many, and makes HEAD requests only for those that turn out to
@@ -59,10 +62,16 @@ impl Repository {
         packs: &[LookAt],
         progress: &dyn Progress,
     ) -> Result<Vec<Option<Seen>>, Error> {
-        let Some(provider) = self.store.location().provider() else {
-            return Ok(vec![None; packs.len()]);
-        };
         let mut seen: Vec<Option<Seen>> = vec![None; packs.len()];
+        let Some(provider) = self.store.location().provider() else {
+            for (pack, seen) in packs.iter().zip(&mut seen) {
+                let (class, state) = (String::new(), ObjectState::Warm);
+                let bytes = self.store.length(&pack.name)?;
+                *seen = bytes.map(|bytes| Seen { class, state, bytes, copy: None });
+            }
+            self.choose_copies(packs, &mut seen)?;
+            return Ok(seen);
+        };
         let mut ask: Vec<usize> = Vec::new();
         for prefix in [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(layout::prefix) {
             let of_prefix = packs.iter().enumerate().filter(|(_, pack)| {
@@ -84,7 +93,7 @@ impl Repository {
                     {
                         let class = provider.class_name(class).to_owned();
                         let state = ObjectState::Warm;
-                        seen[at] = Some(Seen { class, state, bytes: *bytes, is_elsewhere: false });
+                        seen[at] = Some(Seen { class, state, bytes: *bytes, copy: None });
                     }
                     Some(_) => ask.push(at),
                     None => {}
@@ -99,12 +108,11 @@ impl Repository {
                     class: provider.class_name(&head.class).to_owned(),
                     state: head.state,
                     bytes: head.bytes,
-                    is_elsewhere: false,
+                    copy: None,
                 });
             }
         }
-        let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
-        self.choose_copies(&names, &mut seen);
+        self.choose_copies(packs, &mut seen)?;
         Ok(seen)
     }
 }

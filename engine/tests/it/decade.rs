@@ -6,6 +6,7 @@
 
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::InCopies;
 use icecore_engine::ops::prune::reclaim::{Decision, PackUse, Terms, Usage, decide, price};
 use icecore_engine::store::{ClassFacts, ObjectState, Provider, Requests};
 use rayon::prelude::*;
@@ -144,6 +145,7 @@ impl Stream {
                     bytes: pack.bytes,
                     age_days,
                     state: if is_cold { ObjectState::Cold } else { ObjectState::Warm },
+                    in_copies: InCopies::default(),
                     usage: Usage::Counted {
                         live_bytes,
                         dead_bytes: pack.bytes - live_bytes,

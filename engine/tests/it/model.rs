@@ -6,6 +6,7 @@
 //!
 //! `ICECORE_MODEL=nightly` explores larger models. `ICECORE_MODEL_TRACE=1` prints how each weakness fails.
 
+mod mirror;
 mod normal;
 mod pruner;
 mod repack;

@@ -1,6 +1,7 @@
 //! `check`: verifies the archive. Reading packs back is planned, priced and agreed to like a restore.
 
 mod checking;
+mod copies;
 pub mod posture;
 mod show;
 mod written;
@@ -67,7 +68,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         checking.read(&mut check, plan)?;
     }
     let mut report = checking.finish(&mut check)?;
-    if !report.errors.is_empty() && !args.also.is_empty() && checking.put_back(&mut check)? {
+    if args.repair && !report.errors.is_empty() && checking.put_back(&mut check)? {
         report = checking.finish(&mut check)?;
     }
     let mut repaired = None;
@@ -257,22 +258,6 @@ impl Checking<'_> {
         let report = check.finish(&bar);
         bar.finish();
         Ok(report?)
-    }
-
-    /// Restores packs from other copies of the archive. Returns whether any were restored.
-    fn put_back(&self, check: &mut Check) -> Result<bool, Failure> {
-        let copies = self.session.open_copies(&self.args.also, self.repository)?;
-        let bar = self.session.bar("putting objects back");
-        let put_back = check.put_back_packs(&copies, &bar);
-        bar.finish();
-        let put_back = put_back?;
-        if put_back > 0 {
-            self.session.report.note(&format!(
-                "{} put back from another copy",
-                count(put_back, "object") + agree(put_back, " was", " were")
-            ));
-        }
-        Ok(put_back > 0)
     }
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {

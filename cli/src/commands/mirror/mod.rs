@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::path::Path;
-
 use icecore_engine::error::{Error, MirrorError};
 use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget, Origin, copy, plan};
 use icecore_engine::repo::Repository;
@@ -59,6 +57,12 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
             return Ok(ends(&planned, &done));
         }
         let bar = session.bar("copying");
+        // Large objects take minutes over a slow link.
+        match target.location.is_remote() {
+            true => bar.sends(planned.bytes),
+            false if origin.store().location().is_remote() => bar.fetches(planned.bytes),
+            false => {}
+        }
         let done = copy(&origin, &planned, &bar);
         bar.finish();
         match done {
@@ -119,11 +123,7 @@ fn target(session: &Session, args: &MirrorArgs) -> Result<MirrorTarget, Failure>
             "`icecore mirror FROM TO`, or `to` in the table [mirror] of a profile",
         )
     })?;
-    let url = match url.starts_with('~') {
-        true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
-        false => url.clone(),
-    };
-    let location = Location::parse(&url)?;
+    let location = Location::parse(&crate::home::url_at_home(url)?)?;
     let profile = session.profile.at_mirror(&of_profile);
     let options = session.options_at(&location, &profile)?;
     Ok(MirrorTarget {

@@ -130,20 +130,23 @@ fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
         return;
     }
     let bytes: u64 = planned.frozen.bytes_by_class.values().sum();
-    let thaw = price
-        .thaw_usd
-        .map_or_else(String::new, |usd| format!(" (thawing them in bulk costs {})", about(usd)));
+    let thaw =
+        price.thaw_usd.map_or_else(String::new, |usd| format!(", which costs {}", about(usd)));
     report.problem(
         "the archive",
         &format!(
-            "{}, {}, {} frozen and cannot be copied{thaw}. The copy ends before the first log entry that needs {}; run the command again when {} readable",
+            "{}, {}, {} frozen and cannot be copied before {} thawed{thaw}. The copy ends before the first log entry that needs {}",
             count(packs, "object"),
             size(bytes),
             agree(packs, "is", "are"),
-            agree(packs, "it", "one of them"),
             agree(packs, "it is", "they are"),
+            agree(packs, "it", "one of them"),
         ),
     );
+    report.note(&format!(
+        "hint: `icecore check --read-data --detach --max-cost USD`, with the password of the archive, requests the thaw; when {} readable, run this command again",
+        agree(packs, "it is", "they are"),
+    ));
 }
 
 /// Shows the result.

@@ -95,6 +95,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
             prices_known: prices.is_some(),
             ..Terms::default()
         },
+        copies: session.priced_copies(&repository)?,
         priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
         prices,
         done: PruneDone::default(),
@@ -119,7 +120,8 @@ impl Pruning<'_> {
     fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
         let bar = self.session.bar("planning");
         let at = time_of(self.repository);
-        let planned = plan(self.repository, drop, self.terms.at(&self.priced, at), &bar);
+        let planned =
+            plan(self.repository, drop, self.terms.at(&self.priced, at).with(&self.copies), &bar);
         bar.finish();
         let planned = planned?;
         show_packs(self.session, &planned);

@@ -2,7 +2,7 @@
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary};
+use icecore_engine::ops::prune::{Blind, CopyCosts, PrunePlan, PruneSummary};
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 
@@ -15,6 +15,8 @@ pub(super) struct Pruning<'a> {
     pub args: &'a PruneArgs,
     pub repository: &'a Repository,
     pub terms: Terms,
+    /// Other copies of the archive, in buckets.
+    pub copies: Vec<CopyCosts>,
     /// The prices on which decisions are based.
     pub priced: Prices,
     /// The prices that are shown; `None` if those of this store are unknown.

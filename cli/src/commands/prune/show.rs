@@ -1,5 +1,6 @@
 //! Shows the snapshots in a prune, and what was done.
 
+use icecore_engine::format::Time;
 use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
@@ -115,6 +116,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     }
     show_totals(pruning, plan, &totals);
     show_waiting(pruning, plan);
+    show_copies(pruning, plan);
     if let Some(spent) = spent {
         let saved = match totals.saving_usd_per_month > 0.0 {
             true => {
@@ -149,7 +151,7 @@ fn totals_json(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) -> Value {
     json!({
         "snapshots_kept": plan.kept.len(), "snapshots_dropped": totals.snapshots_dropped,
         "packs_deleted": totals.packs_deleted, "parity_deleted": totals.parity_deleted,
-        "packs_waiting": waiting,
+        "packs_waiting": waiting, "packs_waiting_in_copies": waiting_in_copies(pruning, plan),
         "recoverable": recoverable, "packs_repacked": totals.packs_repacked,
         "packs_thawing": pruning.done.thawing, "packs_to_thaw": plan.thaws().count(),
         "packs_dead": plan.dead.len(), "packs_partly_dead": plan.partly.len(),
@@ -197,6 +199,27 @@ fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
             format!("{} {delete}: {}", objects(packs, parity), size(totals.bytes_freed))
         }
     });
+}
+
+/// Returns how many of the objects that go stay in other copies for some time.
+fn waiting_in_copies(pruning: &Pruning, plan: &PrunePlan) -> u64 {
+    pruning.copies.iter().filter_map(|copy| plan.stay_in(copy)).map(|(packs, _)| packs).sum()
+}
+
+/// Shows which of the objects that go stay in other copies for some time.
+fn show_copies(pruning: &Pruning, plan: &PrunePlan) {
+    for copy in &pruning.copies {
+        let Some((packs, days)) = plan.stay_in(copy) else { continue };
+        let seconds = time_of(pruning.repository).seconds + i64::from(days) * 86_400;
+        pruning.session.report.line(&format!(
+            "in the copy at {}, {} of these {} until {}: deleting {} earlier would cost the same",
+            copy.copy.store.location(),
+            packs,
+            agree(packs, "stays", "stay"),
+            date_of(Time { seconds, nanos: 0 }),
+            agree(packs, "it", "them"),
+        ));
+    }
 }
 
 /// Shows which snapshots can be undeleted, how much space only they need, and until when.

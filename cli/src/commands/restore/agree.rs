@@ -5,9 +5,10 @@ use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::Tier;
+use icecore_engine::store::{Requests, Tier};
 
 use super::order::{Consent, Priced, TierPrice, tier_of};
+use super::places::CopyBills;
 use super::show::show_plan;
 use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
@@ -43,7 +44,16 @@ impl Deal<'_> {
 
     /// Prices a plan with each tier, including what this run has spent so far.
     pub fn price(&self, plan: &RestorePlan, days: u32) -> Result<Option<Priced>, Failure> {
-        let Some(prices) = self.session.prices()? else { return Ok(None) };
+        let Some(CopyBills { bill: at_copies, prices: of_copy }) =
+            CopyBills::of(self.session, plan)
+        else {
+            return Ok(None);
+        };
+        let own = self.session.prices()?;
+        let is_free = !self.repository.store.location().is_remote();
+        // An archive in a folder has no prices, but its copy may have.
+        let of_copy = of_copy.filter(|_| is_free && at_copies.total_usd() > 0.0);
+        let Some(prices) = own.or(of_copy) else { return Ok(None) };
         let mut spent = self.repository.store.requests();
         if plan.states().cold > 0 {
             // The requests for the journal: a listing, the record, and two marks.
@@ -55,13 +65,17 @@ impl Deal<'_> {
             self.session.report.note(&table);
             return Ok(None);
         }
+        let bill = |requests: &Requests| match is_free {
+            true => Bill::default(),
+            false => prices.bill(requests),
+        };
         let tiers = Tier::ALL.map(|tier| {
             let quote = Quote {
-                bill: prices.bill(&spent.plus(&plan.predict(tier, days))),
+                bill: bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies),
                 packs_frozen: plan.states().cold,
                 hours: plan.hours(self.repository, tier),
             };
-            let spared_usd = prices.bill(&plan.spared(tier, days)).total_usd();
+            let spared_usd = bill(&plan.spared(tier, days)).total_usd();
             TierPrice { tier, quote, spared_usd }
         });
         let free_gb = prices.egress_free_gb() as u64;
@@ -85,7 +99,16 @@ impl Deal<'_> {
                 }
             ),
         };
-        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
+        let (max, spared) = (self.consent.max_cost, "nothing was requested");
+        match (max, total) {
+            // A copy in a bucket is paid for, although the archive is in a folder.
+            (Some(max), Some(_)) => consent::within(max, total, spared, &hint)?,
+            _ => consent::bound(self.session, max, total, spared, &hint)?,
+        }
+        // Damage that is found while reading is not in the plan.
+        let left = max.map(|max| (max - total.unwrap_or(0.0)).max(0.0));
+        self.repository.limit_copies(left);
+        Ok(())
     }
 
     /// Asks the user to agree to the price of a thaw, unless the command line has a bound. --detach and --wait do not

@@ -15,6 +15,8 @@ use icecore_engine::store::Tier;
 
 use super::agree::{Deal, Need, plain};
 use super::order::{Flow, Priced, tier_of};
+use super::places::say_frozen_copies;
+use super::rounds::{Rounds, add, local_hint};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::commands::standing::{has_asked, ready_by_plan};
 use crate::commands::{bill_text, poll};
@@ -243,7 +245,7 @@ impl Flow<'_> {
         &mut self,
         mut plan: RestorePlan,
         mut job: Option<Job>,
-        priced: Option<Priced>,
+        mut priced: Option<Priced>,
         by: Option<Time>,
     ) -> Result<u8, Failure> {
         let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
@@ -251,6 +253,13 @@ impl Flow<'_> {
         'rounds: loop {
             let before = plan.states().readable;
             self.round(&plan, &mut rounds)?;
+            if self.has_more_copies(&rounds.total)? {
+                plan = self.plan()?;
+                rounds.planned(&plan);
+                priced = self.price(&plan)?;
+                self.deal().bound(priced.as_ref().map(|priced| priced.bill(self.tier())))?;
+                continue;
+            }
             if rounds.total.files_waiting == 0 {
                 break;
             }
@@ -282,6 +291,9 @@ impl Flow<'_> {
             }
         }
         let total = rounds.total;
+        if total.files_damaged > 0 {
+            say_frozen_copies(self.session, &plan);
+        }
         if total.files_waiting > 0 {
             job = self.journal(job, &plan, priced.as_ref())?;
         }
@@ -293,6 +305,22 @@ impl Flow<'_> {
             0 => self.finish(&total),
             _ => code::THAW_REQUESTED,
         })
+    }
+
+    /// Opens the copies of the archive that the profile names if files are damaged in the archive. Returns whether there
+    /// are any that were not open before. A drill proves the archive itself.
+    fn has_more_copies(&self, total: &RestoreSummary) -> Result<bool, Failure> {
+        let has_more = !self.is_drill
+            && total.files_damaged > 0
+            && self.session.read_named_copies(self.repository())?;
+        if has_more {
+            self.session.report.note(&format!(
+                "{} damaged in the archive: reading {} from another copy",
+                count(total.files_damaged, "file") + agree(total.files_damaged, " is", " are"),
+                agree(total.files_damaged, "it", "them"),
+            ));
+        }
+        Ok(has_more)
     }
 
     /// Restores the files whose packs are all readable.
@@ -437,61 +465,4 @@ impl Flow<'_> {
     fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
         poll::pause(self.session, polls, &poll::Packs::of(plan.states(), by))
     }
-}
-
-/// The results of the rounds of a restore so far.
-#[derive(Default)]
-struct Rounds {
-    total: RestoreSummary,
-    /// Number of files that all rounds together restore.
-    files: u64,
-    /// Number of readable bytes to fetch in the last round.
-    fetched: u64,
-}
-
-impl Rounds {
-    /// Updates the totals for a new plan of the remaining files.
-    fn planned(&mut self, plan: &RestorePlan) {
-        self.files = self.total.files + plan.files;
-        self.fetched = 0;
-    }
-}
-
-/// Returns a hint about files that could not be written on this machine.
-fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'static str> {
-    let local = total.files_failed - total.files_damaged;
-    Some(match overwrite {
-        _ if local == 0 => return None,
-        _ if total.links_in_the_way > 0 => {
-            "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
-        }
-        _ if total.files_kept_wrong > 0 => {
-            "hint: --overwrite always replaces existing files whose content differs, although their size and time are the same"
-        }
-        None | Some(Overwrite::Never) => {
-            "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds the missing files"
-        }
-        Some(Overwrite::IfChanged | Overwrite::Always) => {
-            "hint: each warning names what is in the way; restored files stay"
-        }
-    })
-}
-
-/// Adds the results of a round.
-fn add(total: &mut RestoreSummary, round: RestoreSummary) {
-    total.files += round.files;
-    total.bytes = total.bytes.saturating_add(round.bytes);
-    total.packs_fetched += round.packs_fetched;
-    total.deleted += round.deleted;
-    // Each round retries what failed before, so its counts replace the previous ones.
-    total.files_failed = round.files_failed;
-    total.files_damaged = round.files_damaged;
-    total.files_kept_wrong = round.files_kept_wrong;
-    total.links_in_the_way = round.links_in_the_way;
-    total.files_differing = round.files_differing;
-    total.files_verified = round.files_verified;
-    total.special_left = round.special_left;
-    // Each round skips the files that earlier rounds have restored.
-    total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
-    total.files_waiting = round.files_waiting;
 }

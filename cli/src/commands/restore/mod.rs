@@ -4,12 +4,15 @@ mod agree;
 mod flow;
 mod listings;
 mod order;
+mod places;
+mod rounds;
 mod show;
 
 pub use agree::{Deal, plain};
 pub use listings::{is_listing, listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
-pub use show::{are_thawing, extent, plan_json, show_plan, thaws_requested};
+pub use places::CopyBills;
+pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -59,10 +62,8 @@ pub fn run(
         mistyped::refuse_hyphen(target, instead)?;
     }
     args.thaw.wait.seed = mistyped::all_local(&args.thaw.wait.seed)?;
-    let mut repository = session.open_to_restore()?;
-    if !args.also.is_empty() {
-        repository.read_also(session.open_copies(&args.also, &repository)?)?;
-    }
+    let repository = session.open_to_restore()?;
+    session.read_copies(&args.also, &repository)?;
     let (name, path) = split(&args.snapshot);
     let mut path = path.to_vec();
     let snapshot = resolve(session, &repository, &name, &args.pick)?.entry.id;
@@ -101,7 +102,13 @@ pub fn run(
     if args.monthly.monthly_budget.is_some() || args.monthly.free_egress {
         return in_waves(&going, args.monthly);
     }
-    going.run(None)
+    match going.run(None) {
+        // Listings are damaged. Another copy may have them.
+        Err(failure) if failure.code == code::DAMAGED && going.has_more_copies(&failure)? => {
+            going.run(None)
+        }
+        done => done,
+    }
 }
 
 /// Prices what a job still has to thaw and fetch; `None` if that is unknown.
@@ -153,6 +160,16 @@ pub struct Going<'a> {
 }
 
 impl Going<'_> {
+    /// Opens the copies that the profile names, after a failure because of damage. Returns whether there are any that
+    /// were not open before.
+    fn has_more_copies(&self, failure: &Failure) -> Result<bool, Failure> {
+        let has_more = self.session.read_named_copies(self.repository)?;
+        if has_more {
+            self.session.report.note(&format!("{}; reading it from another copy", failure.message));
+        }
+        Ok(has_more)
+    }
+
     /// Restores, and continues `job` if it is given. Thaws frozen listings first.
     pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
         let Going {

@@ -10,7 +10,8 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::{Requests, Tier};
 
 use crate::args::WaitArgs;
-use crate::commands::consent;
+use crate::commands::{consent, spent};
+use crate::failure::Failure;
 use crate::patterns::Patterns;
 use crate::session::Session;
 
@@ -53,9 +54,15 @@ impl Flow<'_> {
         self.selection.snapshot.trees.repository()
     }
 
-    /// Returns all requests of this run.
+    /// Returns all requests of this run, also those to other copies.
     pub fn requests(&self) -> Requests {
-        self.repository().store.requests()
+        self.repository().store.requests().plus(&self.session.requests_to_copies())
+    }
+
+    /// Returns what this run has cost, also at other copies; `None` if a price is not known.
+    pub fn spent(&self) -> Result<Option<f64>, Failure> {
+        let own = spent(self.session, &self.repository().store.requests())?;
+        Ok(own.zip(self.session.spent_at_copies()).map(|(own, copies)| own + copies))
     }
 }
 

@@ -7,8 +7,9 @@ use icecore_engine::store::ObjectState;
 use serde_json::{Value, json};
 
 use super::order::{Flow, Priced, TierPrice, tier_of};
+use super::places::{packs_from_copies, places_text};
 use crate::answers;
-use crate::commands::{cost_line, requests_json, spent};
+use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{Report, print_figures, print_narrow};
@@ -51,6 +52,7 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
             json!({
                 "id": pack.id.to_string(), "bytes": pack.bytes, "class": pack.class,
                 "files": pack.files, "state": state(pack), "fetch_bytes": pack.fetch_bytes,
+                "is_from_copy": pack.copy.is_some(),
             })
         })
         .collect();
@@ -72,6 +74,7 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     json!({
         "files": plan.files, "bytes": plan.bytes, "packs": plan.packs.len(),
         "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
+        "packs_from_copies": packs_from_copies(plan),
         "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
         "cold_packs": states.cold, "thawing_packs": states.thawing, "warm_packs": states.readable,
         "files_kept": plan.files_kept, "files_differing": plan.files_differing,
@@ -82,7 +85,7 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 }
 
 /// Describes how much a plan restores and downloads.
-pub fn extent(plan: &RestorePlan) -> String {
+fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
         // Folder listings are not files.
         return match plan.packs.len() {
@@ -102,6 +105,14 @@ pub fn extent(plan: &RestorePlan) -> String {
     }
 }
 
+/// Shows how much a plan restores, and from where.
+pub fn show_extent(session: &Session, plan: &RestorePlan) {
+    session.report.line(&extent(plan));
+    if let Some(places) = places_text(session, plan) {
+        session.report.line(&places);
+    }
+}
+
 /// Shows a plan.
 pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
@@ -110,7 +121,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         return;
     }
     show_packs(report, plan);
-    report.line(&extent(plan));
+    show_extent(session, plan);
     keeps_and_removes(plan).iter().for_each(|line| report.line(line));
     if plan.files_damaged > 0 {
         report.line(&format!(
@@ -254,7 +265,7 @@ pub(super) fn show_summary(
     }
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
-    let spent = spent(session, &requests)?;
+    let spent = flow.spent()?;
     let seconds = answers::without_waiting(*started).as_secs_f64();
     let left = summary.special_left;
     if left > 0 {
@@ -292,7 +303,8 @@ pub(super) fn show_summary(
         }
     }
     session.report.line(&text);
-    if flow.selection.snapshot.trees.repository().store.location().is_remote() {
+    let is_paid = flow.repository().store.location().is_remote() || spent != Some(0.0);
+    if is_paid {
         session.report.line(&cost_line(&session.report, spent, &requests));
     }
     // Patterns that were given in this run are reported individually.

@@ -10,14 +10,8 @@ use crate::repo::{PackRow, PackRowId, PackState};
 use crate::store::{Store, StoreError, StoreErrorKind, layout};
 
 impl Check<'_> {
-    /// Restores packs that are missing or were found damaged, if a copy has them as the log describes them. Then reads
-    /// them again. Returns the number of restored packs.
-    pub fn put_back_packs(
-        &mut self,
-        copies: &[Store],
-        progress: &dyn Progress,
-    ) -> Result<u64, Error> {
-        progress.stage("putting objects back");
+    /// Returns the packs that are missing or were found damaged.
+    pub fn packs_to_put_back(&self) -> Result<Vec<PackRow>, Error> {
         let catalog = &self.repository.catalog;
         let lost = catalog.found_lost()?.into_iter().map(|(key, _)| key);
         let wanted: std::collections::BTreeSet<PackRowId> = self
@@ -31,6 +25,18 @@ impl Check<'_> {
         for key in wanted {
             rows.extend(catalog.pack(key)?.filter(|row| row.state == PackState::Committed));
         }
+        Ok(rows)
+    }
+
+    /// Restores packs from the first copy that has them as the log describes them. Then reads them again. Returns the
+    /// number of restored packs.
+    pub fn put_back_packs(
+        &mut self,
+        rows: Vec<PackRow>,
+        copies: &[Store],
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        progress.stage("putting objects back");
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut put_back = Vec::new();
         for row in rows {

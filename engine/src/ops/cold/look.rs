@@ -12,16 +12,19 @@ const BYTES_A_DAY: u64 = 400 << 30;
 /// Maximum number of days for which temporary copies are requested.
 const DAYS_MAX: u64 = 60;
 
-/// Asks the store for the classes and states of packs. Does nothing in a folder, which has none.
+/// Asks the store for the classes and states of packs. Does nothing in a folder without other copies, which has none.
 pub(in crate::ops) fn look<P: ColdPack>(
     repository: &Repository,
     packs: &mut [P],
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    if !repository.store.location().is_remote() {
+    if !repository.store.location().is_remote() && !repository.has_copies() {
         return Ok(());
     }
-    let of = |pack: &P| LookAt { name: pack.name(), class_hint: pack.class().to_owned() };
+    let of = |pack: &P| {
+        let class_hint = pack.class().to_owned();
+        LookAt { name: pack.name(), class_hint, bytes: pack.bytes() }
+    };
     let asked: Vec<LookAt> = packs.iter().map(of).collect();
     for (pack, seen) in packs.iter_mut().zip(repository.look_at(&asked, progress)?) {
         pack.saw(seen);

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::repo::{ClassReadPrice, ReadPrices};
 use crate::store::{ClassFacts, Provider, Requests, Thaws, Tier};
 
 const BUILT_IN: &str = include_str!("prices.toml");
@@ -100,6 +101,16 @@ pub struct Bill {
 impl Bill {
     pub fn total_usd(&self) -> f64 {
         self.request_usd + self.retrieval_usd + self.temporary_storage_usd + self.egress_usd
+    }
+
+    /// Returns the sum of two bills.
+    pub fn plus(self, more: Bill) -> Bill {
+        Bill {
+            request_usd: self.request_usd + more.request_usd,
+            retrieval_usd: self.retrieval_usd + more.retrieval_usd,
+            temporary_storage_usd: self.temporary_storage_usd + more.temporary_storage_usd,
+            egress_usd: self.egress_usd + more.egress_usd,
+        }
     }
 }
 
@@ -214,6 +225,17 @@ impl Prices {
     pub fn bill_beyond(&self, requests: &Requests, free_bytes: u64) -> Bill {
         let billed = requests.bytes_fetched.saturating_sub(free_bytes);
         Bill { egress_usd: self.egress(billed as f64 / GB), ..self.bill(requests) }
+    }
+
+    /// Returns what reading costs by class, at the first step of transfer out.
+    pub fn reading(&self) -> ReadPrices {
+        let per_gb = self.prices.egress.first().map_or(0.0, |step| step.per_gb);
+        let of = |class: &ClassPrices| ClassReadPrice {
+            per_get: class.get_per_1000 / 1000.0,
+            per_byte: (class.retrieval_per_gb + per_gb) / GB,
+        };
+        let by_class = self.prices.class.iter().map(|(name, class)| (name.clone(), of(class)));
+        ReadPrices::Known { by_class: by_class.collect(), default: of(self.class("STANDARD")) }
     }
 
     /// Prices transfer out within one month.

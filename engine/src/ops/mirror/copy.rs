@@ -20,7 +20,7 @@ use crate::store::{Requests, Store, StoreErrorKind, layout};
 /// Number of objects that are copied at the same time.
 const THREADS: usize = 8;
 /// Maximum memory for these objects. A larger object is copied alone.
-const BYTES_AT_ONCE: u64 = 256 << 20;
+const BYTES_AT_ONCE: u64 = 128 << 20;
 /// Number of packs in a batch of small groups, …
 const BATCH_OBJECTS: usize = 256;
 const BATCH_BYTES: u64 = 4 << 30;

@@ -61,7 +61,7 @@ pub fn erasing(
     going: &HashSet<SnapshotId>,
     conditions: Conditions,
 ) -> Result<Erasing, Error> {
-    let Conditions { terms, prices, now } = conditions;
+    let Conditions { terms, prices, now, .. } = conditions;
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut all = Erasing::default();
@@ -101,14 +101,7 @@ pub fn erasing(
         group.free_in_days = group.free_in_days.max(left);
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
         let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
-        all.plan.partly.push(Partly {
-            row,
-            live_bytes: count.live_bytes,
-            dead_bytes: count.dead_bytes,
-            live_chunks: count.live_chunks,
-            state,
-            decision: Decision::Delete,
-        });
+        all.plan.partly.push(Partly::to_erase(row, count, state));
     }
     decide(repository, &mut all, conditions)?;
     // Only the trees show which data packs contain the files to erase. So the packs with trees are erased last, all of
@@ -140,7 +133,7 @@ fn lost(repository: &Repository, going: &Ordinals) -> Result<Vec<SnapshotId>, Er
 
 /// Decides on packs that contain needed chunks. Readable packs are repacked, frozen ones are thawed first.
 fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) -> Result<(), Error> {
-    let Conditions { terms, prices, now } = conditions;
+    let Conditions { terms, prices, now, .. } = conditions;
     let mut shared: Vec<&mut Partly> =
         all.plan.partly.iter_mut().filter(|pack| pack.live_chunks > 0).collect();
     let cold = shared.iter().filter(|pack| pack.state == ObjectState::Cold);

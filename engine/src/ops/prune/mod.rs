@@ -7,6 +7,7 @@
 //! later prune will repack. [`erasing`] plans deletions that must happen whatever they cost.
 
 mod compare;
+mod copied;
 mod erase;
 mod execute;
 mod live;
@@ -21,6 +22,7 @@ mod still_there;
 mod window;
 
 pub use compare::{Compared, compare};
+pub use copied::{CopyCosts, InCopies};
 pub use erase::{Erasing, PackSum, erasing};
 pub use execute::{PruneSummary, accept, forget, prune, prune_into, set_undelete_days, undelete};
 pub use live::Live;

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::copied::{CopyCosts, InCopies};
 use super::live::Live;
 use super::reclaim::{Conditions, Decision, PackUse, Terms, Usage, Why, decide, whole_days};
 use crate::error::Error;
@@ -32,9 +33,18 @@ pub struct Partly {
     pub live_chunks: u64,
     pub state: ObjectState,
     pub decision: Decision,
+    /// What it costs in other copies of the archive.
+    pub in_copies: InCopies,
 }
 
 impl Partly {
+    /// Returns a pack that is removed in any case.
+    pub(super) fn to_erase(row: PackRow, count: Count, state: ObjectState) -> Partly {
+        let Count { live_bytes, dead_bytes, live_chunks, .. } = count;
+        let (decision, in_copies) = (Decision::Delete, InCopies::default());
+        Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
+    }
+
     /// Returns the dead share of the pack, from 0 to 1.
     pub fn dead_fraction(&self) -> f64 {
         self.dead_bytes as f64 / (self.live_bytes + self.dead_bytes) as f64
@@ -50,6 +60,7 @@ impl Partly {
             age_days: whole_days(now.seconds - self.row.added),
             state: self.state,
             usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
+            in_copies: self.in_copies,
         }
     }
 
@@ -162,7 +173,7 @@ pub(super) fn decide_partly(
     live: &Live,
     conditions: Conditions,
 ) -> Result<(Vec<Partly>, HashSet<PackRowId>), Error> {
-    let Conditions { terms, prices, now } = conditions;
+    let Conditions { terms, prices, now, copies } = conditions;
     let keys: HashSet<PackRowId> = named.iter().map(|row| row.key).collect();
     let counts = count(repository, live, |pack| keys.contains(&pack))?;
     let unnamed = counts.iter().filter(|(_, count)| count.unnamed_chunks > 0);
@@ -181,7 +192,9 @@ pub(super) fn decide_partly(
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
         let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
         let decision = Decision::Keep(Why::AllLive);
-        let mut pack = Partly { row, live_bytes, dead_bytes, live_chunks, state, decision };
+        let in_copies = in_copies(copies, &row, terms, (prices, now));
+        let mut pack =
+            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies };
         decide_one(&mut pack, terms, prices, now);
         partly.push(pack);
     }
@@ -193,6 +206,32 @@ pub(super) fn decide_partly(
         }
     }
     Ok((partly, unnamed))
+}
+
+/// Adds up what a pack costs in other copies. A copy reads the pack that replaces it from the archive, for which `prices`
+/// are paid.
+fn in_copies(
+    copies: &[CopyCosts],
+    row: &PackRow,
+    terms: &Terms,
+    (prices, now): (&Prices, Time),
+) -> InCopies {
+    let mut all = InCopies::default();
+    for copy in copies.iter().filter(|copy| copy.copy.store.location().is_remote()) {
+        copy.add(&mut all, row, now);
+    }
+    if let (Some(provider), true) = (terms.provider, all.put_usd > 0.0) {
+        let mut read = Requests::default();
+        let facts = ClassFacts::find(provider, &row.class);
+        if facts.is_some_and(|facts| facts.thaw == ThawNeed::Days) {
+            read.add_thaw(&row.class, terms.tier, row.bytes, terms.days_warm, true);
+        }
+        read.add_get(&row.class, row.bytes);
+        let bill = prices.bill(&read);
+        let egress_saved = if terms.egress_free { bill.egress_usd } else { 0.0 };
+        all.put_usd += bill.total_usd() - egress_saved;
+    }
+    all
 }
 
 /// Counts the needed and the unneeded chunks of each pack. A chunk that is in several packs counts as needed in each,
@@ -411,7 +450,8 @@ mod tests {
             };
             let (live_bytes, dead_bytes, live_chunks) = (1, 1, 1);
             let (state, decision) = (ObjectState::Warm, Decision::Delete);
-            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision }
+            let in_copies = InCopies::default();
+            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
         };
         let goes = |rows: &[u64]| {
             let mut packs: Vec<Partly> = rows.iter().map(|rows| pack(*rows)).collect();

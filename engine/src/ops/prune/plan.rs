@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tracing::debug;
 
+use super::copied::{CopyCosts, InCopies};
 use super::live::Live;
 use super::minimums::{Minimums, free_at};
 use super::partial::{Moving, Partly, bound, decide_partly, moving};
@@ -143,6 +144,15 @@ impl PrunePlan {
             }
             _ => None,
         })
+    }
+
+    /// Returns how many of the packs that go stay in another copy until their minimum days are over there, and in how
+    /// many days the last of them is deleted.
+    pub fn stay_in(&self, copy: &CopyCosts) -> Option<(u64, u32)> {
+        let moved = self.moving.packs.iter().map(|(row, _)| row);
+        let days = self.doomed().chain(moved).filter_map(|row| copy.free_in_days(row, self.now));
+        let days: Vec<u32> = days.filter(|days| *days > 0).collect();
+        days.iter().max().map(|last| (days.len() as u64, *last))
     }
 
     /// Returns the bytes of the parity of a pack; 0 if it has none.
@@ -388,8 +398,15 @@ fn decide_dead(
     conditions: Conditions,
 ) -> Decision {
     let state = ObjectState::Cold;
-    let pack =
-        PackUse { kind, class: class.to_owned(), bytes, age_days, state, usage: Usage::Dead };
+    let pack = PackUse {
+        kind,
+        class: class.to_owned(),
+        bytes,
+        age_days,
+        state,
+        usage: Usage::Dead,
+        in_copies: InCopies::default(),
+    };
     decide(&pack, conditions.terms, conditions.prices)
 }
 

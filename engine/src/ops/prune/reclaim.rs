@@ -17,11 +17,15 @@
 //! archived object"): a thaw is billed for the whole pack, gets and transfer only for its live
 //! chunks. The live part fills `1 − f` of a new pack in the same class.
 //!
+//! Other copies of the archive get the new pack, too, and are billed for the old one until its minimum days are over
+//! there. So these prices count as well, and in a folder they are the only ones.
+//!
 //! An object that is deleted before its minimum days is billed as if it had stayed (S3 pricing
 //! page). So deleting early saves nothing, and a younger pack waits.
 
 use std::fmt;
 
+use super::copied::{CopyCosts, InCopies};
 use crate::format::{PackKind, Time};
 use crate::ops::cost::Prices;
 use crate::repo::reader::ALIGN_BYTES;
@@ -30,7 +34,7 @@ use crate::store::{ClassFacts, ObjectState, Provider, Requests, ThawNeed, Tier};
 const DAYS_A_MONTH: f64 = 30.0;
 
 /// A pack to decide about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PackUse {
     pub kind: PackKind,
     /// Storage class; empty for the store's default.
@@ -42,6 +46,8 @@ pub struct PackUse {
     pub age_days: u32,
     pub state: ObjectState,
     pub usage: Usage,
+    /// What the pack costs in other copies of the archive.
+    pub in_copies: InCopies,
 }
 
 /// How much of a pack the kept snapshots need.
@@ -99,12 +105,21 @@ pub struct Conditions<'a> {
     pub prices: &'a Prices,
     /// The time, by the clock of the store if it has one.
     pub now: Time,
+    /// Other copies of the archive.
+    pub copies: &'a [CopyCosts],
+}
+
+impl<'a> Conditions<'a> {
+    /// Adds other copies of the archive.
+    pub fn with(self, copies: &'a [CopyCosts]) -> Conditions<'a> {
+        Conditions { copies, ..self }
+    }
 }
 
 impl Terms {
-    /// Returns the conditions with these terms.
+    /// Returns the conditions with these terms, without other copies.
     pub fn at<'a>(&'a self, prices: &'a Prices, now: Time) -> Conditions<'a> {
-        Conditions { terms: self, prices, now }
+        Conditions { terms: self, prices, now, copies: &[] }
     }
 }
 
@@ -162,6 +177,10 @@ pub enum Why {
     },
     /// Repacking pays as soon as the pack can be read, because its thaw is already paid for.
     Thawing,
+    /// Repacking would pay, but another copy is billed for the old pack for some more days.
+    BilledInCopy {
+        free_in_days: u32,
+    },
     /// A dropped snapshot that can still be undeleted needs the pack.
     Undelete,
     /// A kept snapshot needs chunks in the pack, but does not name it.
@@ -263,13 +282,23 @@ fn repack_or_keep(
     if dead_fraction < dead_fraction_min {
         return Err(Why::BelowThreshold { dead_fraction, dead_fraction_min });
     }
+    let pays = saves_usd >= costs_usd;
+    // Another copy may cost something although the archive is in a folder.
+    let is_early = !pays && pack.in_copies.free_in_days > 0;
+    let without = PackUse { in_copies: InCopies::default(), ..pack.clone() };
+    let alone = share.price(&without, terms, prices);
+    if is_early && alone.saves_usd(months) >= alone.costs_usd {
+        return Err(Why::BilledInCopy { free_in_days: pack.in_copies.free_in_days });
+    }
+    if terms.provider.is_none() && !pays {
+        return Err(Why::DoesNotPay { saves_usd, costs_usd });
+    }
     if terms.provider.is_none() {
         return Ok(Decision::Repack { saves_usd, costs_usd });
     }
     if !terms.prices_known || !prices.has_class(&pack.class) {
         return Err(Why::NoPrice);
     }
-    let pays = saves_usd >= costs_usd;
     match pack.state {
         ObjectState::Thawing if pays => Err(Why::Thawing),
         _ if pays => Ok(Decision::Repack { saves_usd, costs_usd }),
@@ -303,8 +332,13 @@ impl Share {
     }
 
     fn price(self, pack: &PackUse, terms: &Terms, prices: &Prices) -> RepackPrice {
+        let InCopies { usd_per_month, put_usd, early_usd, .. } = pack.in_copies;
+        let at_copies = RepackPrice {
+            saves_usd_per_month: self.dead_fraction * usd_per_month,
+            costs_usd: early_usd + self.fraction * put_usd,
+        };
         if terms.provider.is_none() {
-            return RepackPrice { saves_usd_per_month: 0.0, costs_usd: 0.0 };
+            return at_copies;
         }
         let class = &pack.class;
         let mut read = Requests::default();
@@ -323,8 +357,9 @@ impl Share {
         let put = prices.bill(&put).total_usd();
         let egress_saved = if terms.egress_free { read.egress_usd } else { 0.0 };
         RepackPrice {
-            saves_usd_per_month: self.dead_fraction * prices.storage(class, pack.bytes),
-            costs_usd: read.total_usd() - egress_saved + self.fraction * put,
+            saves_usd_per_month: self.dead_fraction * prices.storage(class, pack.bytes)
+                + at_copies.saves_usd_per_month,
+            costs_usd: read.total_usd() - egress_saved + self.fraction * put + at_copies.costs_usd,
         }
     }
 }
@@ -363,6 +398,10 @@ impl fmt::Display for Why {
             Why::DoesNotPay { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));
                 write!(f, "repacking costs {costs} and saves {saves} within the horizon")
+            }
+            Why::BilledInCopy { free_in_days } => {
+                let days = days(free_in_days);
+                write!(f, "partly unused, but another copy would be billed for it for {days}")
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
             Why::Undelete => f.write_str("needed to undelete a dropped snapshot"),

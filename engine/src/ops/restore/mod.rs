@@ -21,6 +21,7 @@ mod parents;
 mod pieces;
 mod plan;
 mod planned;
+mod predict;
 mod removals;
 mod seed;
 mod select;

@@ -19,12 +19,12 @@ use crate::files::{Folder, NoFolder};
 use crate::format::Entry;
 use crate::format::pack::HEADER_BYTES;
 use crate::ops::browse::ids;
-use crate::ops::cold::{self, PackStates, ThawTerms};
+use crate::ops::cold::{self, PackStates};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::stored::{Inventory, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::{ObjectState, Requests, Tier, layout};
+use crate::store::{ObjectState, Tier, layout};
 
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -292,6 +292,7 @@ impl Planner<'_> {
                 gets: wanted.gets + 1,
                 state: ObjectState::Warm,
                 lost: false,
+                copy: None,
                 looked_at: false,
             });
         }
@@ -312,7 +313,7 @@ impl RestorePlan {
     /// first time, these are all packs, because the classes in the log are only hints. A missing
     /// object counts as readable, because reading it reports the problem.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
-        if !repository.store.location().is_remote() {
+        if !repository.store.location().is_remote() && !repository.has_copies() {
             return Ok(());
         }
         let before = self.lost_files();
@@ -386,47 +387,4 @@ impl RestorePlan {
     pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
         cold::hours_by(repository, &self.packs, tier)
     }
-
-    /// Predicts the requests that the restore will make from now on, including thaws by `tier`.
-    pub fn predict(&self, tier: Tier, days: u32) -> Requests {
-        predict(&self.packs, tier, days)
-    }
-
-    /// Returns the requests that read all of its packs, if they can be read now.
-    pub(super) fn fetch(&self) -> Requests {
-        let mut requests = Requests::default();
-        for pack in &self.packs {
-            requests.get += pack.gets;
-            requests.class(&pack.class).get += pack.gets;
-            requests.add_fetched(&pack.class, pack.request_bytes);
-        }
-        requests
-    }
-
-    /// Predicts the requests that the seed makes unnecessary.
-    pub fn spared(&self, tier: Tier, days: u32) -> Requests {
-        let mut spared = predict(&self.spared, tier, days);
-        for pack in &self.partly_spared {
-            // The header must still be read, and the thaw is still needed.
-            let by_class = spared.class(&pack.class);
-            by_class.get += pack.gets - 1;
-            by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
-            spared.get += pack.gets - 1;
-            spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
-        }
-        spared
-    }
-}
-
-fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
-    let mut requests = Requests::default();
-    for pack in packs {
-        requests.get += pack.gets;
-        requests.bytes_fetched += pack.request_bytes;
-        let by_class = requests.class(&pack.class);
-        by_class.get += pack.gets;
-        by_class.bytes_fetched += pack.request_bytes;
-        cold::predict_wait(pack, ThawTerms { tier, days }, &mut requests);
-    }
-    requests
 }

@@ -30,6 +30,8 @@ pub struct PlannedPack {
     pub state: ObjectState,
     /// Whether it is missing or truncated.
     pub lost: bool,
+    /// The index of the copy of the archive from which it is read; `None` for the archive itself.
+    pub copy: Option<usize>,
     /// Whether the store was asked for its state.
     pub(super) looked_at: bool,
 }
@@ -48,6 +50,7 @@ impl PlannedPack {
             gets: row.rows + 1,
             state: ObjectState::Warm,
             lost: false,
+            copy: None,
             looked_at: false,
         }
     }
@@ -82,11 +85,8 @@ impl ColdPack for PlannedPack {
         // S3 deletes expired copies late, so check the time.
         let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
         self.state = if ended { ObjectState::Cold } else { state };
+        self.copy = seen.as_ref().and_then(|seen| seen.copy);
         if let Some(seen) = seen {
-            // Reading from another copy costs nothing at this store.
-            if seen.is_elsewhere {
-                (self.gets, self.request_bytes) = (0, 0);
-            }
             self.class = seen.class;
         }
         self.looked_at = true;

@@ -25,7 +25,42 @@ fn cold(dead_percent: u64) -> PackUse {
             dead_bytes: dead_percent * 640 * 1024,
             live_chunks: (100 - dead_percent) * 40 / 100,
         },
+        in_copies: InCopies::default(),
     }
+}
+
+/// Returns what a pack of 64 MiB in the deep archive costs in a copy that has had it for some days.
+fn in_copy(days: u32) -> InCopies {
+    let prices = Prices::built_in(None);
+    let usd_per_month = prices.storage("DEEP_ARCHIVE", 64 * MIB);
+    let free_in_days = 180_u32.saturating_sub(days);
+    let early_usd = usd_per_month * f64::from(free_in_days) / DAYS_A_MONTH;
+    InCopies { usd_per_month, put_usd: 0.000_05, early_usd, free_in_days }
+}
+
+#[test]
+fn a_copy_that_is_billed_for_the_old_pack_delays_repacking() {
+    let prices = Prices::built_in(None);
+    let folder = Terms { provider: None, ..Terms::default() };
+    let warm = |dead| PackUse { state: ObjectState::Warm, ..cold(dead) };
+    let at = |dead, days| PackUse { in_copies: in_copy(days), ..warm(dead) };
+    // A folder alone is repacked from a tenth on.
+    assert!(matches!(decide(&warm(12), &folder, &prices), Decision::Repack { .. }));
+    // The copy is billed for all of the old pack, and saves only the dead part.
+    let early = decide(&at(12, 10), &folder, &prices);
+    assert_eq!(early, Decision::Keep(Why::BilledInCopy { free_in_days: 170 }));
+    assert!(matches!(decide(&at(12, 180), &folder, &prices), Decision::Repack { .. }));
+    // When most of it is unused, repacking pays in the copy sooner.
+    assert!(matches!(decide(&at(90, 100), &folder, &prices), Decision::Repack { .. }));
+    // In a bucket, both are paid for.
+    let warm = warm(12);
+    assert!(matches!(decide(&warm, &free_egress(), &prices), Decision::Repack { .. }));
+    let early = PackUse { in_copies: in_copy(0), ..warm.clone() };
+    let why = Why::BilledInCopy { free_in_days: 180 };
+    assert_eq!(decide(&early, &free_egress(), &prices), Decision::Keep(why));
+    let [alone, both] = [warm.clone(), PackUse { in_copies: in_copy(180), ..warm }]
+        .map(|pack| price(&pack, &free_egress(), &prices).expect("a price"));
+    assert!((both.saves_usd_per_month / alone.saves_usd_per_month - 2.0).abs() < 1e-9);
 }
 
 fn hot(dead_percent: u64) -> PackUse {

@@ -1,0 +1,109 @@
+//! Puts damaged and missing packs back from other copies of the archive.
+
+use icecore_engine::ops::check::Check;
+use icecore_engine::repo::PackRow;
+use icecore_engine::store::{Store, layout};
+
+use super::PRICE_ASKED;
+use super::checking::Checking;
+use crate::commands::consent;
+use crate::failure::Failure;
+use crate::session::OpenedCopy;
+use crate::units::{about, agree, count};
+
+/// A pack, and what it costs at the cheapest copy.
+type Offer = (PackRow, f64);
+
+impl Checking<'_> {
+    /// Restores packs from other copies of the archive, the cheapest first. Returns whether any were restored.
+    pub(super) fn put_back(&self, check: &mut Check) -> Result<bool, Failure> {
+        let rows = check.packs_to_put_back()?;
+        let named = self.args.also.as_slice();
+        if rows.is_empty() && named.is_empty() {
+            return Ok(false);
+        }
+        let mut copies = self.session.all_copies(named, self.repository)?;
+        if copies.is_empty() {
+            return Ok(false);
+        }
+        copies.sort_by_key(|copy| copy.location().is_remote());
+        let mut offers: Vec<Offer> = Vec::new();
+        let mut frozen = 0;
+        for row in rows {
+            match cheapest(&copies, &row) {
+                Some(price) => offers.push((row, price)),
+                None => frozen += u64::from(is_frozen(&copies, &row)),
+            }
+        }
+        if frozen > 0 {
+            self.session.report.note(&format!(
+                "another copy has {} that {} damaged or missing here, but frozen: thaw {} with the provider's own tools, then run the command again",
+                count(frozen, "object"),
+                agree(frozen, "is", "are"),
+                agree(frozen, "it", "them"),
+            ));
+        }
+        let paid: f64 = offers.iter().map(|(_, price)| price).sum();
+        if !self.pays(paid, &offers)? {
+            offers.retain(|(_, usd)| *usd <= 0.0);
+            copies.retain(|copy| !copy.location().is_remote());
+        }
+        let rows = offers.into_iter().map(|(row, _)| row).collect();
+        let stores: Vec<Store> = copies.into_iter().map(|opened| opened.copy.store).collect();
+        let bar = self.session.bar("putting objects back");
+        let put_back = check.put_back_packs(rows, &stores, &bar);
+        bar.finish();
+        let put_back = put_back?;
+        if put_back > 0 {
+            self.session.report.note(&format!(
+                "{} put back from another copy",
+                count(put_back, "object") + agree(put_back, " was", " were")
+            ));
+        }
+        Ok(put_back > 0)
+    }
+
+    /// Returns whether packs may be read that cost something, and says so if not.
+    fn pays(&self, usd: f64, offers: &[Offer]) -> Result<bool, Failure> {
+        let packs = offers.iter().filter(|(_, usd)| *usd > 0.0).count();
+        let known = Some(usd).filter(|usd| usd.is_finite());
+        let cost = known.map_or_else(|| "an unknown amount".to_owned(), about);
+        let what = count(packs, "object");
+        let agreed = match (self.args.max_cost, known) {
+            _ if packs == 0 => true,
+            (Some(max), Some(usd)) => {
+                let spent = self.session.spent_usd().unwrap_or(0.0);
+                consent::fits(spent + usd, max)
+            }
+            (None, Some(usd)) if usd < PRICE_ASKED => true,
+            (Some(_), None) => false,
+            (None, _) => {
+                let question =
+                    format!("Read {what} from another copy in a bucket? It costs {cost}.");
+                consent::can_ask(self.session) && consent::yes(self.session, &question)
+            }
+        };
+        if !agreed {
+            self.session.report.note(&format!(
+                "another copy in a bucket has {what} that {} damaged or missing here; reading {} costs {cost}: --max-cost USD agrees to it",
+                agree(packs, "is", "are"),
+                agree(packs, "it", "them"),
+            ));
+        }
+        Ok(agreed)
+    }
+}
+
+/// Returns the price of a pack at the cheapest copy from which it can be read.
+fn cheapest(copies: &[OpenedCopy], row: &PackRow) -> Option<f64> {
+    let name = layout::pack(row.kind, &row.id);
+    let prices = copies.iter().filter_map(|OpenedCopy { copy, .. }| {
+        copy.price(&name, row.bytes).filter(|_| copy.is_readable(&name))
+    });
+    prices.min_by(f64::total_cmp)
+}
+
+fn is_frozen(copies: &[OpenedCopy], row: &PackRow) -> bool {
+    let name = layout::pack(row.kind, &row.id);
+    copies.iter().any(|opened| opened.copy.price(&name, row.bytes).is_some())
+}

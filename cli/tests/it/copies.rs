@@ -1,0 +1,142 @@
+//! Copies that a profile names: a restore reads each pack from the cheapest one that can be read at once, a check
+//! repairs from them, and a prune counts what they cost.
+
+use icecore_testkit::S3Server;
+
+use crate::support::{BUCKET, Host, assert_unchanged, objects, write};
+use crate::thaw::{archive, number};
+
+/// Writes the profile `home` of an archive with a second copy.
+fn with_profile(host: &Host, repo: &str, copy: &str) {
+    let profile = format!(
+        "repo = '{repo}'\nsources = ['{}']\nidentity = '{}'\n[mirror]\nto = '{copy}'\n",
+        host.path("photos").display(),
+        host.path("identity").display(),
+    );
+    write(&host.path("config/home.toml"), profile);
+}
+
+/// A host whose archive is frozen in a bucket, with a copy on a disk.
+fn frozen_with_disk(server: &S3Server) -> Host {
+    let host = archive(server, &[("rome", 6), ("oslo", 6)]);
+    let repo = format!("s3://{BUCKET}/photos");
+    let mut packs = server.objects(BUCKET);
+    packs.retain(|object| object.key.contains("/packs/"));
+    packs.iter().for_each(|object| assert!(server.thaw(BUCKET, &object.key)));
+    host.run(&format!("mirror --yes {repo} copy")).ok();
+    packs.iter().for_each(|object| assert!(server.freeze(BUCKET, &object.key)));
+    with_profile(&host, &repo, &host.path("copy").display().to_string());
+    host
+}
+
+#[test]
+fn a_restore_reads_each_object_from_the_cheapest_copy() {
+    let server = S3Server::start();
+    let host = frozen_with_disk(&server);
+    let photos = host.state("photos");
+    let frozen = host.run("--json restore latest --plan").ok().summary();
+    let cold = number(&frozen, "cold_packs");
+    assert!(cold >= 3.0, "{frozen}");
+    // The disk has all of it, so nothing is thawed.
+    let plan = host.run("--profile home restore latest --plan").ok();
+    assert!(plan.stdout.contains("/copy at no cost"), "{plan:#?}");
+    let plan = host.run("--profile home --json restore latest --plan").ok().summary();
+    assert_eq!((number(&plan, "cold_packs"), number(&plan, "thaw_bytes")), (0.0, 0.0), "{plan}");
+    assert!(number(&plan, "packs_from_copies") >= cold, "{plan}");
+    server.clear_requests();
+    let done = host.run("--profile home --json restore latest:photos --target out").ok().summary();
+    assert_eq!(number(&done, "packs_waiting"), 0.0);
+    assert_unchanged(&photos, &host.state("out"), "a restore from the disk");
+    // One is missing on the disk. Only this one is thawed.
+    let pack = objects(&host.path("copy"), "packs").remove(0);
+    std::fs::remove_file(&pack).expect("it is removed");
+    let plan = host.run("--profile home restore latest --plan").ok();
+    assert!(plan.stdout.contains("at no cost, 1 from the archive"), "{plan:#?}");
+    assert!(plan.stdout.contains("1 of "), "{plan:#?}");
+    let plan = host.run("--profile home --json restore latest --plan").ok().summary();
+    assert_eq!(number(&plan, "cold_packs"), 1.0, "{plan}");
+    let price = |plan: &serde_json::Value| number(&plan["tiers"][0], "total_usd");
+    assert!(price(&plan) < price(&frozen), "{plan}");
+    // A disk that is away is left out, and said so.
+    std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
+    let plan = host.run("--profile home restore latest --plan").ok();
+    assert!(plan.stderr.contains("cannot be used now, so it is left out"), "{plan:#?}");
+}
+
+#[test]
+fn damage_on_a_disk_is_read_from_the_bucket() {
+    let server = S3Server::start();
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    crate::support::shoot(&host.path("photos/2024"), 1, 3);
+    host.run("init --pack-size 4MiB").ok();
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    let copy = format!("s3://{BUCKET}/copy");
+    host.run(&format!("mirror --yes --pack-class STANDARD repo {copy}")).ok();
+    with_profile(&host, &host.path("repo").display().to_string(), &copy);
+    let photos = host.state("photos");
+    // A sound archive asks no copy.
+    server.clear_requests();
+    host.run("--profile home restore latest:photos --target sound").ok();
+    assert_eq!(server.requests().len(), 0);
+    let pack = objects(&host.path("repo"), "packs").remove(0);
+    let sound = std::fs::read(&pack).expect("a pack");
+    let mut damaged = sound.clone();
+    damaged[2000..200_000].fill(7);
+    std::fs::write(&pack, &damaged).expect("it is written");
+    let alone = host.run("restore latest:photos --target alone");
+    assert_eq!(alone.code, 22, "{alone:#?}");
+    let bound = host.run("--profile home restore latest:photos --target bound --max-cost 0");
+    assert_ne!(bound.code, 0, "{bound:#?}");
+    let whole = host.run("--profile home restore latest:photos --target whole").ok();
+    assert!(whole.stderr.contains("from another copy"), "{whole:#?}");
+    assert!(whole.stdout.contains("cost: "), "{whole:#?}");
+    assert_unchanged(&photos, &host.state("whole"), "a restore from the bucket");
+    // A check repairs from it, too.
+    let refused = host.run("--profile home check --read-data --repair --max-cost 0");
+    assert!(refused.stderr.contains("--max-cost USD agrees to it"), "{refused:#?}");
+    std::fs::write(&pack, &damaged).expect("it is written");
+    let healed = host.run("--profile home check --read-data --repair").ok();
+    assert!(healed.stderr.contains("put back from another copy"), "{healed:#?}");
+    assert!(std::fs::read(&pack).expect("a pack") == sound, "byte for byte");
+}
+
+#[test]
+fn a_prune_counts_what_a_copy_is_billed_for() {
+    let server = S3Server::start();
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    crate::support::shoot(&host.path("photos/2024"), 1, 4);
+    crate::support::shoot(&host.path("photos/2025"), 2, 4);
+    host.run("init --pack-size 64MiB --undelete-days 0").ok();
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    let copy = format!("s3://{BUCKET}/copy");
+    host.run(&format!("mirror --yes repo {copy}")).ok();
+    with_profile(&host, &host.path("repo").display().to_string(), &copy);
+    host.remove("photos/2025");
+    host.run("snapshot photos").ok();
+    let alone = host.run("--json prune -n --keep-last 1").ok().summary();
+    assert!(number(&alone, "packs_repacked") >= 1.0, "{alone}");
+    // The copy would be billed for the old pack for half a year.
+    let counted = host.run("-v --profile home prune -n --keep-last 1").ok();
+    assert!(counted.stdout.contains("another copy would be billed for it"), "{counted:#?}");
+    let counted = host.run("--json --profile home prune -n --keep-last 1").ok().summary();
+    assert!(number(&counted, "packs_repacked") < number(&alone, "packs_repacked"), "{counted}");
+    // What nothing needs goes, and stays in the copy for a while.
+    crate::support::shoot(&host.path("photos/2026"), 3, 4);
+    host.run("snapshot photos").ok();
+    host.run(&format!("mirror --yes repo {copy}")).ok();
+    host.remove("photos/2026");
+    host.run("snapshot photos").ok();
+    let dead = host.run("--profile home prune -n --keep-last 1").ok();
+    assert!(dead.stdout.contains("deleting"), "{dead:#?}");
+    assert!(dead.stdout.contains("earlier would cost the same"), "{dead:#?}");
+}

@@ -1,0 +1,74 @@
+//! Predicts the requests of a restore, to the archive and to other copies of it.
+
+use std::collections::BTreeMap;
+
+use super::plan::RestorePlan;
+use super::planned::PlannedPack;
+use crate::format::pack::HEADER_BYTES;
+use crate::ops::cold::{self, ThawTerms};
+use crate::store::{Requests, Tier};
+
+impl RestorePlan {
+    /// Predicts the requests that the restore will make from now on, including thaws by `tier`. Does not include those to
+    /// other copies.
+    pub fn predict(&self, tier: Tier, days: u32) -> Requests {
+        predict(self.packs.iter().filter(|pack| pack.copy.is_none()), tier, days)
+    }
+
+    /// Predicts the requests to another copy.
+    pub fn predict_at(&self, copy: usize) -> Requests {
+        let packs = self.packs.iter().filter(|pack| pack.copy == Some(copy));
+        predict(packs, Tier::Bulk, 1)
+    }
+
+    /// Returns the requests to the archive that read its packs, if they can be read now.
+    pub(super) fn fetch(&self) -> Requests {
+        let mut requests = Requests::default();
+        for pack in self.packs.iter().filter(|pack| pack.copy.is_none()) {
+            requests.get += pack.gets;
+            requests.class(&pack.class).get += pack.gets;
+            requests.add_fetched(&pack.class, pack.request_bytes);
+        }
+        requests
+    }
+
+    /// Counts the packs by the place from which they are read.
+    pub fn places(&self) -> BTreeMap<Option<usize>, u64> {
+        let mut places = BTreeMap::new();
+        for pack in &self.packs {
+            *places.entry(pack.copy).or_default() += 1;
+        }
+        places
+    }
+
+    /// Predicts the requests that the seed makes unnecessary.
+    pub fn spared(&self, tier: Tier, days: u32) -> Requests {
+        let mut spared = predict(&self.spared, tier, days);
+        for pack in &self.partly_spared {
+            // The header must still be read, and the thaw is still needed.
+            let by_class = spared.class(&pack.class);
+            by_class.get += pack.gets - 1;
+            by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
+            spared.get += pack.gets - 1;
+            spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
+        }
+        spared
+    }
+}
+
+fn predict<'a>(
+    packs: impl IntoIterator<Item = &'a PlannedPack>,
+    tier: Tier,
+    days: u32,
+) -> Requests {
+    let mut requests = Requests::default();
+    for pack in packs {
+        requests.get += pack.gets;
+        requests.bytes_fetched += pack.request_bytes;
+        let by_class = requests.class(&pack.class);
+        by_class.get += pack.gets;
+        by_class.bytes_fetched += pack.request_bytes;
+        cold::predict_wait(pack, ThawTerms { tier, days }, &mut requests);
+    }
+    requests
+}

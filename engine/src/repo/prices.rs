@@ -1,0 +1,36 @@
+//! The price of reading a pack, by which the cheapest of several copies is chosen.
+
+use std::collections::BTreeMap;
+
+/// The price of reading from one storage class, in dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ClassReadPrice {
+    pub per_get: f64,
+    pub per_byte: f64,
+}
+
+/// What reading from a store costs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ReadPrices {
+    /// A folder.
+    #[default]
+    Free,
+    /// A bucket whose prices are not known. It counts as dearer than any other.
+    Unknown,
+    /// By storage class; other classes cost as much as the default.
+    Known { by_class: BTreeMap<String, ClassReadPrice>, default: ClassReadPrice },
+}
+
+impl ReadPrices {
+    /// Returns the price of reading from a class.
+    pub fn of(&self, class: &str, gets: u64, bytes: u64) -> f64 {
+        match self {
+            ReadPrices::Free => 0.0,
+            ReadPrices::Unknown => f64::INFINITY,
+            ReadPrices::Known { by_class, default } => {
+                let price = by_class.get(class).unwrap_or(default);
+                gets as f64 * price.per_get + bytes as f64 * price.per_byte
+            }
+        }
+    }
+}
