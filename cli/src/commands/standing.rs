@@ -1,12 +1,15 @@
 //! Determines the state of a waiting restore: the states of its objects in the store, and what to do next.
 
-use icecore_engine::format::{JobId, Time};
+use icecore_engine::format::Time;
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{ClassFacts, ObjectState, Tier};
 
-use super::restore::{are_thawing, options_of, plan_frozen, tier_of, with_selection};
+use super::restore::{
+    are_thawing, has_asked, options_of, plan_frozen, ready_by_others, ready_by_plan, tier_of,
+    with_selection,
+};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, day_clock, hours_after, now};
@@ -179,50 +182,6 @@ fn first_end(packs: &[PlannedPack]) -> Option<Time> {
         _ => None,
     });
     ends.min().map(|seconds| Time { seconds, nanos: 0 })
-}
-
-/// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
-pub fn has_asked(job: &Job) -> bool {
-    job.asked || job.thaw != job.record.created
-}
-
-/// Returns the latest time at which the thaws are done that other jobs than `own` or a check have requested; `None` if
-/// none is known that may still be running. `hours` is how long a thaw takes.
-pub fn ordered_by(
-    repository: &Repository,
-    own: Option<&JobId>,
-    hours: impl Fn(Tier) -> u32,
-) -> Result<Option<Time>, Failure> {
-    let thaws = repository.other_thaws(own)?.into_iter().map(|(time, tier)| {
-        let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
-        hours_after(time, hours(tier))
-    });
-    Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
-}
-
-/// Returns the latest time at which the objects of a plan are ready that a job has not ordered itself: another job or a
-/// check has, some time ago. If no other order is known, they take as long as if they had been ordered just now, because
-/// the store reports neither the time nor the tier of a thaw.
-fn ready_by_others(
-    repository: &Repository,
-    job: &Job,
-    plan: &RestorePlan,
-) -> Result<Time, Failure> {
-    let own = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
-    let others = ordered_by(repository, Some(&job.id), |tier| plan.hours_by(repository, tier))?;
-    Ok(others.filter(|by| by.seconds < own.seconds).unwrap_or(own))
-}
-
-/// Returns the latest time at which the thaws of a job are done, if nothing more has to be requested.
-pub fn ready_by_plan(
-    repository: &Repository,
-    job: &Job,
-    plan: &RestorePlan,
-) -> Result<Time, Failure> {
-    match has_asked(job) {
-        true => Ok(hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))),
-        false => ready_by_others(repository, job, plan),
-    }
 }
 
 /// Returns the latest time at which the thaws of a job are done, assuming that its objects are in the class in the

@@ -202,7 +202,7 @@ impl MadeFolders {
 }
 
 /// Refuses a folder inside the folder of another archive: a check or a prune of that one would find files that do not
-/// belong to it, and whoever deletes the outer archive also deletes the inner one.
+/// belong to it, and deleting the outer archive would delete the inner one too.
 pub(super) fn refuse_inside(location: &Location, path: &Path) -> Result<(), Error> {
     let whole = std::path::absolute(path).map_err(Error::file("find", path))?;
     // Symlinks are followed as far as the folder exists.

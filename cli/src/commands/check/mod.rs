@@ -15,8 +15,8 @@ use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::Checking;
 use crate::args::CheckArgs;
-use crate::commands::restore::{are_thawing, thaws_requested};
-use crate::commands::{bill_text, consent, poll, standing};
+use crate::commands::restore::{are_thawing, ordered_by, thaws_requested};
+use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, hours_after, now, size};
@@ -132,7 +132,7 @@ impl Checking<'_> {
             if self.ready_by.is_none() && plan.states().thawing > 0 {
                 // A restore has requested them.
                 let hours = |tier| plan.hours(self.repository, tier);
-                self.ready_by = standing::ordered_by(self.repository, None, hours)?;
+                self.ready_by = ordered_by(self.repository, None, hours)?;
             }
             return Ok(());
         }

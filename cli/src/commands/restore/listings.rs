@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
 use super::order::Priced;
+use super::ready::ready_by_plan;
 use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
 use crate::answers;
-use crate::commands::standing::ready_by_plan;
 use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;

@@ -5,6 +5,7 @@ mod flow;
 mod listings;
 mod order;
 mod places;
+mod ready;
 mod rounds;
 mod show;
 
@@ -12,6 +13,7 @@ pub use agree::{Deal, plain};
 pub use listings::{is_listing, listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
 pub use places::CopyBills;
+pub use ready::{has_asked, ordered_by, ready_by_others, ready_by_plan};
 pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 
 use std::path::{Path, PathBuf};
@@ -51,16 +53,7 @@ pub fn run(
     exclude.globs()?;
     args.include = include.lines().to_vec();
     args.exclude = exclude.lines().to_vec();
-    if args.target.is_none() && !args.plan && !args.to_original {
-        return Err(Failure::usage(
-            "restore needs a target",
-            "add --target DIR or --to-original, or --plan to look first",
-        ));
-    }
-    if let Some(target) = &args.target {
-        let instead = "`icecore dump SNAP:PATH` writes a file to standard output";
-        mistyped::refuse_hyphen(target, instead)?;
-    }
+    expect_target(&args)?;
     args.thaw.wait.seed = mistyped::all_local(&args.thaw.wait.seed)?;
     let repository = session.open_to_restore()?;
     session.read_copies(&args.also, &repository)?;
@@ -109,6 +102,20 @@ pub fn run(
         }
         done => done,
     }
+}
+
+fn expect_target(args: &RestoreArgs) -> Result<(), Failure> {
+    if args.target.is_none() && !args.plan && !args.to_original {
+        return Err(Failure::usage(
+            "restore needs a target",
+            "add --target DIR or --to-original, or --plan to look first",
+        ));
+    }
+    if let Some(target) = &args.target {
+        let instead = "`icecore dump SNAP:PATH` writes a file to standard output";
+        mistyped::refuse_hyphen(target, instead)?;
+    }
+    Ok(())
 }
 
 /// Prices what a job still has to thaw and fetch; `None` if that is unknown.

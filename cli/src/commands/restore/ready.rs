@@ -1,0 +1,54 @@
+//! Determines when the objects of a restore are thawed, by what was requested: by its job, another one, or a check.
+
+use icecore_engine::format::{JobId, Time};
+use icecore_engine::ops::restore::RestorePlan;
+use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::Tier;
+
+use super::order::tier_of;
+use crate::failure::Failure;
+use crate::units::{hours_after, now};
+
+/// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
+pub fn has_asked(job: &Job) -> bool {
+    job.asked || job.thaw != job.record.created
+}
+
+/// Returns the latest time at which the thaws are done that other jobs than `own` or a check have requested; `None` if
+/// none is known that may still be running. `hours` is how long a thaw takes.
+pub fn ordered_by(
+    repository: &Repository,
+    own: Option<&JobId>,
+    hours: impl Fn(Tier) -> u32,
+) -> Result<Option<Time>, Failure> {
+    let thaws = repository.other_thaws(own)?.into_iter().map(|(time, tier)| {
+        let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
+        hours_after(time, hours(tier))
+    });
+    Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
+}
+
+/// Returns the latest time at which the objects of a plan are ready that a job has not ordered itself: another job or a
+/// check has, some time ago. If no other order is known, they take as long as if they had been ordered just now, because
+/// the store reports neither the time nor the tier of a thaw.
+pub fn ready_by_others(
+    repository: &Repository,
+    job: &Job,
+    plan: &RestorePlan,
+) -> Result<Time, Failure> {
+    let own = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
+    let others = ordered_by(repository, Some(&job.id), |tier| plan.hours_by(repository, tier))?;
+    Ok(others.filter(|by| by.seconds < own.seconds).unwrap_or(own))
+}
+
+/// Returns the latest time at which the thaws of a job are done, if nothing more has to be requested.
+pub fn ready_by_plan(
+    repository: &Repository,
+    job: &Job,
+    plan: &RestorePlan,
+) -> Result<Time, Failure> {
+    match has_asked(job) {
+        true => Ok(hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))),
+        false => ready_by_others(repository, job, plan),
+    }
+}
