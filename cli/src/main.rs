@@ -224,10 +224,9 @@ fn run_with(
     let of_buckets = std::mem::take(&mut global.of_buckets);
     let mut session = Session::new(global, report)?;
     session.makes_nothing = command.makes_nothing();
-    session.host = match &command {
-        Command::Snapshot(args) => args.host.clone(),
-        _ => std::env::var("ICECORE_HOST").ok(),
-    };
+    if let Command::Snapshot(args) = &command {
+        session.host = args.host.clone();
+    }
     // `mirror` can copy an archive from a folder to a bucket, so these options may have an effect.
     let idle = misuse::idle(&of_buckets).filter(|_| !matches!(command, Command::Mirror(_)));
     if let (Some(idle), Ok(Location::Folder(_))) = (idle, session.location()) {

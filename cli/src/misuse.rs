@@ -50,13 +50,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             return Some(Failure::usage(format!("`{command}` is missing <TAG>"), &hint));
         }
         ErrorKind::MissingRequiredArgument => {
-            let missing = texts(error, ContextKind::InvalidArg).join(" ");
-            // If several options are possible, one of them is enough.
-            let one_of = missing.strip_prefix('<').filter(|rest| rest.starts_with("--"));
-            let missing = match one_of.and_then(|rest| rest.strip_suffix('>')) {
-                Some(options) => options.replace("|--", " or --"),
-                None => missing,
-            };
+            let missing = missing_arguments(error);
             if missing.starts_with("--overwrite") {
                 let hint = "add --overwrite if-changed, which replaces what differs";
                 return Some(Failure::usage(format!("`{command}` is missing {missing}"), hint));
@@ -81,6 +75,16 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         (None, _) => help,
     };
     Some(Failure::usage(message, &hint))
+}
+
+/// Returns the arguments that are missing. If several options are possible, one of them is enough.
+fn missing_arguments(error: &Error) -> String {
+    let missing = texts(error, ContextKind::InvalidArg).join(" ");
+    let one_of = missing.strip_prefix('<').filter(|rest| rest.starts_with("--"));
+    match one_of.and_then(|rest| rest.strip_suffix('>')) {
+        Some(options) => options.replace("|--", " or --"),
+        None => missing,
+    }
 }
 
 /// Returns the failure about an option that a command does not have, with what it has instead.

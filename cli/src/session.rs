@@ -300,11 +300,15 @@ impl Session {
         self.used(self.open(store, config, keys)?)
     }
 
-    /// Returns the name of this host that snapshots record.
+    /// Returns the name of this host that snapshots record: that of `--host`, of `ICECORE_HOST`, of the profile, or its
+    /// own.
     pub fn recorded_host(&self) -> String {
+        let given = self.host.clone().or_else(|| std::env::var("ICECORE_HOST").ok());
         // An empty variable counts as not set.
-        let given = self.host.clone().filter(|host| !host.is_empty());
-        given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
+        given
+            .filter(|host| !host.is_empty())
+            .or_else(|| self.profile.host.clone())
+            .unwrap_or_else(crate::units::host)
     }
 
     /// Returns the label of a new writer: the recorded host name, by which the owner knows this host, or the machine's

@@ -331,3 +331,14 @@ fn a_rewrite_and_a_new_credential_leave_a_profile_fresh() {
     let said = host.run("status").exits(30).stdout;
     assert!(said.contains("none of this profile in the archive"), "{said}");
 }
+
+#[test]
+fn a_rewrite_leaves_the_profile_of_a_renamed_computer_fresh() {
+    let mut host = host("");
+    host.set("ICECORE_HOST", "studio");
+    write(&host.path("photos/b.cr3"), "another photo");
+    host.run("run").ok();
+    host.run("-P home rewrite --exclude photos/b.cr3").ok();
+    let said = host.run("status").ok().stdout;
+    assert!(said.starts_with("home: ok\n"), "{said}");
+}
