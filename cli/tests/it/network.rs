@@ -232,6 +232,7 @@ fn a_computer_without_root_certificates() {
     // A server without https needs none.
     host.run("init").ok();
     host.set("AWS_ENDPOINT_URL", "https://127.0.0.1:1");
+    host.unset("AWS_ALLOW_HTTP");
     let ran = host.run("snapshots");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("this computer has no root certificates"), "{ran:?}");
