@@ -49,7 +49,7 @@ fn a_mistyped_password_can_be_typed_again() {
 fn what_is_typed_while_a_password_is_checked_is_not_shown() {
     let (mut host, writer) = host();
     host.set("ICECORE_PASSWORD_MEMORY", "64MiB");
-    let (enter, agree) = (("\n", "typed too early"), ("cannot be undone. [y/N]", "no"));
+    let (enter, agree) = (("\n", "typed too early"), ("cannot be undone. [y/N] ", "no"));
     let line = format!("key revoke {writer}");
     let Some((code, said)) = typing(&host, &line, &[PASSWORD, enter, agree]) else { return };
     assert_eq!(code, 1, "{said}");
