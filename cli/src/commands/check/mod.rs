@@ -15,7 +15,7 @@ use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::Checking;
 use crate::args::CheckArgs;
-use crate::commands::restore::{are_thawing, ordered_by, thaws_requested};
+use crate::commands::restore::{are_thawing, ordered_by, ready_of, thaws_requested};
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -134,7 +134,7 @@ impl Checking<'_> {
                 let hours = |tier| plan.hours(self.repository, tier);
                 self.ready_by = ordered_by(self.repository, None, hours)?;
             }
-            return Ok(());
+            return self.find_ready_by(plan, hours);
         }
         self.repository.check_thaws(now())?;
         self.ready_by = Some(hours_after(now(), hours));
@@ -143,7 +143,18 @@ impl Checking<'_> {
         bar.finish();
         self.thawing = plan.states().thawing;
         let requested = cold.saturating_sub(plan.states().cold);
-        asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))
+        asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))?;
+        self.find_ready_by(plan, hours)
+    }
+
+    /// Dates the thaws by what this host has requested: a check or a restore, each with its own tier.
+    fn find_ready_by(&mut self, plan: &ReadPlan, hours: u32) -> Result<(), Failure> {
+        if plan.states().thawing > 0 {
+            let requested = plan.requested(self.repository)?;
+            let others = self.ready_by.unwrap_or_else(|| hours_after(now(), hours));
+            self.ready_by = Some(ready_of(requested, others));
+        }
+        Ok(())
     }
 
     /// Prices reading, including what this run has spent so far; `None` if the prices are not known.
