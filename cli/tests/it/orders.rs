@@ -4,7 +4,7 @@
 use icecore_testkit::S3Server;
 use serde_json::Value;
 
-use crate::support::{BUCKET, Host, word};
+use crate::support::{BUCKET, Host, word, write};
 use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, other_machine, same, thawed_once};
 
@@ -327,4 +327,24 @@ fn a_request_of_other_objects_does_not_date_a_restore() {
     let second = host.run(&format!("--json {line} second")).exits(20).summary();
     assert!(second["hours"].as_u64().expect("hours") <= 12, "{second}");
     assert_eq!(latest(&host.run(&format!("{line} second")).exits(20).stdout), first);
+}
+
+#[test]
+fn a_check_during_its_thaw_costs_nothing_and_keeps_its_date() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    let table = include_str!("../../../engine/src/ops/cost/prices.toml");
+    let dear = table
+        .replace("egress_free_gb = 100", "egress_free_gb = 0")
+        .replace("per_gb = 0.09 }", "per_gb = 9.0 }");
+    write(&host.path("prices.toml"), dear);
+    let order = "--prices prices.toml check --read-data --detach --tier standard --max-cost 5";
+    let by = latest(&host.run(order).exits(20).stdout);
+    let again = host.run("--prices prices.toml check --read-data").exits(20);
+    assert_eq!(latest(&again.stdout), by, "{again:#?}");
+    assert!(!again.stderr.contains("0 B"), "{again:#?}");
+    server.advance(13 * HOURS);
+    // Now they can be read, so the download has a price.
+    host.run("--prices prices.toml check --read-data").fails(21, &["nothing was read"]);
+    host.run("--prices prices.toml check --read-data --max-cost 5").ok();
 }

@@ -121,9 +121,14 @@ impl Checking<'_> {
     fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let cold = plan.states().cold;
         let thaws = cold > 0 && self.repository.store.can_thaw();
-        let pays = self.quote(plan)?.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED);
-        if thaws || pays {
-            self.agree(plan, thaws)?;
+        // What is still thawing is not read now, so it costs nothing now.
+        let mut paid = plan.clone();
+        if !thaws && !self.args.wait {
+            paid.packs.retain(|pack| pack.state.is_readable());
+        }
+        let quote = self.quote(&paid)?.filter(|_| !paid.packs.is_empty());
+        if thaws || quote.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED) {
+            self.agree(&paid, thaws)?;
         }
         let hours = plan.hours(self.repository, self.tier());
         if !thaws {
@@ -170,9 +175,9 @@ impl Checking<'_> {
         let quote = self.quote(plan)?;
         let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
         let cold = plan.states().cold;
-        let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
-            let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
+            let frozen = plan.readable(false).map(|row| row.bytes).sum::<u64>();
+            let packs = format!("{} of {}", count(cold, "object"), size(frozen));
             let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));
             let hours = plan.hours(self.repository, self.tier());
             (
@@ -183,7 +188,7 @@ impl Checking<'_> {
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         } else {
-            let bytes = size(of(true));
+            let bytes = size(plan.bytes());
             (
                 format!("Read {bytes} from the bucket? It costs {cost}."),
                 format!("reading {bytes} from the bucket costs {cost}; nothing was read"),
