@@ -166,6 +166,12 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     host.run("rewrite --exclude photos/rome/IMG_01000.xmp").ok();
     let list = host.run("jobs").ok().stdout;
     assert!(list.contains("no: its snapshot was replaced or dropped"), "{list}");
+    // `status` asks for no password, so it does not know what the restore waits for.
+    let here = host.path("photos").display().to_string();
+    let profile = format!("repo = 's3://{BUCKET}/photos'\nsources = ['{here}']\n");
+    write(&host.path("config/home.toml"), profile);
+    let status = host.run("-P home status").stdout;
+    assert!(status.contains("1 restore has not ended: `icecore jobs` lists it"), "{status}");
     let cancel = format!("icecore jobs cancel {job}");
     let words = ["a rewrite has replaced it", "start the restore again", &cancel];
     server.advance(48 * HOURS);
