@@ -169,7 +169,7 @@ fn environment() -> Result<Option<Credentials>, Failure> {
     let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
     let half = |there: &str, missing: &str| {
         let Half { message, hint } = half::in_environment(there, missing, &idle());
-        Failure::new(code::FAILED, message, Some(&hint))
+        Failure::usage(message, &hint)
     };
     match (variable(id), variable(secret)) {
         (Some(key_id), Some(secret_key)) => {

@@ -7,8 +7,7 @@ use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{ClassFacts, ObjectState, Tier};
 
 use super::restore::{
-    are_thawing, has_asked, options_of, plan_frozen, ready_by_others, ready_by_plan, tier_of,
-    with_selection,
+    are_thawing, has_asked, options_of, plan_frozen, ready_by_plan, tier_of, with_selection,
 };
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -94,8 +93,8 @@ impl Standing {
     /// Returns the latest time at which the objects of a job are ready, if nothing more has to be requested.
     pub fn ready_by(&self, repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
         match self.plan() {
-            Some(plan) if !has_asked(job) && plan.states().thawing > 0 => {
-                ready_by_others(repository, job, plan).map(Some)
+            Some(plan) if plan.states().thawing > 0 => {
+                ready_by_plan(repository, job, plan).map(Some)
             }
             _ => ready_by_class(repository, job),
         }

@@ -235,9 +235,11 @@ fn seen_lines(seen: &Seen, flags: &str, in_waves: usize) -> Vec<(&'static str, S
     // Restores in waves have lines of their own.
     let waiting = seen.jobs_waiting.saturating_sub(in_waves);
     if waiting > 0 {
-        let waits = agree(waiting, "waits", "wait");
+        // Without the password it is unknown whether the snapshot of a restore still exists.
+        let have = agree(waiting, "has", "have");
+        let lists = agree(waiting, "lists it", "lists them");
         let restores = count(waiting, "restore");
-        lines.push(("restores", format!("{restores} {waits} for a thaw: `icecore jobs`")));
+        lines.push(("restores", format!("{restores} {have} not ended: `icecore jobs` {lists}")));
     }
     lines
 }

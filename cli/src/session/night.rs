@@ -25,7 +25,7 @@ pub struct Seen {
     pub read_back_share: Option<f64>,
     /// When the oldest pack was written that has not been read completely.
     pub oldest_unread: Option<Time>,
-    /// Restores that wait for a thaw.
+    /// Restores that have not ended. They wait for a thaw, or their snapshots no longer exist.
     pub jobs_waiting: usize,
 }
 

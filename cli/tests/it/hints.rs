@@ -186,9 +186,9 @@ fn profiles_that_icecore_cannot_use_are_explained() {
     host.run("snapshots").ok();
     host.unset("AWS_PROFILE");
     host.set("AWS_ACCESS_KEY_ID", &keys[0]);
-    host.run("snapshots").fails(1, &["AWS_ACCESS_KEY_ID is set but AWS_SECRET_ACCESS_KEY is not"]);
+    host.run("snapshots").fails(2, &["AWS_ACCESS_KEY_ID is set but AWS_SECRET_ACCESS_KEY is not"]);
     host.set("AWS_SECRET_KEY", "x");
-    host.run("snapshots").fails(1, &["does not use AWS_SECRET_KEY: write AWS_SECRET_ACCESS_KEY"]);
+    host.run("snapshots").fails(2, &["does not use AWS_SECRET_KEY: write AWS_SECRET_ACCESS_KEY"]);
     host.unset("AWS_SECRET_KEY");
     host.unset("AWS_ACCESS_KEY_ID");
     let file = host.path("home/.aws/credentials");

@@ -4,7 +4,7 @@
 use icecore_testkit::S3Server;
 use serde_json::Value;
 
-use crate::support::{BUCKET, Host, word};
+use crate::support::{BUCKET, Host, word, write};
 use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, other_machine, same, thawed_once};
 
@@ -166,6 +166,12 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     host.run("rewrite --exclude photos/rome/IMG_01000.xmp").ok();
     let list = host.run("jobs").ok().stdout;
     assert!(list.contains("no: its snapshot was replaced or dropped"), "{list}");
+    // `status` asks for no password, so it does not know what the restore waits for.
+    let here = host.path("photos").display().to_string();
+    let profile = format!("repo = 's3://{BUCKET}/photos'\nsources = ['{here}']\n");
+    write(&host.path("config/home.toml"), profile);
+    let status = host.run("-P home status").stdout;
+    assert!(status.contains("1 restore has not ended: `icecore jobs` lists it"), "{status}");
     let cancel = format!("icecore jobs cancel {job}");
     let words = ["a rewrite has replaced it", "start the restore again", &cancel];
     server.advance(48 * HOURS);
@@ -254,21 +260,25 @@ fn a_later_order_is_ready_when_the_earlier_one_is() {
         let (_, after) = text.split_once("will be ready by ").expect("a time");
         after.split_once(" at the latest").expect("a time").0.to_owned()
     };
-    // Move the first order back by 20 hours, as if this were the next day.
+    // Move the requests back by 20 hours, as if this were the next day.
     let catalog = crate::bitrot::catalog(&host.path("cache"));
     let connection = rusqlite::Connection::open(catalog).expect("a catalog");
-    let mut query =
-        connection.prepare("SELECT key, value FROM meta WHERE key LIKE 'thaw %'").expect("a table");
+    let mut query = connection
+        .prepare("SELECT key, value FROM meta WHERE key LIKE 'thaw of %'")
+        .expect("a table");
     let rows: Vec<(String, Vec<u8>)> = query
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("rows")
         .map(|row| row.expect("a row"))
         .collect();
-    assert_eq!(rows.len(), 1);
-    let seconds = i64::from_le_bytes(rows[0].1[..].try_into().expect("a time")) - 20 * 3600;
-    connection
-        .execute("UPDATE meta SET value = ? WHERE key = ?", (seconds.to_le_bytes(), &rows[0].0))
-        .expect("an update");
+    assert_eq!(rows.len(), server.restores().len());
+    for (key, mut value) in rows {
+        let seconds = i64::from_be_bytes(value[..8].try_into().expect("a time")) - 20 * 3600;
+        value[..8].copy_from_slice(&seconds.to_be_bytes());
+        connection
+            .execute("UPDATE meta SET value = ? WHERE key = ?", (value, &key))
+            .expect("an update");
+    }
     let earlier = host.run(&format!("jobs {job}")).ok().stdout;
     assert_ne!(by(&earlier), by(&first));
     let line = "restore latest:photos --target other --detach --max-cost 1";
@@ -278,4 +288,69 @@ fn a_later_order_is_ready_when_the_earlier_one_is() {
     let line = "--json restore latest:photos --target third --detach --max-cost 1";
     let hours = host.run(line).exits(20).summary()["hours"].as_u64().expect("hours");
     assert!((27..=28).contains(&hours), "{hours}");
+}
+
+/// Returns the time in "ready by … at the latest".
+fn latest(text: &str) -> String {
+    let (_, after) = text.split_once("ready by ").unwrap_or_else(|| panic!("no time in {text}"));
+    after.split_once(" at the latest").expect("a time").0.to_owned()
+}
+
+#[test]
+fn each_object_is_ready_by_its_own_request() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 12)]);
+    let part = "restore latest:photos --include IMG_01000.CR3 -t part --detach --max-cost 1";
+    let bulk = latest(&host.run(part).exits(20).stdout);
+    let before = server.restores().len();
+    // The rest is requested with the faster tier, but the restore also needs what is thawing in bulk.
+    let all = "restore latest:photos -t all --tier standard --detach --max-cost 1";
+    let ran = host.run(all).exits(20);
+    assert!(server.restores().len() > before, "{ran:#?}");
+    assert!(ran.stderr.contains("--tier standard does not make that thaw faster"), "{ran:#?}");
+    assert_eq!(latest(&ran.stdout), bulk);
+    let jobs = host.run("--json jobs").ok().json();
+    assert_eq!(jobs[1]["ready_by"], jobs[0]["ready_by"], "{jobs:?}");
+    let job = job_of(&jobs[1])[..8].to_owned();
+    assert!(host.run("jobs").ok().stdout.matches(&format!("by {bulk}")).count() == 2);
+    assert_eq!(latest(&host.run(&format!("jobs {job}")).ok().stdout), bulk);
+    assert_eq!(latest(&host.run(&format!("jobs resume {job}")).exits(20).stdout), bulk);
+    // The objects that were requested with the faster tier are ready earlier.
+    let other = "restore latest:photos --include IMG_01011.CR3 -t other --detach --max-cost 1";
+    assert_ne!(latest(&host.run(other).exits(20).stdout), bulk);
+}
+
+#[test]
+fn a_request_of_other_objects_does_not_date_a_restore() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 12)]);
+    let check = "check --read-data-subset 20% --tier standard --max-cost 1";
+    host.run(&format!("{check} --detach")).exits(20);
+    server.advance(13 * HOURS);
+    host.run(check).ok();
+    let line = "restore latest:photos --tier standard --detach --max-cost 1 -t";
+    let first = latest(&host.run(&format!("{line} first")).exits(20).stdout);
+    let second = host.run(&format!("--json {line} second")).exits(20).summary();
+    assert!(second["hours"].as_u64().expect("hours") <= 12, "{second}");
+    assert_eq!(latest(&host.run(&format!("{line} second")).exits(20).stdout), first);
+}
+
+#[test]
+fn a_check_during_its_thaw_costs_nothing_and_keeps_its_date() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    let table = include_str!("../../../engine/src/ops/cost/prices.toml");
+    let dear = table
+        .replace("egress_free_gb = 100", "egress_free_gb = 0")
+        .replace("per_gb = 0.09 }", "per_gb = 9.0 }");
+    write(&host.path("prices.toml"), dear);
+    let order = "--prices prices.toml check --read-data --detach --tier standard --max-cost 5";
+    let by = latest(&host.run(order).exits(20).stdout);
+    let again = host.run("--prices prices.toml check --read-data").exits(20);
+    assert_eq!(latest(&again.stdout), by, "{again:#?}");
+    assert!(!again.stderr.contains("0 B"), "{again:#?}");
+    server.advance(13 * HOURS);
+    // Now they can be read, so the download has a price.
+    host.run("--prices prices.toml check --read-data").fails(21, &["nothing was read"]);
+    host.run("--prices prices.toml check --read-data --max-cost 5").ok();
 }

@@ -9,14 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::Repository;
+use super::reader::seconds_now;
 use crate::codec::keys::random;
 use crate::error::Error;
 use crate::format::job::JOB_BYTES_MAX;
 use crate::format::{JobHeader, JobId, JobRecord, Time};
-use crate::store::{StoreErrorKind, layout};
+use crate::store::{StoreErrorKind, Tier, layout};
 
 /// Maximum number of open jobs of one repository that are read.
 const JOBS_MAX: usize = 10_000;
+/// Number of seconds for which the request of a thaw is recorded. Every thaw is over long before.
+const REQUESTS_KEPT: i64 = 10 * 86_400;
 
 /// A restore in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +103,30 @@ impl Repository {
         // The tier of a check is not recorded; bulk takes the longest.
         thaws.extend(self.check_thaw()?.map(|time| (time, 0)));
         Ok(thaws)
+    }
+
+    /// Records that thaws of objects are requested now.
+    pub fn note_requests(&self, names: &[&str], tier: Tier) -> Result<(), Error> {
+        let now = seconds_now();
+        let request = (now, u8::from(tier == Tier::Standard));
+        match self.catalog.note_requests(names, request, now.saturating_sub(REQUESTS_KEPT)) {
+            // These times are only informative, so a failure of the catalog does not matter.
+            Err(error) if error.is_of_cache() => Ok(()),
+            noted => noted,
+        }
+    }
+
+    /// Returns when this host last requested the thaw of an object, and with which tier. A thaw that another computer
+    /// has requested is not known.
+    pub fn noted_request(&self, name: &str) -> Result<Option<(Time, Tier)>, Error> {
+        let noted = match self.catalog.noted_request(name) {
+            Err(error) if error.is_of_cache() => None,
+            noted => noted?,
+        };
+        Ok(noted.map(|(seconds, tier)| {
+            let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
+            (Time { seconds, nanos: 0 }, tier)
+        }))
     }
 
     fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::Checking;
 use crate::args::CheckArgs;
-use crate::commands::restore::{are_thawing, ordered_by, thaws_requested};
+use crate::commands::restore::{are_thawing, ordered_by, ready_of, thaws_requested};
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -121,9 +121,14 @@ impl Checking<'_> {
     fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let cold = plan.states().cold;
         let thaws = cold > 0 && self.repository.store.can_thaw();
-        let pays = self.quote(plan)?.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED);
-        if thaws || pays {
-            self.agree(plan, thaws)?;
+        // What is still thawing is not read now, so it costs nothing now.
+        let mut paid = plan.clone();
+        if !thaws && !self.args.wait {
+            paid.packs.retain(|pack| pack.state.is_readable());
+        }
+        let quote = self.quote(&paid)?.filter(|_| !paid.packs.is_empty());
+        if thaws || quote.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED) {
+            self.agree(&paid, thaws)?;
         }
         let hours = plan.hours(self.repository, self.tier());
         if !thaws {
@@ -134,7 +139,7 @@ impl Checking<'_> {
                 let hours = |tier| plan.hours(self.repository, tier);
                 self.ready_by = ordered_by(self.repository, None, hours)?;
             }
-            return Ok(());
+            return self.find_ready_by(plan, hours);
         }
         self.repository.check_thaws(now())?;
         self.ready_by = Some(hours_after(now(), hours));
@@ -143,7 +148,18 @@ impl Checking<'_> {
         bar.finish();
         self.thawing = plan.states().thawing;
         let requested = cold.saturating_sub(plan.states().cold);
-        asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))
+        asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))?;
+        self.find_ready_by(plan, hours)
+    }
+
+    /// Dates the thaws by what this host has requested: a check or a restore, each with its own tier.
+    fn find_ready_by(&mut self, plan: &ReadPlan, hours: u32) -> Result<(), Failure> {
+        if plan.states().thawing > 0 {
+            let requested = plan.requested(self.repository)?;
+            let others = self.ready_by.unwrap_or_else(|| hours_after(now(), hours));
+            self.ready_by = Some(ready_of(requested, others));
+        }
+        Ok(())
     }
 
     /// Prices reading, including what this run has spent so far; `None` if the prices are not known.
@@ -159,9 +175,9 @@ impl Checking<'_> {
         let quote = self.quote(plan)?;
         let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
         let cold = plan.states().cold;
-        let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
-            let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
+            let frozen = plan.readable(false).map(|row| row.bytes).sum::<u64>();
+            let packs = format!("{} of {}", count(cold, "object"), size(frozen));
             let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));
             let hours = plan.hours(self.repository, self.tier());
             (
@@ -172,7 +188,7 @@ impl Checking<'_> {
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         } else {
-            let bytes = size(of(true));
+            let bytes = size(plan.bytes());
             (
                 format!("Read {bytes} from the bucket? It costs {cost}."),
                 format!("reading {bytes} from the bucket costs {cost}; nothing was read"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, Time};
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{
     Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
     real_path, restore, seed, thaw,
@@ -16,7 +17,7 @@ use icecore_engine::store::Tier;
 use super::agree::{Deal, Need, plain};
 use super::order::{Flow, Priced, tier_of};
 use super::places::say_frozen_copies;
-use super::ready::{has_asked, ready_by_plan};
+use super::ready::{has_asked, ready_by_plan, ready_of};
 use super::rounds::{Rounds, add, local_hint};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::commands::{bill_text, poll};
@@ -130,19 +131,18 @@ impl Flow<'_> {
         }
         let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
+        if !has_asked(&job) {
+            self.say_not_faster(&plan);
+        }
         let by = match cold {
-            0 => {
-                if !has_asked(&job) {
-                    self.say_not_faster();
-                }
-                ready_by_plan(self.repository(), &job, &plan)?
-            }
+            0 => ready_by_plan(self.repository(), &job, &plan)?,
             _ => {
                 self.repository().job_thaws(&mut job, now())?;
                 hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
             }
         };
         self.request(&mut plan, days, &job.id)?;
+        let by = ready_of(plan.requested(self.repository())?, by);
         // An earlier run may have requested every thaw and been killed before setting this mark.
         if !job.asked && has_asked(&job) {
             self.repository().job_asked(&mut job)?;
@@ -407,14 +407,22 @@ impl Flow<'_> {
         self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)
     }
 
-    /// Reports that the tier has no effect, because all objects are already being thawed.
-    fn say_not_faster(&self) {
-        if self.tier() != Tier::Bulk {
-            self.session.report.note(&format!(
-                "another order has requested the thaw of all these objects already: --tier {} does not make it faster, and costs nothing",
-                self.tier().name().to_lowercase()
-            ));
+    /// Reports that the tier has no effect on the objects that are already being thawed.
+    fn say_not_faster(&self, plan: &RestorePlan) {
+        let PackStates { cold, thawing, .. } = plan.states();
+        if self.tier() == Tier::Bulk || thawing == 0 {
+            return;
         }
+        let tier = self.tier().name().to_lowercase();
+        self.session.report.note(&match cold {
+            0 => format!(
+                "another order has requested the thaw of all these objects already: --tier {tier} does not make it faster, and costs nothing"
+            ),
+            _ => format!(
+                "another order has requested the thaw of {thawing} of these {} already: --tier {tier} does not make that thaw faster",
+                count(cold + thawing, "object")
+            ),
+        });
     }
 
     /// Reports that a job stays open although this run has restored it elsewhere.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
 use super::order::Priced;
-use super::ready::ready_by_plan;
+use super::ready::{ready_by_plan, ready_of};
 use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
 use crate::answers;
 use crate::commands::{cost_line, poll, requests_json, spent};
@@ -133,6 +133,7 @@ impl Listings<'_> {
             let requested = total.saturating_sub(plan.states().cold + thawing);
             return Err(Failure::from(error).after(thaws_requested(requested, total - thawing)));
         }
+        let by = ready_of(plan.requested(repository)?, by);
         for polls in 0.. {
             let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {

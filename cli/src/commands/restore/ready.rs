@@ -1,6 +1,7 @@
 //! Determines when the objects of a restore are thawed, by what was requested: by its job, another one, or a check.
 
 use icecore_engine::format::{JobId, Time};
+use icecore_engine::ops::cold::Requested;
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::Tier;
@@ -31,7 +32,7 @@ pub fn ordered_by(
 /// Returns the latest time at which the objects of a plan are ready that a job has not ordered itself: another job or a
 /// check has, some time ago. If no other order is known, they take as long as if they had been ordered just now, because
 /// the store reports neither the time nor the tier of a thaw.
-pub fn ready_by_others(
+fn ready_by_others(
     repository: &Repository,
     job: &Job,
     plan: &RestorePlan,
@@ -41,14 +42,28 @@ pub fn ready_by_others(
     Ok(others.filter(|by| by.seconds < own.seconds).unwrap_or(own))
 }
 
+/// Returns the latest time at which the thaws of a plan are done, if nothing more has to be requested. Each object has
+/// the time of its own request; `others` is that of the objects whose request this host has not recorded.
+pub fn ready_of(requested: Requested, others: Time) -> Time {
+    match requested {
+        Requested { by: Some(by), by_others: 0 } => by,
+        Requested { by: Some(by), .. } if by.seconds > others.seconds => by,
+        _ => others,
+    }
+}
+
 /// Returns the latest time at which the thaws of a job are done, if nothing more has to be requested.
 pub fn ready_by_plan(
     repository: &Repository,
     job: &Job,
     plan: &RestorePlan,
 ) -> Result<Time, Failure> {
-    match has_asked(job) {
-        true => Ok(hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))),
-        false => ready_by_others(repository, job, plan),
-    }
+    let requested = plan.requested(repository)?;
+    let others = match (requested.by_others, has_asked(job)) {
+        (0, _) | (_, true) => {
+            hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))
+        }
+        (_, false) => ready_by_others(repository, job, plan)?,
+    };
+    Ok(ready_of(requested, others))
 }

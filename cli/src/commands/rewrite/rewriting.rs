@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use icecore_engine::files::on_disk;
+use icecore_engine::format::Time;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::rewrite::RewriteSummary;
@@ -22,6 +23,8 @@ pub(super) struct Rewritten {
     pub thawing: u64,
     /// … and of those whose thaws this run has requested.
     pub requested: u64,
+    /// The latest time at which they are thawed.
+    pub ready_by: Option<Time>,
     /// Names of the packs that could not be erased.
     pub left: Vec<String>,
     /// Names of the packs that stay because snapshots that are set apart name them.

@@ -11,7 +11,7 @@ use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
-use crate::units::{agree, count, dollars, local, now, show, size, utc};
+use crate::units::{agree, count, day_clock, dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -203,13 +203,20 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
     if erasing.cold > 0 {
         text.push_str(&format!(", of which {} must be thawed first", packs_text(erasing.cold)));
     }
+    let thawing = erasing.plan.on_their_way().count() as u64;
+    if thawing > 0 {
+        let (is, of) =
+            (agree(thawing, "is", "are"), if erasing.cold > 0 { "" } else { "of which " });
+        text.push_str(&format!(", {of}{} {is} still thawing", packs_text(thawing)));
+    }
     text
 }
 
 /// Describes what is erased immediately.
 fn extent(plan: &Plan) -> Vec<String> {
     let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
-    let when = if plan.erasing.cold > 0 { "to erase" } else { "erased at once" };
+    let waits = plan.erasing.cold > 0 || plan.erasing.plan.on_their_way().next().is_some();
+    let when = if waits { "to erase" } else { "erased at once" };
     let mut lines = Vec::new();
     if whole.packs > 0 {
         let packs = packs_of(whole.packs, whole.bytes);
@@ -326,13 +333,12 @@ fn say_erased(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
     if rewriting.args.now && done.thawing > 0 {
         let thawing = packs_text(done.thawing);
-        let (state, when) = match done.requested {
-            0 => (
-                format!("{thawing} {} still thawing", agree(done.thawing, "is", "are")),
-                "48 hours at most after an earlier run requested it",
-            ),
-            _ => (format!("{thawing} must be thawed first"), "in 48 hours at most"),
+        let state = match done.requested {
+            0 => format!("{thawing} {} still thawing", agree(done.thawing, "is", "are")),
+            _ => format!("{thawing} must be thawed first"),
         };
+        let by = done.ready_by.filter(|by| by.seconds > now().seconds);
+        let when = by.map_or("soon".to_owned(), |by| format!("by {} at the latest", day_clock(by)));
         let until = match undeletable(rewriting, plan, done) {
             Some(snapshots) => format!("; until then {snapshots} can still be undeleted"),
             None => String::new(),

@@ -9,7 +9,7 @@ use super::{Bad, Check, Subset, name, parity};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
-use crate::ops::cold::{self, ColdRow, PackStates, ThawTerms};
+use crate::ops::cold::{self, ColdRow, PackStates, Requested, ThawTerms};
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::PackReads;
 use crate::repo::reader::seconds_now;
@@ -110,6 +110,11 @@ impl ReadPlan {
     /// Returns the number of hours until the last pack is readable.
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
         cold::hours_by(repository, &self.packs, tier)
+    }
+
+    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
+        cold::requested(repository, &self.packs)
     }
 
     /// Predicts the remaining requests of this check, including thaws with `tier`.

@@ -2,6 +2,7 @@
 
 use super::pack::{ColdPack, ThawTerms};
 use crate::error::Error;
+use crate::format::Time;
 use crate::progress::Progress;
 use crate::repo::Repository;
 use crate::repo::stored::LookAt;
@@ -67,6 +68,35 @@ fn hours_of<P: ColdPack>(
         Some(tier(pack.state()).hours(class))
     });
     waits.max().unwrap_or(0)
+}
+
+/// When the packs are thawed that are being thawed, by the requests that this host has recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requested {
+    /// The latest time; `None` if no request is recorded.
+    pub by: Option<Time>,
+    /// Number of packs whose thaw another computer has requested.
+    pub by_others: u64,
+}
+
+/// Looks up when the thaws of packs were requested, each with its own tier.
+pub(in crate::ops) fn requested<P: ColdPack>(
+    repository: &Repository,
+    packs: &[P],
+) -> Result<Requested, Error> {
+    let mut found = Requested::default();
+    let Some(provider) = repository.store.location().provider() else { return Ok(found) };
+    for pack in packs.iter().filter(|pack| pack.state() == ObjectState::Thawing) {
+        let Some((time, tier)) = repository.noted_request(&pack.name())? else {
+            found.by_others += 1;
+            continue;
+        };
+        let hours = ClassFacts::find(provider, pack.class()).map_or(0, |class| tier.hours(class));
+        let seconds = time.seconds.saturating_add(i64::from(hours) * 3600);
+        let latest = found.by.map_or(seconds, |by| by.seconds.max(seconds));
+        found.by = Some(Time { seconds: latest, nanos: 0 });
+    }
+    Ok(found)
 }
 
 /// Adds the requests until a pack can be read: its thaw, and at least one HEAD request that finds it readable.

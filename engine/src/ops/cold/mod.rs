@@ -15,7 +15,8 @@ mod request;
 mod row;
 mod wait;
 
-pub(super) use look::{days, hours, hours_by, look, predict_wait};
+pub use look::Requested;
+pub(super) use look::{days, hours, hours_by, look, predict_wait, requested};
 pub use pack::{ColdPack, PackStates, ThawTerms};
 pub use quote::Quote;
 pub(super) use request::request;

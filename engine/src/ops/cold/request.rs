@@ -41,6 +41,10 @@ pub(in crate::ops) fn request<P: ColdPack>(
         let answered = packs.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
         let answered: Vec<&P> = answered.map(|(pack, _)| &**pack).collect();
         noted(&answered)?;
+        let requested = requests.iter().zip(&answers);
+        let requested = requested.filter(|(_, answer)| matches!(answer, Ok(ThawAnswer::Accepted)));
+        let requested: Vec<&str> = requested.map(|(request, _)| request.name.as_str()).collect();
+        repository.note_requests(&requested, terms.tier)?;
         for (request, answer) in requests.iter().zip(answers) {
             let (object, tier) = (&request.name, request.tier.name());
             match answer {

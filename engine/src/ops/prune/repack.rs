@@ -11,12 +11,14 @@ use super::reclaim::Terms;
 use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord};
-use crate::ops::cold::{ColdRow, PackStates, ThawTerms, look, request};
+use crate::ops::cold::{
+    ColdRow, PackStates, Requested, ThawTerms, hours_by, look, request, requested,
+};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
-use crate::store::ObjectState;
+use crate::store::{ObjectState, Tier};
 
 /// Copies the chunks that a plan moves into new packs. No log entry names these packs yet.
 ///
@@ -250,6 +252,16 @@ impl ThawingPacks {
     /// Asks the store for the states of the packs.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
         look(repository, &mut self.0, progress)
+    }
+
+    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
+        requested(repository, &self.0)
+    }
+
+    /// Returns the number of hours until all packs are ready, if their thaws were requested with `tier`.
+    pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
+        hours_by(repository, &self.0, tier)
     }
 
     /// Counts the packs that are cold, thawing, and readable.

@@ -19,7 +19,7 @@ use crate::files::{Folder, NoFolder};
 use crate::format::Entry;
 use crate::format::pack::HEADER_BYTES;
 use crate::ops::browse::ids;
-use crate::ops::cold::{self, PackStates};
+use crate::ops::cold::{self, PackStates, Requested};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::stored::{Inventory, is_archive};
@@ -386,5 +386,10 @@ impl RestorePlan {
     /// Returns the hours until everything is thawed, if all thaws were requested by `tier`.
     pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
         cold::hours_by(repository, &self.packs, tier)
+    }
+
+    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
+        cold::requested(repository, &self.packs)
     }
 }

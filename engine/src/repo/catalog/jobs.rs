@@ -41,6 +41,39 @@ impl Catalog {
         Ok(seconds.map(|seconds| Time { seconds, nanos: 0 }))
     }
 
+    /// Records when thaws of objects were requested, and with which tier. Forgets those that are over since `over`.
+    pub fn note_requests(
+        &self,
+        names: &[&str],
+        (time, tier): (i64, u8),
+        over: i64,
+    ) -> Result<(), Error> {
+        // In this order of bytes, an older request is the smaller value.
+        let value = [&time.to_be_bytes()[..], &[tier]].concat();
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "DELETE FROM meta WHERE key LIKE 'thaw of %' AND value < ?",
+                [&over.to_be_bytes()[..]],
+            )?;
+            for name in names {
+                schema::set_meta(&transaction, &request_key(name), &value)?;
+            }
+            transaction.commit()
+        })())
+    }
+
+    /// Returns when this host last requested the thaw of an object, and with which tier.
+    pub fn noted_request(&self, name: &str) -> Result<Option<(i64, u8)>, Error> {
+        let connection = self.lock();
+        let noted = self.wrap(schema::get_meta(&connection, &request_key(name)))?;
+        Ok(noted.and_then(|bytes| {
+            let (time, tier) = bytes.split_at_checked(8)?;
+            Some((i64::from_be_bytes(time.try_into().ok()?), *tier.first()?))
+        }))
+    }
+
     pub fn jobs(&self) -> Result<Vec<JobRow>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -63,4 +96,9 @@ impl Catalog {
 /// Returns the key in `meta` of the time when a thaw was requested.
 fn thaw_key(job: Option<&JobId>) -> String {
     job.map_or_else(|| "thaw check".to_owned(), |id| format!("thaw {id}"))
+}
+
+/// Returns the key in `meta` of the request of the thaw of an object.
+fn request_key(name: &str) -> String {
+    format!("thaw of {name}")
 }
