@@ -246,6 +246,12 @@ fn an_archive_that_is_frozen_is_copied_when_it_is_thawed() {
     assert_eq!(server.restores().len(), before, "a mirror thaws nothing by itself");
     let list = host.run("--json --repo back --cache-dir cache2 snapshots").ok();
     assert_eq!(list.summary()["snapshots"], 0, "the copy ends before what it lacks");
+    // A second run copies nothing, and the copy is as far behind as before.
+    let again = host.run(&format!("mirror --yes {from} back")).exits(3);
+    assert!(again.stdout.contains("nothing can be copied now; the copy is"), "{again:#?}");
+    assert!(again.stdout.contains(" behind"), "{again:#?}");
+    assert!(!again.stdout.contains("has everything"), "{again:#?}");
+    assert!(again.stderr.contains("check --read-data --detach"), "{again:#?}");
     // What the hint says.
     host.run("check --read-data --detach --max-cost 1").exits(20);
     server.advance(Duration::from_secs(49 * 3600));
