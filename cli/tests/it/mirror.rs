@@ -364,8 +364,8 @@ fn a_damaged_copy_is_told_to_be_repaired_from_its_archive() {
     host.run("--repo copy check --read-data").ok();
 }
 
-/// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that object
-/// as it was before the damage, and nobody can write to the copy.
+/// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that
+/// object as it was before the damage, and nobody can write to the copy.
 #[test]
 fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
     let host = host_with_archive();
