@@ -113,6 +113,17 @@ pub fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
+/// Describes a number of objects and of their parity.
+pub fn objects(packs: u64, parity: u64) -> String {
+    match (packs, parity) {
+        (_, 0) => count(packs, "object"),
+        (0, _) => format!("the parity of {}", count(parity, "object")),
+        (1, 1) => "1 object and its parity".to_owned(),
+        _ if packs == parity => format!("{} and their parity", count(packs, "object")),
+        _ => format!("{} and the parity of {parity}", count(packs, "object")),
+    }
+}
+
 /// Returns the name that `ICECORE_HOST` gives this machine, which containers need, or else its own name.
 pub fn known_as() -> String {
     let given = std::env::var("ICECORE_HOST").ok().filter(|host| !host.is_empty());

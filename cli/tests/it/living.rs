@@ -146,7 +146,7 @@ fn a_temporary_cache_knows_how_far_the_log_went() {
 
 #[test]
 fn back_to_where_it_was() {
-    let host = archived();
+    let mut host = archived();
     let photos = host.path("photos").canonicalize().expect("a path");
     let photos = word(&photos);
     // The existing snapshot was given a relative path, and records where that was.
@@ -169,6 +169,9 @@ fn back_to_where_it_was() {
     host.run("restore latest --to-original --target out").exits(2);
     host.run(&format!("snapshot --host elsewhere {photos}")).ok();
     host.run("restore latest --to-original").fails(2, &["elsewhere", "--target /"]);
+    // A refusal names this host as its snapshots do.
+    host.set("ICECORE_HOST", "studio");
+    host.run("restore latest --to-original").fails(2, &["elsewhere", "this host is studio"]);
 }
 
 /// Runs a copy of the program as a user who is not root; returns `None` if that is not possible

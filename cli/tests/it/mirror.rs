@@ -246,6 +246,12 @@ fn an_archive_that_is_frozen_is_copied_when_it_is_thawed() {
     assert_eq!(server.restores().len(), before, "a mirror thaws nothing by itself");
     let list = host.run("--json --repo back --cache-dir cache2 snapshots").ok();
     assert_eq!(list.summary()["snapshots"], 0, "the copy ends before what it lacks");
+    // A second run copies nothing, and the copy is as far behind as before.
+    let again = host.run(&format!("mirror --yes {from} back")).exits(3);
+    assert!(again.stdout.contains("nothing can be copied now; the copy is"), "{again:#?}");
+    assert!(again.stdout.contains(" behind"), "{again:#?}");
+    assert!(!again.stdout.contains("has everything"), "{again:#?}");
+    assert!(again.stderr.contains("check --read-data --detach"), "{again:#?}");
     // What the hint says.
     host.run("check --read-data --detach --max-cost 1").exits(20);
     server.advance(Duration::from_secs(49 * 3600));
@@ -338,6 +344,45 @@ fn a_copy_heals_its_archive_byte_for_byte() {
     assert!(told.code == 22 && told.stderr.contains("another length"), "{told:#?}");
     host.run("--repo copy check --repair --also repo").ok();
     host.run("mirror repo copy").ok();
+}
+
+#[test]
+fn a_damaged_copy_is_told_to_be_repaired_from_its_archive() {
+    let host = host_with_archive();
+    host.run("mirror repo copy").ok();
+    let damaged = newest_pack(&host, "copy");
+    let mut content = std::fs::read(&damaged).expect("a pack");
+    content[3000..3100].fill(7);
+    std::fs::write(&damaged, content).expect("it is written");
+    let hint = "`icecore --repo copy check --read-data --repair --also ARCHIVE`";
+    let told = host.run("--repo copy check --read-data").exits(22);
+    assert!(told.stderr.contains(hint) && !told.stderr.contains("--seed"), "{told:#?}");
+    let told = host.run("--repo copy check --read-data --repair --seed photos").exits(22);
+    let why = "--repair --seed stores no new objects in a mirror, because only `icecore";
+    assert!(told.stderr.contains(why) && told.stderr.contains(hint), "{told:#?}");
+    host.run("--repo copy check --read-data --repair --also repo").ok();
+    host.run("--repo copy check --read-data").ok();
+}
+
+/// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that
+/// object as it was before the damage, and nobody can write to the copy.
+#[test]
+fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
+    let host = host_with_archive();
+    host.run("mirror repo copy").ok();
+    let damaged = newest_pack(&host, "repo");
+    let mut content = std::fs::read(&damaged).expect("a pack");
+    content[3000..3100].fill(7);
+    std::fs::write(&damaged, content).expect("it is written");
+    host.run("check --read-data --repair").ok();
+    host.run("mirror repo copy").ok();
+    let checked = host.run("--json --repo copy check --read-data").ok().summary();
+    assert!(checked["chunks_found_again"].as_u64() > Some(0), "the copy has the mark: {checked}");
+    for repository in ["repo", "copy"] {
+        let checked = host.run(&format!("--repo {repository} check --read-data")).ok();
+        let said = format!("{}{}", checked.stdout, checked.stderr);
+        assert!(!said.contains("as lost") && !said.contains("the mark"), "{checked:#?}");
+    }
 }
 
 #[test]

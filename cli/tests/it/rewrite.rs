@@ -118,6 +118,20 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     host.run("rewrite --exclude=").exits(2);
 }
 
+/// The plan counts what the result counts: packs and their parity.
+#[test]
+fn a_plan_to_erase_at_once_counts_parity() {
+    let mut host = Host::new();
+    host.run("init --pack-size 1MiB --parity 10").ok();
+    host.export_identity();
+    clients(&host);
+    let shown = host.run("rewrite -n --now --exclude photos/miller").ok();
+    assert!(shown.stdout.contains("objects and their parity ("), "{shown:#?}");
+    let done = host.run("--json rewrite --now --yes --exclude photos/miller").ok().summary();
+    let bytes = |name: &str| done[name].as_u64().expect("a number");
+    assert_eq!(bytes("bytes_whole") + bytes("bytes_shared"), bytes("bytes_freed"), "{done}");
+}
+
 #[test]
 fn what_it_had_is_erased_at_once() {
     let host = local();

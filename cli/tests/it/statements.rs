@@ -254,3 +254,20 @@ fn no_photo_is_read_again_because_a_writer_was_revoked() {
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.starts_with("files: 0 new, 0 changed, 3 unmodified\n"), "{ran:#?}");
 }
+
+/// docs/cost.md names these sizes.
+#[test]
+fn one_photo_takes_the_next_power_of_two_up_to_4_mib() {
+    for (content, stored) in
+        [(900_000, 1 << 20), (1_499_000, 2 << 20), (2_999_000, 4 << 20), (5_001_000, 5_013_504)]
+    {
+        let mut host = Host::new();
+        host.run("init").ok();
+        host.export_identity();
+        write(&host.path("photos/a.jpg"), photos::bytes(7, content));
+        host.run("snapshot photos").ok();
+        let packs = objects(&host.path("repo"), "packs");
+        let sizes = packs.iter().map(|pack| fs::metadata(pack).expect("a pack").len());
+        assert_eq!(sizes.collect::<Vec<_>>(), [stored], "a photo of {content} bytes");
+    }
+}

@@ -171,7 +171,9 @@ fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
 /// Prints hints about the findings of the check.
 fn show_hints(checking: &Checking, report: &CheckReport) {
     let out = &checking.session.report;
-    if report.found_again > 0 {
+    // A repair of the archive has stored these pieces again, or this mirror is older than the damage. The next entry of
+    // the archive decides on the mark, because nobody else writes to a mirror.
+    if report.found_again > 0 && !checking.repository.is_mirror() {
         out.note(&format!(
             "{} of photo data, marked as lost by an earlier repair, {} there again: `icecore check --read-data --repair` removes the mark",
             count(report.found_again, "piece"),
@@ -211,20 +213,43 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     if report.slots_lost > 0 {
         out.note("hint: `icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive");
     }
+    hint_at_repair(checking, report);
+}
+
+/// Prints which command repairs the damaged data, if one does.
+fn hint_at_repair(checking: &Checking, report: &CheckReport) {
+    let Checking { session, args, repository, .. } = checking;
+    let out = &session.report;
     // A repair makes no passwords, and no log entries that only another computer has.
     let is_of_data = |error: &&Damage| !error.object.is_of_log() && !error.object.is_of_keys();
-    if report.errors.iter().any(|error| is_of_data(&error)) && !checking.args.repair {
-        let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
-        // Damage that was found without reading data can be repaired without reading it, which costs money in a bucket.
-        let has_read = checking.args.read_data || checking.args.read_data_subset.is_some();
-        let reads = if has_read { " --read-data" } else { "" };
-        out.note(&match by_parity {
-            true => "hint: `icecore check --read-data --repair` repairs it".to_owned(),
-            false => format!(
-                "hint: `icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
-            ),
-        });
+    if !report.errors.iter().any(|error| is_of_data(&error)) {
+        return;
     }
+    // Damage that was found without reading data can be repaired without reading it, which costs money in a bucket.
+    let has_read = args.read_data || args.read_data_subset.is_some();
+    let reads = if has_read { " --read-data" } else { "" };
+    // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
+    if repository.is_mirror() {
+        if args.repair && args.also.is_empty() {
+            let what = if args.seed.is_empty() { "--repair" } else { "--repair --seed" };
+            out.note(&format!(
+                "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
+            ));
+        }
+        return out.note(&format!(
+            "hint: `icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
+        ));
+    }
+    if args.repair {
+        return;
+    }
+    let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
+    out.note(&match by_parity {
+        true => "hint: `icecore check --read-data --repair` repairs it".to_owned(),
+        false => format!(
+            "hint: `icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
+        ),
+    });
 }
 
 /// Describes why none of the objects could be read. `thawing` of them are being thawed.

@@ -93,7 +93,10 @@ fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, pr
     let report = &session.report;
     let to = target.location.to_string();
     if planned.is_done() {
-        return report.line(&format!("{to} has everything, up to entry {}", planned.head_after));
+        return report.line(&match behind(planned, planned.head_after) {
+            None => format!("{to} has everything, up to entry {}", planned.head_after),
+            Some(behind) => format!("{to}: nothing can be copied now; the copy is {behind}"),
+        });
     }
     let what = match planned.objects {
         0 => "nothing to copy".to_owned(),
@@ -116,6 +119,12 @@ fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, pr
         let monthly = monthly.map(|usd| format!("; then {} more each month", dollars(usd)));
         report.fact("cost", &format!("{cost}{}", monthly.unwrap_or_default()));
     }
+}
+
+/// Returns by how many entries a copy that ends with entry `head` is behind the archive.
+fn behind(planned: &MirrorPlan, head: u64) -> Option<String> {
+    let behind = planned.head_of_archive.saturating_sub(head);
+    (behind > 0).then(|| format!("{} behind", count(behind, "log entry")))
 }
 
 /// Reports packs that prevent the copy from being complete.
@@ -195,10 +204,9 @@ pub fn show_done(
     if done.deleted > 0 {
         text.push_str(&format!("; {} deleted", count(done.deleted, "object")));
     }
-    let behind = planned.head_of_archive.saturating_sub(done.head);
-    text.push_str(&match behind {
-        0 => format!("; the copy is complete, up to entry {}", done.head),
-        behind => format!("; the copy is {} behind", count(behind, "log entry")),
+    text.push_str(&match behind(planned, done.head) {
+        None => format!("; the copy is complete, up to entry {}", done.head),
+        Some(behind) => format!("; the copy is {behind}"),
     });
     report.line(&text);
     if done.lacking > 0 {

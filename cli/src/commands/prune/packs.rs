@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::session::Session;
-use crate::units::{agree, count, size};
+use crate::units::{agree, count, objects, size};
 
 /// Number of packs that are listed in a plan without -v.
 const PACKS_SHOWN: usize = 20;
@@ -55,17 +55,6 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             "a folder listing cannot be read, so objects that are used in part stay as they are; `icecore check` names the damage",
         ),
         Some(Blind::NothingDropped) | None => {}
-    }
-}
-
-/// Describes a number of objects and of their parity.
-pub fn objects(packs: u64, parity: u64) -> String {
-    match (packs, parity) {
-        (_, 0) => count(packs, "object"),
-        (0, _) => format!("the parity of {}", count(parity, "object")),
-        (1, 1) => "1 object and its parity".to_owned(),
-        _ if packs == parity => format!("{} and their parity", count(packs, "object")),
-        _ => format!("{} and the parity of {parity}", count(packs, "object")),
     }
 }
 

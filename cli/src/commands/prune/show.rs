@@ -8,7 +8,6 @@ use icecore_engine::ops::prune::{Orphan, PrunePlan, Recoverable};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::packs::objects;
 use super::pruning::{Pruning, saving};
 use crate::commands::clock::time_of;
 use crate::commands::requests_json;
@@ -16,7 +15,9 @@ use crate::commands::versions::say_kept;
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::session::Session;
-use crate::units::{about, agree, count, date_of, dollars, local, moment_of, show, size, utc};
+use crate::units::{
+    about, agree, count, date_of, dollars, local, moment_of, objects, show, size, utc,
+};
 
 /// Number of listed snapshots that can be undeleted.
 const HELD_SHOWN: usize = 20;

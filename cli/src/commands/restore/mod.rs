@@ -229,11 +229,13 @@ fn original(
     let trees = TreeReader::new(repository)?;
     let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
     // A container has a new host name each time, so its snapshots record the name in the variable.
-    let of_variable = std::env::var("ICECORE_HOST").ok();
-    let here = [Some(crate::units::host()), session.profile.host.clone(), of_variable];
+    let of_variable = std::env::var("ICECORE_HOST").ok().filter(|host| !host.is_empty());
+    let here = [of_variable, session.profile.host.clone(), Some(crate::units::host())];
     let of = &snapshot.record.host;
     if !here.contains(&Some(of.clone())) {
-        let (of, here) = (show(Path::new(of)), show(Path::new(&crate::units::host())));
+        // The first of these names is the one that snapshots record.
+        let here = here.into_iter().flatten().next().unwrap_or_default();
+        let (of, here) = (show(Path::new(of)), show(Path::new(&here)));
         return Err(Failure::usage(
             format!("the snapshot was taken on the host {of}, and this host is {here}"),
             "to restore its files here anyway, use --target / --overwrite never",

@@ -11,7 +11,7 @@ use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
-use crate::units::{agree, count, day_clock, dollars, local, now, show, size, utc};
+use crate::units::{agree, count, day_clock, dollars, local, now, objects, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -160,7 +160,7 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
 /// Reports what stays in the store for now, and until when.
 fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
-    let PackSum { packs, bytes, free_in_days } = plan.erasing.whole;
+    let PackSum { packs, free_in_days, .. } = plan.erasing.whole;
     if packs > 0 {
         // The replaced snapshots can be undeleted for a while.
         let window = rewriting.repository.settings().map_or(0, |settings| settings.undelete_days());
@@ -168,13 +168,16 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             0 => "until the next `icecore prune`".to_owned(),
             days => format!("until an `icecore prune` on {} or later", day_in(days)),
         };
-        report.line(&format!("stays {when}: {} containing nothing else", packs_of(packs, bytes)));
+        report.line(&format!(
+            "stays {when}: {} containing nothing else",
+            packs_of(&plan.erasing.whole)
+        ));
     }
-    let PackSum { packs, bytes, .. } = plan.erasing.shared;
+    let PackSum { packs, .. } = plan.erasing.shared;
     if packs > 0 {
         report.line(&format!(
             "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
-            packs_of(packs, bytes)
+            packs_of(&plan.erasing.shared)
         ));
     }
     if plan.erasing.whole.packs + packs == 0 {
@@ -219,18 +222,19 @@ fn extent(plan: &Plan) -> Vec<String> {
     let when = if waits { "to erase" } else { "erased at once" };
     let mut lines = Vec::new();
     if whole.packs > 0 {
-        let packs = packs_of(whole.packs, whole.bytes);
+        let packs = packs_of(&whole);
         lines.push(format!("{when}: {packs} containing nothing else"));
     }
     if shared.packs > 0 {
-        let packs = packs_of(shared.packs, shared.bytes);
+        let packs = packs_of(&shared);
         lines.push(format!("{when}: data in {packs} shared with other files, which are copied"));
     }
     lines
 }
 
-fn packs_of(packs: u64, bytes: u64) -> String {
-    format!("{} ({})", packs_text(packs), size(bytes))
+/// Describes packs, their parity and the size of both.
+fn packs_of(sum: &PackSum) -> String {
+    format!("{} ({})", objects(sum.packs, sum.parity), size(sum.bytes))
 }
 
 fn packs_text(packs: u64) -> String {

@@ -10,7 +10,7 @@ use super::plan::{PrunePlan, objects};
 use super::reclaim::{Conditions, Decision, Why, price, whole_days};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
-use crate::format::{ChunkId, Ordinals, PackKind, SnapshotId};
+use crate::format::{ChunkId, Ordinals, PackId, PackKind, SnapshotId};
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
@@ -47,9 +47,24 @@ pub struct Erasing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackSum {
     pub packs: u64,
+    /// Number of these packs that have parity, which is deleted with them.
+    pub parity: u64,
+    /// Total size of the packs and their parity.
     pub bytes: u64,
     /// Number of days until deleting the last of the packs costs nothing.
     pub free_in_days: u32,
+}
+
+impl Erasing {
+    /// Adds the parity of the packs to their sums. Of each pack, `packs` has the id, and whether it is deleted whole.
+    fn add_parity(&mut self, packs: &[(PackId, bool)]) {
+        for (id, is_whole) in packs {
+            let Some(bytes) = self.plan.parity.get(id) else { continue };
+            let group = if *is_whole { &mut self.whole } else { &mut self.shared };
+            group.parity += 1;
+            group.bytes += bytes;
+        }
+    }
 }
 
 /// Plans to erase chunks that only the snapshots in `going` need. While one of these snapshots is visible,
@@ -104,6 +119,8 @@ pub fn erasing(
         all.plan.partly.push(Partly::to_erase(row, count, state));
     }
     decide(repository, &mut all, conditions)?;
+    let ids = all.plan.partly.iter().map(|pack| (pack.row.id, pack.live_chunks == 0));
+    let ids: Vec<(PackId, bool)> = ids.collect();
     // Only the trees show which data packs contain the files to erase. So the packs with trees are erased last, all of
     // them in one entry of the log.
     if all.plan.partly.iter().any(|pack| pack.row.kind != PackKind::Meta) {
@@ -114,6 +131,7 @@ pub fn erasing(
     }
     all.plan.moving = moving(repository, &all.plan.partly, live)?;
     objects(repository, &inventory, &mut all.plan, conditions)?;
+    all.add_parity(&ids);
     all.plan.fold = repository.predict_fold(2, SMALL_ENTRY_BYTES)?;
     Ok(all)
 }

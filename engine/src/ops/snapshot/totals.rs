@@ -17,8 +17,9 @@ pub struct Totals {
     /// for a while, or another history has them. They are counted neither as unmodified nor as moved. There may be more of
     /// them, if the last snapshot shares packs with earlier ones, and other files were removed in the meantime.
     pub files_back: u64,
-    /// Unmodified files with content that is in no pack of the last full snapshot.
-    pub(super) unmodified_back: u64,
+    /// Unmodified files with content that is in no pack of the last full snapshot. In the result of a run, they are a part
+    /// of `files_back`.
+    pub unmodified_back: u64,
     /// Number of files with content that was stored again because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
