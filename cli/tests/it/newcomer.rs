@@ -408,16 +408,3 @@ fn files_that_come_back_are_counted_as_such() {
     let summary = host.run("--json snapshot photos").ok().summary();
     assert_eq!((&summary["files_back"], &summary["files_unmodified"]), (&0.into(), &31.into()));
 }
-
-#[test]
-fn an_edit_that_another_history_saw_first_is_not_unmodified() {
-    let host = Host::new();
-    for photo in 0..6 {
-        write(&host.path(&format!("photos/{photo}.cr3")), format!("photo {photo}"));
-    }
-    host.run("snapshot --init photos").ok();
-    write(&host.path("photos/3.cr3"), "photo 3, edited");
-    host.run("snapshot --history other photos").ok();
-    let summary = host.run("--json snapshot photos").ok().summary();
-    assert_eq!((&summary["files_back"], &summary["files_unmodified"]), (&1.into(), &5.into()));
-}

@@ -204,11 +204,9 @@ fn make(going: &Going, planned: Planned) -> Result<u8, Failure> {
         "job {}: `icecore run` on this computer continues it each month, if its profile has the identity or a password; `icecore jobs resume {0}` does the same by hand",
         job.id.short()
     ));
-    let done = run.step();
-    let done = done.map_err(|failure| {
+    let done = run.step().inspect_err(|_| {
         let id = job.id.short();
         session.report.note(&format!("to continue: icecore jobs resume {id}"));
-        failure
     })?;
     show_step(&run, &done)?;
     drop(alone);

@@ -237,13 +237,8 @@ fn count(
     let is_moved = job.older.is_none()
         && !content.chunks.is_empty()
         && context.saved.has_file(view, &content.chunks)?;
-    let is_back = match &context.last {
-        Some(last) if is_moved => !last.has_file(view, &content.chunks)?,
-        _ => false,
-    };
     context.count(|totals| {
         match job.older.as_ref().filter(|_| saved) {
-            None if is_back => totals.files_back += 1,
             None if is_moved => totals.files_moved += 1,
             None => totals.files_new += 1,
             Some(older) if same(older) => totals.files_unmodified += 1,

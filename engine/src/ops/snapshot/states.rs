@@ -123,10 +123,6 @@ impl Walk<'_> {
         let (_, source) = place(found);
         self.context.count_of_source(source, found.stat.size, same, file.database.is_some());
         let saved = self.context.saved.has(&self.view, &packs, &file.chunks)?;
-        let is_back = saved && !same && !packs.is_empty() && file.database.is_none();
-        if is_back && self.context.last.is_some() {
-            self.context.count(|totals| totals.unmodified_back += 1);
-        }
         self.context.dedup.need(packs);
         Ok(NameState::Known { file, saved })
     }

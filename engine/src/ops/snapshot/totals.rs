@@ -13,13 +13,10 @@ pub struct Totals {
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
-    /// Files that the last full snapshot of the history did not have as they are, but an earlier one did: they were gone
-    /// for a while, or another history has them. They are counted neither as unmodified nor as moved. There may be more of
-    /// them, if the last snapshot shares packs with earlier ones, and other files were removed in the meantime.
+    /// Unmodified files that the last full snapshot of the history did not have, but an earlier one did: they were gone
+    /// for a while, or another history has them. They are not counted as unmodified. If other files were removed in the
+    /// meantime, there may be more of them.
     pub files_back: u64,
-    /// Unmodified files with content that is in no pack of the last full snapshot. In the result of a run, they are a part
-    /// of `files_back`.
-    pub unmodified_back: u64,
     /// Number of files with content that was stored again because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
@@ -63,8 +60,7 @@ impl Totals {
     /// Counts the files that have come back since the last full snapshot, which had `last` files.
     pub(super) fn since(mut self, last: u64) -> Totals {
         let known = last.saturating_add(self.files_new).saturating_add(self.files_moved);
-        let by_count = self.files().saturating_sub(known + self.files_back);
-        let back = by_count.max(self.unmodified_back).min(self.files_unmodified);
+        let back = self.files().saturating_sub(known).min(self.files_unmodified);
         self.files_unmodified -= back;
         self.files_back += back;
         self

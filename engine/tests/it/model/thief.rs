@@ -156,7 +156,6 @@ const NIGHTLY_WINDOWS: [Rules; 7] = [
 ];
 
 /// Each rule of the window that is left out.
-
 const WEAK_WINDOW: [(Weakness, Rules, &str, u32); 7] = [
     (Weakness::TombstonesInWindow, Rules { owner_prunes: true, ..WINDOW }, GONE, 3),
     (Weakness::MarksAtOnce, WINDOW, GONE, 2),
