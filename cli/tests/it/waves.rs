@@ -287,7 +287,7 @@ fn a_run_continues_the_job() {
     let source = host.path("photos");
     let profile = format!("repo = \"s3://archive/photos\"\nsources = [{source:?}]\n");
     write(&host.path("config/home.toml"), profile);
-    host.set("XDG_STATE_HOME", &host.path("state").to_string_lossy().into_owned());
+    host.set("XDG_STATE_HOME", &host.path("state").to_string_lossy());
     let line = "--prices prices restore latest:photos -t back --monthly-budget 1";
     host.run(line).exits(20);
     let due = |host: &Host| {
@@ -391,7 +391,7 @@ fn a_wave_does_not_begin_at_the_end_of_a_month() {
 fn other_downloads_and_the_cap_of_a_run_count() {
     let server = S3Server::start();
     let (mut host, photos) = library(&server, &[("rome", 6)]);
-    host.set("XDG_STATE_HOME", &host.path("state").to_string_lossy().into_owned());
+    host.set("XDG_STATE_HOME", &host.path("state").to_string_lossy());
     let month = Timestamp::try_from(server.now()).expect("a time").strftime("%Y-%m").to_string();
     let run = serde_json::json!({
         "started": format!("{month}-01T02:30:00Z"), "ended": format!("{month}-01T02:31:00Z"), "outcome": "done",
