@@ -49,7 +49,7 @@ fn replace_whole(text: &str, name: &str) -> String {
     let mut replaced = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let goes_on = part.starts_with(|c: char| c.is_alphanumeric() || "/._-".contains(c));
-        // A path that goes on is recognised by its slash.
+        // A path that continues after a space is recognised by its slash.
         replaced.push_str(if goes_on { "/" } else { LEFT_OUT });
         replaced.push_str(part);
     }

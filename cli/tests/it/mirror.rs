@@ -365,7 +365,7 @@ fn a_damaged_copy_is_told_to_be_repaired_from_its_archive() {
 }
 
 /// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that
-/// object as it was before the damage, and nobody can write to the copy.
+/// object as it was before the damage, and only `mirror` writes to the copy.
 #[test]
 fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
     let host = host_with_archive();

@@ -172,7 +172,7 @@ fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
 fn show_hints(checking: &Checking, report: &CheckReport) {
     let out = &checking.session.report;
     // A repair of the archive has stored these pieces again, or this mirror is older than the damage. The next entry of
-    // the archive decides on the mark, because nobody else writes to a mirror.
+    // the archive decides on the mark, because only `mirror` writes to a copy.
     if report.found_again > 0 && !checking.repository.is_mirror() {
         out.note(&format!(
             "{} of photo data, marked as lost by an earlier repair, {} there again: `icecore check --read-data --repair` removes the mark",

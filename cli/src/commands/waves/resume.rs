@@ -218,8 +218,8 @@ impl WaveRun<'_> {
         Ok(rows)
     }
 
-    /// Gives up a wave whose copies have expired or whose packs were deleted, and begins anew with what is left of the
-    /// month.
+    /// Gives up a wave whose copies have expired or whose packs were deleted, and plans another one with what the month
+    /// still allows.
     fn give_up(&mut self, wave: OpenWave) -> Result<Done, Failure> {
         self.session.report.note(&format!(
             "the thawed copies of the wave of {} have expired before they were fetched; what they cost is lost",

@@ -94,7 +94,7 @@ impl WaveRun<'_> {
                 exact_dollars(max)
             ),
             Some(&format!(
-                "the restored files stay: end the job with `icecore jobs cancel {}`, and restore the rest anew",
+                "the restored files stay: end the job with `icecore jobs cancel {}`, then restore the rest with a new job",
                 self.job.id.short()
             )),
         ))

@@ -30,7 +30,7 @@ pub enum Weakness {
     NoGroups,
     /// Packs that the log has given up are deleted from the copy before its entries are copied.
     DeleteFirst,
-    /// A pack that was deleted since the archive was listed is left out, and the run goes on.
+    /// A pack that was deleted since the archive was listed is left out, and the run continues.
     NoSecondPlan,
     /// The copy has no mark, so that writers add to it.
     NoMark,
