@@ -260,25 +260,7 @@ fn a_later_order_is_ready_when_the_earlier_one_is() {
         let (_, after) = text.split_once("will be ready by ").expect("a time");
         after.split_once(" at the latest").expect("a time").0.to_owned()
     };
-    // Move the requests back by 20 hours, as if this were the next day.
-    let catalog = crate::bitrot::catalog(&host.path("cache"));
-    let connection = rusqlite::Connection::open(catalog).expect("a catalog");
-    let mut query = connection
-        .prepare("SELECT key, value FROM meta WHERE key LIKE 'thaw of %'")
-        .expect("a table");
-    let rows: Vec<(String, Vec<u8>)> = query
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .expect("rows")
-        .map(|row| row.expect("a row"))
-        .collect();
-    assert_eq!(rows.len(), server.restores().len());
-    for (key, mut value) in rows {
-        let seconds = i64::from_be_bytes(value[..8].try_into().expect("a time")) - 20 * 3600;
-        value[..8].copy_from_slice(&seconds.to_be_bytes());
-        connection
-            .execute("UPDATE meta SET value = ? WHERE key = ?", (value, &key))
-            .expect("an update");
-    }
+    assert_eq!(move_requests_back(&host), server.restores().len());
     let earlier = host.run(&format!("jobs {job}")).ok().stdout;
     assert_ne!(by(&earlier), by(&first));
     let line = "restore latest:photos --target other --detach --max-cost 1";
@@ -290,8 +272,31 @@ fn a_later_order_is_ready_when_the_earlier_one_is() {
     assert!((27..=28).contains(&hours), "{hours}");
 }
 
+/// Moves the recorded requests of thaws back by 20 hours, as if this were the next day. Returns the number of requests.
+pub fn move_requests_back(host: &Host) -> usize {
+    let catalog = crate::bitrot::catalog(&host.path("cache"));
+    let connection = rusqlite::Connection::open(catalog).expect("a catalog");
+    let mut query = connection
+        .prepare("SELECT key, value FROM meta WHERE key LIKE 'thaw of %'")
+        .expect("a table");
+    let rows: Vec<(String, Vec<u8>)> = query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("rows")
+        .map(|row| row.expect("a row"))
+        .collect();
+    let count = rows.len();
+    for (key, mut value) in rows {
+        let seconds = i64::from_be_bytes(value[..8].try_into().expect("a time")) - 20 * 3600;
+        value[..8].copy_from_slice(&seconds.to_be_bytes());
+        connection
+            .execute("UPDATE meta SET value = ? WHERE key = ?", (value, &key))
+            .expect("an update");
+    }
+    count
+}
+
 /// Returns the time in "ready by … at the latest".
-fn latest(text: &str) -> String {
+pub fn latest(text: &str) -> String {
     let (_, after) = text.split_once("ready by ").unwrap_or_else(|| panic!("no time in {text}"));
     after.split_once(" at the latest").expect("a time").0.to_owned()
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use icecore_testkit::{S3Server, photos};
 
+use crate::orders::{latest, move_requests_back};
 use crate::support::{Host, objects, word, write};
 use crate::thaw::{archive, number};
 
@@ -226,7 +227,13 @@ fn a_thaw_is_agreed_to_and_paid_once() {
     assert_eq!(server.restores().len(), 0);
     let asked = host.run(&format!("{PRUNE} --max-cost 1")).exits(20).summary();
     assert_eq!(number(&asked, "packs_thawing"), wanted);
-    host.run(&format!("{PRUNE} --max-cost 1")).exits(20);
+    let again = |host: &Host| {
+        let line = format!("{} --max-cost 1", PRUNE.trim_start_matches("--json "));
+        latest(&host.run(&line).exits(20).stdout)
+    };
+    let first = again(&host);
+    assert_eq!(move_requests_back(&host), server.restores().len());
+    assert_ne!(again(&host), first, "the thaw was requested 20 hours ago");
     server.advance(std::time::Duration::from_secs(49 * 3600));
     let done = host.run(PRUNE).ok().summary();
     assert_eq!(number(&done, "packs_repacked"), wanted, "{done}");

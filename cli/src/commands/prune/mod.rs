@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::args::PruneArgs;
 use crate::commands::clock::time_of;
 use crate::commands::pick::{ERASED, pick, resolve, say_clocks};
+use crate::commands::restore::ready_by_prune;
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -168,6 +169,10 @@ impl Pruning<'_> {
             thawing += asked?;
         }
         self.done.thawing = thawing;
+        self.done.ready_by = match thawing {
+            0 => None,
+            _ => Some(ready_by_prune(self.repository, &planned, self.terms.tier)?),
+        };
         Ok(planned)
     }
 
@@ -180,7 +185,8 @@ impl Pruning<'_> {
                 if packs.states().thawing == 0 {
                     break;
                 }
-                poll::pause(self.session, polls, &poll::Packs::of(packs.states(), None))?;
+                let packs = poll::Packs::of(packs.states(), self.done.ready_by);
+                poll::pause(self.session, polls, &packs)?;
             }
             // Do not pay a second time for packs that were thawed in this run and are cold again.
             self.terms.thaw_again = false;

@@ -1,5 +1,6 @@
 //! The state of a running prune: its options, and what its rounds have done.
 
+use icecore_engine::format::Time;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{Blind, CopyCosts, PrunePlan, PruneSummary};
@@ -34,6 +35,8 @@ pub(super) struct PruneDone {
     pub refused: bool,
     /// Number of packs that are being thawed and that a later run repacks.
     pub thawing: u64,
+    /// The latest time at which these packs are thawed.
+    pub ready_by: Option<Time>,
     pub saving_usd_per_month: f64,
     /// All predicted requests of the last round.
     pub predicted: Requests,

@@ -4,13 +4,14 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{Orphan, PrunePlan, Recoverable};
+use icecore_engine::ops::prune::{Orphan, PrunePlan, Recoverable, ThawingPacks};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
 use super::pruning::{Pruning, saving};
 use crate::commands::clock::time_of;
 use crate::commands::requests_json;
+use crate::commands::restore::are_thawing;
 use crate::commands::versions::say_kept;
 use crate::fit::Table;
 use crate::report::print_sentences;
@@ -322,9 +323,10 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     }
     let thawing = pruning.done.thawing;
     if thawing > 0 {
+        let hours = ThawingPacks::of(plan).hours_by(pruning.repository, pruning.terms.tier);
         report.line(&format!(
-            "{} thawing, which takes up to 48 hours; run prune again within {} after that",
-            count(thawing, "object"),
+            "{}. Run prune again within {} after that",
+            are_thawing(thawing, "", pruning.done.ready_by, hours),
             count(pruning.terms.days_warm, "day")
         ));
         return;

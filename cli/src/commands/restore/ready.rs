@@ -1,7 +1,8 @@
-//! Determines when the objects of a restore are thawed, by what was requested: by its job, another one, or a check.
+//! Determines when the objects of a restore, a check or a prune are thawed, by what was requested, and by which of them.
 
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::Requested;
+use icecore_engine::ops::prune::{PrunePlan, ThawingPacks};
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::Tier;
@@ -66,4 +67,18 @@ pub fn ready_by_plan(
         (_, false) => ready_by_others(repository, job, plan)?,
     };
     Ok(ready_of(requested, others))
+}
+
+/// Returns the latest time at which the objects are thawed that a prune copies the needed data of. An earlier run or a
+/// restore may have requested their thaws; `tier` is that of the thaws which the prune has requested itself.
+pub fn ready_by_prune(
+    repository: &Repository,
+    plan: &PrunePlan,
+    tier: Tier,
+) -> Result<Time, Failure> {
+    let thawing = ThawingPacks::of(plan);
+    // The tier of a thaw that another computer has requested is not known.
+    let tier = if plan.on_their_way().next().is_some() { Tier::Bulk } else { tier };
+    let others = hours_after(now(), thawing.hours_by(repository, tier));
+    Ok(ready_of(thawing.requested(repository)?, others))
 }

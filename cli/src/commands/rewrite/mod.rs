@@ -6,21 +6,20 @@ mod show;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use icecore_engine::format::Time;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::ops::prune::{Partly, PrunePlan, ThawingPacks, prune, thaw};
+use icecore_engine::ops::prune::{Partly, prune, thaw};
 use icecore_engine::ops::rewrite::{Plan, plan, rewrite};
-use icecore_engine::store::{Tier, layout};
+use icecore_engine::store::layout;
 
 use self::rewriting::{Rewriting, Rewritten};
 use self::show::{show_end, show_plan};
 use super::consent;
-use super::restore::ready_of;
+use super::restore::ready_by_prune;
 use crate::args::RewriteArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{about, agree, count, hours_after, now, show};
+use crate::units::{about, agree, count, now, show};
 
 /// Maximum number of rounds of erasing. One round moves a limited number of chunks, and other hosts may write at the
 /// same time.
@@ -205,16 +204,6 @@ impl Rewriting<'_> {
         Err(Failure::new(code::TOO_COSTLY, message, Some("agree to it with --max-cost USD")))
     }
 
-    /// Returns the latest time at which the packs of a plan are thawed that must be copied. An earlier run or a restore
-    /// may have requested their thaws.
-    fn ready_by(&self, plan: &PrunePlan) -> Result<Time, Failure> {
-        let thawing = ThawingPacks::of(plan);
-        // The tier of a thaw that another computer has requested is not known.
-        let tier = if plan.on_their_way().next().is_some() { Tier::Bulk } else { self.terms.tier };
-        let others = hours_after(now(), thawing.hours_by(self.repository, tier));
-        Ok(ready_of(thawing.requested(self.repository)?, others))
-    }
-
     /// Erases the data that only replaced and dropped snapshots need, in several rounds if necessary.
     fn erase(&self, done: &mut Rewritten) -> Result<(), Failure> {
         for _ in 0..ROUNDS_MAX {
@@ -259,7 +248,8 @@ impl Rewriting<'_> {
             bar.finish();
             done.requested = asked?;
             done.thawing = done.requested + left.erasing.plan.on_their_way().count() as u64;
-            done.ready_by = Some(self.ready_by(&left.erasing.plan)?);
+            let by = ready_by_prune(self.repository, &left.erasing.plan, self.terms.tier)?;
+            done.ready_by = Some(by);
         }
         Ok(())
     }
