@@ -394,11 +394,12 @@ fn an_interrupted_repack_does_not_copy_again() {
     let repository = bench.open();
     let plan = planned(&repository, &all[..1], &at_once(), after(400));
     assert!(!plan.moving.copies.is_empty());
-    // The first entry drops the snapshot; the second would move the needed part of its packs.
+    // The first entry drops the snapshot, and the second repeats its tombstones; the third would move the needed part of
+    // the packs.
     let entries = AtomicU64::new(0);
     server.set_fault(Some(Box::new(move |head| match head.method.as_str() {
         "PUT" if head.path.contains("/log/") => match entries.fetch_add(1, Ordering::SeqCst) {
-            0 => Fault::None,
+            0 | 1 => Fault::None,
             _ => Fault::DropConnectionBefore,
         },
         _ => Fault::None,

@@ -132,7 +132,8 @@ pub fn erasing(
     all.plan.moving = moving(repository, &all.plan.partly, live)?;
     objects(repository, &inventory, &mut all.plan, conditions)?;
     all.add_parity(&ids);
-    all.plan.fold = repository.predict_fold(2, SMALL_ENTRY_BYTES)?;
+    // Each of the two entries is followed by one that repeats its tombstones.
+    all.plan.fold = repository.predict_fold(4, SMALL_ENTRY_BYTES)?;
     Ok(all)
 }
 

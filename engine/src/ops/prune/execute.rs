@@ -85,16 +85,16 @@ fn execute(
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
-    let mut dropped = 0;
+    let mut given_up = LogEntry::new(time);
     with_reserve(repository, || {
         repository.settle_uploads()?;
         repository.commit(|| {
-            let entry = give_up(repository, plan, time)?;
-            dropped = entry.dropped.len() as u64;
-            Ok((!entry.is_empty()).then_some(entry))
+            given_up = give_up(repository, plan, time)?;
+            Ok((!given_up.is_empty()).then(|| given_up.clone()))
         })
     })?;
-    summary.snapshots_dropped = dropped;
+    summary.snapshots_dropped = given_up.dropped.len() as u64;
+    give_up_again(repository, &given_up)?;
     let orphans = plan.orphans.iter().cloned();
     progress.stage("deleting");
     let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
@@ -108,20 +108,20 @@ fn execute(
     let copied = copy(repository, &plan.moving, &going, progress)?;
     summary.bytes_written = copied.bytes;
     summary.damaged += copied.damaged;
-    let mut repacked = 0;
+    let mut given_up = LogEntry::new(time);
     // Commit the copies that were uploaded, even if the disk has no space for the others. This frees space.
     with_reserve(repository, || {
         repository.commit(|| {
             let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
-            repacked = moved.moves.len() as u64;
             let from = moved.moves.iter().map(|moved| moved.from);
             let tombstones = from.collect::<Ordinals>().ranges();
             let Moves { moves, added: packs } = moved;
-            let entry = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
-            Ok((!entry.is_empty()).then_some(entry))
+            given_up = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
+            Ok((!given_up.is_empty()).then(|| given_up.clone()))
         })
     })?;
-    summary.packs_repacked = repacked;
+    summary.packs_repacked = given_up.moved.len() as u64;
+    give_up_again(repository, &given_up)?;
     progress.stage("deleting");
     let packs = plan.moved().flat_map(|row| plan.objects_of(row));
     delete(repository, packs, summary, progress)?;
@@ -194,6 +194,27 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         tombstones: tombstones.into_iter().collect::<Ordinals>().ranges(),
         orphans: orphans.into_iter().collect(),
         ..LogEntry::new(time)
+    })
+}
+
+/// Repeats the tombstones and the orphans of an entry before the first object is deleted. If the entry rots before another
+/// host has read it, the second one still says that these packs are dead (docs/protocol.md, "put twice").
+fn give_up_again(repository: &Repository, given_up: &LogEntry) -> Result<(), Error> {
+    if given_up.tombstones.is_empty() && given_up.orphans.is_empty() {
+        return Ok(());
+    }
+    with_reserve(repository, || {
+        repository.commit(|| {
+            // An entry that names a pack of the log as an orphan is void, and another host may have added one just now.
+            let mut orphans = Vec::new();
+            for id in &given_up.orphans {
+                if repository.catalog.pack_by_id(id)?.is_none_or(|row| row.ordinal.is_none()) {
+                    orphans.push(*id);
+                }
+            }
+            let tombstones = given_up.tombstones.clone();
+            Ok(Some(LogEntry { tombstones, orphans, ..LogEntry::new(given_up.time) }))
+        })
     })
 }
 

@@ -186,20 +186,26 @@ impl PrunePlan {
         (self.dead_bytes() + partly, (self.dead.len() + self.partly.len()) as u64)
     }
 
-    /// Counts the log entries that the plan appends.
+    /// Counts the log entries that the plan appends. Each one with tombstones or orphans is followed by another that
+    /// repeats them.
     fn entries(&self) -> u64 {
-        let gives_up =
-            !self.drop.is_empty() || self.doomed().next().is_some() || !self.orphans.is_empty();
-        u64::from(gives_up) + u64::from(!self.moving.packs.is_empty())
+        let gives_up = self.gives_up();
+        let moves = u64::from(!self.moving.packs.is_empty());
+        u64::from(gives_up || !self.drop.is_empty()) + moves + u64::from(gives_up) + moves
+    }
+
+    /// Returns whether packs or orphans are given up before anything is moved.
+    fn gives_up(&self) -> bool {
+        self.doomed().next().is_some() || !self.orphans.is_empty()
     }
 
     /// Predicts the remaining requests of the plan.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
-        let moving = self.moving.packs.len();
         let deletes = self.objects().count();
-        // Before an entry is appended, the end of the log is listed and its last entry is read.
-        for _ in 0..1 + u64::from(moving > 0) {
+        // Before an entry is appended, the end of the log is listed and its last entry is read. A prune that gives up
+        // nothing looks as well.
+        for _ in 0..self.entries().max(1) {
             requests.list += 1;
             requests.add_get("", SMALL_ENTRY_BYTES);
         }
