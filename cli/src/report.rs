@@ -222,7 +222,7 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     print_found(report, found);
 }
 
-/// Prints a table of which no figure may be missing, such as one of prices. If the terminal is too narrow, exchanges its
+/// Prints a table that must show every figure, such as a table of prices. If the terminal is too narrow, exchanges its
 /// rows and columns, or prints several lines for each row.
 pub fn print_figures(report: &Report, found: Table) {
     let columns = screen::listing_columns().filter(|columns| !found.fits(*columns));

@@ -1,4 +1,4 @@
-//! Removes a file that is useless without something that is created after it, if the program ends before that.
+//! Deletes a file if the program ends before something else is created that alone makes the file useful.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -91,7 +91,7 @@ fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Fail
     Ok(Found::Ended(over))
 }
 
-/// Reports that a job is over, in a command that needs nothing else of it.
+/// Reports that a job is over, in a command that needs nothing else from it.
 fn say_ended(session: &Session, id: &JobId) -> u8 {
     if session.report.json {
         let done = json!({ "job_id": id.to_string(), "done": "ended" });

@@ -95,7 +95,7 @@ struct Complaint<'a> {
 
 /// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
-    // A step that does not run each night is no new complaint when it was well, and its absence is none.
+    // For a step that does not run each night, neither its success nor its absence is a new complaint.
     let steps = run.steps.iter().filter(|step| step.code != code::DONE);
     let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
@@ -120,12 +120,13 @@ pub struct Words {
     pub text: String,
     /// Whether it may make a sound at night: a failure, a late snapshot or a marked one.
     pub is_urgent: bool,
-    /// The same for programs.
+    /// The notification as JSON, for programs.
     pub json: Value,
 }
 
 /// Writes the text of a notification. `log` is the end of the log if the profile allows names.
-/// Otherwise the texts in `private` are left out of the reason, and whatever looks like a path.
+/// Otherwise leaves out of the reason the texts in `private`, and everything that looks like a
+/// path.
 pub fn say(
     news: News,
     profile: &str,
@@ -165,7 +166,7 @@ pub fn say(
     });
     let says_why = run.is_some_and(|run| match run.outcome {
         Outcome::Failed => true,
-        // The facts say it.
+        // The facts already say why.
         Outcome::Warned => log.is_some() || why_warned(run).is_none(),
         _ => log.is_some(),
     });

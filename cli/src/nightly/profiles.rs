@@ -92,7 +92,7 @@ impl Night {
         Ok(record::of_archive(&self.state.records()?, &self.archive))
     }
 
-    /// Returns when the last run into the archive of the profile began whose snapshot was settled.
+    /// Returns when the last run with a settled snapshot into the archive of the profile began.
     pub fn last_snapshot(&self) -> Result<Option<Timestamp>, Failure> {
         self.state.last_snapshot(&self.archive)
     }

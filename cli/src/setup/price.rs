@@ -16,7 +16,7 @@ use crate::units::{about, dollars, show, size};
 const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
 /// The amount to price if the photos could not be counted completely.
 const TERABYTE: u64 = 1 << 40;
-/// The size below which the photos are not most of an archive.
+/// Below this size, photos make up less than most of an archive.
 const SMALL: u64 = 16 << 20;
 /// The size below which the cheapest class costs less than a cent a month, so that the prices of the classes cannot be
 /// compared.

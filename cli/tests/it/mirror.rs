@@ -252,7 +252,7 @@ fn an_archive_that_is_frozen_is_copied_when_it_is_thawed() {
     assert!(again.stdout.contains(" behind"), "{again:#?}");
     assert!(!again.stdout.contains("has everything"), "{again:#?}");
     assert!(again.stderr.contains("check --read-data --detach"), "{again:#?}");
-    // What the hint says.
+    // Do what the hint says.
     host.run("check --read-data --detach --max-cost 1").exits(20);
     server.advance(Duration::from_secs(49 * 3600));
     host.run(&format!("mirror --yes {from} back")).ok();

@@ -269,7 +269,7 @@ impl LeftAlone {
         let expected = self.list.call(self.now, fault);
         let output = self.command("run --if-due").output().expect("the program starts");
         let was_due = before.is_due(self.now);
-        // A run that has left its record is not killed by a signal that comes then.
+        // A signal that comes after a run has left its record does not count as a kill.
         let has_record = fs::read(self.host.path(&format!("{STATE}/lock"))).expect("it").is_empty();
         let is_killed = output.status.signal() == Some(9) && !has_record;
         let ran = Ran::new("run --if-due", &output);
@@ -293,8 +293,8 @@ impl LeftAlone {
         self.hears(fault);
     }
 
-    /// Gives the time of the fake clock to files below a folder that the system has dated: these times have fractions
-    /// of a second.
+    /// Sets the times of files below a folder to the fake clock, if the system has dated the files. Times that the
+    /// system sets have fractions of a second.
     fn date(&self, folder: &Path) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(self.now.unsigned_abs());
         for entry in fs::read_dir(folder).expect("a folder").flatten() {

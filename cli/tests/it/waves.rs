@@ -58,7 +58,7 @@ fn close_month(server: &S3Server, budget: f64) {
     next_month(server);
 }
 
-/// Continues a job in two more steps a month, until it ends. Returns the number of months.
+/// Continues a job, in two more steps each month, until it ends. Returns the number of months.
 fn to_end(server: &S3Server, host: &Host, id: &str, budget: f64) -> u32 {
     for months in 1..100 {
         for _ in 0..2 {
@@ -386,7 +386,8 @@ fn a_wave_does_not_begin_at_the_end_of_a_month() {
     host.run(&format!("jobs cancel {id}")).ok();
 }
 
-/// What this computer has downloaded in the month is no longer free, and a caller may leave less than the budget.
+/// Earlier downloads of this computer use up the free allowance of the month, and a caller may allow less than
+/// the budget.
 #[test]
 fn other_downloads_and_the_cap_of_a_run_count() {
     let server = S3Server::start();

@@ -22,7 +22,7 @@ const SECOND: &[u8] = b"icecore tries what this host may do: this has replaced a
 pub struct Posture {
     /// Prefixes under which objects can be deleted.
     pub deletes: Vec<String>,
-    /// Whether old versions can be deleted, from which deleted objects could be recovered.
+    /// Whether old versions, from which deleted objects could be recovered, can be deleted.
     pub deletes_versions: bool,
     /// Whether objects can be overwritten.
     pub overwrites: bool,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// The reason why an answer was rejected that looks like a web page.
+/// The reason for rejecting an answer that looks like a web page.
 pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps a login page";
 
 /// The kinds of failures.

@@ -351,7 +351,8 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Ends the job if it is complete: also one that the same command began, of which nothing had to be thawed any more.
+    /// Ends the job if it is complete. Also ends a job that the same command began, if nothing more had to be thawed
+    /// for it.
     fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
         let mut same = None;
         if job.is_none() && total.files_waiting == 0 && self.repository().store.can_thaw() {

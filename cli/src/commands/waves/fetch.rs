@@ -117,7 +117,7 @@ impl WaveRun<'_> {
             return Ok(Done { text, files: summary.files, bytes, ..done });
         };
         self.state.position = until;
-        // A wave of an earlier month leaves this one to the next wave.
+        // If the wave belongs to an earlier month, the next wave can use this month.
         let is_this = self.is_served();
         self.state.next = if is_this { next } else { self.now.seconds };
         self.save()?;

@@ -181,7 +181,7 @@ impl Check<'_> {
                 Some(copy) if !beyond || self.has_its_packs(number, &copy)? => {
                     count += u64::from(self.repository.put_back_entry(number, copy)?);
                 }
-                // Put back nothing after a gap, and leave a store alone that was really rolled back.
+                // Put back nothing after a gap, and leave alone a store that was really rolled back.
                 _ if beyond => break,
                 _ => {}
             }

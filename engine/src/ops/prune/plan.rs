@@ -146,8 +146,8 @@ impl PrunePlan {
         })
     }
 
-    /// Returns how many of the packs that go stay in another copy until their minimum days are over there, and in how
-    /// many days the last of them is deleted.
+    /// Returns how many of the deleted packs remain in another copy until their minimum days are over there, and in
+    /// how many days the last of them is deleted.
     pub fn stay_in(&self, copy: &CopyCosts) -> Option<(u64, u32)> {
         let moved = self.moving.packs.iter().map(|(row, _)| row);
         let days = self.doomed().chain(moved).filter_map(|row| copy.free_in_days(row, self.now));

@@ -191,8 +191,8 @@ impl Waves {
         self.first(0, terms, allowance)
     }
 
-    /// Divides the rest into waves. Each comes with the number of months until it; the first one may find a month of
-    /// which a part is used up. Returns `None` if a file is too large for a month.
+    /// Divides the rest into waves. Each comes with the number of months until it begins. When the first one begins,
+    /// a part of its month may be used up. Returns `None` if a file is too large for a month.
     pub fn all(
         &self,
         first: (&WaveTerms, &Allowance),
@@ -241,7 +241,8 @@ impl Waves {
         self.first(0, terms, &Allowance { free_bytes, ..Allowance::default() })
     }
 
-    /// Returns the price and the download of the file that needs most, in a month of its own.
+    /// Returns the price and the download of the most demanding file, as if it had a month to
+    /// itself.
     pub fn largest(&self, terms: &WaveTerms, free_bytes: u64) -> (f64, u64) {
         let alone = (0..self.needs.files.len()).map(|file| {
             let mut sum = Sum::default();

@@ -35,7 +35,7 @@ enum Main {
     File,
     /// A database that is complete by itself, so that no file beside it is stored.
     Whole,
-    /// A database that needs its journals of the same time.
+    /// A database that needs its journals from the same time.
     WithJournals,
 }
 

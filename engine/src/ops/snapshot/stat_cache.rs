@@ -104,7 +104,7 @@ mod tests {
         }
         check(0, old, false, false);
         check(HOUR, old, false, false);
-        // Dated hours ahead, years ahead, and years ahead just now.
+        // Files dated hours ahead; years ahead, long ago; and years ahead, just now.
         check(3 * HOUR, old, true, false);
         check(future, old, true, true);
         check(future, HOUR / 2, false, true);

@@ -386,7 +386,7 @@ pub(super) fn give_up(
 }
 
 /// Marks the orphans that a log entry names. They stay dead even if the author is revoked, because they may be deleted
-/// by now, and who has uploaded one could still add it.
+/// by now, and the writer who uploaded one could still add it.
 pub(super) fn orphan(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for id in &entry.orphans {
         connection.execute(

@@ -1,8 +1,8 @@
 //! A model of the protocol with a thief who has the credential of a host (`docs/protocol.md`, "The thief").
 //!
-//! Two writers, a pruner and the owner follow the rules. The thief has the credential of the first writer, and puts
-//! anything on a list. The tests show three things: each attack works if entries have no authors, the invariants hold
-//! in every state of the full model, and each rule is needed.
+//! Two writers, a pruner and the owner follow the rules. The thief has the credential of the first writer, and may
+//! put any item of a fixed list into the store. The tests show three things: each attack works if entries have no
+//! authors, the invariants hold in every state of the full model, and each rule is needed.
 
 mod honest;
 mod menu;

@@ -33,7 +33,7 @@ pub struct Place {
     pub log: [Entry; LOG_MAX],
 }
 
-/// What a host sees that has read the log.
+/// What a host that has read the log sees.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct View {
     /// The packs that each snapshot needs, by slot.

@@ -87,7 +87,8 @@ pub enum Weakness {
     WritersEndWindow,
     /// A writer with the right `prune` may move snapshots to other packs.
     WritersMove,
-    /// What a pruner has dropped and tombstoned stays so after it is revoked.
+    /// What a pruner has dropped and tombstoned stays dropped and tombstoned after the pruner is
+    /// revoked.
     MarksStay,
     /// Orphans that a pruner has named are alive after it is revoked.
     OrphansRise,

@@ -215,7 +215,7 @@ impl Rules {
         // Only the owner may name lost chunks.
         let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
         let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
-        // Whoever removes packs from snapshots by a move removes them from the undelete window too.
+        // A move that removes packs from snapshots removes them from the undelete window too.
         let only_owner = entry.ends && !self.is(Weakness::WritersEndWindow)
             || self.window && entry.to != 0 && !self.is(Weakness::WritersMove);
         let may = may && (entry.by == By::Owner || !only_owner);
@@ -232,8 +232,8 @@ impl Rules {
             || !self.today() && (!signed || !may || orphans)
     }
 
-    /// Applies the orphans of an entry that is set apart. They may be deleted by now. Who has uploaded one uploads it
-    /// again.
+    /// Applies the orphans of an entry that is set apart. They may be deleted by now. The writer who uploaded one
+    /// uploads it again.
     fn apply_orphans(&self, view: &mut View, entry: &Entry) {
         if entry.by == By::Pruner && !self.is(Weakness::OrphansRise) {
             view.dead |= entry.orphans;
