@@ -1,6 +1,6 @@
-//! Packs in another class than the log says: a lifecycle rule has moved them, or the repository is a copy. The program
-//! shows, prices and thaws by the classes in the store. If the listings are frozen, every command reports it, and a
-//! restore thaws them.
+//! Packs in a class other than the one in the log: a lifecycle rule has moved them, or the repository is a copy. The
+//! program shows, prices and thaws by the classes in the store. If the listings are frozen, every command reports it,
+//! and a restore thaws them.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! Nights of a computer that was set up once and is then left alone: the scheduler calls `run --if-due` every hour, and
-//! things go wrong. A plain list of what should be said ([`List`]) knows only the faults. After each call the exit code
-//! and the notifications must be those of the list, and after each day the status.
+//! things go wrong. A simple list of what should be reported ([`List`]) knows only the faults. After each call the exit
+//! code and the notifications must be those of the list, and after each day the status.
 //!
 //! `ICECORE_NIGHTS=60` runs the campaign, `ICECORE_SEED` another one. libfaketime fakes the clock; without it, the test
 //! is left out. Without root there is no full disk.

@@ -229,7 +229,8 @@ fn an_unused_month_lapses() {
     );
     let id = id_of(&host.run(&line).exits(20).summary());
     let resume = format!("--prices prices --json jobs resume {id}");
-    // The copies have expired, and what is left of the month does not pay for all of them again.
+    // The copies have expired, and the rest of the month's budget does not pay for all of them
+    // again.
     server.advance(10 * 24 * HOURS);
     let again = host.run(&resume).exits(20);
     assert!(again.stderr.contains("have expired before they were fetched"), "{again:#?}");

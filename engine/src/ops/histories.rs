@@ -215,7 +215,8 @@ impl Pick {
         if self.paths.is_empty() {
             return Ok(rows);
         }
-        // A Mac stores an accent in another form than most people type. Try the path exactly as typed first.
+        // A Mac stores an accent in a different form than most people type. Try the path exactly as typed
+        // first.
         let as_typed: Vec<PathBuf> = self.paths.iter().map(|path| as_path(path)).collect();
         for paths in [as_typed.clone(), as_typed.iter().flat_map(|path| forms(path)).collect()] {
             let found = by_keys(repository, &rows, &paths);

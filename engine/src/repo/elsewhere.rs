@@ -63,8 +63,8 @@ impl Repository {
         copy.map_or_else(|| self.store.clone(), |at| self.copies().copies[at].store.clone())
     }
 
-    /// Chooses for each pack the cheapest place from which it can be read now. Then sets its state to that in this
-    /// place. A pack that can be read nowhere keeps the state that it has in the store.
+    /// Chooses for each pack the cheapest place from which it can be read now. Then sets the state of the pack to
+    /// its state there. A pack that can be read nowhere keeps the state that it has in the store.
     pub(super) fn choose_copies(
         &self,
         packs: &[LookAt],

@@ -109,7 +109,8 @@ impl PackList {
 
     /// Adds a kept pack to the sums.
     fn keep(&mut self, decision: &Decision, unused: u64) {
-        // The size of what stays to undelete snapshots is reported together with the date.
+        // The size of the data that is kept for undeleting snapshots is reported together with the
+        // date.
         if *decision != Decision::Keep(Why::Undelete) {
             let kept = self.kept.entry(why_in_general(decision)).or_default();
             kept.packs += 1;

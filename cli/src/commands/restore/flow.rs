@@ -402,7 +402,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Returns whether a job is restored into another folder than its original target.
+    /// Returns whether a job is restored into a folder other than its original target.
     fn is_elsewhere(&self) -> bool {
         let begun_in = as_path(&self.record.target);
         self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)

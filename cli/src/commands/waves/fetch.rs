@@ -38,7 +38,7 @@ impl WaveRun<'_> {
         })
     }
 
-    /// Charges the month for what is left of a wave, before it is fetched. If an earlier run was killed, parts are read
+    /// Charges the month for the rest of a wave, before that is fetched. If an earlier run was killed, parts are read
     /// again; if that does not fit into the month, the rest of the wave waits for the next one.
     fn afford(&mut self, waves: &Waves, mut wave: OpenWave) -> Result<Option<Done>, Failure> {
         let left = Spent::of(&self.prices, &waves.fetch().plus(&self.beside(1)));

@@ -16,7 +16,7 @@ use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of}
 const CHOICES: usize = 4;
 
 impl WaveRun<'_> {
-    /// Begins a wave with what is left of this month.
+    /// Begins a wave with the remaining allowance of this month.
     pub fn start(&mut self) -> Result<Done, Failure> {
         let target = as_path(&self.record().target);
         if !target.is_dir() {

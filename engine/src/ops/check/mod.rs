@@ -89,8 +89,8 @@ pub struct CheckReport {
     pub unreferenced: u64,
     /// Number of chunks that are marked as lost but were read without an error. A repair removes the marks.
     pub found_again: u64,
-    /// Number of chunks of a revoked writer that were stored again in packs that are not named by all snapshots that
-    /// need the chunks. The chunks can be read, and a repair makes the snapshots name these packs.
+    /// Number of chunks of a revoked writer that were stored again, but in packs that some of the snapshots with
+    /// these chunks do not name. The chunks can be read, and a repair makes the snapshots name these packs.
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,

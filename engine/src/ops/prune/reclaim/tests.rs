@@ -310,7 +310,7 @@ fn what_cannot_be_read_or_priced_is_kept() {
     let (warm, is_cold) = (ObjectState::Warm, ObjectState::Cold);
     let by_hand = of("Archive", is_cold, Provider::Azure);
     assert_eq!(by_hand, Decision::Keep(Why::NotReadable));
-    // A lifecycle rule has moved it to another class than the one in the log.
+    // A lifecycle rule has moved it to a class other than the one in the log.
     assert_eq!(of("STANDARD", is_cold, Provider::S3), Decision::Keep(Why::NotReadable));
     let tiers = of("INTELLIGENT_TIERING", warm, Provider::S3);
     assert_eq!(tiers, Decision::Keep(Why::OwnTiers));

@@ -52,7 +52,7 @@ pub enum Weakness {
     ProvenByChain,
     /// A writer takes the slot after the last one listed, even after a gap.
     AppendsBehindGap,
-    /// Any enrolled writer can prove damage, by naming another object than the existing one.
+    /// Any enrolled writer can prove damage, by naming an object other than the existing one.
     AnybodyProves,
     /// The `previous` of an owner's entry does not prove damage.
     OwnerProvesNothing,

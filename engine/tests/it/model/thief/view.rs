@@ -41,7 +41,7 @@ pub struct View {
     pub revoked_pruner: u8,
     /// Whether hosts stop here because of damage, or of something that looks like it.
     pub stopped: bool,
-    /// Whether a snapshot refers to other packs than its writer meant.
+    /// Whether a snapshot refers to packs other than those that its writer meant.
     pub moved: bool,
     /// Packs that the credential of the first host has added.
     pub of_stolen: Packs,
@@ -71,7 +71,7 @@ impl View {
     }
 
     /// Returns the packs of dropped snapshots that can be undeleted: their window is not over, and none of their packs
-    /// is gone, or dead by the word of the owner.
+    /// is gone or was declared dead by the owner.
     pub fn held(&self, state: &State) -> Packs {
         let mut held = 0;
         for slot in (1..=state.log_len).filter(|slot| state.over >> slot & 1 == 0 && !self.ended) {
