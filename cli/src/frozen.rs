@@ -1,4 +1,4 @@
-//! Explains how to make an object readable that has been moved to an archive class.
+//! Explains how to make an object that was moved to an archive class readable again.
 
 use icecore_engine::format::PackKind;
 use icecore_engine::store::{Location, ObjectName, Provider};

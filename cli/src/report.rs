@@ -61,8 +61,8 @@ impl Report {
         self.bytes(b"\n");
     }
 
-    /// Prints raw bytes of result. If the reader has gone, the command continues without printing, because a snapshot
-    /// must not end halfway because of `| head`.
+    /// Prints raw bytes of a result. If the reader has gone, the command continues without printing, because `| head`
+    /// must not end a snapshot halfway.
     pub fn bytes(&self, bytes: &[u8]) {
         if UNREAD.load(Ordering::Relaxed) {
             return;

@@ -1,4 +1,5 @@
-//! Deletes a file if the program ends before something else is created that alone makes the file useful.
+//! Deletes a file at the end of the program if the file is useless, because what it belongs to was never
+//! created.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -17,10 +17,12 @@ pub struct MirrorArgs {
     /// is deleted
     #[arg(long, conflicts_with = "log_key")]
     pub no_key: bool,
-    /// Storage class of photo data in the copy [default: as it is there, or DEEP_ARCHIVE on S3]
+    /// Storage class of photo data in the copy [default: as in the existing copy, or DEEP_ARCHIVE
+    /// on S3]
     #[arg(long, value_name = "CLASS")]
     pub pack_class: Option<String>,
-    /// Storage class of small files in the copy [default: as it is there, or GLACIER_IR on S3]
+    /// Storage class of small files in the copy [default: as in the existing copy, or GLACIER_IR on
+    /// S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Show what would be copied and what it costs, but change nothing
@@ -36,10 +38,10 @@ pub struct MirrorArgs {
 
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
-    /// Storage class of photo data from now on [default: as it is there]
+    /// Storage class of photo data from now on [default: unchanged]
     #[arg(long, value_name = "CLASS")]
     pub pack_class: Option<String>,
-    /// Storage class of small files from now on [default: as it is there]
+    /// Storage class of small files from now on [default: unchanged]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Do it without asking

@@ -83,7 +83,8 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password_command: Option<String>,
-    /// Memory that a new password takes [default: 256MiB, less on a small machine], and the most that an existing one may take [default: 1GiB]
+    /// Memory that hashing a new password takes [default: 256MiB, less on a small machine], and the most that an
+    /// existing password may take [default: 1GiB]
     #[arg(
         long,
         global = true,
@@ -398,9 +399,9 @@ pub struct SnapshotArgs {
     /// that number their files differently each time, and for copied disks
     #[arg(long)]
     pub ignore_inode: bool,
-    /// Treat a file as unchanged even if its ctime differs: for disks that were copied with their
-    /// times, as rsync -a does; a change that resets the modification time is missed until a run
-    /// with --force
+    /// Treat a file as unchanged even if its ctime differs: for disks that were copied together
+    /// with the file times, as by rsync -a; a change that resets the modification time is missed
+    /// until a run with --force
     #[arg(long)]
     pub ignore_ctime: bool,
     /// Read and count the files, but store nothing

@@ -53,8 +53,8 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     }
 }
 
-/// Sends a notification if the newest snapshot is too old, at most once per period after which a run is overdue. Asks
-/// the archive, because a run that hangs has left no record, and a manual run has none.
+/// Sends a notification if the newest snapshot is too old, at most once per overdue period. Asks the archive, because
+/// a run that hangs has left no record, and a manual run has none.
 pub fn overdue(night: &Night, records: &[Record]) {
     let rhythm = night.profile().run.rhythm();
     let (now, last) = (Timestamp::now(), record::last_whole(records));

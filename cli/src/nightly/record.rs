@@ -161,8 +161,8 @@ pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     records.iter().rev().find(settled).map(|record| record.started.0)
 }
 
-/// Returns the same for the runs into one archive. Reads only the last lines of `runs.jsonl`, so an hourly call for
-/// which nothing is due costs next to nothing.
+/// Like [`last_settled`], for the runs into one archive. Reads only the last lines of `runs.jsonl`, so an hourly
+/// call for which nothing is due costs next to nothing.
 pub fn last_settled_in(text: &str, archive: &str, step: &str) -> Option<Timestamp> {
     let runs = text.lines().rev().filter_map(|line| serde_json::from_str::<Record>(line).ok());
     let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);

@@ -138,7 +138,8 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Returns the reason why a pack is kept, and why several are, without the figures of each pack.
+/// Returns the reason why a pack is kept, worded for one pack and for several, without the figures
+/// of each pack.
 fn why_in_general(decision: &Decision) -> [String; 2] {
     let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
     match decision {

@@ -118,7 +118,8 @@ impl Flow<'_> {
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         if cold > 0 {
-            // The user who began the job agreed to its price, until the first temporary copy expires.
+            // The price that the user agreed to when the job began is valid until the first temporary
+            // copy expires.
             let need = match &job {
                 Some(job) => self.deal().is_new_to(job, &plan, bill),
                 None => Some(Need::First),

@@ -228,7 +228,7 @@ impl Prices {
         Bill { egress_usd: self.egress(billed as f64 / GB), ..self.bill(requests) }
     }
 
-    /// Returns what reading costs by class, at the first step of transfer out.
+    /// Returns the price of reading, by class. Transfer out counts at the price of its first step.
     pub fn reading(&self) -> ReadPrices {
         let per_gb = self.prices.egress.first().map_or(0.0, |step| step.per_gb);
         let of = |class: &ClassPrices| ClassReadPrice {

@@ -59,7 +59,7 @@ impl View {
         self.void & !self.voided
     }
 
-    /// Returns the packs that visible snapshots need, and those set apart.
+    /// Returns the packs that are needed by visible snapshots, and by those that are set apart.
     pub fn needed(&self, rules: &Rules) -> Packs {
         let keeps = |fate| match fate {
             Fate::Visible => true,
