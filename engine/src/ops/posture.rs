@@ -93,8 +93,8 @@ impl Posture {
         if self.puts_elsewhere {
             return Ok(());
         }
-        // A put that permits overwriting, to an unused name: a pack that no entry of the log adds,
-        // which a prune deletes.
+        // A put that permits overwriting, to an unused name of a pack. No entry of the log adds
+        // this pack, so a prune deletes it.
         let pack = name(layout::prefix(PackKind::Meta));
         if self.may(&pack, "overwrite", |store| store.replace(&pack, body(SECOND)), store)? {
             self.overwrites = true;

@@ -85,7 +85,7 @@ pub fn revoke(
 fn given_up_and_gone(repository: &Repository) -> Result<Vec<Lost>, Error> {
     let mut rows = repository.catalog.packs(PackState::Tombstoned)?;
     rows.retain(|row| row.by_writer);
-    // A revocation is put twice. For the second entry, the first one counts already.
+    // A revocation is put twice. When the second entry is made, the first one is already in force.
     let lost = repository.catalog.lost_whole()?;
     let alive = repository.catalog.packs(PackState::Committed)?.into_iter();
     rows.extend(alive.filter(|row| lost.contains(&row.key)));

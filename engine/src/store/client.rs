@@ -154,7 +154,8 @@ impl Store {
         }
         let mut is_back = false;
         self.wait(name, async |this| {
-            // Do not send an object again that has arrived. A role without the right to list repeats the put instead.
+            // Do not send an object again if it has arrived. A role without the right to list repeats the put
+            // instead.
             if this.maybe_done {
                 match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),

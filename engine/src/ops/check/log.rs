@@ -1,7 +1,8 @@
 //! Verifies `config` and the log, and puts back damaged or missing objects.
 //!
 //! The log is verified backwards from the end that this host knows, because each entry names the digest of the one
-//! before. So the check always knows which object is wrong, and the same digest proves a copy of that object.
+//! before. So the check always knows which object is wrong, and the same digest proves that a copy of that object
+//! is genuine.
 
 use super::Check;
 use super::broken::Broken;

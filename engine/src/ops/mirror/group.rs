@@ -206,7 +206,7 @@ impl MirrorPlanner<'_> {
     }
 
     /// Returns the last entry that must become visible together with entry `first`: the one that tombstones the last
-    /// missing pack which this entry, or one in between, names.
+    /// of the missing packs that these entries name.
     fn end_of_group(
         &self,
         repository: &Repository,

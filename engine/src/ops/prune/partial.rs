@@ -300,7 +300,7 @@ fn look(
         if pack.wants_thaw() && thawed_by_us && !terms.thaw_again {
             pack.decision = Decision::Keep(Why::ThawedInVain);
         }
-        // If a restore has thawed the pack, it still has to fetch it. A new pack would have to be thawed again.
+        // A restore that has thawed the pack still has to fetch it. A new pack would have to be thawed again.
         if pack.goes() && !thawed_by_us {
             let restoring = match restoring {
                 Some(restoring) => restoring,

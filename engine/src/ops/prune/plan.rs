@@ -135,7 +135,8 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait until deleting them is free, with the times from which it is.
+    /// Returns the dead packs that wait until deleting them is free, each with the time from which it
+    /// is free.
     pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
             Decision::Wait { free_in_days } => {

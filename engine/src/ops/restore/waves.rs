@@ -1,6 +1,6 @@
 //! Divides a restore into waves: parts that are thawed and fetched in different months, each within what a month may
-//! cost. A wave is a run of files in the order in which they are restored, and every pack that one of them needs. It is
-//! priced with everything that it costs: listings, looks, the thaw, the temporary copies, requests and download.
+//! cost. A wave is a run of files in the order in which they are restored, with every pack that one of them needs. It
+//! is priced with everything that it costs: listings, looks, the thaw, the temporary copies, requests and download.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -158,7 +158,8 @@ impl Waves {
         }
     }
 
-    /// Returns the first wave from the file with a number, or `None` if not even one file fits.
+    /// Returns the first wave, which begins with the file number `from`, or `None` if not even one
+    /// file fits.
     fn first(&self, from: usize, terms: &WaveTerms, allowance: &Allowance) -> Option<Wave> {
         let fits = |sum: &Sum| allowance.fits(&self.requests(sum, terms).0, terms.prices);
         let mut sum = Sum::default();

@@ -184,7 +184,8 @@ impl Aims<'_> {
                 ..before.clone()
             });
             replaced.push(Replaced { new: *id, old: *old });
-            // The owner removed the files that it lacks now, so that must not make it look suspicious.
+            // The owner has removed the missing files, so their absence must not make the snapshot
+            // look suspicious.
             let was_full = !row.is_marked() && !self.doubtful.contains(old);
             accepted.extend((row.accepted || was_full).then_some(*id));
         }

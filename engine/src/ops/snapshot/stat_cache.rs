@@ -15,8 +15,8 @@ pub(super) struct Older {
     /// The key of the folder that contains the files now.
     pub folder: i64,
     /// Whether the files were in this folder. Otherwise they were in folders with the same inode, one of which may have
-    /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and is not an
-    /// older version otherwise.
+    /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and otherwise is
+    /// not used as an older version either.
     pub is_here: bool,
     pub lists: Vec<Vec<CachedFile>>,
 }

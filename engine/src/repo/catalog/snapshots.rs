@@ -241,8 +241,8 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-/// Reads the snapshots that are dropped, or those that are not. With `apart`, reads only those of them that are set
-/// apart, or only those that are not.
+/// Reads the snapshots that are dropped, or those that are not. `apart` restricts this to those that are set apart,
+/// or to those that are not.
 pub(super) fn rows(
     connection: &Connection,
     dropped: bool,
