@@ -31,7 +31,7 @@ pub struct Failure {
     /// Whether the archive is older than this computer last saw it, or is a different archive. Then the current
     /// archive may be elsewhere.
     pub gone_back: bool,
-    /// Whether this host may not use a password, but could do without one.
+    /// Whether this host is not allowed to use a password, but could do without one.
     pub needs_no_key: bool,
     /// The cost of the requests before the failure; `None` if no request went to a bucket.
     pub cost_usd: Option<Box<f64>>,

@@ -58,7 +58,7 @@ pub fn hint(location: &Location, object: &ObjectName) -> String {
     )
 }
 
-/// Returns the kind of advice in that hint.
+/// Returns the kind of advice that [`hint`] gives about an object.
 pub fn advice(object: &ObjectName) -> Option<Advice> {
     is_thawed_by_restore(object).then_some(Advice::Restore)
 }

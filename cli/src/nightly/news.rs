@@ -331,7 +331,7 @@ mod tests {
         let begins = "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention: files could not be read completely";
         assert!(words.text.starts_with(begins), "{}", words.text);
         assert!(!words.is_urgent);
-        // A marked snapshot may make a sound at night.
+        // A notification about a marked snapshot may make a sound at night.
         run.steps[0].summary.insert("marked".to_owned(), "shrunk".into());
         let urgent = |news| say(news, "home", "studio", Some(&run), (None, &[])).is_urgent;
         assert_eq!([News::Warned(0), News::Done, News::Failed(2)].map(urgent), [true, false, true]);

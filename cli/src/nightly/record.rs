@@ -155,7 +155,7 @@ impl Record {
     }
 }
 
-/// Returns when the last run in which a step was settled began.
+/// Returns the start time of the last run in which a step was settled.
 pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
     records.iter().rev().find(settled).map(|record| record.started.0)

@@ -79,7 +79,7 @@ fn damage_on_a_disk_is_read_from_the_bucket() {
     host.run(&format!("mirror --yes --pack-class STANDARD repo {copy}")).ok();
     with_profile(&host, &host.path("repo").display().to_string(), &copy);
     let photos = host.state("photos");
-    // If the archive is sound, no copy is asked.
+    // If the archive is sound, no request goes to a copy.
     server.clear_requests();
     host.run("--profile home restore latest:photos --target sound").ok();
     assert_eq!(server.requests().len(), 0);

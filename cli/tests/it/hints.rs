@@ -37,7 +37,7 @@ fn commands_in_hints_have_the_repo_that_was_typed() {
     for (line, code, words) in lines {
         host.run(&format!("--repo other {line}")).fails(code, &[words]);
     }
-    // The next command gets the variable too, so the option is not needed.
+    // The suggested command finds the variable, too, so it needs no option.
     host.set("ICECORE_REPOSITORY", "other");
     for (line, code, words) in lines {
         host.run(line).fails(code, &[&words.replace("--repo other ", "")]);

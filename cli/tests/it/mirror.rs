@@ -175,7 +175,7 @@ fn killed(host: &Host, options: &str, place: &str, is_there: &dyn Fn(&str) -> bo
                 .ok();
             }
         }
-        // One that was complete is left alone.
+        // A copy that is complete already is left alone.
         to = format!("{place}{ended}");
     }
     host.run(&format!("mirror {options} repo {to}")).ok();

@@ -280,7 +280,7 @@ impl LeftAlone {
             assert_eq!(ran.code, expected, "{fault:?} at {}: {ran:#?}", self.clock_text());
         }
         if is_killed {
-            // The snapshot that was begun may still end, and then counts.
+            // A snapshot that has begun may still be completed, and then counts.
             std::thread::sleep(Duration::from_millis(500));
             self.list.whole = self.newest(&self.status());
         }
@@ -387,7 +387,7 @@ fn live_through(mut alone: LeftAlone, few: i64) {
         "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes",
         alone.counts, alone.said
     );
-    // A night without a fault ends it, and then every photo is there.
+    // A night without a fault makes up for everything, and then every photo is in the archive.
     alone.lasting = Some((Fault::Nothing, 0));
     alone.day(days);
     let photos = alone.host.path("photos").display().to_string();

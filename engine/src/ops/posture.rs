@@ -28,7 +28,7 @@ pub struct Posture {
     pub overwrites: bool,
     /// Whether objects can be put under names that no backup needs.
     pub puts_elsewhere: bool,
-    /// Test objects that this host may not delete; nothing reads them.
+    /// Test objects that this host has no permission to delete; nothing reads them.
     pub left: Vec<String>,
     /// Actions with an unclear result, and the answers.
     pub unknown: Vec<(String, String)>,

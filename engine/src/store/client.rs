@@ -159,7 +159,8 @@ impl Store {
             if this.maybe_done {
                 match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),
-                    // Report only once that the store answers, because it may still refuse puts.
+                    // Report no more than once that the store answers, because it may continue to
+                    // refuse puts.
                     Ok(None) if !std::mem::replace(&mut is_back, true) => {
                         self.patience.answered(true);
                     }

@@ -31,7 +31,7 @@ pub enum StoreErrorKind {
     Length,
     /// The disk cannot read the data back: a bad sector.
     Unreadable,
-    /// This user may not read an object in a folder.
+    /// This user has no permission to read an object in a folder.
     Closed,
     /// A setting of this host does not match the store: the region, the clock.
     Settings,

@@ -53,7 +53,8 @@ impl WaveRun<'_> {
         }
         let month = self.month();
         if wave.month != month {
-            // The thaw stays with its own month, and this one pays for the download.
+            // The costs so far stay with the month of the wave, and this month pays for the
+            // download.
             self.reserve(&mut wave, so_far);
             wave = OpenWave { month, reserved: Spent::default(), used: Spent::default(), ..wave };
             so_far = Spent::default();

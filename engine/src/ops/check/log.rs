@@ -35,7 +35,7 @@ impl Check<'_> {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());
         }
         for number in self.repository.behind_gap()? {
-            // An entry by a writer does not prove which of the two is the case.
+            // An entry by a writer does not prove whether the missing one ever existed.
             let problem = format!(
                 "it comes after the end of the log: entry {} is missing, or never existed",
                 position.number + 1

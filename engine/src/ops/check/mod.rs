@@ -77,7 +77,8 @@ pub struct CheckReport {
     pub errors: Vec<Damage>,
     pub objects_checked: u64,
     pub bytes_read: u64,
-    /// Number of packs whose checksum in the store was compared. The others have none, or this role may not read it.
+    /// Number of packs whose checksum in the store was compared. The others have none, or this role has no
+    /// permission to read it.
     pub checksums_checked: u64,
     /// Number of packs that snapshots may need.
     pub packs: u64,

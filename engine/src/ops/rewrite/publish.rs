@@ -67,7 +67,7 @@ pub fn rewrite(
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
-            // Search the archive again, so that the result is what it contains.
+            // Search the archive again, so that the result describes what the archive contains now.
             let rows = repository.catalog.snapshots()?;
             let left = having(&TreeReader::new(repository)?, &rows, paths)?;
             summary.left = left.iter().map(|row| row.entry.id).collect();

@@ -36,8 +36,8 @@ impl SnapshotRow {
         self.entry.marked.is_some() && !self.accepted
     }
 
-    /// Returns whether the snapshot is marked because files in it were corrupted on disk. Such a snapshot is not marked
-    /// because of missing files.
+    /// Returns whether the snapshot is marked because files in it were corrupted on disk. A mark has only one reason,
+    /// so missing files are not the reason here.
     pub fn is_rotted(&self) -> bool {
         self.is_marked() && self.entry.marked == Some(ROTTED)
     }

@@ -56,7 +56,7 @@ pub enum Weakness {
     AnybodyProves,
     /// The `previous` of an owner's entry does not prove damage.
     OwnerProvesNothing,
-    /// An entry whose `previous` does not match the entry before it is void.
+    /// An entry is void if its `previous` does not match the entry before it.
     MismatchIsVoid,
     /// Entries that remove something are put only once: tombstones, orphans, and statements of the owner.
     PutsOnce,
@@ -75,7 +75,8 @@ pub enum Weakness {
     AnybodyLoses,
     /// A move that only adds may concern packs of other writers. Safe.
     GrowsOthers,
-    /// If an entry is void because it adds a pack twice, its places of the pack have no meaning.
+    /// If an entry is void because it adds a pack twice, the places that it gives to the pack have
+    /// no meaning.
     OnePlace,
     /// The owner dismisses an entry that rotted.
     DismissesRot,
