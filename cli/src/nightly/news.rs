@@ -323,7 +323,7 @@ mod tests {
             worth(&[0, 1, 1, 3, 3, 0], 2),
             [None, None, Some(News::Failed(2)), Some(News::Warned(2)), None, None]
         );
-        // It is news even if the same was known before the failures.
+        // A warning is news after failures, even if the same warning was known before them.
         assert_eq!(worth(&[3, 1, 1, 3], 2).last(), Some(&Some(News::Warned(2))));
         let mut run = record(0, 3);
         let words = say(News::Warned(2), "home", "studio", Some(&run), (None, &[]));

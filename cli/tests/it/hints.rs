@@ -398,7 +398,7 @@ fn passwords_of_every_keyboard_and_editor() {
         }
         let ran = host.run("-p wrong key export").exits(12);
         assert!(ran.stderr.starts_with("error: wrong password\n"), "{ran:#?}");
-        // It is the same password in both forms of the accents.
+        // The password is the same in both forms of the accents.
         host.run("-p plain key add --new-password-file mac")
             .fails(2, &["already opens the archive"]);
     }

@@ -116,7 +116,7 @@ fn a_host_that_reads_nothing_makes_a_copy() {
     let nas = stranger(&host);
     let made = nas.run("mirror --json --log-key log.key repo copy").ok().summary();
     assert_eq!(made["verified"], true);
-    // Its key opens nothing else.
+    // The key of a log reader opens nothing else.
     nas.run("--repo copy snapshots").fails(12, &[]);
     nas.run("--repo copy restore latest --target out").fails(12, &[]);
     assert!(!nas.path("config/credentials").exists(), "the key was saved");
@@ -299,7 +299,7 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
     for (name, value) in server.env() {
         host.set(&name, &value);
     }
-    // Its packs must be readable at once.
+    // The copy must be in a class whose packs are readable at once.
     let there = |to: &str| {
         let config = format!("{}/config", to.rsplit('/').next().expect("a prefix"));
         server.objects(BUCKET).iter().any(|object| object.key == config)

@@ -48,7 +48,8 @@ pub struct PrunePlan {
     pub drop: BTreeSet<SnapshotId>,
     /// Number of packs in the log.
     pub packs: u64,
-    /// Snapshots that stay. The prune deletes no pack that is named by a snapshot which is neither here nor in `drop`.
+    /// Snapshots that stay. The plan does not know a snapshot that is neither here nor in `drop`, so the prune deletes
+    /// no pack that this snapshot names.
     pub kept: BTreeSet<SnapshotId>,
     /// Packs that no kept snapshot needs, with the decision about each.
     pub dead: Vec<(PackRow, Decision)>,

@@ -144,7 +144,7 @@ const WINDOWS: [Rules; 3] = [
     Rules { writers: 1, repacks: 1, prunes: 1, ..WINDOW },
 ];
 
-/// Those that a long run explores too.
+/// The models of the undelete window that a long run explores too.
 const NIGHTLY_WINDOWS: [Rules; 7] = [
     WINDOW,
     Rules { owner_prunes: true, ..WINDOW },
