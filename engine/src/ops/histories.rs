@@ -161,11 +161,10 @@ fn is_plausible(time: Time, now: Time) -> bool {
     time.seconds >= SECONDS_MIN && !is_ahead(time, now)
 }
 
-/// Of all runs of n + 1 times, ends[n] is the last index of the one that ends lowest; before[at] is
-/// the index before `at` in its run.
+/// Returns the numbers of the longest ascending run of plausible times that count.
 fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    // ends[n] is the last index of the run of n + 1 times that ends lowest; before[at] is the index before `at` in its
-    // run.
+    // Of all runs of n + 1 times, ends[n] is the last index of the one that ends lowest; before[at] is the index
+    // before `at` in its run.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times.iter().enumerate() {
