@@ -66,7 +66,7 @@ pub struct AuditArgs {
 #[derive(Debug, Args)]
 pub struct DrillArgs {
     /// Check the identity page in this file instead: does it open this archive, and does it still
-    /// say correctly where the archive is? Without a file, checks the identity that you type
+    /// say correctly where the archive is? Without a file, check the identity that you type
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach"])]
     pub identity_page: Option<Option<PathBuf>>,
     /// How fast to thaw the photo: bulk within 48 hours, standard within 12
