@@ -28,10 +28,10 @@ pub struct Failure {
     pub transient: bool,
     /// Whether the store's credentials do not allow the request.
     pub denied: bool,
-    /// Whether the archive is older than this computer has seen it, or a different one, so that the current one may be
-    /// elsewhere.
+    /// Whether the archive is older than this computer last saw it, or is a different archive. Then the current
+    /// archive may be elsewhere.
     pub gone_back: bool,
-    /// Whether this host may not use a password, but could do without one.
+    /// Whether this host is not allowed to use a password, but could do without one.
     pub needs_no_key: bool,
     /// The cost of the requests before the failure; `None` if no request went to a bucket.
     pub cost_usd: Option<Box<f64>>,
@@ -47,7 +47,8 @@ impl Failure {
         Failure::new(code::USAGE, message, Some(hint))
     }
 
-    /// Returns the failure for a name that something else has. Every command ends with the same code then.
+    /// Returns the failure for a name that is already taken. Every command uses the same exit code for
+    /// this.
     pub fn taken(message: impl Into<String>, hint: &str) -> Failure {
         Failure::new(code::FAILED, message, Some(hint))
     }
@@ -217,8 +218,8 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns whether a frozen object is a folder listing or a small file. Commands that cannot thaw read these, and and
-/// only a lifecycle rule or another program can have moved them to an archive class. Other objects that must stay
+/// Returns whether a frozen object is a folder listing or a small file. Commands that cannot thaw need to read these,
+/// and only a lifecycle rule or another program can have moved them to an archive class. Other objects that must stay
 /// readable are not included, because an archive cannot be opened without them.
 fn is_moved(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Pack(PackKind::Meta | PackKind::Hot, _))

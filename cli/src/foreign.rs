@@ -22,7 +22,7 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
     Some(Failure::usage(format!("icecore has no command '{typed}'"), hint))
 }
 
-/// Returns the hint for a command below another one that people expect, such as `key delete`.
+/// Returns the hint for a subcommand that people expect, such as `key delete`.
 pub fn below(command: &str, typed: &str) -> Option<&'static str> {
     let command = command.strip_prefix("icecore ").unwrap_or_default();
     Some(match (command, typed) {

@@ -1,4 +1,4 @@
-//! Explains how to make an object readable that has been moved to an archive class.
+//! Explains how to make an object that was moved to an archive class readable again.
 
 use icecore_engine::format::PackKind;
 use icecore_engine::store::{Location, ObjectName, Provider};
@@ -58,7 +58,7 @@ pub fn hint(location: &Location, object: &ObjectName) -> String {
     )
 }
 
-/// Returns the kind of advice in that hint.
+/// Returns the kind of advice that [`hint`] gives about an object.
 pub fn advice(object: &ObjectName) -> Option<Advice> {
     is_thawed_by_restore(object).then_some(Advice::Restore)
 }

@@ -7,7 +7,8 @@ use crate::{code, signals};
 
 /// The hint after a run that a person has interrupted.
 pub const CONTINUE: &str = "run the same command again to continue";
-/// The hint after a run that a program or the system has ended, which may also start the next one.
+/// The hint after a run that was ended by a program or by the system, which may also start the next
+/// run.
 pub const CONTINUES: &str = "the next run of the same command continues";
 
 /// The kind of advice in a hint, if some commands or archives need another hint.

@@ -32,7 +32,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
-        // A script without a head must not look as if it had checked one.
+        // If a script passes an empty head, it must not seem that a head was checked.
         let error = "--expect-head needs a log head: `snapshot -v` prints one";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::shell::word;
 use crate::units::show;
 
-/// Quotes that were left in the name, or typographic quotes that a word processor made of the shell's.
+/// Quotes that were left in the name, or typographic quotes that a word processor put in place of
+/// plain ones.
 const QUOTES: [char; 9] =
     ['\'', '"', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}'];
 

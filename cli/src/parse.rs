@@ -68,7 +68,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Parses a day, which means its midnight, a day and a time, or a time that long ago: `30d`.
+/// Parses a moment: a day (its midnight), a day with a time, or a duration before now such as
+/// `30d`.
 pub fn moment(text: &str) -> Result<Time, String> {
     if let Ok(ago) = duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX)) {
         let now = jiff::Timestamp::now();

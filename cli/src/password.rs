@@ -52,7 +52,7 @@ pub fn variable() -> Option<Password> {
 
 /// Reads the first line of a file.
 pub fn from_file(path: &Path) -> Result<Password, Failure> {
-    // It may be a pipe, and reading it may wait for a person.
+    // The file may be a pipe, and then reading may wait for a person.
     let content = signals::asking(|| std::fs::read(path)).map_err(|error| {
         let failure = Failure::file("read the password file", path, &error);
         match error.kind() {

@@ -8,7 +8,7 @@ use icecore_engine::files::Globs;
 use crate::failure::Failure;
 use crate::report::Report;
 
-/// The hint how to write a bracket that belongs to a name.
+/// The hint on how to write a bracket that belongs to a name.
 pub const BRACKET: &str =
     "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
 

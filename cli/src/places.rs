@@ -79,7 +79,8 @@ impl Places {
         })
     }
 
-    /// Returns the other places where this host has used the same repository as last at `place`, the newest first.
+    /// Returns the other places where this host has used the repository that it last used at `place`, the newest
+    /// first.
     pub fn others(&self, place: &str) -> Vec<String> {
         let Some(id) = self.find(place).and_then(|known| known.repositories.last().cloned()) else {
             return Vec::new();
@@ -108,7 +109,8 @@ impl Places {
 }
 
 impl Session {
-    /// Returns the failure that there is no repository; if this host has used one there, that it is gone.
+    /// Returns the failure that there is no repository or, if this host has used one there, that it is
+    /// gone.
     pub fn missing(&self, error: Error) -> Failure {
         let known = matches!(error, Error::NoRepository { .. }).then(|| self.gone());
         match known {

@@ -61,8 +61,8 @@ impl Report {
         self.bytes(b"\n");
     }
 
-    /// Prints raw bytes of result. If the reader has gone, the command continues without printing, because a snapshot
-    /// must not end halfway because of `| head`.
+    /// Prints raw bytes of a result. If the reader has gone, the command continues without printing, because `| head`
+    /// must not end a snapshot halfway.
     pub fn bytes(&self, bytes: &[u8]) {
         if UNREAD.load(Ordering::Relaxed) {
             return;
@@ -222,7 +222,7 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     print_found(report, found);
 }
 
-/// Prints a table of which no figure may be missing, such as one of prices. If the terminal is too narrow, exchanges its
+/// Prints a table that must show every figure, such as a table of prices. If the terminal is too narrow, exchanges its
 /// rows and columns, or prints several lines for each row.
 pub fn print_figures(report: &Report, found: Table) {
     let columns = screen::listing_columns().filter(|columns| !found.fits(*columns));

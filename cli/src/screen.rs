@@ -62,7 +62,7 @@ pub fn above<T>(print: impl FnOnce() -> T) -> T {
     printed
 }
 
-/// Erases the line at the end of the program, without risking to block.
+/// Erases the line at the end of the program, without the risk of blocking.
 pub fn erase_at_exit() {
     let Ok(mut line) = LINE.try_lock() else { return };
     if line.is_empty() {

@@ -1,4 +1,5 @@
-//! Removes a file that is useless without something that is created after it, if the program ends before that.
+//! Deletes a file at the end of the program if the file is useless, because what it belongs to was never
+//! created.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

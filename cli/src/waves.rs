@@ -38,12 +38,12 @@ impl Spent {
         Spent { usd: self.usd + more.usd, bytes: self.bytes + more.bytes }
     }
 
-    /// Returns what is left of it without `less`, at least nothing.
+    /// Subtracts `less`, down to zero at most.
     pub fn minus(self, less: Spent) -> Spent {
         Spent { usd: (self.usd - less.usd).max(0.0), bytes: self.bytes.saturating_sub(less.bytes) }
     }
 
-    /// Returns the price, if so many bytes of download are free.
+    /// Returns the price, if `free_bytes` bytes of download are free.
     pub fn price(self, prices: &Prices, free_bytes: u64) -> f64 {
         let download = Requests { bytes_fetched: self.bytes, ..Requests::default() };
         self.usd + prices.bill_beyond(&download, free_bytes).egress_usd
@@ -96,9 +96,9 @@ pub struct WaveJob {
     pub max_cost_usd: Option<f64>,
     /// The first file that no wave has restored, as bytes; empty for the first of all.
     pub position: Vec<u8>,
-    /// What each month was charged, such as `2026-12`. A month is one of UTC, as on the bill.
+    /// What each month was charged, such as `2026-12`. Months are in UTC, as on the bill.
     pub months: BTreeMap<String, Spent>,
-    /// The price of all that, in dollars.
+    /// The price of all months together, in dollars.
     pub spent_usd: f64,
     pub open: Option<OpenWave>,
     /// The month in which the last wave began.
@@ -106,7 +106,7 @@ pub struct WaveJob {
     /// When there is something to do next, in seconds since 1970 UTC.
     pub next: i64,
     pub months_left: u32,
-    /// What these will cost.
+    /// What the remaining months will cost.
     pub usd_left: f64,
     pub files_restored: u64,
     pub files_failed: u64,
@@ -162,7 +162,7 @@ impl WaveFolder {
         self.write(&WaveJob { ended: true, open: None, months_left: 0, usd_left: 0.0, ..found })
     }
 
-    /// Removes jobs that have ended before a month.
+    /// Removes jobs that ended before a month.
     pub fn remove_old(&self, month: &str) {
         for job in self.all() {
             let is_old = job.months.keys().next_back().is_none_or(|last| last.as_str() < month);

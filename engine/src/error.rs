@@ -78,7 +78,8 @@ pub enum Error {
         /// Memory that one attempt needs, in MiB.
         mib: u64,
     },
-    /// The identity derives another public key, owner or first writer than `config` names.
+    /// The public key, owner or first writer that follows from the identity is not the one in
+    /// `config`.
     #[error("the identity does not belong to this archive")]
     WrongIdentity,
     /// `config` does not agree with the writer credential of this host (spec section 3.6).

@@ -98,7 +98,7 @@ impl Policy {
         accesses(request, true).iter().all(|access| self.decide(access) == Decision::Allowed)
     }
 
-    /// Returns the same policy without its conditions, as a server sees it that ignores them.
+    /// Returns the same policy without its conditions, as a server that ignores them sees it.
     pub fn without_conditions(&self) -> Policy {
         let mut policy = self.clone();
         policy.statements.iter_mut().for_each(|statement| statement.conditions.clear());

@@ -3,7 +3,8 @@
 //! The engine cares only about where files differ and how well they compress, so the pictures have
 //! the marker structure of real ones but show nothing.
 
-/// Pseudo-random bytes that do not compress. A longer call begins with a shorter one's bytes.
+/// Pseudo-random bytes that do not compress. With the same seed, a longer result begins with the
+/// bytes of a shorter one.
 pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     stream("bytes", seed, len)
 }

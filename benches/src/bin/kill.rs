@@ -28,7 +28,7 @@ struct Args {
     seconds: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A frozen process sleeps so many seconds at most
+    /// Maximum number of seconds that a frozen process sleeps
     #[arg(long, default_value_t = 10)]
     freeze: u64,
     /// Snapshots of each host that prune keeps

@@ -20,7 +20,7 @@ const CATALOGED: f64 = 0.002;
 /// The size of the new shoot, as a share of the library.
 const SHOT: f64 = 0.02;
 
-/// The changes of one week. Paths are relative to the library, as they are afterwards.
+/// The changes of one week. Paths are those after the changes, relative to the library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// The shoot that got a new name: from, to.

@@ -48,14 +48,14 @@ pub struct RestoreArgs {
     /// are excluded or on another disk
     #[arg(long, requires = "overwrite", conflicts_with_all = ["include", "iinclude"])]
     pub delete: bool,
-    /// Remove with --delete without asking; without a terminal, nothing is asked
+    /// Let --delete remove files without asking first; icecore asks only on a terminal
     #[arg(long, requires = "delete")]
     pub yes: bool,
     /// Read every restored file again and compare it with the snapshot
     #[arg(long)]
     pub verify: bool,
-    /// Another copy of the archive, besides those that the profile names: each object is read from the
-    /// cheapest one that can be read at once; can be repeated
+    /// Another copy of the archive to read from, besides those that the profile names; each object
+    /// comes from the cheapest copy that is readable now; can be repeated
     #[arg(long, value_name = "URL")]
     pub also: Vec<String>,
     /// Restore pipes, sockets and devices too
@@ -72,12 +72,13 @@ pub struct RestoreArgs {
 /// What each month of a restore in waves may cost.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct MonthlyArgs {
-    /// Restore in waves: each calendar month, thaw and download only what this many dollars carry; `icecore run`
-    /// continues until all is there
+    /// Restore in waves: each calendar month, thaw and download only as much as this many dollars pay for;
+    /// `icecore run` continues until everything is restored
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     #[arg(conflicts_with_all = ["wait", "delete", "also"])]
     pub monthly_budget: Option<f64>,
-    /// Restore in waves: each calendar month, download only what the provider lets out free of charge
+    /// Restore in waves: each calendar month, download only as much as the provider allows free of
+    /// charge
     #[arg(long, conflicts_with_all = ["wait", "delete", "also"])]
     pub free_egress: bool,
 }

@@ -41,7 +41,7 @@ pub struct RewriteArgs {
     /// more
     #[arg(long, value_name = "USD", requires = "now", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Do it without asking, even if all snapshots are dropped; what --now costs is agreed to with
+    /// Do it without asking, even if that drops all snapshots; to agree to the cost of --now, use
     /// --max-cost
     #[arg(long)]
     pub yes: bool,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// Which snapshots `prune` keeps; it drops all others. Without any of these flags, `[keep]` of the
-/// profile applies. With one, of `[keep]` only `keep-tag` applies.
+/// profile applies. With any of them, only `keep-tag` of `[keep]` still applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct KeepArgs {

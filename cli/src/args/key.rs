@@ -80,8 +80,8 @@ pub struct RevokeArgs {
     /// The writer's first entry that does not count [default: the next one]
     #[arg(long, value_name = "ENTRY", conflicts_with = "since")]
     pub from: Option<u64>,
-    /// Nothing counts that the store has received from the writer since: 2026-11-28, 2026-11-28T21:30
-    /// or 36h
+    /// Entries that the store has received from the writer since then do not count: 2026-11-28,
+    /// 2026-11-28T21:30 or 36h
     #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
     pub since: Option<Time>,
     /// Only show which entries would be set apart
@@ -100,7 +100,7 @@ pub struct DismissArgs {
     /// Make the entries void, even if they are only doubtful. Without it, a doubtful entry counts
     #[arg(long)]
     pub void: bool,
-    /// Dismiss without asking; without a terminal, nothing is asked
+    /// Dismiss without asking; icecore asks only on a terminal
     #[arg(long)]
     pub yes: bool,
 }

@@ -6,21 +6,23 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub struct MirrorArgs {
-    /// The archive, and the place of its copy; one alone is the place of the copy [default: --repo,
-    /// and mirror.to of the profile]
+    /// The archive, then the place of its copy; if only one is given, it is the place of the copy
+    /// [default: --repo, and mirror.to of the profile]
     #[arg(value_names = ["FROM", "TO"], num_args = 0..=2)]
     pub places: Vec<String>,
     /// Read the log with the key of a log reader, which `icecore key export --log-reader` writes
     #[arg(long, value_name = "FILE")]
     pub log_key: Option<PathBuf>,
-    /// Use no key, even if this computer has one: nothing is verified by the log, and nothing is
-    /// deleted
+    /// Use no key, even if this computer has one: nothing is verified against the log, and nothing
+    /// is deleted
     #[arg(long, conflicts_with = "log_key")]
     pub no_key: bool,
-    /// Storage class of photo data in the copy [default: as it is there, or DEEP_ARCHIVE on S3]
+    /// Storage class of photo data in the copy [default: as in the existing copy, or DEEP_ARCHIVE
+    /// on S3]
     #[arg(long, value_name = "CLASS")]
     pub pack_class: Option<String>,
-    /// Storage class of small files in the copy [default: as it is there, or GLACIER_IR on S3]
+    /// Storage class of small files in the copy [default: as in the existing copy, or GLACIER_IR on
+    /// S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Show what would be copied and what it costs, but change nothing
@@ -36,10 +38,10 @@ pub struct MirrorArgs {
 
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
-    /// Storage class of photo data from now on [default: as it is there]
+    /// Storage class of photo data from now on [default: unchanged]
     #[arg(long, value_name = "CLASS")]
     pub pack_class: Option<String>,
-    /// Storage class of small files from now on [default: as it is there]
+    /// Storage class of small files from now on [default: unchanged]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Do it without asking

@@ -83,7 +83,8 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password_command: Option<String>,
-    /// Memory that a new password takes [default: 256MiB, less on a small machine], and the most that an existing one may take [default: 1GiB]
+    /// Memory that hashing a new password takes [default: 256MiB, less on a small machine], and the most that an
+    /// existing password may take [default: 1GiB]
     #[arg(
         long,
         global = true,
@@ -203,10 +204,11 @@ pub struct Global {
     /// The repository was given as a flag.
     #[arg(skip)]
     pub repo_by_flag: bool,
-    /// A way to the keys was given as a flag.
+    /// An option that unlocks the archive was given as a flag.
     #[arg(skip)]
     pub keys_by_flag: bool,
-    /// `setup` runs this, so the address of its options has priority over the environment.
+    /// `setup` runs this command, so the archive address in its options has priority over the
+    /// environment.
     #[arg(skip)]
     pub of_setup: bool,
     /// The name of the command.
@@ -215,7 +217,7 @@ pub struct Global {
     /// The options on the command line that say where the archive is.
     #[arg(skip)]
     pub address: String,
-    /// Options on the command line that mean nothing for a folder.
+    /// Options on the command line that have no effect on an archive in a folder.
     #[arg(skip)]
     pub of_buckets: Vec<String>,
 }
@@ -272,7 +274,7 @@ pub enum Command {
     Rewrite(RewriteArgs),
     /// Keep a second copy of the archive, byte for byte: on another disk, or in a bucket
     Mirror(MirrorArgs),
-    /// Make a second copy the main archive, when that is lost
+    /// Make a second copy the main archive, when the main archive is lost
     Promote(PromoteArgs),
     /// Rebuild the local catalog from the archive
     RebuildIndex,
@@ -289,12 +291,12 @@ pub enum Command {
     },
     /// Do the whole job of a profile: snapshot, check, prune, hooks
     Run(RunArgs),
-    /// Let this computer run what is due by itself
+    /// Let this computer start runs by itself when they are due
     Schedule {
         #[command(subcommand)]
         command: ScheduleCommand,
     },
-    /// Show whether the profiles are backed up in time
+    /// Show whether the profiles are backed up on time
     Status(StatusArgs),
     /// List the last runs, or print their logs
     Log(LogArgs),
@@ -330,7 +332,7 @@ pub struct ManArgs {
 }
 
 impl Command {
-    /// Returns whether it was asked to show only what it would do.
+    /// Returns whether the command only shows what it would do.
     pub fn makes_nothing(&self) -> bool {
         match self {
             Command::Snapshot(args) => args.dry_run,
@@ -397,9 +399,9 @@ pub struct SnapshotArgs {
     /// that number their files differently each time, and for copied disks
     #[arg(long)]
     pub ignore_inode: bool,
-    /// Treat a file as unchanged even if its ctime differs: for disks that were copied with their
-    /// times, as rsync -a does; a change that resets the modification time is missed until a run
-    /// with --force
+    /// Treat a file as unchanged even if its ctime differs: for disks that were copied together
+    /// with the file times, as by rsync -a; a change that resets the modification time is missed
+    /// until a run with --force
     #[arg(long)]
     pub ignore_ctime: bool,
     /// Read and count the files, but store nothing
@@ -408,8 +410,8 @@ pub struct SnapshotArgs {
     /// Read every file, whether it changed or not
     #[arg(long)]
     pub force: bool,
-    /// Read this share of the unmodified files again, such as 1%, those first that were not read for
-    /// the longest time, and warn of each whose content has changed by itself
+    /// Read this share of the unmodified files again, such as 1%, starting with those that were not
+    /// read for the longest time, and warn of each file whose content has changed by itself
     #[arg(long, value_name = "PERCENT", value_parser = crate::parse::share)]
     pub reread: Option<u32>,
 }
@@ -422,7 +424,8 @@ pub enum PolicyCommand {
     Restore,
     /// IAM policy for a host that prunes
     Prune(ClassArgs),
-    /// IAM policy for a host that keeps a second copy here; the first copy needs the keys of the owner
+    /// IAM policy for a host that keeps a second copy here; making the copy the first time needs the
+    /// keys of the owner
     Mirror(ClassArgs),
     /// Bucket policy that forbids overwriting objects and requires TLS
     Bucket,

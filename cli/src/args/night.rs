@@ -18,17 +18,18 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// How many runs, the newest ones [default: 10; with --text: 1]
+    /// How many of the newest runs to show [default: 10; with --text: 1]
     #[arg(value_name = "N")]
     pub number: Option<usize>,
-    /// Print the whole log of each of them
+    /// Print the whole log of each run
     #[arg(long)]
     pub text: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Call a profile overdue whose newest snapshot is older [default: what the profile says]
+    /// Call a profile overdue if its newest snapshot is older than this [default: what the profile
+    /// says]
     #[arg(long, value_name = "TIME", value_parser = crate::parse::duration)]
     pub max_age: Option<Duration>,
     /// Write the figures to a file for Prometheus' node_exporter, too
@@ -38,7 +39,7 @@ pub struct StatusArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send a test along each way that the profile names
+    /// Send a test notification in each way that the profile names
     Test,
 }
 
@@ -46,7 +47,8 @@ pub enum NotifyCommand {
 pub enum ProfileCommand {
     /// Show every setting of a profile, and its default
     Show,
-    /// Check that a profile, or each of them, is written correctly and that what it names is there
+    /// Check that a profile, or every profile, is written correctly, and that the files and folders
+    /// it names exist
     Check,
 }
 
@@ -62,10 +64,11 @@ pub enum ScheduleCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct SchedulerArgs {
-    /// The scheduler [default: that of this computer]; for synology, qnap and wsl, say what to do there
+    /// The scheduler [default: that of this computer]; for synology, qnap and wsl, print what to do
+    /// there
     #[arg(long, value_name = "NAME")]
     pub with: Option<SchedulerName>,
-    /// Root, too, has it as a job of a user, not of the system
+    /// If root runs this: use a job of the user root instead of a system job
     #[arg(long)]
     pub user: bool,
 }
@@ -82,7 +85,7 @@ pub struct InstallArgs {
     pub yes: bool,
 }
 
-/// What calls programs at their time.
+/// A program that starts others at set times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchedulerName {
     Systemd,

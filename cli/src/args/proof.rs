@@ -26,8 +26,8 @@ pub struct CheckArgs {
     /// A local folder that may still have the damaged data, matched by content; can be repeated
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
-    /// Another copy of the archive: damaged and missing objects are put back from it, byte for byte, as
-    /// from the one that the profile names; can be repeated
+    /// Another copy of the archive, used like the one that the profile names: damaged and missing
+    /// objects are put back from it, byte for byte; can be repeated
     #[arg(long, value_name = "URL", requires = "repair")]
     pub also: Vec<String>,
     /// Only test what the keys of this host allow: could a thief of this host destroy the archive?
@@ -65,8 +65,8 @@ pub struct AuditArgs {
 
 #[derive(Debug, Args)]
 pub struct DrillArgs {
-    /// Check the identity page in this file instead, or without a file the identity that you type:
-    /// whether it opens this archive, and whether the page still leads to it
+    /// Check the identity page in this file instead: does it open this archive, and does it still
+    /// say correctly where the archive is? Without a file, check the identity that you type
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach"])]
     pub identity_page: Option<Option<PathBuf>>,
     /// How fast to thaw the photo: bulk within 48 hours, standard within 12
@@ -79,8 +79,8 @@ pub struct DrillArgs {
     /// Request the thaw, once its price is agreed to, and wait until the photo is there
     #[arg(long, conflicts_with = "detach")]
     pub wait: bool,
-    /// Request the thaw, once its price is agreed to, and exit, as without --wait; run the same
-    /// command again to go on
+    /// Request the thaw, once its price is agreed to, and exit, which is the default; run the same
+    /// command again to continue
     #[arg(long)]
     pub detach: bool,
 }

@@ -42,8 +42,8 @@ pub struct PruneArgs {
     /// Also delete the data with which dropped snapshots could be undeleted
     #[arg(long, conflicts_with = "undelete")]
     pub now: bool,
-    /// Delete without asking, also what cannot be undeleted after that; without a terminal, nothing is
-    /// asked
+    /// Delete without asking, even data that cannot be undeleted afterwards; icecore asks only on a
+    /// terminal
     #[arg(long, conflicts_with = "undelete")]
     pub yes: bool,
     /// Trust the clock of this computer even though nothing in the archive is from the last 60 days
@@ -56,7 +56,7 @@ pub struct PruneArgs {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Agree to pay at most this; stop before changing anything if it costs more. Without it,
-    /// icecore asks before a thaw, and a script requests none
+    /// icecore asks before a thaw; in a script, it requests none
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
     /// Once the price is agreed to, thaw objects whose repacking pays for itself, wait for the thaw,

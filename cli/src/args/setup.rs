@@ -12,8 +12,8 @@ pub struct SetupArgs {
     /// A folder to back up; can be repeated
     #[arg(long = "source", value_name = "PATH")]
     pub sources: Vec<PathBuf>,
-    /// Where the archive is to be: a folder, s3://bucket/prefix, gs://… or az://…; an archive that
-    /// is there already is used
+    /// Where to keep the archive: a folder, s3://bucket/prefix, gs://… or az://…; an archive that
+    /// already exists there is used
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
     /// The region of the bucket
@@ -33,13 +33,13 @@ pub struct SetupArgs {
     /// Write no such page
     #[arg(long)]
     pub no_identity_page: bool,
-    /// The time of day of a run [default: 02:30]
+    /// The time of day at which runs start [default: 02:30]
     #[arg(long, value_name = "HH:MM", value_parser = crate::parse::time_of_day)]
     pub at: Option<TimeOfDay>,
-    /// The scheduler that starts it [default: that of this computer]
+    /// The scheduler that starts the runs [default: that of this computer]
     #[arg(long, value_name = "NAME", conflicts_with = "no_schedule")]
     pub with: Option<SchedulerName>,
-    /// Let no scheduler start it
+    /// Let no scheduler start runs
     #[arg(long)]
     pub no_schedule: bool,
     /// Notify this topic of ntfy, as in https://ntfy.sh/my-topic
@@ -57,7 +57,7 @@ pub struct SetupArgs {
     /// Take no snapshot yet
     #[arg(long)]
     pub no_snapshot: bool,
-    /// Ask nothing: take what is proposed where no option says otherwise
+    /// Ask nothing: use the proposed answer wherever no option gives another one
     #[arg(long)]
     pub yes: bool,
     /// Only show what would be done

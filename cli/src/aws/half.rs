@@ -1,11 +1,11 @@
-//! Explains keys that are there only in half: an id without a secret, or a setting whose name is mistyped. Does no I/O.
+//! Explains incomplete keys: an id without a secret, or a setting whose name is mistyped. Does no I/O.
 
 use super::files::{Files, value};
 use crate::units::agree;
 
 const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
-/// Names that look like those of keys and have a meaning.
+/// Known setting names that look like names of keys.
 const KNOWN: [&str; 4] = [ID, SECRET, "aws_session_token", "aws_security_token"];
 
 /// Keys that are not complete.
@@ -15,7 +15,7 @@ pub struct Half {
     pub hint: String,
 }
 
-/// Returns whether a name may be meant as that of a key.
+/// Returns whether a setting name looks like the name of a key.
 pub fn looks_like_key(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_known = KNOWN.contains(&name.as_str());

@@ -95,7 +95,7 @@ fn print_text(report: &Report, args: &AuditArgs, found: &AuditReport) {
     }
 }
 
-/// Returns the verdict whether the files may be deleted; `None` if there were none.
+/// Returns the verdict on whether the files may be deleted; `None` if there were none.
 fn verdict(found: &AuditReport) -> Option<String> {
     let (files, bytes) = (found.files, size(found.bytes));
     if found.is_proven() {

@@ -1,4 +1,5 @@
-//! `find`, `history`: lists the versions of files, one line each, with the snapshots that contain it.
+//! `find`, `history`: lists the versions of files, one line each, with the snapshots that contain
+//! them.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -91,7 +91,7 @@ fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Fail
     Ok(Found::Ended(over))
 }
 
-/// Reports that a job is over, in a command that needs nothing else of it.
+/// Reports that a job is over, in a command that needs nothing else from it.
 fn say_ended(session: &Session, id: &JobId) -> u8 {
     if session.report.json {
         let done = json!({ "job_id": id.to_string(), "done": "ended" });
@@ -129,7 +129,7 @@ fn wave_of(session: &Session, job: &Job) -> Option<WaveJob> {
     WaveFolder::of(&session.location().ok()?.place()).ok()?.find(&job.id)
 }
 
-/// Fails if a job in waves is resumed with other terms than those with which it was made.
+/// Fails if a job in waves is resumed with terms other than those with which it was made.
 fn refuse_other_terms(id: &JobId, has_target: bool, wait: &WaitArgs) -> Result<(), Failure> {
     let is_other = has_target || wait.max_cost.is_some() || wait.wait || !wait.seed.is_empty();
     if !is_other {

@@ -82,7 +82,8 @@ fn spellings(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Returns the cost of the requests of this run: 0 in a folder, `None` if no prices are known, or not those of a class.
+/// Returns the cost of the requests of this run: 0 in a folder, `None` if the prices, or those of one storage class,
+/// are not known.
 fn spent(session: &Session, requests: &Requests) -> Result<Option<f64>, Failure> {
     if !session.location()?.is_remote() {
         return Ok(Some(0.0));

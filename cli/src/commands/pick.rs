@@ -103,7 +103,8 @@ fn none_of(repository: &Repository, args: &PickArgs) -> Failure {
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
 }
 
-/// Explains why no snapshot has a name: it was dropped, the options leave none, or there is none so old.
+/// Explains why a name matches no snapshot: the snapshot was dropped, the options exclude it, or no
+/// snapshot is that old.
 fn none(
     repository: &Repository,
     name: &str,

@@ -24,7 +24,7 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     let notify = &night.profile().notify;
     let was_overdue = night.state.overdue_sent().is_some();
     let mut news = news::of_last(records, notify.after_failures.max(1), notify.always);
-    // A snapshot without most files is made in time, but it ends nothing.
+    // A snapshot that lacks most files does not end the overdue state, even if it is on time.
     let is_whole = last.outcome.is_good() && !last.step(SNAPSHOT).is_some_and(Step::is_marked);
     if is_whole && was_overdue {
         night.state.set_overdue_sent(None);
@@ -39,7 +39,8 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     }
     let ping = match last.outcome {
         Outcome::Done => Some(("", News::Done)),
-        // The snapshot is taken, so the switch is content, but its text says what needs attention.
+        // The snapshot is taken, so ping for success, but with a text that says what needs
+        // attention.
         Outcome::Warned => Some(("", News::Warned(0))),
         Outcome::Failed | Outcome::Killed => Some(("/fail", News::Failed(1))),
         Outcome::Skipped | Outcome::Interrupted => None,
@@ -52,8 +53,8 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     }
 }
 
-/// Sends a notification if the newest snapshot is too old, at most once per period after which a run is overdue. Asks
-/// the archive, because a run that hangs has left no record, and a manual run has none.
+/// Sends a notification if the newest snapshot is too old, at most once per overdue period. Asks the archive, because
+/// a run that hangs has left no record, and a manual run has none.
 pub fn overdue(night: &Night, records: &[Record]) {
     let rhythm = night.profile().run.rhythm();
     let (now, last) = (Timestamp::now(), record::last_whole(records));

@@ -1,7 +1,7 @@
 //! Shortens the reason of a failure to one sentence that contains no file names and no paths, so that it may be sent.
 //! Does no I/O.
 
-/// Replaces what is left out.
+/// The text in place of omitted parts.
 const LEFT_OUT: &str = "…";
 /// Maximum number of characters of a cause.
 const CHARACTERS_MAX: usize = 200;

@@ -95,7 +95,7 @@ struct Complaint<'a> {
 
 /// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
-    // A step that does not run each night is no new complaint when it was well, and its absence is none.
+    // For a step that does not run each night, neither its success nor its absence is a new complaint.
     let steps = run.steps.iter().filter(|step| step.code != code::DONE);
     let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
@@ -120,12 +120,13 @@ pub struct Words {
     pub text: String,
     /// Whether it may make a sound at night: a failure, a late snapshot or a marked one.
     pub is_urgent: bool,
-    /// The same for programs.
+    /// The notification as JSON, for programs.
     pub json: Value,
 }
 
 /// Writes the text of a notification. `log` is the end of the log if the profile allows names.
-/// Otherwise the texts in `private` are left out of the reason, and whatever looks like a path.
+/// Otherwise leaves out of the reason the texts in `private`, and everything that looks like a
+/// path.
 pub fn say(
     news: News,
     profile: &str,
@@ -165,7 +166,7 @@ pub fn say(
     });
     let says_why = run.is_some_and(|run| match run.outcome {
         Outcome::Failed => true,
-        // The facts say it.
+        // The facts already say why.
         Outcome::Warned => log.is_some() || why_warned(run).is_none(),
         _ => log.is_some(),
     });
@@ -322,7 +323,7 @@ mod tests {
             worth(&[0, 1, 1, 3, 3, 0], 2),
             [None, None, Some(News::Failed(2)), Some(News::Warned(2)), None, None]
         );
-        // It is news even if the same was known before the failures.
+        // A warning is news after failures, even if the same warning was known before them.
         assert_eq!(worth(&[3, 1, 1, 3], 2).last(), Some(&Some(News::Warned(2))));
         let mut run = record(0, 3);
         let words = say(News::Warned(2), "home", "studio", Some(&run), (None, &[]));
@@ -330,7 +331,7 @@ mod tests {
         let begins = "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention: files could not be read completely";
         assert!(words.text.starts_with(begins), "{}", words.text);
         assert!(!words.is_urgent);
-        // A marked snapshot may make a sound at night.
+        // A notification about a marked snapshot may make a sound at night.
         run.steps[0].summary.insert("marked".to_owned(), "shrunk".into());
         let urgent = |news| say(news, "home", "studio", Some(&run), (None, &[])).is_urgent;
         assert_eq!([News::Warned(0), News::Done, News::Failed(2)].map(urgent), [true, false, true]);

@@ -60,7 +60,7 @@ impl Address {
     }
 }
 
-/// A way of notification, and its result.
+/// A notification channel, and the result.
 pub type Sent = (&'static str, Result<(), String>);
 
 impl Notify {

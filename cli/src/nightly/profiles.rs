@@ -46,8 +46,8 @@ impl Night {
         // before.
         refuse_writable(path)?;
         let mut global = Global { profile: Some(named.to_owned()), ..global.clone() };
-        // The profile overrides a variable of the shell, which would send all profiles into one archive and does not
-        // exist in a scheduler.
+        // A variable of the shell would send all profiles into one archive, and does not exist in a scheduler, so
+        // the profile overrides it.
         let profile = config::read_profile(path, &config::profile_text(path)?)?;
         let overrides = global.repo.is_some() && !global.repo_by_flag;
         let repo = profile.repo.filter(|_| overrides);
@@ -92,7 +92,7 @@ impl Night {
         Ok(record::of_archive(&self.state.records()?, &self.archive))
     }
 
-    /// Returns when the last run into the archive of the profile began whose snapshot was settled.
+    /// Returns when the last run with a settled snapshot into the archive of the profile began.
     pub fn last_snapshot(&self) -> Result<Option<Timestamp>, Failure> {
         self.state.last_snapshot(&self.archive)
     }
@@ -108,7 +108,7 @@ impl Night {
         DrillState::of(&self.archive).map(|state| state.read()).unwrap_or_default()
     }
 
-    /// Returns the restores in waves from the archive that this computer continues.
+    /// Returns the restores in waves that this computer continues from the archive.
     pub fn waves(&self) -> Vec<WaveJob> {
         WaveFolder::of(&self.archive).map(|folder| folder.open()).unwrap_or_default()
     }

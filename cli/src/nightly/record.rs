@@ -155,21 +155,22 @@ impl Record {
     }
 }
 
-/// Returns when the last run began in which a step was settled.
+/// Returns the start time of the last run in which a step was settled.
 pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
     records.iter().rev().find(settled).map(|record| record.started.0)
 }
 
-/// Returns the same of the runs into one archive, from the lines of `runs.jsonl`, of which it reads only the last ones:
-/// an hourly call for which nothing is due costs next to nothing.
+/// Like [`last_settled`], for the runs into one archive. Reads only the last lines of `runs.jsonl`, so an hourly
+/// call for which nothing is due costs next to nothing.
 pub fn last_settled_in(text: &str, archive: &str, step: &str) -> Option<Timestamp> {
     let runs = text.lines().rev().filter_map(|line| serde_json::from_str::<Record>(line).ok());
     let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);
     { runs }.find(|run| run.archive == archive && settled(run)).map(|run| run.started.0)
 }
 
-/// Returns when the last run began whose snapshot counts: one that lacks most files is stored, and is marked.
+/// Returns when the last run whose snapshot counts began. A snapshot that lacks most files is stored and
+/// marked, but does not count.
 pub fn last_whole(records: &[Record]) -> Option<Timestamp> {
     let whole = |record: &&Record| {
         record.step(SNAPSHOT).is_some_and(|step| step.is_settled() && !step.is_marked())

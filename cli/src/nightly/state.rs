@@ -73,7 +73,7 @@ impl State {
         Ok(record::parse(&self.runs_text()?))
     }
 
-    /// Returns when the last run into an archive began whose snapshot was settled. Does not read all runs.
+    /// Returns when the last run with a settled snapshot into an archive began. Does not read all runs.
     pub fn last_snapshot(&self, archive: &str) -> Result<Option<Timestamp>, Failure> {
         Ok(record::last_settled_in(&self.runs_text()?, archive, SNAPSHOT))
     }

@@ -1,4 +1,4 @@
-//! `status`: shows whether each profile is backed up in time, according to the archive and earlier
+//! `status`: shows whether each profile is backed up on time, according to the archive and earlier
 //! runs.
 
 use std::sync::Mutex;

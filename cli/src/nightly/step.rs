@@ -41,7 +41,7 @@ pub struct Steps<'a> {
     pub journal: &'a Journal,
     /// How to show progress.
     pub shows: How,
-    /// Variables of the environment that a step may not have.
+    /// Variables of the environment that a step must not have.
     pub without: Vec<&'static str>,
     /// Whether steps run with low priority.
     pub is_nice: bool,

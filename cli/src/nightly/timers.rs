@@ -28,7 +28,8 @@ pub struct Call {
     pub changes_user: bool,
 }
 
-/// Returns the minutes of the hour at which calls start runs at these times of day punctually.
+/// Returns the minutes of the hour at which calls must come so that runs at these times of day
+/// start punctually.
 pub fn minutes(times: impl IntoIterator<Item = Option<TimeOfDay>>) -> Vec<i8> {
     let minutes: BTreeSet<i8> =
         times.into_iter().map(|at| at.map_or(MINUTE_USUAL, TimeOfDay::minute)).collect();

@@ -39,7 +39,7 @@ pub struct Profile {
     /// `retry-for = "2h"`: how long requests are repeated while the network is down.
     #[serde(deserialize_with = "values::duration")]
     pub retry_for: Option<Duration>,
-    /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows, of which the first matching one counts.
+    /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows; the first matching row counts.
     #[serde(deserialize_with = "values::timetable")]
     pub limit_upload: Option<Timetable>,
     #[serde(deserialize_with = "values::timetable")]
@@ -118,7 +118,8 @@ impl Profile {
         })
     }
 
-    /// Returns the profile with the address of its second copy, which may need other keys than the archive.
+    /// Returns the profile with the address of its second copy, which may need different keys from those of
+    /// the archive.
     pub fn at_mirror(&self, mirror: &MirrorSettings) -> Profile {
         let or = |of_mirror: &Option<String>, of_archive: &Option<String>| {
             of_mirror.clone().or_else(|| of_archive.clone())

@@ -65,7 +65,7 @@ pub struct Counts {
     ends: VecDeque<(u64, u64)>,
     /// Number of files that have arrived.
     arrived: u64,
-    /// The maximum of the work that was seen done, so that a repeated request does not reduce it.
+    /// The most work that was ever counted as done, so that a repeated request does not reduce it.
     done: u64,
     speed: Speed,
     is_away: bool,
@@ -161,7 +161,7 @@ impl Counts {
         self.uploaded += bytes;
     }
 
-    /// Announces that this many bytes will be fetched or sent over the link, and determine how long the stage takes.
+    /// Announces how many bytes will move over the link, which decides how long the stage takes.
     pub fn moves(&mut self, bytes: u64, sends: bool, wire: Wire) {
         (self.link_bytes, self.sends, self.wire) = (bytes, sends, wire);
     }

@@ -1,5 +1,5 @@
-//! Draws the progress that another process has printed as a status object, as a terminal line. Does
-//! no I/O.
+//! Draws a terminal line from a status object in which another process has printed its progress.
+//! Does no I/O.
 
 use std::time::Duration;
 

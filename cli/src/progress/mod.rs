@@ -84,7 +84,8 @@ impl<'a> Bar<'a> {
         }
     }
 
-    /// Announces that this many bytes will be fetched over a link, and determine how long the step takes.
+    /// Announces how many bytes will be fetched over a link, because that determines how long the step
+    /// takes.
     pub fn fetches(&self, bytes: u64) {
         self.counts().moves(bytes, false, wire());
     }

@@ -72,8 +72,7 @@ impl BarState {
             return Shown::Stopping { uploads, bytes, rate };
         }
         match away {
-            // The request that will notice that the network is back may take minutes more. A steady rate proves that it
-            // is back.
+            // It may take minutes until a request notices that the network is back. A steady rate proves it earlier.
             Some(text) if moment.rate.is_none() => Shown::Away { text, moment },
             _ => Shown::Stage(moment),
         }

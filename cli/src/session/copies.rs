@@ -58,8 +58,8 @@ impl OpenedCopy {
 }
 
 impl Session {
-    /// Lets the repository read from the given copies. If the repository is in a bucket, also from those that the
-    /// profile names, because they may be cheaper or have what is frozen.
+    /// Lets the repository read from the given copies. If the repository is in a bucket, also lets it read from
+    /// those that the profile names, because they may be cheaper, or readable where the archive is frozen.
     pub fn read_copies(&self, urls: &[String], repository: &Repository) -> Result<(), Failure> {
         let opened = self.open_copies(urls, repository)?;
         if !opened.is_empty() {
@@ -168,7 +168,7 @@ impl Session {
         let mirror = self.profile.mirror.as_ref();
         let mirror =
             mirror.and_then(|mirror| Some((mirror.to.clone()?, self.profile.at_mirror(mirror))));
-        // The command line may name the second copy, and so the archive is the other one.
+        // If the command line names the second copy, the archive itself is the other copy.
         let archive = self.profile.repo.clone().map(|url| (url, self.profile.clone()));
         mirror.into_iter().chain(archive).collect()
     }

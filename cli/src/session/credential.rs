@@ -1,4 +1,4 @@
-//! The writer credential of this host, and explanations why there may be none.
+//! The writer credential of this host, and explanations of why there may be none.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ pub struct Seen {
     pub has_others: bool,
     /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
     pub read_back_share: Option<f64>,
-    /// When the oldest pack was written that has not been read completely.
+    /// When the oldest pack that has not been read completely was written.
     pub oldest_unread: Option<Time>,
     /// Restores that have not ended. They wait for a thaw, or their snapshots no longer exist.
     pub jobs_waiting: usize,
@@ -40,8 +40,8 @@ struct Own {
 }
 
 impl Own {
-    /// Returns whether a snapshot is one of this computer, or one by which the owner has replaced such a snapshot in a
-    /// rewrite, which keeps its host and its time.
+    /// Returns whether a snapshot was taken by this computer, or replaces such a snapshot after a rewrite by the
+    /// owner. A rewrite keeps the host and the time of a snapshot.
     fn has(&self, row: &SnapshotRow) -> bool {
         let is_replaced = |old: &&SnapshotRow| {
             old.writer != OWNER

@@ -7,7 +7,7 @@ use crate::nightly::job::{Address, Notify};
 use crate::nightly::notify;
 use crate::units::known_as;
 
-/// The chosen ways of notification.
+/// The chosen notification channels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChosenWays {
     pub ntfy: Option<String>,
@@ -15,7 +15,7 @@ pub struct ChosenWays {
     pub ping: Option<String>,
 }
 
-/// Asks for ways of notification, unless options name some.
+/// Asks for notification channels, unless options name some.
 pub fn choose(talk: &Talk, args: &SetupArgs, profile: &str) -> Result<ChosenWays, Failure> {
     let given = |text: &Option<String>, check: fn(&str) -> Result<String, Failure>| {
         text.as_deref().map(check).transpose()

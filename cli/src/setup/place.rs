@@ -147,7 +147,7 @@ pub fn on_same_disk<'a>(sources: &'a [PathBuf], location: &Location) -> Option<&
     sources.iter().find(|source| disk(source) == Some(there))
 }
 
-/// Fills in settings of a bucket that were not typed from the environment and the AWS files.
+/// Fills in the bucket settings that were not typed, from the environment and the AWS files.
 pub fn known(typed: TypedPlace) -> TypedPlace {
     let variable = |names: &[&str]| {
         let values = names.iter().filter_map(|name| std::env::var(name).ok());

@@ -16,7 +16,7 @@ use crate::units::{about, dollars, show, size};
 const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
 /// The amount to price if the photos could not be counted completely.
 const TERABYTE: u64 = 1 << 40;
-/// The size below which the photos are not most of an archive.
+/// If the photos take less than this, they are not most of the archive.
 const SMALL: u64 = 16 << 20;
 /// The size below which the cheapest class costs less than a cent a month, so that the prices of the classes cannot be
 /// compared.
@@ -140,7 +140,7 @@ pub fn say(
         false if counted.is_whole => report.note(&format!(
             "the archive needs {}; {room}. An archive in a folder costs nothing but space.",
             match needed {
-                // Its other objects take about as much.
+                // The other objects of the archive take about as much.
                 0..SMALL => "a few MiB".to_owned(),
                 needed => format!("about {}", size(needed)),
             }

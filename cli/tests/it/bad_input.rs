@@ -1,5 +1,5 @@
 //! Mistakes of users: each ends with its exit code, an error that names the problem, and a hint,
-//! and changes nothing. Errors of which only the text matters are in `tests/cmd`.
+//! and changes nothing. Errors for which only the text matters are in `tests/cmd`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,6 +1,6 @@
-//! Packs in another class than the log says: a lifecycle rule has moved them, or the repository is a copy. The program
-//! shows, prices and thaws by the classes in the store. If the listings are frozen, every command reports it, and a
-//! restore thaws them.
+//! Packs in a class other than the one in the log: a lifecycle rule has moved them, or the repository is a copy. The
+//! program shows, prices and thaws by the classes in the store. If the listings are frozen, every command reports it,
+//! and a restore thaws them.
 
 use std::fs;
 
@@ -194,7 +194,7 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     assert!(server.restores().iter().all(|asked| asked.key.starts_with("photos/meta/")));
     let shown = host.run(&format!("jobs {job}")).ok();
     assert!(shown.stdout.contains("thawing"), "{shown:#?}");
-    // It is too early, and no thaw is requested twice.
+    // The thaw takes longer, and none is requested twice.
     host.run(&format!("jobs resume {job}")).exits(20);
     host.run("restore latest:photos -t out --detach --max-cost 1").exits(20);
     assert_eq!(thawed_once(&server), listings);

@@ -57,7 +57,7 @@ fn a_restore_reads_each_object_from_the_cheapest_copy() {
     assert_eq!(number(&plan, "cold_packs"), 1.0, "{plan}");
     let price = |plan: &serde_json::Value| number(&plan["tiers"][0], "total_usd");
     assert!(price(&plan) < price(&frozen), "{plan}");
-    // A disk that is away is left out, and said so.
+    // A disk that is away is left out, and the output says so.
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
     let plan = host.run("--profile home restore latest --plan").ok();
     assert!(plan.stderr.contains("cannot be used now, so it is left out"), "{plan:#?}");
@@ -79,7 +79,7 @@ fn damage_on_a_disk_is_read_from_the_bucket() {
     host.run(&format!("mirror --yes --pack-class STANDARD repo {copy}")).ok();
     with_profile(&host, &host.path("repo").display().to_string(), &copy);
     let photos = host.state("photos");
-    // A sound archive asks no copy.
+    // If the archive is sound, no request goes to a copy.
     server.clear_requests();
     host.run("--profile home restore latest:photos --target sound").ok();
     assert_eq!(server.requests().len(), 0);
@@ -130,7 +130,7 @@ fn a_prune_counts_what_a_copy_is_billed_for() {
     assert!(counted.stdout.contains("another copy would be billed for it"), "{counted:#?}");
     let counted = host.run("--json --profile home prune -n --keep-last 1").ok().summary();
     assert!(number(&counted, "packs_repacked") < number(&alone, "packs_repacked"), "{counted}");
-    // What nothing needs goes, and stays in the copy for a while.
+    // Objects that nothing needs are deleted, but stay in the copy for a while.
     crate::support::shoot(&host.path("photos/2026"), 3, 4);
     host.run("snapshot photos").ok();
     host.run(&format!("mirror --yes repo {copy}")).ok();

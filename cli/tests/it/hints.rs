@@ -37,7 +37,7 @@ fn commands_in_hints_have_the_repo_that_was_typed() {
     for (line, code, words) in lines {
         host.run(&format!("--repo other {line}")).fails(code, &[words]);
     }
-    // The next command gets the variable too, so the option is not needed.
+    // The suggested command finds the variable, too, so it needs no option.
     host.set("ICECORE_REPOSITORY", "other");
     for (line, code, words) in lines {
         host.run(line).fails(code, &[&words.replace("--repo other ", "")]);
@@ -398,7 +398,7 @@ fn passwords_of_every_keyboard_and_editor() {
         }
         let ran = host.run("-p wrong key export").exits(12);
         assert!(ran.stderr.starts_with("error: wrong password\n"), "{ran:#?}");
-        // It is the same password in both forms of the accents.
+        // The password is the same in both forms of the accents.
         host.run("-p plain key add --new-password-file mac")
             .fails(2, &["already opens the archive"]);
     }

@@ -402,7 +402,8 @@ fn no_clock_changes_what_is_newest() {
     assert!(ran.stderr.contains("2099-01-01"), "{ran:#?}");
     let left = listed(&host);
     assert_eq!((left.len(), &left[0]["time"]), (1, &"1970-01-01T00:00:05Z".into()));
-    // A snapshot whose future time nothing in the log contradicts is neither counted nor dropped.
+    // A snapshot from the future is neither counted nor dropped, although nothing in the log
+    // contradicts its time.
     host.run("-q snapshot photos").ok();
     taken_at(&host, "photos", 4_070_908_800);
     assert_eq!(listed(&host)[2]["marked"], "future");

@@ -261,7 +261,7 @@ fn a_pattern_from_the_restored_folder_on_protects_what_is_there() {
         assert!(own.exists(), "{pattern}");
         assert!(!host.path("out/more").exists(), "{pattern}");
     }
-    // It also leaves out files of the snapshot.
+    // The pattern also leaves out files of the snapshot.
     host.run("restore latest:photos --target without --exclude /2024").ok();
     assert!(host.path("without/2023").exists() && !host.path("without/2024").exists());
     host.run("restore latest:photos --target one --include /2024").ok();

@@ -116,7 +116,7 @@ fn a_host_that_reads_nothing_makes_a_copy() {
     let nas = stranger(&host);
     let made = nas.run("mirror --json --log-key log.key repo copy").ok().summary();
     assert_eq!(made["verified"], true);
-    // Its key opens nothing else.
+    // The key of a log reader opens nothing else.
     nas.run("--repo copy snapshots").fails(12, &[]);
     nas.run("--repo copy restore latest --target out").fails(12, &[]);
     assert!(!nas.path("config/credentials").exists(), "the key was saved");
@@ -175,7 +175,7 @@ fn killed(host: &Host, options: &str, place: &str, is_there: &dyn Fn(&str) -> bo
                 .ok();
             }
         }
-        // One that was complete is left alone.
+        // A copy that is complete already is left alone.
         to = format!("{place}{ended}");
     }
     host.run(&format!("mirror {options} repo {to}")).ok();
@@ -252,7 +252,7 @@ fn an_archive_that_is_frozen_is_copied_when_it_is_thawed() {
     assert!(again.stdout.contains(" behind"), "{again:#?}");
     assert!(!again.stdout.contains("has everything"), "{again:#?}");
     assert!(again.stderr.contains("check --read-data --detach"), "{again:#?}");
-    // What the hint says.
+    // Do what the hint says.
     host.run("check --read-data --detach --max-cost 1").exits(20);
     server.advance(Duration::from_secs(49 * 3600));
     host.run(&format!("mirror --yes {from} back")).ok();
@@ -299,7 +299,7 @@ fn a_copy_into_a_bucket_that_is_killed_is_whole() {
     for (name, value) in server.env() {
         host.set(&name, &value);
     }
-    // Its packs must be readable at once.
+    // The copy must be in a class whose packs are readable at once.
     let there = |to: &str| {
         let config = format!("{}/config", to.rsplit('/').next().expect("a prefix"));
         server.objects(BUCKET).iter().any(|object| object.key == config)

@@ -56,7 +56,7 @@ fn code_of_text(page: &str) -> String {
     })
 }
 
-/// Draws the code on a page of text like a font whose blocks are `letter` pixels wide: a block reaches from the
+/// Draws the code on a page of text as a font with blocks `letter` pixels wide would print it. A block reaches from the
 /// descenders to the accents, and the line spacing is in percent of an em. Shades are drawn white. Returns the width of
 /// the picture and its pixels.
 fn printed(page: &str, spacing: usize, letter: usize) -> (usize, Vec<u8>) {

@@ -403,7 +403,7 @@ fn dropped_snapshots_that_share_an_object_with_the_files_are_counted_too() {
     assert!(told.contains("1 dropped snapshot still has these files, and cannot"), "{told}");
     assert!(told.contains("1 dropped snapshot without these files cannot be undeleted"), "{told}");
     assert!(told.contains(&format!("icecore prune --undelete {}", &second[..8])), "{told}");
-    // It stays if it is undeleted first.
+    // The dropped snapshot stays if it is undeleted first.
     host.run(&format!("prune --undelete {second}")).ok();
     let told = host.run(&format!("{line} --yes")).ok().stdout;
     assert!(!told.contains("without these files"), "{told}");

@@ -327,7 +327,7 @@ fn a_rewrite_and_a_new_credential_leave_a_profile_fresh() {
     host.run("run").ok();
     host.run("-P home key enrol").ok();
     assert!(status(0).starts_with("home: ok\n"), "{}", status(0));
-    // Those of a computer with another name do not.
+    // The snapshots of a computer with another name do not count.
     profile(&host, "host = 'elsewhere'");
     host.run("-P home key enrol").ok();
     let said = host.run("status").exits(30).stdout;

@@ -1,6 +1,6 @@
 //! Nights of a computer that was set up once and is then left alone: the scheduler calls `run --if-due` every hour, and
-//! things go wrong. A plain list of what should be said ([`List`]) knows only the faults. After each call the exit code
-//! and the notifications must be those of the list, and after each day the status.
+//! things go wrong. A simple list of what should be reported ([`List`]) knows only the faults. After each call the exit
+//! code and the notifications must be those of the list, and after each day the status.
 //!
 //! `ICECORE_NIGHTS=60` runs the campaign, `ICECORE_SEED` another one. libfaketime fakes the clock; without it, the test
 //! is left out. Without root there is no full disk.
@@ -269,7 +269,7 @@ impl LeftAlone {
         let expected = self.list.call(self.now, fault);
         let output = self.command("run --if-due").output().expect("the program starts");
         let was_due = before.is_due(self.now);
-        // A run that has left its record is not killed by a signal that comes then.
+        // A signal that comes after a run has left its record does not count as a kill.
         let has_record = fs::read(self.host.path(&format!("{STATE}/lock"))).expect("it").is_empty();
         let is_killed = output.status.signal() == Some(9) && !has_record;
         let ran = Ran::new("run --if-due", &output);
@@ -280,7 +280,7 @@ impl LeftAlone {
             assert_eq!(ran.code, expected, "{fault:?} at {}: {ran:#?}", self.clock_text());
         }
         if is_killed {
-            // The snapshot that was begun may still end, and then counts.
+            // A snapshot that has begun may still be completed, and then counts.
             std::thread::sleep(Duration::from_millis(500));
             self.list.whole = self.newest(&self.status());
         }
@@ -293,8 +293,8 @@ impl LeftAlone {
         self.hears(fault);
     }
 
-    /// Gives the time of the fake clock to files below a folder that the system has dated: these times have fractions
-    /// of a second.
+    /// Sets the times of files below a folder to the fake clock, if the system has dated the files. Times that the
+    /// system sets have fractions of a second.
     fn date(&self, folder: &Path) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(self.now.unsigned_abs());
         for entry in fs::read_dir(folder).expect("a folder").flatten() {
@@ -387,7 +387,7 @@ fn live_through(mut alone: LeftAlone, few: i64) {
         "{days} days, {:?}, said {:?}; runs.jsonl has {runs} bytes",
         alone.counts, alone.said
     );
-    // A night without a fault ends it, and then every photo is there.
+    // A night without a fault makes up for everything, and then every photo is in the archive.
     alone.lasting = Some((Fault::Nothing, 0));
     alone.day(days);
     let photos = alone.host.path("photos").display().to_string();

@@ -74,7 +74,8 @@ fn ctrl_c_has_one_answer() {
     let answers = (said.clone() + &stderr).matches("Stopping.").count();
     assert_eq!(answers, 1, "{said}\n{stderr}");
     assert!(stderr.contains("the next run continues"), "{stderr}");
-    // It ended in an orderly way. A second signal of a terminal would have ended it at once, without a message.
+    // The run ended in an orderly way. A second signal of a terminal would have ended it at once, without a
+    // message.
     let last = records(&host).pop().expect("a run");
     assert_eq!((&last["outcome"], &last["steps"][0]["code"]), (&"interrupted".into(), &143.into()));
 }

@@ -84,7 +84,7 @@ fn a_wait_ends_at_the_first_signal() {
             assert!(said.contains(hint) || line.starts_with("--json"), "{said}");
         }
     }
-    // It waits, and then the other run ends.
+    // The command waits, and then the other run ends.
     let (child, stderr, _) = start_waiting(host.command("snapshot photos"));
     drop(held);
     let (ended, said) = end(child, stderr);

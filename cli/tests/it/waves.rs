@@ -58,7 +58,7 @@ fn close_month(server: &S3Server, budget: f64) {
     next_month(server);
 }
 
-/// Continues a job in two more steps a month, until it ends. Returns the number of months.
+/// Continues a job, in two more steps each month, until it ends. Returns the number of months.
 fn to_end(server: &S3Server, host: &Host, id: &str, budget: f64) -> u32 {
     for months in 1..100 {
         for _ in 0..2 {
@@ -229,7 +229,8 @@ fn an_unused_month_lapses() {
     );
     let id = id_of(&host.run(&line).exits(20).summary());
     let resume = format!("--prices prices --json jobs resume {id}");
-    // The copies have expired, and what is left of the month does not pay for all of them again.
+    // The copies have expired, and the rest of the month's budget does not pay for all of them
+    // again.
     server.advance(10 * 24 * HOURS);
     let again = host.run(&resume).exits(20);
     assert!(again.stderr.contains("have expired before they were fetched"), "{again:#?}");
@@ -386,7 +387,8 @@ fn a_wave_does_not_begin_at_the_end_of_a_month() {
     host.run(&format!("jobs cancel {id}")).ok();
 }
 
-/// What this computer has downloaded in the month is no longer free, and a caller may leave less than the budget.
+/// Earlier downloads of this computer use up the free allowance of the month, and a caller may allow less than
+/// the budget.
 #[test]
 fn other_downloads_and_the_cap_of_a_run_count() {
     let server = S3Server::start();

@@ -70,7 +70,7 @@ impl Error {
         }
     }
 
-    /// Returns whether this user may not read an object.
+    /// Returns whether this user has no permission to read an object.
     pub fn is_closed(&self) -> bool {
         matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Closed)
     }

@@ -46,7 +46,7 @@ pub enum MirrorError {
         /// Number of the entry.
         number: u64,
     },
-    /// A prune has deleted objects of the archive while they were to be copied.
+    /// A prune deleted objects of the archive before they could be copied.
     #[error("a prune has deleted objects of the archive while they were to be copied")]
     Moving,
 }

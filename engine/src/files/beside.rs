@@ -47,8 +47,8 @@ pub fn groups(found: &[Found]) -> Vec<Option<(usize, Beside)>> {
     groups
 }
 
-/// Splits a name into that of a possible database and the role of the file, judged by its name and
-/// size.
+/// Splits a file name, judging by the name and the size: returns the name of the database that the
+/// file may belong to, and the role of the file beside it.
 pub fn split(name: &[u8], bytes: u64) -> Option<(&[u8], Beside)> {
     let without = |ending: &str| name.strip_suffix(ending.as_bytes());
     for (number, ending) in JOURNALS.iter().enumerate() {

@@ -51,8 +51,8 @@ impl Exclude {
         self.options.one_file_system
     }
 
-    /// Returns whether a file or folder is left out because it is on another file system than the
-    /// given path, which is on `device`.
+    /// Returns whether a file or folder is left out because it is on a different file system from
+    /// the given path, which is on `device`.
     pub fn is_elsewhere(&self, stat: &Stat, device: u64) -> bool {
         self.options.one_file_system && stat.device != device
     }

@@ -216,7 +216,7 @@ mod tests {
         assert!(run.room(RUN_BYTES).is_none());
         assert_eq!(run.add(&content).len(), 1);
         assert_eq!((run.end(), run.room(1).is_some()), (4096 + RUN_BYTES as u64, false));
-        // Without a file, the run continues after the content all the same.
+        // Even if there is no file, the buffer continues after the content.
         run.write(None).unwrap();
         assert_eq!(run.end(), 4096 + RUN_BYTES as u64);
         assert!(run.room(RUN_BYTES).is_some());

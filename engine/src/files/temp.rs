@@ -67,7 +67,7 @@ impl Folder {
                 continue;
             }
             rustix::fs::ftruncate(&temp.file, bytes)?;
-            // Only few files of a batch are long enough, so this needs few descriptors.
+            // Only a few files of a batch are long enough, so this needs few descriptors.
             let direct = (written >= DIRECT_BYTES_MIN as u64)
                 .then(|| self.open_direct(&temp.name, &temp.file));
             temp.output = Some(Arc::new(Output::new(temp.file.clone(), direct.flatten())));

@@ -193,7 +193,8 @@ pub struct SnapshotEntry {
     pub sources: Option<Vec<SourceCount>>,
 }
 
-/// Value of [`SnapshotEntry::marked`]: the snapshot contains too few files of the last full one (spec section 4.3).
+/// Value of [`SnapshotEntry::marked`]: the snapshot contains too few of the files of the last full one (spec
+/// section 4.3).
 pub const SHRUNK: u64 = 1;
 /// Value of [`SnapshotEntry::marked`] for a snapshot in which files were corrupted on disk (spec section 4.3).
 pub const ROTTED: u64 = 2;

@@ -7,9 +7,9 @@ use super::{FormatError, LogEntry};
 impl LogEntry {
     /// Returns the rights that the author of the entry needs (spec section 6.1). Only the owner may name lost chunks: a
     /// thief who has packs with the ids of stored chunks could otherwise make new snapshots rely on them. Orphans need
-    /// [`Rights::PRUNE`], because they are deleted, and an orphan may be a pack that another host has just uploaded. Only
-    /// the owner may move snapshots to other packs: the undelete window does not keep the packs before, and only a host
-    /// with the identity can read what it moves.
+    /// [`Rights::PRUNE`], because they are deleted, and an orphan may be a pack that another host has just uploaded.
+    /// Only the owner may move snapshots to other packs: the undelete window does not protect the packs that they named
+    /// before, and only a host with the identity can read what it moves.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,

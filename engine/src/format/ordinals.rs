@@ -77,7 +77,7 @@ impl Ordinals {
                 }
                 first = first.max(until);
                 if until >= end {
-                    // It may reach into the next run too.
+                    // The hole may reach into the next run too.
                     break;
                 }
                 holes.next();

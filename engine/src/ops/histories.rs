@@ -163,8 +163,8 @@ fn is_plausible(time: Time, now: Time) -> bool {
 
 /// Returns the numbers of the longest ascending run of plausible times that count.
 fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    // ends[n] is the last index of the run of n + 1 times that ends lowest; before[at] is the index before `at` in its
-    // run.
+    // Of all runs of n + 1 times, ends[n] is the last index of the one that ends lowest; before[at] is the index
+    // before `at` in its run.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times.iter().enumerate() {
@@ -215,7 +215,8 @@ impl Pick {
         if self.paths.is_empty() {
             return Ok(rows);
         }
-        // A Mac stores an accent in another form than most people type. Try the path exactly as typed first.
+        // A Mac stores an accent in a different form than most people type. Try the path exactly as typed
+        // first.
         let as_typed: Vec<PathBuf> = self.paths.iter().map(|path| as_path(path)).collect();
         for paths in [as_typed.clone(), as_typed.iter().flat_map(|path| forms(path)).collect()] {
             let found = by_keys(repository, &rows, &paths);

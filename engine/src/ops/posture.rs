@@ -22,13 +22,13 @@ const SECOND: &[u8] = b"icecore tries what this host may do: this has replaced a
 pub struct Posture {
     /// Prefixes under which objects can be deleted.
     pub deletes: Vec<String>,
-    /// Whether old versions can be deleted, from which deleted objects could be recovered.
+    /// Whether old versions, from which deleted objects could be recovered, can be deleted.
     pub deletes_versions: bool,
     /// Whether objects can be overwritten.
     pub overwrites: bool,
     /// Whether objects can be put under names that no backup needs.
     pub puts_elsewhere: bool,
-    /// Test objects that this host may not delete; nothing reads them.
+    /// Test objects that this host has no permission to delete; nothing reads them.
     pub left: Vec<String>,
     /// Actions with an unclear result, and the answers.
     pub unknown: Vec<(String, String)>,
@@ -93,8 +93,8 @@ impl Posture {
         if self.puts_elsewhere {
             return Ok(());
         }
-        // A put that permits overwriting, to an unused name: a pack that no entry of the log adds,
-        // which a prune deletes.
+        // A put that permits overwriting, to an unused name of a pack. No entry of the log adds
+        // this pack, so a prune deletes it.
         let pack = name(layout::prefix(PackKind::Meta));
         if self.may(&pack, "overwrite", |store| store.replace(&pack, body(SECOND)), store)? {
             self.overwrites = true;

@@ -80,12 +80,12 @@ pub fn revoke(
     })
 }
 
-/// Lists all chunks of packs that only writers have tombstoned and that are deleted. If the word of such a writer no
-/// longer counts, the log says that the packs are alive, and new snapshots would rely on them.
+/// Lists all chunks of packs that only writers have tombstoned and that are deleted. Once the statements of such a
+/// writer no longer count, the packs are alive according to the log, and new snapshots would rely on them.
 fn given_up_and_gone(repository: &Repository) -> Result<Vec<Lost>, Error> {
     let mut rows = repository.catalog.packs(PackState::Tombstoned)?;
     rows.retain(|row| row.by_writer);
-    // A revocation is put twice. For the second entry, the first one counts already.
+    // A revocation is put twice. When the second entry is made, the first one is already in force.
     let lost = repository.catalog.lost_whole()?;
     let alive = repository.catalog.packs(PackState::Committed)?.into_iter();
     rows.extend(alive.filter(|row| lost.contains(&row.key)));

@@ -166,7 +166,7 @@ impl Repository {
         match self.entry(seen) {
             Ok((object, _)) if digest(&[&object]) == head => Ok(()),
             Ok((_, entry)) => Err(self.another_in(seen, &entry)),
-            // It is damaged; the next entry also identifies it.
+            // The entry is damaged; the next entry also identifies it.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
                 // This program has read the entry before, so it is damaged and not too new.

@@ -16,7 +16,7 @@ use crate::format::ChunkId;
 use crate::format::pack::HEADER_BYTES;
 use crate::store::{ObjectRange, ObjectState, Store, layout};
 
-/// Returns what a copy knows about a pack, if it has it in its right length.
+/// Returns what a copy knows about a pack, if it has the pack with the right length.
 fn seen_in(copy: &OtherCopy, wanted: &LookAt, state: ObjectState, at: usize) -> Option<Seen> {
     let CopiedPack { class, bytes, .. } = copy.packs.get(&wanted.name)?.clone();
     (bytes == wanted.bytes).then_some(Seen { class, state, bytes, copy: Some(at) })
@@ -63,8 +63,8 @@ impl Repository {
         copy.map_or_else(|| self.store.clone(), |at| self.copies().copies[at].store.clone())
     }
 
-    /// Chooses for each pack the cheapest place from which it can be read now. Then sets its state to that in this
-    /// place. A pack that can be read nowhere keeps the state that it has in the store.
+    /// Chooses for each pack the cheapest place from which it can be read now. Then sets the state of the pack to
+    /// its state there. A pack that can be read nowhere keeps the state that it has in the store.
     pub(super) fn choose_copies(
         &self,
         packs: &[LookAt],
@@ -118,8 +118,8 @@ impl Repository {
 }
 
 impl CopySet {
-    /// Finds the cheapest copy with a pack that can be read at once there; `None` if the store itself, which can read it
-    /// for `own` dollars, is not dearer.
+    /// Finds the cheapest copy from which a pack can be read at once; `None` if reading it from the store itself, for
+    /// `own` dollars, costs no more.
     fn cheapest(&self, pack: &LookAt, own: Option<f64>) -> Option<Seen> {
         let mut best: Option<(f64, Seen)> = None;
         for (at, copy) in self.copies.iter().enumerate() {

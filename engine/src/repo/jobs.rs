@@ -26,8 +26,8 @@ const REQUESTS_KEPT: i64 = 10 * 86_400;
 pub struct Job {
     pub id: JobId,
     pub record: JobRecord,
-    /// Whether every thaw was requested once. Then the thawed copy of a pack that is cold now has
-    /// expired, and thawing it again costs again.
+    /// Whether every thaw was requested once. Then a pack that is cold now had a thawed copy that
+    /// has expired, and another thaw costs money again.
     pub asked: bool,
     /// When a thaw was last requested; if this host does not know that, when the job began.
     pub thaw: Time,
@@ -85,8 +85,8 @@ impl Repository {
         self.catalog.noted_thaw(None)
     }
 
-    /// Returns when thaws were requested by other jobs than `own` and by a check of this host, each with the tier in the
-    /// job record. Ended jobs of this host are included, because their thaws go on.
+    /// Returns when thaws were requested by jobs other than `own` and by a check of this host, each with the tier in
+    /// the job record. Ended jobs of this host are included, because their thaws go on.
     pub fn other_thaws(&self, own: Option<&JobId>) -> Result<Vec<(Time, u8)>, Error> {
         let (jobs, _) = self.jobs()?;
         let has_asked = |job: &Job| job.asked || job.thaw != job.record.created;

@@ -35,8 +35,8 @@ pub(super) struct CopySet {
     pub own: ReadPrices,
     /// Packs that are always read from a copy, with the index of the copy.
     pub chosen: Mutex<HashMap<String, usize>>,
-    /// Packs whose state a copy was asked for.
+    /// Packs whose state was requested from a copy, with the index of the copy.
     pub asked: Mutex<HashSet<(usize, String)>>,
-    /// Dollars that reading which was not planned may still cost; `None` for no limit.
+    /// Dollars that unplanned reading may still cost; `None` for no limit.
     pub left_usd: Mutex<Option<f64>>,
 }

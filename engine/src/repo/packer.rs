@@ -139,7 +139,8 @@ impl PackBuilder {
     /// Reserves the next bytes of the buffer. Their content is arbitrary.
     fn room(&mut self, bytes: usize) -> BytesMut {
         if self.free.len() < bytes {
-            // This is rare. Spaces that were handed out before are copied when they are put back.
+            // This rarely happens. Spaces that were reserved before are copied when they are put
+            // back.
             let at = self.sealed.len();
             self.sealed.resize(at + 2 * bytes, 0);
             self.free = self.sealed.split_off(at);

@@ -138,8 +138,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Rebuilds the catalog from a log in which a slot has another entry than this host has read. If the lost entry was
-    /// one of this host, records that it must be appended again.
+    /// Rebuilds the catalog from a log in which a slot has a different entry from the one that this host has read. If
+    /// the lost entry was one of this host, records that it must be appended again.
     pub(super) fn read_again(
         self,
         number: u64,

@@ -37,7 +37,7 @@ pub struct OpenPack {
     pub(super) is_own: bool,
 }
 
-/// The result of reading a chunk from another place than a damaged pack.
+/// The result of reading a chunk from elsewhere, because its pack is damaged.
 pub enum Elsewhere {
     Read(Vec<u8>),
     /// The chunk is in another pack, which must be thawed first.
@@ -134,7 +134,7 @@ impl<'a> ChunkReader<'a> {
         }
     }
 
-    /// Reads a chunk from another pack than `bad`, or from `bad` after healing it with its parity.
+    /// Reads a chunk from a pack other than `bad`, or from `bad` after healing it with its parity.
     pub fn elsewhere(&self, id: &ChunkId, bad: PackRowId) -> Result<Elsewhere, Error> {
         let mut found = Elsewhere::Nowhere;
         for place in self.repository.catalog.chunk_places(id)? {

@@ -121,7 +121,7 @@ fn by_name(listed: Vec<Listed>) -> HashMap<String, Listed> {
     listed.into_iter().map(|object| (object.name.clone(), object)).collect()
 }
 
-/// Packs that are in another class than the one in the log.
+/// Packs whose class in the store differs from the one in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub kind: PackKind,

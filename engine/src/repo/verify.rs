@@ -115,7 +115,8 @@ impl ChunkReader<'_> {
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
         let mut places = Vec::with_capacity(table.len());
-        // A catalog may contain chunks that are in no log entry. This host would never store such a chunk.
+        // The catalog must not list other chunks for the pack than the log does: this host would believe
+        // them stored, and never upload them.
         let counts = match self.counts.get() {
             Some(counts) => counts,
             None => {

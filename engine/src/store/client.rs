@@ -154,11 +154,13 @@ impl Store {
         }
         let mut is_back = false;
         self.wait(name, async |this| {
-            // Do not send an object again that has arrived. A role without the right to list repeats the put instead.
+            // Do not send an object again if it has arrived. A role without the right to list repeats the put
+            // instead.
             if this.maybe_done {
                 match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),
-                    // Report only once that the store answers, because it may still refuse puts.
+                    // Report no more than once that the store answers, because it may continue to
+                    // refuse puts.
                     Ok(None) if !std::mem::replace(&mut is_back, true) => {
                         self.patience.answered(true);
                     }

@@ -53,7 +53,7 @@ impl StoreError {
         StoreError { again: trouble.again, remedy, ..error }
     }
 
-    /// Returns the error for a wrong setting, with a hint how to correct it.
+    /// Returns the error for a wrong setting, with a hint on how to correct it.
     pub(super) fn of_setting(setting: &str, reason: &str, remedy: String) -> StoreError {
         let kind = StoreErrorKind::Location;
         let error = StoreError::new(kind, scrub(setting), reason.to_owned());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use tokio::sync::Mutex as Turns;
 
-/// Maximum part of a pause whose unused bytes may be sent afterwards.
+/// After a pause, no more bytes may be sent at once than the rate allows in this time.
 const SAVED: Duration = Duration::from_millis(100);
 /// How often waiting bytes check the timetable.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

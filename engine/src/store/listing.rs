@@ -17,7 +17,7 @@ use super::{Location, StoreError, StoreErrorKind, layout};
 const LISTED_MAX: usize = 8 << 20;
 /// Maximum memory of a listing of packs, in bytes: enough for three million packs.
 const PACKS_BYTES_MAX: usize = 384 << 20;
-/// Maximum memory of other listings. These have few objects, or every snapshot makes them.
+/// Maximum memory of other listings: those with few objects, and those that every snapshot makes.
 const OTHERS_BYTES_MAX: usize = 64 << 20;
 /// Maximum number of objects to read when one name is looked up. That listing starts at the name
 /// without its last letter, where no repository has more than one object.

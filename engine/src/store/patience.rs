@@ -28,7 +28,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Minimum number of attempts for a request whose bytes move but which never completes.
 const TRIES_MIN: u32 = 10;
-/// Limits renewals, because a source may return new credentials each time of which none are valid.
+/// Limits renewals, because a source may return new credentials each time, none of them valid.
 const RENEWALS_MAX: u32 = 3;
 /// If no byte has moved for this long, report it at the first failure instead of the second.
 const QUIET_MAX: Duration = Duration::from_secs(5);

@@ -114,8 +114,8 @@ fn s3_builder(
     for (key, value) in settings::<AmazonS3ConfigKey>(options) {
         builder = builder.with_config(key, value);
     }
-    // Set last, so that no setting can name another bucket than the URL or let a put overwrite an
-    // object.
+    // Set last, so that no setting can name a bucket other than the one in the URL, or let a put
+    // overwrite an object.
     builder = builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
     match credentials {
         Some(credentials) => builder.with_credentials(credentials.clone()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// The reason why an answer was rejected that looks like a web page.
+/// The reason for rejecting an answer that looks like a web page.
 pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps a login page";
 
 /// The kinds of failures.
@@ -31,7 +31,7 @@ pub enum StoreErrorKind {
     Length,
     /// The disk cannot read the data back: a bad sector.
     Unreadable,
-    /// This user may not read an object in a folder.
+    /// This user has no permission to read an object in a folder.
     Closed,
     /// A setting of this host does not match the store: the region, the clock.
     Settings,

@@ -373,7 +373,7 @@ fn what_only_a_dropped_snapshot_has_is_not_archived() {
     };
     let mut entry = Some(entry);
     repository.commit(|| Ok(entry.take())).expect("it is dropped");
-    // Its chunks are still in a pack that the other snapshot needs.
+    // The chunks of the dropped snapshot are still in a pack that the other snapshot needs.
     let missing = audited(&bench, &card).missing;
     assert_eq!(missing.len(), 1, "{missing:?}");
     assert!(missing[0].0.ends_with("a.txt"));

@@ -251,8 +251,8 @@ fn a_prune_goes_by_the_class_that_packs_have() {
     let packs = cold(&plan(0)).values().sum::<usize>();
     assert_eq!(cold(&plan(0)), [("STANDARD Delete".to_owned(), packs)].into());
     server.move_to_class(BUCKET, "archive/packs/", DEEP);
-    // Deleting them earlier costs as much as keeping them. When they were moved is unknown, but not before the objects
-    // were written.
+    // Deleting them earlier costs as much as keeping them. It is unknown when they were moved, but that was not before
+    // the objects were written.
     assert_eq!(cold(&plan(10)), [(format!("{DEEP} 170"), packs)].into());
     assert_eq!(cold(&plan(180)), [(format!("{DEEP} Delete"), packs)].into());
 }

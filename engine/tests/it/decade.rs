@@ -25,7 +25,8 @@ const SHOOT_PHOTOS: u64 = 200;
 enum Culling {
     /// One in five photos, independently.
     Photo,
-    /// Nine of ten photos in one of four shoots, and few in the others; also one in five in total.
+    /// Nine of ten photos in one of four shoots, and few in the other shoots, so one photo in five
+    /// overall.
     Shoot,
 }
 

@@ -1,5 +1,5 @@
 //! A restore never writes outside its target, whatever is in the target or in the snapshot; and an existing entry of
-//! another kind is never lost without being asked for.
+//! another kind is never removed unless the user asked for it.
 
 use std::fs;
 use std::os::unix::fs::symlink;

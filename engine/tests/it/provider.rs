@@ -360,7 +360,7 @@ fn what_nothing_needs_is_not_missed() {
     for checked in [archive.seen(), archive.fresh()] {
         assert_older_and_whole(checked, 1);
     }
-    // Put packs back, as if the prune had been killed while it deleted them. Some more or less do not matter.
+    // Put packs back, as if the prune had been killed while it deleted them. It does not matter how many.
     for name in &dead {
         put(bench, name, &before[*name]);
     }

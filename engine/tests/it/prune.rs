@@ -174,7 +174,7 @@ fn a_promised_date_stays_when_more_is_dropped() {
         pruned(&bench, &all[..3], at(now));
     }
     undelete(&bench.open_pruner(), &all[1], at(promised - 1)).expect("it is whole");
-    // Its photos are frozen, but all of them exist.
+    // The photos of the undeleted snapshot are frozen, but all of them exist.
     assert_eq!(bench.check().errors, []);
     pruned(&bench, &all[..3], at(promised));
     undelete(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");

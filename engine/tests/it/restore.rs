@@ -209,7 +209,7 @@ fn verify_reads_what_is_there() {
     fs::remove_file(target.join("a/IMG_0002.JPG")).expect("removed");
     let (summary, problems) = bench.restore("latest", &target, &how);
     assert_eq!((summary.files, summary.files_verified, summary.files_failed), (1, 2, 2));
-    // A file that failed is not also "already there".
+    // A file that failed does not also count as "already there".
     assert_eq!((summary.files_skipped, summary.files_kept_wrong), (1, 2));
     let paths: Vec<PathBuf> = problems.iter().map(|problem| problem.path.clone()).collect();
     assert_eq!(paths, [target.join("a/IMG_0001.JPG"), target.join("sparse")]);

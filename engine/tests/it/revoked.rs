@@ -1,4 +1,5 @@
-//! Tests that a writer stops when it is revoked while it works, and what becomes of what a revoked pruner has deleted.
+//! Tests that a writer stops when it is revoked while it works, and that data which a revoked pruner has deleted is
+//! stored again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

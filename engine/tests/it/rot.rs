@@ -314,7 +314,7 @@ fn key_slots_of_others_are_named_and_no_damage() {
     let KeySlots { slots, problems, .. } =
         keys::slots(&bench.store(), bench.id, &[]).expect("slots");
     assert!(slots.is_empty() && problems.iter().all(|problem| problem.foreign));
-    // This must not make a wrong password look right.
+    // A foreign slot must not make a wrong password look right.
     let wrong =
         keys::unlock(&bench.store(), bench.id, &PasswordTry { password: b"any", ..the_password() })
             .expect_err("no slot");

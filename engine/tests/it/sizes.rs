@@ -205,7 +205,7 @@ fn estimators<'a>(known: &'a [&'a Night]) -> Vec<(&'static str, Estimator<'a>)> 
     ]
 }
 
-/// Returns the span of the errors: the ratio between the true numbers of nine of ten nights with the same estimate.
+/// Returns the ratio of the largest to the smallest true number of nine of ten nights with the same estimate.
 fn span(errors: &mut [f64]) -> f64 {
     errors.sort_by(f64::total_cmp);
     let at = |share: f64| errors[((errors.len() - 1) as f64 * share).round() as usize];
@@ -249,7 +249,8 @@ fn the_sizes_of_objects_tell_the_number_of_sidecars_only_to_within_a_factor_of_t
     let (padded, bare) = (bytes(|night| &night.seen), bytes(|night| &night.bare));
     println!("{NIGHTS} nights: {padded:.1} MB, {bare:.1} MB with fine padding");
     let best = best_span(&nights, "as it is");
-    // The estimators are good: with the padding of large packs, they would find the number.
+    // Prove that the estimators are good: if all padding were as fine as that of large packs, they
+    // would find the number.
     let bare = |night: Night| Night { seen: night.bare, ..night };
     let bare = best_span(&nights.into_iter().map(bare).collect::<Vec<_>>(), "fine padding");
     assert!(best >= 2.0, "nine of ten nights are known to within a factor of {best:.2}");

@@ -161,7 +161,7 @@ fn every_kind_goes_to_its_prefix() {
     assert_eq!(bench.under("packs/").len(), 0, "small files went to packs/");
     assert_eq!((bench.under("hot/").len(), bench.under("meta/").len()), (1, 1));
 
-    // These are large, but change often, so their names decide.
+    // These files are large, but change often, so their names decide.
     bench.write("Catalog.lrcat", photos::bytes(3, 700_000));
     bench.write("Catalog.lrcat-wal", photos::bytes(4, 700_000));
     bench.write("huge.XMP", photos::bytes(5, 700_000));

@@ -31,7 +31,7 @@ struct Args {
 enum Command {
     /// A repository of CHUNKS chunks of 1 MiB; one file in five was culled since the first snapshot
     Make { dir: PathBuf, chunks: u64 },
-    /// Makes the catalog anew
+    /// Rebuilds the catalog
     Rebuild { dir: PathBuf },
     /// Looks up LOOKUPS chunks that are not there, and as many that are
     Lookup { dir: PathBuf, lookups: u64 },

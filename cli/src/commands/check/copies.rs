@@ -63,7 +63,7 @@ impl Checking<'_> {
         Ok(put_back > 0)
     }
 
-    /// Returns whether packs may be read that cost something, and says so if not.
+    /// Returns whether packs that cost money may be read. If not, reports that.
     fn pays(&self, usd: f64, offers: &[Offer]) -> Result<bool, Failure> {
         let packs = offers.iter().filter(|(_, usd)| *usd > 0.0).count();
         let known = Some(usd).filter(|usd| usd.is_finite());

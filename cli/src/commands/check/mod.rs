@@ -152,7 +152,8 @@ impl Checking<'_> {
         self.find_ready_by(plan, hours)
     }
 
-    /// Dates the thaws by what this host has requested: a check or a restore, each with its own tier.
+    /// Estimates when the thaws end, from the requests of this host: a check or a restore, each with
+    /// its own tier.
     fn find_ready_by(&mut self, plan: &ReadPlan, hours: u32) -> Result<(), Failure> {
         if plan.states().thawing > 0 {
             let requested = plan.requested(self.repository)?;

@@ -220,12 +220,13 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
 fn hint_at_repair(checking: &Checking, report: &CheckReport) {
     let Checking { session, args, repository, .. } = checking;
     let out = &session.report;
-    // A repair makes no passwords, and no log entries that only another computer has.
+    // A repair can recreate neither passwords nor log entries that only another computer has.
     let is_of_data = |error: &&Damage| !error.object.is_of_log() && !error.object.is_of_keys();
     if !report.errors.iter().any(|error| is_of_data(&error)) {
         return;
     }
-    // Damage that was found without reading data can be repaired without reading it, which costs money in a bucket.
+    // Damage that was found without reading data can also be repaired without reading data. Reading costs money in
+    // a bucket.
     let has_read = args.read_data || args.read_data_subset.is_some();
     let reads = if has_read { " --read-data" } else { "" };
     // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
@@ -252,7 +253,7 @@ fn hint_at_repair(checking: &Checking, report: &CheckReport) {
     });
 }
 
-/// Describes why none of the objects could be read. `thawing` of them are being thawed.
+/// Describes why none of the objects could be read. `thawing` is the number of those being thawed.
 fn must_be_thawed(all: usize, thawing: u64) -> String {
     let objects = match all {
         1 => "the object to read".to_owned(),

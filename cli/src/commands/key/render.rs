@@ -15,7 +15,7 @@ const TITLE: &str = "icecore identity";
 pub const VALUE_AT: usize = 16;
 /// Width of the white border around a code, in squares.
 const QUIET: usize = 4;
-/// The text below a code of text.
+/// The text below a code that is printed as text.
 const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
 
 /// Formats of the page, chosen by the extension of the file.

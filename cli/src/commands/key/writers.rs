@@ -127,7 +127,8 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
     Ok(code::DONE)
 }
 
-/// Writes the key of a log reader to a file. Every host that can write has the contents of this key.
+/// Writes the key of a log reader to a file. Every host that can write already has the contents of
+/// this key.
 pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let key = LogKey::of(repository.secrets.credential());

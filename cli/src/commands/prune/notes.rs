@@ -9,7 +9,7 @@ use icecore_engine::repo::SnapshotRow;
 use crate::session::Session;
 use crate::units::{local, show};
 
-/// If so many hosts have one snapshot each of the same sources, they are probably one computer.
+/// If this many hosts each have one snapshot of the same sources, they are probably one computer.
 const HOSTS_MIN: usize = 3;
 /// Maximum number of dropped snapshots that are listed with the snapshot that takes their place.
 const PAIRS_SHOWN: usize = 5;

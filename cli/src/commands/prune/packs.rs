@@ -109,7 +109,8 @@ impl PackList {
 
     /// Adds a kept pack to the sums.
     fn keep(&mut self, decision: &Decision, unused: u64) {
-        // The size of what stays to undelete snapshots is reported together with the date.
+        // The size of the data that is kept for undeleting snapshots is reported together with the
+        // date.
         if *decision != Decision::Keep(Why::Undelete) {
             let kept = self.kept.entry(why_in_general(decision)).or_default();
             kept.packs += 1;
@@ -137,7 +138,8 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Returns the reason why a pack is kept, and why several are, without the figures of each pack.
+/// Returns the reason why a pack is kept, worded for one pack and for several, without the figures
+/// of each pack.
 fn why_in_general(decision: &Decision) -> [String; 2] {
     let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
     match decision {

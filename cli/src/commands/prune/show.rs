@@ -203,12 +203,12 @@ fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
     });
 }
 
-/// Returns how many of the objects that go stay in other copies for some time.
+/// Returns how many of the deleted objects remain in other copies for some time.
 fn waiting_in_copies(pruning: &Pruning, plan: &PrunePlan) -> u64 {
     pruning.copies.iter().filter_map(|copy| plan.stay_in(copy)).map(|(packs, _)| packs).sum()
 }
 
-/// Shows which of the objects that go stay in other copies for some time.
+/// Shows which of the deleted objects remain in other copies for some time.
 fn show_copies(pruning: &Pruning, plan: &PrunePlan) {
     for copy in &pruning.copies {
         let Some((packs, days)) = plan.stay_in(copy) else { continue };
@@ -232,7 +232,8 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     if let Some(last) = plan.recoverable.iter().max_by_key(|held| held.until)
         && bytes > 0
     {
-        // If minimum days keep a pack that a snapshot needs, --now keeps its other packs too.
+        // If a pack of a snapshot is kept because of its minimum days, --now keeps the other packs
+        // of the snapshot too.
         let window = pruning.repository.settings().map_or(0, |settings| settings.undelete_days());
         let window_ends = time_of(pruning.repository).seconds + i64::from(window) * 86_400;
         let is_held =

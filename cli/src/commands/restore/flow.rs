@@ -118,7 +118,8 @@ impl Flow<'_> {
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         if cold > 0 {
-            // The user who began the job agreed to its price, until the first temporary copy expires.
+            // The price that the user agreed to when the job began is valid until the first temporary
+            // copy expires.
             let need = match &job {
                 Some(job) => self.deal().is_new_to(job, &plan, bill),
                 None => Some(Need::First),
@@ -351,7 +352,8 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Ends the job if it is complete: also one that the same command began, of which nothing had to be thawed any more.
+    /// Ends the job if it is complete. Also ends a job that the same command began, if nothing more had to be thawed
+    /// for it.
     fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
         let mut same = None;
         if job.is_none() && total.files_waiting == 0 && self.repository().store.can_thaw() {
@@ -401,7 +403,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Returns whether a job is restored into another folder than its original target.
+    /// Returns whether a job is restored into a folder other than its original target.
     fn is_elsewhere(&self) -> bool {
         let begun_in = as_path(&self.record.target);
         self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)

@@ -36,8 +36,8 @@ pub struct Flow<'a> {
     pub selection: &'a Selection<'a>,
     pub options: RestoreOptions,
     pub record: &'a JobRecord,
-    /// Number of days for which thawed copies are kept; `None` for as many as fetching everything
-    /// takes.
+    /// Number of days for which thawed copies are kept; `None` for as many as it takes to fetch
+    /// everything.
     pub days: Option<u32>,
     pub consent: Consent,
     pub started: Instant,

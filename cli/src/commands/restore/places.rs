@@ -74,7 +74,8 @@ fn of_copy(copy: &OpenedCopy, usd: Option<f64>) -> String {
     format!("the copy at {place} {price}")
 }
 
-/// Reports the copies that may have what is damaged in the archive, but frozen.
+/// Reports the copies that may have intact but frozen versions of objects that are damaged in the
+/// archive.
 pub fn say_frozen_copies(session: &Session, plan: &RestorePlan) {
     for OpenedCopy { copy, .. } in session.copies() {
         let pack = plan.packs.iter().find(|pack| copy.stored(&pack.name).is_some());

@@ -1,4 +1,4 @@
-//! Determines when the objects of a restore, a check or a prune are thawed, by what was requested, and by which of them.
+//! Determines when the objects of a restore, a check or a prune are thawed, from the recorded requests for thaws.
 
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::Requested;
@@ -16,7 +16,7 @@ pub fn has_asked(job: &Job) -> bool {
     job.asked || job.thaw != job.record.created
 }
 
-/// Returns the latest time at which the thaws are done that other jobs than `own` or a check have requested; `None` if
+/// Returns the latest time at which thaws that a check or a job other than `own` has requested are done; `None` if
 /// none is known that may still be running. `hours` is how long a thaw takes.
 pub fn ordered_by(
     repository: &Repository,
@@ -30,9 +30,9 @@ pub fn ordered_by(
     Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
 }
 
-/// Returns the latest time at which the objects of a plan are ready that a job has not ordered itself: another job or a
-/// check has, some time ago. If no other order is known, they take as long as if they had been ordered just now, because
-/// the store reports neither the time nor the tier of a thaw.
+/// For the objects of a plan that were ordered by another job or a check, not by the job itself, returns the latest
+/// time at which they are ready. If no other order is known, they take as long as if they had been ordered just now,
+/// because the store reports neither the time nor the tier of a thaw.
 fn ready_by_others(
     repository: &Repository,
     job: &Job,
@@ -44,7 +44,7 @@ fn ready_by_others(
 }
 
 /// Returns the latest time at which the thaws of a plan are done, if nothing more has to be requested. Each object has
-/// the time of its own request; `others` is that of the objects whose request this host has not recorded.
+/// the time of its own request; `others` is the time of the objects whose request this host has not recorded.
 pub fn ready_of(requested: Requested, others: Time) -> Time {
     match requested {
         Requested { by: Some(by), by_others: 0 } => by,
@@ -69,8 +69,8 @@ pub fn ready_by_plan(
     Ok(ready_of(requested, others))
 }
 
-/// Returns the latest time at which the objects are thawed that a prune copies the needed data of. An earlier run or a
-/// restore may have requested their thaws; `tier` is that of the thaws which the prune has requested itself.
+/// Returns the latest time at which all objects from which a prune copies needed data are thawed. An earlier run or a
+/// restore may have requested their thaws; `tier` is the tier of the thaws that the prune itself has requested.
 pub fn ready_by_prune(
     repository: &Repository,
     plan: &PrunePlan,

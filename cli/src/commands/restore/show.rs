@@ -332,7 +332,7 @@ fn summary_json(
     let waiting = plan.states().waiting();
     let tier = tier_of(flow.record);
     let hours = match by.map(|by| by.seconds - now().seconds) {
-        // Another order may have requested the thaws long ago.
+        // Another restore may have requested the thaws long ago.
         Some(seconds @ 1..) => seconds.unsigned_abs().div_ceil(3600),
         _ => u64::from(plan.hours(flow.selection.snapshot.trees.repository(), tier)),
     };

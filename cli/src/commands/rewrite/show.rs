@@ -54,8 +54,9 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
 }
 
-/// Reports the dropped snapshots that still contain the files, and those that `--now` makes impossible to undelete. These
-/// may be others, because a dropped snapshot needs whole packs, also those that it shares with the files.
+/// Reports the dropped snapshots that still contain the files, and those that `--now` makes impossible to undelete. The
+/// latter may be different snapshots, because undeleting needs whole packs, including those that a snapshot shares with
+/// the files.
 fn show_dropped(rewriting: &Rewriting, plan: &Plan) {
     let report = &rewriting.session.report;
     let lost = &plan.erasing.lost;

@@ -38,7 +38,7 @@ impl WaveRun<'_> {
         })
     }
 
-    /// Charges the month for what is left of a wave, before it is fetched. If an earlier run was killed, parts are read
+    /// Charges the month for the rest of a wave, before that is fetched. If an earlier run was killed, parts are read
     /// again; if that does not fit into the month, the rest of the wave waits for the next one.
     fn afford(&mut self, waves: &Waves, mut wave: OpenWave) -> Result<Option<Done>, Failure> {
         let left = Spent::of(&self.prices, &waves.fetch().plus(&self.beside(1)));
@@ -53,7 +53,8 @@ impl WaveRun<'_> {
         }
         let month = self.month();
         if wave.month != month {
-            // The thaw stays with its own month, and this one pays for the download.
+            // The costs so far stay with the month of the wave, and this month pays for the
+            // download.
             self.reserve(&mut wave, so_far);
             wave = OpenWave { month, reserved: Spent::default(), used: Spent::default(), ..wave };
             so_far = Spent::default();
@@ -117,7 +118,7 @@ impl WaveRun<'_> {
             return Ok(Done { text, files: summary.files, bytes, ..done });
         };
         self.state.position = until;
-        // A wave of an earlier month leaves this one to the next wave.
+        // If the wave belongs to an earlier month, the next wave can use this month.
         let is_this = self.is_served();
         self.state.next = if is_this { next } else { self.now.seconds };
         self.save()?;

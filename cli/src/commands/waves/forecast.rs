@@ -44,7 +44,7 @@ impl WaveRun<'_> {
                 "name a file with its prices: --prices FILE",
             ));
         }
-        // So late in the month, the first wave waits for the next one.
+        // This late in the month, the first wave waits for the next month.
         let is_late = self.is_late(&waves.plan);
         let this = if is_late { (&terms, &whole) } else { (&first, &now) };
         let Some(found) = waves.all(this, (&terms, &whole)) else {

@@ -1,4 +1,5 @@
-//! A job in waves: its state on this computer, what is left of its months, and what its requests are charged to.
+//! A job in waves: its state on this computer, the remaining allowance of each month, and which wave or month
+//! its requests are charged to.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +19,8 @@ use crate::waves::{OpenWave, Spent, WaveFolder, WaveJob, downloaded, month_of};
 
 /// The share of a month's budget that waves use. The rest is for requests that have to be repeated.
 pub const USED_SHARE: f64 = 0.95;
-/// Maximum number of times that the store is asked about the packs of a wave. Each time is in its price.
+/// Maximum number of times that the store is asked about the packs of a wave. The price of a wave
+/// includes all of them.
 pub const LOOKS_MAX: u32 = 6;
 /// Number of times that a wave opens the archive and reads its lists. A forecast counts two more, so that it is not too
 /// low when the lists have grown.
@@ -33,7 +35,8 @@ pub struct WaveRun<'a> {
     pub folder: &'a WaveFolder,
     pub state: WaveJob,
     pub prices: Prices,
-    /// What the caller lets this run spend, in dollars: what is left of the spending cap of `run`.
+    /// The most that the caller lets this run spend, in dollars: the rest of the spending cap of
+    /// `run`.
     pub cap: Option<f64>,
     pub now: Time,
     pub started: Instant,
@@ -122,12 +125,13 @@ impl<'a> WaveRun<'a> {
         Ok(options)
     }
 
-    /// Returns how much of a month's free download is left for this job, before what it has downloaded itself.
+    /// Returns how much of a month's free download is left for this job, not counting what it has downloaded
+    /// itself.
     fn free_bytes(&self, month: &str) -> Result<u64, Failure> {
         Ok(free_bytes(&self.prices).saturating_sub(downloaded(month, &self.state.job)?))
     }
 
-    /// Returns what a month may cost of which nothing is used up yet.
+    /// Returns the allowance of a month that is still unused.
     pub fn whole_month(&self) -> Allowance {
         let free_bytes = free_bytes(&self.prices);
         Allowance {
@@ -137,14 +141,14 @@ impl<'a> WaveRun<'a> {
         }
     }
 
-    /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read so
-    /// many times.
+    /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read
+    /// `calls` times.
     pub fn beside(&self, calls: u64) -> Requests {
         let reading = self.repository.store.requests().since(&self.before);
         times(&self.opening.plus(&reading), calls).plus(&for_records())
     }
 
-    /// Returns what is left of this month.
+    /// Returns the remaining allowance of this month.
     pub fn allowance(&self) -> Result<Allowance, Failure> {
         let month = self.month();
         let spent = self.state.months.get(&month).copied().unwrap_or_default();
@@ -165,7 +169,7 @@ impl<'a> WaveRun<'a> {
         WaveTerms { prices, tier, days, looks: u64::from(LOOKS_MAX), beside }
     }
 
-    /// Plans what is left of the job.
+    /// Plans the rest of the job.
     pub fn plan(&self, selection: &Selection, options: &RestoreOptions) -> Result<Waves, Failure> {
         let bar = self.session.bar("planning");
         let waves = Waves::plan(selection, options, &bar);
@@ -196,7 +200,7 @@ impl<'a> WaveRun<'a> {
         wave.reserved = price;
     }
 
-    /// Closes a wave. Its month is charged what it has cost, or, if a run of it was killed, what it may have cost.
+    /// Closes a wave. Charges its month what it has cost or, if one of its runs was killed, what it may have cost.
     pub fn settle(&mut self, mut wave: OpenWave) {
         let price = if wave.unclean { wave.reserved } else { wave.used };
         self.reserve(&mut wave, price);

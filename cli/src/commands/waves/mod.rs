@@ -1,5 +1,5 @@
-//! Restores in waves: each calendar month thaws and fetches only what a budget, or the free download of the provider,
-//! carries. `restore --monthly-budget` makes the job, `run` and `jobs resume` continue it.
+//! Restores in waves: each calendar month thaws and fetches only as much as a budget, or the provider's free
+//! download, allows. `restore --monthly-budget` makes the job, `run` and `jobs resume` continue it.
 
 mod begin;
 mod fetch;

@@ -141,7 +141,7 @@ fn lock(repository: &Repository, job: &Job) -> Result<std::fs::File, Failure> {
 }
 
 impl WaveRun<'_> {
-    /// Does what is to be done for the job now.
+    /// Does the next step of the job.
     pub fn step(&mut self) -> Result<Done, Failure> {
         let id = self.job.id.short();
         let done = match self.state.open.clone() {

@@ -11,11 +11,12 @@ use crate::failure::{Failure, code};
 use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of};
 
-/// Attempts to choose a wave. Another one is needed if the store has packs in other classes than the log says.
+/// Maximum number of attempts to choose a wave. Another attempt is needed if packs are in different classes in
+/// the store than in the log.
 const CHOICES: usize = 4;
 
 impl WaveRun<'_> {
-    /// Begins a wave with what is left of this month.
+    /// Begins a wave with the remaining allowance of this month.
     pub fn start(&mut self) -> Result<Done, Failure> {
         let target = as_path(&self.record().target);
         if !target.is_dir() {
@@ -73,7 +74,7 @@ impl WaveRun<'_> {
         self.ask(plan)
     }
 
-    /// Returns the answer if a wave has to wait for the next month, or is more than what was agreed to.
+    /// Returns the answer if a wave has to wait for the next month, or costs more than was agreed to.
     fn put_off(&mut self, waves: &Waves, wave: &Wave) -> Result<Option<Done>, Failure> {
         let plan = RestorePlan { packs: waves.packs_of(wave), ..RestorePlan::default() };
         if self.is_late(&plan) {
@@ -117,7 +118,7 @@ impl WaveRun<'_> {
         Ok(Done::waits(text))
     }
 
-    /// Charges the month for a wave, before anything of it is requested.
+    /// Charges the month for a wave, before any of it is requested.
     fn open(&mut self, waves: &Waves, wave: &Wave) -> Result<(), Failure> {
         let packs = waves.packs_of(wave);
         let plan = RestorePlan { packs: packs.clone(), ..RestorePlan::default() };

@@ -105,7 +105,7 @@ pub fn wave_json(state: &WaveJob) -> Value {
     })
 }
 
-/// Shows a step as a line, or as an object that is not the last one.
+/// Shows a step as a line, or as a JSON object that is not the last one.
 pub fn say_step(run: &WaveRun, done: &Done) {
     let report = &run.session.report;
     match report.json {

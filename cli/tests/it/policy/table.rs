@@ -250,8 +250,8 @@ fn bucket_cases() -> Vec<Case> {
     cases
 }
 
-/// Returns whether moto 5.2 maps a request to another action than AWS, or ignores a part of it. The evaluator of the
-/// test kit covers these.
+/// Returns whether moto 5.2 maps a request to a different action than AWS does, or ignores a part of it. The
+/// evaluator of the test kit covers these.
 pub fn moto_mistakes(request: &RequestHead) -> bool {
     let query = request.query.split(['=', '&']).next().unwrap_or_default();
     let on_object = request.path.trim_matches('/').contains('/');

@@ -1,4 +1,4 @@
-//! The plain list of what should be said of the nights. It knows only the faults.
+//! A simple list of what should be reported about the nights. It knows only the faults.
 
 pub const HOUR: i64 = 3_600;
 pub const DAY: i64 = 24 * HOUR;
@@ -17,7 +17,7 @@ pub enum Fault {
     FullDisk,
     /// The disk of the photos is not mounted.
     SourceAway,
-    /// The password file has another password than the archive.
+    /// The password file contains a password that does not open the archive.
     Password,
     /// The run is killed by signal 9: before its snapshot, somewhere in it, after it.
     Killed(&'static str),
@@ -94,7 +94,7 @@ impl List {
         self.ended(now, end)
     }
 
-    /// Notes the end of a run, and what is said of it. Returns its exit code.
+    /// Notes the end of a run, and what is reported about it. Returns its exit code.
     fn ended(&mut self, now: i64, end: End) -> i32 {
         let said = self.said.len();
         let failures = self.failures;

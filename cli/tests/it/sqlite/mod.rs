@@ -121,7 +121,7 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
     let (path, connection) = catalog(&host, "delete", 2000);
     connection.pragma_update(None, "cache_size", 10).expect("a small cache");
     let before = photos_in(&path);
-    // Leave it like a program that is killed while it writes.
+    // Leave the catalog as if its program had been killed while writing.
     connection.execute_batch("BEGIN; UPDATE photo SET pad = randomblob(800)").expect("a change");
     fs::create_dir(host.path("killed")).expect("a folder");
     for name in ["Catalog.lrcat", "Catalog.lrcat-journal"] {

@@ -29,8 +29,8 @@ pub enum Seen {
     Listed(&'static str),
     /// By this reason in the output of `prune -n`, which neither counts nor drops the snapshot.
     Planned(&'static str),
-    /// Only by the snapshot itself, which looks genuine. A policy may drop another one because of it, which can be
-    /// undeleted.
+    /// Only by the snapshot itself, which looks genuine. A policy may drop another one because of it, but that one
+    /// can be undeleted.
     Plausible,
     /// By a check that reads the packs.
     Read,

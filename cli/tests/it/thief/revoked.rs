@@ -153,7 +153,7 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
 }
 
 /// A prune host is stolen, and its credential moves every snapshot to one pack. No snapshot names the others any more,
-/// so that without a rule of its own, the window of dropped snapshots would not protect them.
+/// so without a special rule for moves, the undelete window would not protect them.
 #[test]
 fn a_stolen_prune_host_moves_nothing() {
     let mut archive = Archive::in_folder();

@@ -115,7 +115,8 @@ pub(super) struct SoughtFiles {
     by_content: HashMap<ContentHash, Vec<(usize, usize)>>,
     /// Names of the databases that are not found yet.
     databases: HashSet<Vec<u8>>,
-    /// Those of these names under which a snapshot contains a database that is not a copy by SQLite.
+    /// Names among these under which a snapshot contains the database file itself, not a copy made
+    /// by SQLite.
     with_journal: HashSet<Vec<u8>>,
     /// Number of files that may still be found.
     open: usize,

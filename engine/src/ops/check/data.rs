@@ -112,7 +112,7 @@ impl ReadPlan {
         cold::hours_by(repository, &self.packs, tier)
     }
 
-    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    /// Returns when the thaws in progress will be done, according to the requests of this host.
     pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
         cold::requested(repository, &self.packs)
     }
@@ -204,7 +204,7 @@ impl Check<'_> {
                 }
                 // The temporary copy has expired, so the pack was not read.
                 Err(error) if error.is_frozen() => return Ok(false),
-                // A pack that this user may not read does not count as lost.
+                // A pack that this user has no permission to read does not count as lost.
                 Err(error) if error.is_closed() => {
                     let bad = Bad { problem: Flaw::from(&error), missing: false };
                     self.bad_packs.insert(row.key, bad);

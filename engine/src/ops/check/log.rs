@@ -1,7 +1,8 @@
 //! Verifies `config` and the log, and puts back damaged or missing objects.
 //!
 //! The log is verified backwards from the end that this host knows, because each entry names the digest of the one
-//! before. So the check always knows which object is wrong, and the same digest proves a copy of that object.
+//! before. So the check always knows which object is wrong, and the same digest proves that a copy of that object
+//! is genuine.
 
 use super::Check;
 use super::broken::Broken;
@@ -34,7 +35,7 @@ impl Check<'_> {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());
         }
         for number in self.repository.behind_gap()? {
-            // An entry by a writer does not prove which of the two is the case.
+            // An entry by a writer does not prove whether the missing one ever existed.
             let problem = format!(
                 "it comes after the end of the log: entry {} is missing, or never existed",
                 position.number + 1
@@ -181,7 +182,7 @@ impl Check<'_> {
                 Some(copy) if !beyond || self.has_its_packs(number, &copy)? => {
                     count += u64::from(self.repository.put_back_entry(number, copy)?);
                 }
-                // Put back nothing after a gap, and leave a store alone that was really rolled back.
+                // Put back nothing after a gap, and leave alone a store that was really rolled back.
                 _ if beyond => break,
                 _ => {}
             }

@@ -77,7 +77,8 @@ pub struct CheckReport {
     pub errors: Vec<Damage>,
     pub objects_checked: u64,
     pub bytes_read: u64,
-    /// Number of packs whose checksum in the store was compared. The others have none, or this role may not read it.
+    /// Number of packs whose checksum in the store was compared. The others have none, or this role has no
+    /// permission to read it.
     pub checksums_checked: u64,
     /// Number of packs that snapshots may need.
     pub packs: u64,
@@ -89,8 +90,8 @@ pub struct CheckReport {
     pub unreferenced: u64,
     /// Number of chunks that are marked as lost but were read without an error. A repair removes the marks.
     pub found_again: u64,
-    /// Number of chunks of a revoked writer that were stored again in packs which some snapshots that need them do not
-    /// name. The chunks can be read, and a repair makes the snapshots name these packs.
+    /// Number of chunks of a revoked writer that were stored again, but in packs that some of the snapshots with
+    /// these chunks do not name. The chunks can be read, and a repair makes the snapshots name these packs.
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
@@ -103,7 +104,7 @@ pub struct CheckReport {
     /// Number of key slots that a mirror does not have yet. The next run copies them.
     pub slots_to_copy: u64,
     pub read_back: ReadBack,
-    /// Packs that are in another class than the log names, which is not damage.
+    /// Packs whose class differs from the one in the log. This is not damage.
     pub moved: Vec<Moved>,
     /// Prefixes whose objects must stay readable, but which contain frozen ones.
     pub frozen: Vec<Frozen>,

@@ -222,8 +222,7 @@ impl Trees<'_, '_> {
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
     }
 
-    /// Returns whether the only problems with the locations of a chunk are that writers are revoked, and that the
-    /// snapshot does not name packs such as that of `copy`.
+    /// Returns whether the only problem at the locations of a chunk, except `copy`, is a revoked writer.
     fn are_only_revoked(
         &self,
         places: &[ChunkLocation],

@@ -13,7 +13,8 @@ const BYTES_A_DAY: u64 = 400 << 30;
 /// Maximum number of days for which temporary copies are requested.
 const DAYS_MAX: u64 = 60;
 
-/// Asks the store for the classes and states of packs. Does nothing in a folder without other copies, which has none.
+/// Asks the store for the classes and states of packs. Does nothing in a folder without other copies, because a
+/// folder has neither classes nor states.
 pub(in crate::ops) fn look<P: ColdPack>(
     repository: &Repository,
     packs: &mut [P],
@@ -33,7 +34,7 @@ pub(in crate::ops) fn look<P: ColdPack>(
     Ok(())
 }
 
-/// Returns the number of days for which temporary copies are requested if packs have so many bytes. This is long enough
+/// Returns the number of days for which temporary copies are requested for packs of `bytes` bytes. This is long enough
 /// to fetch everything over a slow line, with one day for the user and one in reserve.
 pub(in crate::ops) fn days(bytes: u64) -> u32 {
     (2 + bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
@@ -70,7 +71,7 @@ fn hours_of<P: ColdPack>(
     waits.max().unwrap_or(0)
 }
 
-/// When the packs are thawed that are being thawed, by the requests that this host has recorded.
+/// When the thaws in progress will be done, according to the requests that this host has recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Requested {
     /// The latest time; `None` if no request is recorded.

@@ -185,7 +185,7 @@ impl Prices {
         classes.or_else(|| thaws.next()).map(|class| class.as_str())
     }
 
-    /// Returns the GB that may leave free of charge each month.
+    /// Returns the number of GB that can be transferred out free of charge each month.
     pub fn egress_free_gb(&self) -> f64 {
         self.prices.egress_free_gb
     }
@@ -221,13 +221,14 @@ impl Prices {
         bill
     }
 
-    /// Prices requests like [`bill`](Self::bill), if so many bytes of transfer out are still free in their month.
+    /// Prices requests like [`bill`](Self::bill), if `free_bytes` bytes of transfer out are still free in their
+    /// month.
     pub fn bill_beyond(&self, requests: &Requests, free_bytes: u64) -> Bill {
         let billed = requests.bytes_fetched.saturating_sub(free_bytes);
         Bill { egress_usd: self.egress(billed as f64 / GB), ..self.bill(requests) }
     }
 
-    /// Returns what reading costs by class, at the first step of transfer out.
+    /// Returns the price of reading, by class. Transfer out counts at the price of its first step.
     pub fn reading(&self) -> ReadPrices {
         let per_gb = self.prices.egress.first().map_or(0.0, |step| step.per_gb);
         let of = |class: &ClassPrices| ClassReadPrice {

@@ -38,8 +38,8 @@ pub struct Monthly {
     pub snapshots: Vec<SnapshotCost>,
     /// Packs whose class in the store differs from the class that they were written with.
     pub moved: Vec<Moved>,
-    /// Old versions of deleted objects that the bucket keeps, by class; not in `classes`. `None` if there are some that
-    /// the credentials may not list.
+    /// Old versions of deleted objects that the bucket keeps, by class; not in `classes`. `None` if there are some but
+    /// the credentials do not permit listing them.
     pub old_versions: Option<BTreeMap<String, ClassCost>>,
     /// Classes without a price. Their objects are counted, but not what they cost.
     pub unpriced: BTreeSet<String>,
@@ -88,7 +88,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     }
     for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS, layout::JOBS] {
         match repository.store.list(prefix, None) {
-            // A backup host may not list the jobs.
+            // A backup host has no permission to list the jobs.
             Err(error) if error.kind == StoreErrorKind::Denied => monthly.unlisted.push(prefix),
             listed => listed?.iter().for_each(|object| _ = count(&class_of(object), object.bytes)),
         }

@@ -145,7 +145,7 @@ impl MirrorPlanner<'_> {
             of_entry.entry(pack.number).or_default().push(pack.item.clone());
         }
         let later = of_entry.split_off(&(shown + 1));
-        // Packs that the mirror should already have come first.
+        // First come the packs that the mirror should already contain.
         let packs_before = of_entry.into_values().flatten().collect();
         let mut groups = vec![MirrorGroup { packs: packs_before, ..MirrorGroup::default() }];
         let mut of_entry = later;
@@ -206,7 +206,7 @@ impl MirrorPlanner<'_> {
     }
 
     /// Returns the last entry that must become visible together with entry `first`: the one that tombstones the last
-    /// missing pack which this entry, or one in between, names.
+    /// of the missing packs that these entries name.
     fn end_of_group(
         &self,
         repository: &Repository,

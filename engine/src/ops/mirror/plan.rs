@@ -113,7 +113,7 @@ pub fn plan(
     let frozen = frozen_of(&packs);
     let missing = packs.iter().filter(|pack| pack.is_missing).map(|pack| pack.item.name.clone());
     let mut missing: Vec<String> = missing.collect();
-    // Of an archive that has lost an entry, what comes before can be copied.
+    // If the archive has lost an entry, everything before it can still be copied.
     if there.last_entry() > there.head() && !there.has_mark {
         missing.push(layout::log(there.head() + 1));
     }

@@ -56,7 +56,8 @@ pub struct PackSum {
 }
 
 impl Erasing {
-    /// Adds the parity of the packs to their sums. Of each pack, `packs` has the id, and whether it is deleted whole.
+    /// Adds the parity of the packs to their sums. For each pack, `packs` contains its id, and whether all of it is
+    /// deleted.
     fn add_parity(&mut self, packs: &[(PackId, bool)]) {
         for (id, is_whole) in packs {
             let Some(bytes) = self.plan.parity.get(id) else { continue };
@@ -68,7 +69,8 @@ impl Erasing {
 }
 
 /// Plans to erase chunks that only the snapshots in `going` need. While one of these snapshots is visible,
-/// [`super::prune`] deletes no pack that it names, because the plan does not list it as kept or dropped.
+/// [`super::prune`] deletes no pack that the snapshot names, because the plan lists the snapshot neither
+/// as kept nor as dropped.
 pub fn erasing(
     repository: &Repository,
     live: &Live,

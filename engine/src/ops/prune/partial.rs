@@ -164,8 +164,8 @@ pub(super) struct Count {
 }
 
 /// Finds the partially live packs, and decides what to do with each. `named` are the packs that kept snapshots name,
-/// and `moved` those that are in another class than they were written with. Also returns the packs that no kept
-/// snapshot names although one needs chunks of them.
+/// and `moved` those whose class has changed since they were written. Also returns the packs that no kept snapshot
+/// names although one needs chunks of them.
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
@@ -208,8 +208,8 @@ pub(super) fn decide_partly(
     Ok((partly, unnamed))
 }
 
-/// Adds up what a pack costs in other copies. A copy reads the pack that replaces it from the archive, for which `prices`
-/// are paid.
+/// Adds up what a pack costs in other copies. A copy reads the replacement pack from the archive, at the price in
+/// `prices`.
 fn in_copies(
     copies: &[CopyCosts],
     row: &PackRow,
@@ -300,7 +300,7 @@ fn look(
         if pack.wants_thaw() && thawed_by_us && !terms.thaw_again {
             pack.decision = Decision::Keep(Why::ThawedInVain);
         }
-        // If a restore has thawed the pack, it still has to fetch it. A new pack would have to be thawed again.
+        // A restore that has thawed the pack still has to fetch it. A new pack would have to be thawed again.
         if pack.goes() && !thawed_by_us {
             let restoring = match restoring {
                 Some(restoring) => restoring,

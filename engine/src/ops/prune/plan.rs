@@ -48,7 +48,8 @@ pub struct PrunePlan {
     pub drop: BTreeSet<SnapshotId>,
     /// Number of packs in the log.
     pub packs: u64,
-    /// Snapshots that stay. The prune deletes no pack that is named by a snapshot which is neither here nor in `drop`.
+    /// Snapshots that stay. The plan does not know a snapshot that is neither here nor in `drop`, so the prune deletes
+    /// no pack that this snapshot names.
     pub kept: BTreeSet<SnapshotId>,
     /// Packs that no kept snapshot needs, with the decision about each.
     pub dead: Vec<(PackRow, Decision)>,
@@ -135,7 +136,8 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait until deleting them is free, with the times from which it is.
+    /// Returns the dead packs that wait until deleting them is free, each with the time from which it
+    /// is free.
     pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
             Decision::Wait { free_in_days } => {
@@ -146,8 +148,8 @@ impl PrunePlan {
         })
     }
 
-    /// Returns how many of the packs that go stay in another copy until their minimum days are over there, and in how
-    /// many days the last of them is deleted.
+    /// Returns how many of the deleted packs remain in another copy until their minimum days are over there, and in
+    /// how many days the last of them is deleted.
     pub fn stay_in(&self, copy: &CopyCosts) -> Option<(u64, u32)> {
         let moved = self.moving.packs.iter().map(|(row, _)| row);
         let days = self.doomed().chain(moved).filter_map(|row| copy.free_in_days(row, self.now));

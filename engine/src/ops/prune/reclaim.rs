@@ -195,8 +195,8 @@ pub enum Why {
     NotReadable,
     /// The price of its class falls over time, and a copy would start at the highest price.
     OwnTiers,
-    /// The pack is in another class than it was written with, and the rule that moved it would also
-    /// move a copy.
+    /// The pack is in a different class from the one that it was written with, and the rule that
+    /// moved it would also move a copy.
     Moved,
     /// The price of its class is not known.
     NoPrice,

@@ -254,7 +254,7 @@ impl ThawingPacks {
         look(repository, &mut self.0, progress)
     }
 
-    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    /// Returns when the thaws in progress will be done, according to the requests of this host.
     pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
         requested(repository, &self.0)
     }

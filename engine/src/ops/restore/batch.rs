@@ -42,8 +42,8 @@ pub(super) struct FileBatch<'a> {
     pub packs: BTreeSet<PackRowId>,
     /// Idle per-thread buffers.
     hands: Mutex<Vec<Hand>>,
-    /// Locked while a chunk is read that is larger than any that icecore writes, so that only one of these is in memory
-    /// at a time.
+    /// Locked while reading a chunk that is larger than any that icecore writes, so that only one such chunk is in
+    /// memory at a time.
     large: Mutex<()>,
 }
 

@@ -107,7 +107,8 @@ pub(super) fn looks_same(
         || verify::is_same(repository, entry, folder).unwrap_or(false)
 }
 
-/// Returns whether the entry or the existing file is a database. A file that cannot be read is none.
+/// Returns whether the entry or the existing file is a database. A file that cannot be read does not
+/// count as one.
 fn may_be_database(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
     let begins_like_one = || {
         let file = folder.open_file(&entry.name);

@@ -13,7 +13,7 @@ use crate::store::Requests;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
     Never,
-    /// Replaced if its size or its time differs; a database, also if its content does.
+    /// Replaced if its size or its time differs or, for a database, its content.
     IfChanged,
     Always,
 }
@@ -84,7 +84,7 @@ pub struct RestoreSummary {
     pub files_failed: u64,
     /// Of these, files that failed because of damage in the store.
     pub files_damaged: u64,
-    /// Of these, existing files that stayed, and whose content turned out to differ.
+    /// Of these, existing files that were kept, but whose content turned out to differ.
     pub files_kept_wrong: u64,
     /// Symlinks in place of a folder of the snapshot that were not followed.
     pub links_in_the_way: u64,

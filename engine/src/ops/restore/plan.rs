@@ -388,7 +388,7 @@ impl RestorePlan {
         cold::hours_by(repository, &self.packs, tier)
     }
 
-    /// Returns when the packs that are being thawed are ready, by what this host has requested.
+    /// Returns when the thaws in progress will be done, according to the requests of this host.
     pub fn requested(&self, repository: &Repository) -> Result<Requested, Error> {
         cold::requested(repository, &self.packs)
     }

@@ -103,7 +103,7 @@ impl RemovalCounter<'_> {
         }
     }
 
-    /// Counts the parts of a name and of everything below it that will be removed. Returns whether all of it will be.
+    /// Counts what will be removed at and below a name. Returns whether all of it will be.
     fn goes(&mut self, above: &Folder, name: &[u8], inside: &Path) -> bool {
         let Ok(Some(stat)) = above.stat(name) else { return false };
         let path = inside.join(OsStr::from_bytes(name));

@@ -31,7 +31,8 @@ struct SeedPlace {
 #[derive(Debug, Default)]
 pub struct Seed {
     files: Vec<PathBuf>,
-    /// Copies of databases in these folders, numbered after the files; `None` for one that could not be read.
+    /// Copies of databases in these folders, whose numbers follow those of the files; `None` for one that
+    /// could not be read.
     copies: Vec<Option<SourceFile>>,
     chunks: HashMap<ChunkId, SeedPlace>,
 }

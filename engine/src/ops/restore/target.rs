@@ -10,7 +10,8 @@ use crate::files::{Folder, Links, private};
 use crate::repo::Repository;
 use crate::store::Location;
 
-/// Fails if a restore may not write to its target. Called before any request that costs money.
+/// Fails if a restore is not allowed to write to its target. Called before any request that costs
+/// money.
 pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
     let target = &options.target;
     refuse_own_folders(repository, options)?;

@@ -84,7 +84,7 @@ impl Verifier<'_> {
 
     fn differs(&mut self, path: &Path, message: String) {
         self.summary.files_failed += 1;
-        // A file that failed is not also already there.
+        // A file that failed does not also count as already there.
         if self.kept.has(path) {
             self.summary.files_skipped = self.summary.files_skipped.saturating_sub(1);
             self.summary.files_kept_wrong += 1;

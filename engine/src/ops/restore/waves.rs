@@ -1,6 +1,6 @@
 //! Divides a restore into waves: parts that are thawed and fetched in different months, each within what a month may
-//! cost. A wave is a run of files in the order in which they are restored, and every pack that one of them needs. It is
-//! priced with everything that it costs: listings, looks, the thaw, the temporary copies, requests and download.
+//! cost. A wave is a run of files in the order in which they are restored, with every pack that one of them needs. It
+//! is priced with everything that it costs: listings, looks, the thaw, the temporary copies, requests and download.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -158,7 +158,8 @@ impl Waves {
         }
     }
 
-    /// Returns the first wave from the file with a number, or `None` if not even one file fits.
+    /// Returns the first wave, which begins with the file number `from`, or `None` if not even one
+    /// file fits.
     fn first(&self, from: usize, terms: &WaveTerms, allowance: &Allowance) -> Option<Wave> {
         let fits = |sum: &Sum| allowance.fits(&self.requests(sum, terms).0, terms.prices);
         let mut sum = Sum::default();
@@ -191,8 +192,8 @@ impl Waves {
         self.first(0, terms, allowance)
     }
 
-    /// Divides the rest into waves. Each comes with the number of months until it; the first one may find a month of
-    /// which a part is used up. Returns `None` if a file is too large for a month.
+    /// Divides the rest into waves. Each comes with the number of months until it begins. When the first one begins,
+    /// a part of its month may be used up. Returns `None` if a file is too large for a month.
     pub fn all(
         &self,
         first: (&WaveTerms, &Allowance),
@@ -241,7 +242,8 @@ impl Waves {
         self.first(0, terms, &Allowance { free_bytes, ..Allowance::default() })
     }
 
-    /// Returns the price and the download of the file that needs most, in a month of its own.
+    /// Returns the price and the download of the most demanding file, as if it had a month to
+    /// itself.
     pub fn largest(&self, terms: &WaveTerms, free_bytes: u64) -> (f64, u64) {
         let alone = (0..self.needs.files.len()).map(|file| {
             let mut sum = Sum::default();

@@ -269,7 +269,8 @@ impl RestoreWriter<'_> {
                 return Ok(());
             }
         };
-        // Two names whose file changed between reading them have different content, and must not be linked.
+        // If the file changed between the reading of its two names, they have different content, and must
+        // not be linked.
         let first = entry.link.and_then(|link| self.first_names.get(&link));
         if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
             self.writing(at.number, &folder);

@@ -37,7 +37,7 @@ pub(super) fn meant(
                 Ok(places.iter().map(|p| snapshot.places.real(p).into_owned()).collect::<Vec<_>>())
             });
             match places {
-                // If the trees are gone, this snapshot names nothing any more.
+                // If the trees are gone, this snapshot no longer names anything.
                 Err(error) if error.is_of_object() => {}
                 places => found.extend(places?),
             }

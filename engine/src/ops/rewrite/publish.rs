@@ -67,7 +67,7 @@ pub fn rewrite(
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
-            // Search the archive again, so that the result is what it contains.
+            // Search the archive again, so that the result describes what the archive contains now.
             let rows = repository.catalog.snapshots()?;
             let left = having(&TreeReader::new(repository)?, &rows, paths)?;
             summary.left = left.iter().map(|row| row.entry.id).collect();
@@ -184,7 +184,8 @@ impl Aims<'_> {
                 ..before.clone()
             });
             replaced.push(Replaced { new: *id, old: *old });
-            // The owner removed the files that it lacks now, so that must not make it look suspicious.
+            // The owner has removed the missing files, so their absence must not make the snapshot
+            // look suspicious.
             let was_full = !row.is_marked() && !self.doubtful.contains(old);
             accepted.extend((row.accepted || was_full).then_some(*id));
         }

@@ -50,7 +50,8 @@ impl Last {
         Ok(!ids.is_empty())
     }
 
-    /// Returns whether it has a chunk that was found in `pack`. Its own copy may be in another pack.
+    /// Returns whether the snapshot has a chunk that was found in `pack`, even if the snapshot has
+    /// it in another pack.
     pub fn has(&self, catalog: &Catalog, id: &ChunkId, pack: PackRowId) -> Result<bool, Error> {
         Ok(self.packs.contains(&pack) || self.has_lost(catalog, id)?)
     }

@@ -153,7 +153,7 @@ fn leave_out_folders(context: &Context, path: &Path, found: &mut Vec<Found>, is_
 /// Reports names that are listed but cannot be examined.
 fn report_problems(context: &Context, problems: Vec<(PathBuf, std::io::Error)>) {
     for (path, error) in problems {
-        // Leave out a mounted share as well whose server is unreachable.
+        // Also leave out a mounted share whose server is unreachable.
         if context.exclude.one_file_system() && scan::is_mounted_on(&path) {
             context.left_out(path);
         } else {

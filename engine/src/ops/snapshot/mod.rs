@@ -116,7 +116,7 @@ pub fn snapshot(
     let (id, totals, doubts) = loop {
         attempt += 1;
         let context = Context::new(repository, options, &exclude, progress)?;
-        // Ask before the attempt, which records the files that it finds.
+        // Ask before the attempt begins, because an attempt records the files that it finds.
         forgotten |= context.has_forgotten()?;
         let root = pipeline::execute(&context, SnapshotId(random()))?;
         if options.dry_run {

@@ -1,5 +1,5 @@
 //! Disks that are mounted below the sources. A mount point without its disk looks like a folder that its owner emptied.
-//! The difference is that its files used to be on another device than the parent folder.
+//! The difference is that its files used to be on a different device from the parent folder.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) struct MissingMount {
 pub(super) struct Walked {
     /// Its row in the stat cache.
     pub key: i64,
-    /// Whether it is on another device than its parent folder.
+    /// Whether it is on a different device from its parent folder.
     pub is_mount: bool,
     /// False if it could not be listed, or if a disk mounted on it would be left out.
     pub counts: bool,

@@ -35,7 +35,7 @@ enum Main {
     File,
     /// A database that is complete by itself, so that no file beside it is stored.
     Whole,
-    /// A database that needs its journals of the same time.
+    /// A database that needs its journals from the same time.
     WithJournals,
 }
 
@@ -101,8 +101,8 @@ impl Outcomes {
                 (None, format!("cannot read: {error}"), gone)
             }
         };
-        // A removed file is left out; for one that cannot be read, which may be on a failing disk, keep the previous
-        // version.
+        // Leave out a file that was removed. Keep the previous version of a file that cannot be read, because its
+        // disk may be failing.
         let older = if gone || is_part { None } else { self.older(context, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),

@@ -30,7 +30,8 @@ pub struct Mark {
     pub last: SnapshotEntry,
     /// Number of files in it, …
     pub files: u64,
-    /// … and of those that still exist; with the same content, if there are enough files to judge by content.
+    /// … and how many of them still exist or, if there are enough files to judge by content, exist with the
+    /// same content.
     pub left: u64,
     /// Whether the files still exist, but with other contents.
     pub changed: bool,

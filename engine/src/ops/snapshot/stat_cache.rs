@@ -15,8 +15,8 @@ pub(super) struct Older {
     /// The key of the folder that contains the files now.
     pub folder: i64,
     /// Whether the files were in this folder. Otherwise they were in folders with the same inode, one of which may have
-    /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and is not an
-    /// older version otherwise.
+    /// been moved here. Then a file counts as unchanged only if its own inode and times are the same, and otherwise is
+    /// not used as an older version either.
     pub is_here: bool,
     pub lists: Vec<Vec<CachedFile>>,
 }
@@ -104,7 +104,7 @@ mod tests {
         }
         check(0, old, false, false);
         check(HOUR, old, false, false);
-        // Dated hours ahead, years ahead, and years ahead just now.
+        // Files dated hours ahead; years ahead, long ago; and years ahead, just now.
         check(3 * HOUR, old, true, false);
         check(future, old, true, true);
         check(future, HOUR / 2, false, true);

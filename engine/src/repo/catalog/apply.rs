@@ -62,8 +62,7 @@ impl Catalog {
                 }
             }
             if let Some(doubt) = standing.doubt {
-                // The digest that the entry names for the one before it is in doubt, so the digest that was read there
-                // is stored.
+                // The entry names a doubtful digest for the one before it, so store the digest that was read there.
                 let digests = [taken.digest, position.head];
                 authors::put_void(&transaction, taken.number, digests, doubt, true)?;
             }

@@ -4,7 +4,7 @@
 //!
 //! It is a blocked filter that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-, Hash- and
 //! Space-Efficient Bloom Filters, 2007). Chunk ids are as good as random, so they serve as their own hash. Bits are
-//! never cleared. A missing bit causes at most that a chunk is stored twice.
+//! never cleared. At worst, a missing bit makes a snapshot store a chunk twice.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -33,7 +33,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Returns the smallest size with room for so many chunks.
+    /// Returns the smallest size with room for this many chunks.
     pub fn of(chunks: u64) -> Size {
         let rows = chunks.div_ceil(ROW_BLOCKS * BLOCK_CHUNKS);
         Size { rows: rows.clamp(ROWS_MIN, ROWS_MAX), chunks: 0 }
@@ -92,7 +92,7 @@ pub(super) fn add(connection: &Connection, ids: &[ChunkId]) -> rusqlite::Result<
     }
 }
 
-/// Creates an empty filter with room for so many chunks and a quarter more before it must grow.
+/// Creates an empty filter with room for this many chunks and a quarter more before it must grow.
 pub(super) fn make(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM filter", [])?;
     Size::of(chunks.saturating_add(chunks / 4)).write(connection)

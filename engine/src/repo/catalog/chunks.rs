@@ -127,7 +127,7 @@ impl Catalog {
 const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
     FROM chunks c JOIN packs p ON p.key = c.pack WHERE c.id = ? AND p.state IN (1, 2)";
 
-/// Condition: the chunk was found lost at such a place.
+/// Condition on [`CHUNK_PLACES`]: the chunk was found lost at this place.
 const LOST: &str =
     "EXISTS(SELECT 1 FROM lost l WHERE l.pack = c.pack AND c.slot BETWEEN l.first AND l.last)";
 

@@ -14,7 +14,7 @@ use crate::format::ChunkId;
 
 /// Maximum number of recent chunks while few are settled, …
 const RECENT_MIN: u64 = 1 << 18;
-/// … and otherwise the fraction of the settled chunks: one in so many.
+/// … and otherwise the fraction of the settled chunks: one in this many.
 const RECENT_SHARE: u64 = 16;
 /// Number of chunks that are moved in one transaction.
 const MOVED_AT_ONCE: u64 = 1 << 14;

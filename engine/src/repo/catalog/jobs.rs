@@ -41,7 +41,8 @@ impl Catalog {
         Ok(seconds.map(|seconds| Time { seconds, nanos: 0 }))
     }
 
-    /// Records when thaws of objects were requested, and with which tier. Forgets those that are over since `over`.
+    /// Records when thaws of objects were requested, and with which tier. Forgets requests from before `over`,
+    /// whose thaws are over.
     pub fn note_requests(
         &self,
         names: &[&str],

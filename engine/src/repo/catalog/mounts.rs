@@ -36,8 +36,8 @@ impl Catalog {
         })())
     }
 
-    /// Records the mount points of a snapshot, and deletes those of which no snapshot contains
-    /// files.
+    /// Records the mount points of a snapshot, and deletes mount points from which no snapshot
+    /// contains files.
     pub fn put_mounts(&self, mounts: &[(i64, u64)], snapshot: &SnapshotId) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {

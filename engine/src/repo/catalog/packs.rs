@@ -158,7 +158,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns the records of those of these packs that were uploaded and are not in the log.
+    /// Of these packs, returns the records of those that were uploaded and are not in the log.
     pub fn uploaded_among(&self, packs: &HashSet<PackRowId>) -> Result<Vec<PackRecord>, Error> {
         let mut records = self.open_packs(PackState::Uploaded)?;
         let uploaded = self.packs(PackState::Uploaded)?.into_iter();
@@ -386,7 +386,7 @@ pub(super) fn give_up(
 }
 
 /// Marks the orphans that a log entry names. They stay dead even if the author is revoked, because they may be deleted
-/// by now, and who has uploaded one could still add it.
+/// by now, and the writer who uploaded one could still add it.
 pub(super) fn orphan(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for id in &entry.orphans {
         connection.execute(
@@ -410,7 +410,7 @@ fn insert(
     state: PackState,
     added: Option<(u64, i64)>,
 ) -> rusqlite::Result<i64> {
-    // The table is stored here only until the pack is in the log, which then has it.
+    // The table is stored here only until the pack is in the log, which then contains the table.
     let table = (state == PackState::Uploading).then_some(&record.table[..]);
     connection
         .prepare_cached(

@@ -36,8 +36,8 @@ impl SnapshotRow {
         self.entry.marked.is_some() && !self.accepted
     }
 
-    /// Returns whether the snapshot is marked because files in it were corrupted on disk. Such a snapshot is not marked
-    /// because of missing files.
+    /// Returns whether the snapshot is marked because files in it were corrupted on disk. A mark has only one reason,
+    /// so missing files are not the reason here.
     pub fn is_rotted(&self) -> bool {
         self.is_marked() && self.entry.marked == Some(ROTTED)
     }
@@ -241,8 +241,8 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-/// Reads the snapshots that are dropped, or those that are not. With `apart`, reads only those of them that are set
-/// apart, or only those that are not.
+/// Reads the snapshots that are dropped, or those that are not. `apart` restricts this to those that are set apart,
+/// or to those that are not.
 pub(super) fn rows(
     connection: &Connection,
     dropped: bool,

@@ -26,7 +26,8 @@ fn ten_thousand() -> (Bench, Repository) {
 #[test]
 fn no_signature_is_verified_twice() {
     let (bench, singly) = ten_thousand();
-    // The 16 entries behind the last checkpoint, one of which vouches for the checkpoints and is looked at before.
+    // The 16 entries after the last checkpoint. One of them vouches for the checkpoints, and is examined before
+    // that.
     let fresh = open(&bench, "fresh");
     assert_eq!(fresh.signatures(), 16 + 1, "the others are vouched for");
     drop(fresh);

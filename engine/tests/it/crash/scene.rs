@@ -1,7 +1,7 @@
 //! The initial state of every case: three hosts with a common archive, made once and copied.
 //!
 //! A and B archive libraries that share photos; C prunes. When C drops its snapshots, some packs
-//! are completely dead. But both libraries contain again the photos that only these packs have, so
+//! are completely dead. But both libraries again contain the photos that only these packs have, so
 //! A and B rely on the packs while C deletes them.
 
 use std::collections::{BTreeMap, BTreeSet};

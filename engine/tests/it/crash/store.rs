@@ -67,7 +67,7 @@ impl Fault {
         Fault::UnansweredLate,
     ];
 
-    /// Returns whether this fault has an effect on such an operation that no other fault has.
+    /// Returns whether this fault affects such an operation in a way that no other fault does.
     pub fn fits(self, verb: Verb) -> bool {
         match verb {
             Verb::Put => true,

@@ -111,8 +111,8 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
                 put(&bench, name, &other[*replacement]);
                 match kind {
                     "config" => {
-                        // This `config` is valid, but belongs to another repository, of which
-                        // nothing else is here.
+                        // This `config` is valid, but belongs to another repository, and nothing
+                        // else of that repository is here.
                         let credential = Box::new(bench.identity.credential(bench.id));
                         let writer = bench.try_open(Keys::Writer(credential), &bench.cache);
                         assert!(matches!(writer, Err(Error::WrongCredential)));

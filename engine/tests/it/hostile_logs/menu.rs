@@ -353,8 +353,8 @@ impl<'a> Log<'a> {
             0 => self.anybody(),
             _ => who,
         };
-        // The liar's id with the owner's key is the owner. No part of such an entry may be newer, because that stops
-        // readers (`a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it`).
+        // An entry with the liar's id and the owner's signature is one of the owner. No part of such an entry may be
+        // newer, because that stops readers (`a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it`).
         let is_owner = self.author(who).id == self.cast.owner.id && signs == Who::Owner;
         let who = if is_owner { Who::Owner } else { who };
         let version = match self.dice.roll(16) {

@@ -178,7 +178,7 @@ impl Model for Rules {
         (accepts && !state.is_away).then_some(CONFUSED)
     }
 
-    /// A mirror whose archive rests and is there must get to its end.
+    /// A mirror run must finish if its archive exists and does not change.
     fn is_stuck(&self, state: &State) -> bool {
         let follows = state.is_promoted || state.is_away || state.to.head() == state.from.head();
         !follows || state.mirror.at != MirrorAt::Start && !state.is_away

@@ -46,9 +46,11 @@ pub enum Weakness {
     ForgetOrphans,
     /// A pruner that repacks does not check which snapshots were added after its plan.
     BlindRepack,
-    /// It tombstones the old pack in a separate entry before the one that adds the new pack.
+    /// A pruner that repacks tombstones the old pack in a separate entry before the one that adds
+    /// the new pack.
     TombstoneFirst,
-    /// It adds the new pack and tombstones the old one, but snapshots still name the old one.
+    /// A pruner that repacks adds the new pack and tombstones the old one, but snapshots still name
+    /// the old one.
     NoMoves,
     /// Repacked packs are named by content, and adding one again removes its tombstone.
     ContentRepack,

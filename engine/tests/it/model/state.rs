@@ -27,7 +27,8 @@ pub struct Entry {
     pub dead: Packs,
     /// The slot of the snapshot that is dropped, or 0.
     pub drops: u8,
-    /// Whether the added packs lack a chunk that a snapshot needs of a pack that this entry makes dead.
+    /// Whether the added packs lack a chunk that a snapshot needs from a pack that this entry makes
+    /// dead.
     pub thin: bool,
 }
 

@@ -1,8 +1,8 @@
 //! A model of the protocol with a thief who has the credential of a host (`docs/protocol.md`, "The thief").
 //!
-//! Two writers, a pruner and the owner follow the rules. The thief has the credential of the first writer, and puts
-//! anything on a list. The tests show three things: each attack works if entries have no authors, the invariants hold
-//! in every state of the full model, and each rule is needed.
+//! Two writers, a pruner and the owner follow the rules. The thief has the credential of the first writer, and may
+//! put any item of a fixed list into the store. The tests show three things: each attack works if entries have no
+//! authors, the invariants hold in every state of the full model, and each rule is needed.
 
 mod honest;
 mod menu;
@@ -144,7 +144,7 @@ const WINDOWS: [Rules; 3] = [
     Rules { writers: 1, repacks: 1, prunes: 1, ..WINDOW },
 ];
 
-/// Those that a long run explores too.
+/// The models of the undelete window that a long run explores too.
 const NIGHTLY_WINDOWS: [Rules; 7] = [
     WINDOW,
     Rules { owner_prunes: true, ..WINDOW },

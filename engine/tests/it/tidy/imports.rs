@@ -95,7 +95,7 @@ impl<'a> Imports<'a> {
             }
             rest = after;
         }
-        // This is a module itself; the names used from it are found where they are used.
+        // The path is a module itself; the names used from it are found where they are used.
         None
     }
 

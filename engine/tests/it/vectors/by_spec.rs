@@ -251,7 +251,8 @@ pub fn padded_bytes(bytes: u64) -> u64 {
     match bytes {
         0 => 0,
         _ if power <= 4_194_304 => power,
-        // Above this limit, `power` is the next power of two, whose lower half has 128 steps.
+        // Above this limit, `power` is the next power of two, and there are 128 steps from half of
+        // it up to it.
         _ => bytes.div_ceil(power / 256) * (power / 256),
     }
 }

@@ -208,7 +208,7 @@ fn what_is_needed_is_kept_and_says_why() {
 fn hot_packs_take_a_threshold_as_well() {
     let terms = free_egress();
     check(&hot(24), &terms, "kept: 24.0 % of it is unused; objects are repacked from 25 % on");
-    // It saves .3 × .004 × 24 = .029 per GB and costs .7 × .03 to read, plus .09 per GB for
+    // Repacking saves .3 × .004 × 24 = .029 per GB and costs .7 × .03 to read, plus .09 per GB for
     // transfer out.
     assert!(matches!(decided(&hot(30), &terms), Decision::Repack { .. }));
     let dear = decided(&hot(30), &Terms::default());
@@ -263,7 +263,7 @@ fn photos_in_a_class_without_thaw_must_pay_too() {
         state: ObjectState::Warm,
         ..cold(percent)
     };
-    // It saves .2 × .0125 × 24 = .06 per GB and costs .8 × (.09 + .01) to read.
+    // Repacking saves .2 × .0125 × 24 = .06 per GB and costs .8 × (.09 + .01) to read.
     let rare = decided(&of_class("STANDARD_IA", 20), &Terms::default());
     assert!(matches!(rare, Decision::Keep(Why::DoesNotPay { .. })), "{rare}");
     let usual = decided(&of_class("STANDARD", 20), &Terms::default());
@@ -310,7 +310,7 @@ fn what_cannot_be_read_or_priced_is_kept() {
     let (warm, is_cold) = (ObjectState::Warm, ObjectState::Cold);
     let by_hand = of("Archive", is_cold, Provider::Azure);
     assert_eq!(by_hand, Decision::Keep(Why::NotReadable));
-    // A lifecycle rule has moved it to another class than the one in the log.
+    // A lifecycle rule has moved it to a class other than the one in the log.
     assert_eq!(of("STANDARD", is_cold, Provider::S3), Decision::Keep(Why::NotReadable));
     let tiers = of("INTELLIGENT_TIERING", warm, Provider::S3);
     assert_eq!(tiers, Decision::Keep(Why::OwnTiers));

@@ -33,7 +33,7 @@ pub struct Place {
     pub log: [Entry; LOG_MAX],
 }
 
-/// What a host sees that has read the log.
+/// What a host that has read the log sees.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct View {
     /// The packs that each snapshot needs, by slot.
@@ -63,7 +63,8 @@ impl Place {
         last.map_or((0, 0), |slot| (slot as u8, self.log[slot - 1].id))
     }
 
-    /// Reads the log up to a slot. An entry that names another one before it is void.
+    /// Reads the log up to a slot. An entry is void if it names a predecessor other than the entry
+    /// before it.
     pub fn view(&self, head: usize) -> View {
         let mut view = View::default();
         let mut previous = 0;

@@ -300,7 +300,8 @@ impl Rules {
         if view.stopped {
             return;
         }
-        // Packs may be gone that a pruner has tombstoned. If its word no longer counts, they are not dead.
+        // Packs that a pruner has tombstoned may be gone. If the statements of the pruner no longer count,
+        // the log does not call these packs dead.
         let looks = self.window && !self.is(Weakness::RevokesBlindly);
         let lost = if looks { state.gone & view.placed } else { 0 };
         let says = Entry { by: By::Owner, lost, ..Entry::default() };

@@ -56,7 +56,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// What a thief puts who has robbed the pruner.
+    /// What a thief who has robbed the pruner puts.
     pub const OF_PRUNER: u32 = Item::PrunerWipe.bit()
         | Item::PrunerDrop.bit()
         | Item::PrunerTombstone.bit()

@@ -52,11 +52,11 @@ pub enum Weakness {
     ProvenByChain,
     /// A writer takes the slot after the last one listed, even after a gap.
     AppendsBehindGap,
-    /// Any enrolled writer can prove damage, by naming another object than the existing one.
+    /// Any enrolled writer can prove damage, by naming an object other than the existing one.
     AnybodyProves,
     /// The `previous` of an owner's entry does not prove damage.
     OwnerProvesNothing,
-    /// An entry whose `previous` does not match the entry before it is void.
+    /// An entry is void if its `previous` does not match the entry before it.
     MismatchIsVoid,
     /// Entries that remove something are put only once: tombstones, orphans, and statements of the owner.
     PutsOnce,
@@ -75,7 +75,8 @@ pub enum Weakness {
     AnybodyLoses,
     /// A move that only adds may concern packs of other writers. Safe.
     GrowsOthers,
-    /// If an entry is void because it adds a pack twice, its places of the pack have no meaning.
+    /// If an entry is void because it adds a pack twice, the places that it gives to the pack have
+    /// no meaning.
     OnePlace,
     /// The owner dismisses an entry that rotted.
     DismissesRot,
@@ -87,7 +88,8 @@ pub enum Weakness {
     WritersEndWindow,
     /// A writer with the right `prune` may move snapshots to other packs.
     WritersMove,
-    /// What a pruner has dropped and tombstoned stays so after it is revoked.
+    /// What a pruner has dropped and tombstoned stays dropped and tombstoned after the pruner is
+    /// revoked.
     MarksStay,
     /// Orphans that a pruner has named are alive after it is revoked.
     OrphansRise,

@@ -81,7 +81,8 @@ pub struct Entry {
     pub ends: bool,
     /// Whether it enrols the second host.
     pub enrols: bool,
-    /// Whether its writer read the slot before it in its rotten state, and names that.
+    /// Whether its writer read the previous slot in its rotten state, and the entry names that
+    /// state.
     pub names_rot: bool,
 }
 

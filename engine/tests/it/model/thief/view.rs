@@ -41,7 +41,7 @@ pub struct View {
     pub revoked_pruner: u8,
     /// Whether hosts stop here because of damage, or of something that looks like it.
     pub stopped: bool,
-    /// Whether a snapshot refers to other packs than its writer meant.
+    /// Whether a snapshot refers to packs other than those that its writer meant.
     pub moved: bool,
     /// Packs that the credential of the first host has added.
     pub of_stolen: Packs,
@@ -59,7 +59,7 @@ impl View {
         self.void & !self.voided
     }
 
-    /// Returns the packs that visible snapshots need, and those set apart.
+    /// Returns the packs that are needed by visible snapshots, and by those that are set apart.
     pub fn needed(&self, rules: &Rules) -> Packs {
         let keeps = |fate| match fate {
             Fate::Visible => true,
@@ -71,7 +71,7 @@ impl View {
     }
 
     /// Returns the packs of dropped snapshots that can be undeleted: their window is not over, and none of their packs
-    /// is gone, or dead by the word of the owner.
+    /// is gone or was declared dead by the owner.
     pub fn held(&self, state: &State) -> Packs {
         let mut held = 0;
         for slot in (1..=state.log_len).filter(|slot| state.over >> slot & 1 == 0 && !self.ended) {
@@ -215,7 +215,7 @@ impl Rules {
         // Only the owner may name lost chunks.
         let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
         let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
-        // Whoever removes packs from snapshots by a move removes them from the undelete window too.
+        // A move that removes packs from snapshots removes them from the undelete window too.
         let only_owner = entry.ends && !self.is(Weakness::WritersEndWindow)
             || self.window && entry.to != 0 && !self.is(Weakness::WritersMove);
         let may = may && (entry.by == By::Owner || !only_owner);
@@ -232,8 +232,8 @@ impl Rules {
             || !self.today() && (!signed || !may || orphans)
     }
 
-    /// Applies the orphans of an entry that is set apart. They may be deleted by now. Who has uploaded one uploads it
-    /// again.
+    /// Applies the orphans of an entry that is set apart. They may be deleted by now. The writer who uploaded one
+    /// uploads it again.
     fn apply_orphans(&self, view: &mut View, entry: &Entry) {
         if entry.by == By::Pruner && !self.is(Weakness::OrphansRise) {
             view.dead |= entry.orphans;

@@ -195,7 +195,7 @@ fn parity(cases: &mut Cases) {
         b[length as usize - 1] ^= 1;
     });
     cases.change("parity_of_other_pack", of, "Authentication", both_heads(|head| head[12] ^= 1));
-    // These can still heal, but are not what was written.
+    // These parity objects can still heal, but are not what was written.
     cases.change("parity_first_head_flipped", of, "Authentication", |b| b[60] ^= 1);
     cases.change("parity_last_head_flipped", of, "Authentication", |b| {
         let at = b.len() - 40;

@@ -1,5 +1,5 @@
 //! Fields that later versions added to snapshots: histories, sources, marks, replacements, tags. `log_3` and `log_4`
-//! follow `log_2`, in no repository.
+//! follow `log_2`, but belong to no repository.
 
 use std::path::Path;
 

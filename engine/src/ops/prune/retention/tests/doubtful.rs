@@ -13,7 +13,7 @@ fn the_newest_of_each_history_is_never_dropped() {
     assert_eq!(told(&groups[1]), ["2: newest of its history", "0:"]);
     assert!(groups.iter().all(|group| !group.drops_all() && group.kept().count() == 1));
     assert_eq!(groups[1].dropped().count(), 1);
-    // This does not depend on the grouping.
+    // The newest of a history is kept, however the snapshots are grouped.
     let last = Policy { last: Some(1), ..none() };
     let one = "".parse().expect("a grouping");
     let groups = apply(&snapshots, &last, one, &TimeZone::UTC);
