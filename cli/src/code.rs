@@ -39,7 +39,7 @@ pub const ALL: &[(u8, &str)] = &[
         NO_REPOSITORY,
         "there is no archive: its folder or bucket does not exist, or its disk is not mounted",
     ),
-    (WRONG_KEY, "wrong password, identity or writer credential"),
+    (WRONG_KEY, "wrong or missing password, identity or writer credential"),
     (THAW_REQUESTED, "a thaw was requested: run the command again later"),
     (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),
     (

@@ -11,7 +11,7 @@ use icecore_engine::store::{Location, Provider, StoreOptions};
 use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::units::show;
-use crate::{aws, home};
+use crate::{aws, home, shell};
 
 /// The folder of profiles for all users.
 pub const SHARED_PROFILES: &str = "/etc/icecore";
@@ -80,6 +80,16 @@ pub fn profiles(config_dir: &Path) -> Vec<String> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let names = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned));
     names.collect::<BTreeSet<String>>().into_iter().collect()
+}
+
+/// Returns the failure that no archive was specified. The hint names a profile, if there is one.
+pub fn no_archive(config_dir: &Path) -> Failure {
+    let of_profile = match profiles(config_dir).first() {
+        Some(name) => format!("-P {} for the archive of that profile, ", shell::word(name)),
+        None => String::new(),
+    };
+    let hint = format!("use {of_profile}--repo URL or set ICECORE_REPOSITORY");
+    Failure::usage("no archive was specified", &hint)
 }
 
 /// Returns the failure that there is no such profile, with a list of those that exist.

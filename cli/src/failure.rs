@@ -148,8 +148,12 @@ impl From<Error> for Failure {
                 Some(crate::meant::hint(path))
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
+                let disk = match location.contains("://") {
+                    true => "",
+                    false => "is its disk mounted, and where? ",
+                };
                 Some(format!(
-                    "check --repo, or create an archive there: `icecore --repo {} init`",
+                    "{disk}Name the place where the archive is; a new one is created with `icecore --repo {} init`",
                     shell::word(location)
                 ))
             }),

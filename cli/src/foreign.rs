@@ -87,6 +87,12 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         ("snapshot", "-t" | "--label" | "--name" | "--comment") => {
             "--tag TAG gives a snapshot a tag"
         }
+        ("snapshot", "--to" | "--target" | "--dest" | "--destination") => {
+            "--repo URL says where the archive is"
+        }
+        ("snapshot", "--source" | "--sources" | "--path" | "--paths") => {
+            "the folders stand without an option: icecore snapshot DIR"
+        }
         ("snapshot", "--files-from" | "--from") => {
             "name the files and folders themselves; --exclude leaves some of them out"
         }
@@ -113,8 +119,11 @@ fn instead(command: &str) -> Option<&'static str> {
         "gc" | "compact" | "cleanup" | "clean" | "purge" | "vacuum" => {
             "`icecore prune` deletes what no snapshot needs; -n only shows what it would delete"
         }
+        "repo" | "repository" | "repos" | "archives" => {
+            "--repo URL names the archive; `icecore status` lists the profiles, `icecore init` creates an archive"
+        }
         "mount" | "browse" | "web" => {
-            "a frozen archive cannot be mounted: look around with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows the price)"
+            "an archive cannot be mounted: look around with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows what it would restore)"
         }
         "umount" | "unmount" => "nothing is mounted: `icecore restore` gets files back",
         "copy" | "clone" | "replicate" => {

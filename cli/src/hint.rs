@@ -136,7 +136,7 @@ fn of_key(error: &Error) -> Option<&'static str> {
             "`icecore key writers` lists them; type the first digits of the id"
         }
         Error::MayNot => {
-            "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE"
+            "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE; for a run at night, password-file in its profile"
         }
         Error::Revoked { .. } | Error::NotEnrolled => {
             "the owner enrols this host again: `icecore key enrol`, with the password"
@@ -150,6 +150,9 @@ fn of_name(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` is the newest",
         Error::AmbiguousSnapshot { .. } => "type more digits of the id",
+        Error::NotInSnapshot { path } if path.contains('\\') => {
+            "`icecore ls -R SNAP` lists the paths in it, with \\\\ for a backslash in a name and \\xNN for a byte that is no text: write these characters themselves, or find the file with `?` for each (`--include`)"
+        }
         Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` lists the paths in it",
         Error::IsFolder { .. } => "use `icecore restore` for folders",
         Error::TargetNotEmpty { .. } => {

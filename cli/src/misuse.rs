@@ -57,6 +57,10 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             }
             format!("`{command}` is missing {missing}")
         }
+        ErrorKind::InvalidUtf8 => {
+            let hint = "put a pattern in quotes, and write `?` for each character of a name that is no text";
+            return Some(Failure::usage("an argument has bytes that are no text (UTF-8)", hint));
+        }
         ErrorKind::UnknownArgument => {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
             return Some(unknown(&command, &typed, line, suggested.as_deref()));

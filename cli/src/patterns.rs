@@ -9,8 +9,21 @@ use crate::failure::Failure;
 use crate::report::Report;
 
 /// The hint on how to write a bracket that belongs to a name.
-pub const BRACKET: &str =
+const BRACKET: &str =
     "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
+
+const BRACE: &str =
+    "{a,b} stands for one of these texts; if the name has a brace, write \\{ for it";
+const BACKSLASH: &str = "a backslash makes the next character an ordinary one; if the name has a backslash, write \\\\ for it";
+
+/// Returns what a special character in a pattern means, if the pattern has one that names may have too.
+pub fn special(pattern: &str) -> Option<&'static str> {
+    match pattern.chars().find(|c| ['[', '{', '\\'].contains(c))? {
+        '[' => Some(BRACKET),
+        '{' => Some(BRACE),
+        _ => Some(BACKSLASH),
+    }
+}
 
 /// The origin of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +126,7 @@ impl Patterns {
     pub fn say_idle(&self, report: &Report, unmatched: &[usize], what: &str) {
         for (typed, from) in self.idle(unmatched) {
             if from == Origin::CommandLine || !report.quiet {
-                let hint =
-                    if typed.contains('[') { format!(" ({BRACKET})") } else { String::new() };
+                let hint = special(typed).map_or(String::new(), |hint| format!(" ({hint})"));
                 // Folders that are left out are not searched.
                 let what = match typed.starts_with('!') {
                     true => "brought nothing back; a folder that is left out is not looked into",

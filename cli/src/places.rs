@@ -102,7 +102,8 @@ impl Places {
         found.into_iter().rev().map(|(_, place)| place).collect()
     }
 
-    fn file(&self, place: &str) -> PathBuf {
+    /// Returns the file in which this host remembers a place.
+    pub fn file(&self, place: &str) -> PathBuf {
         let name = digest(&[place.as_bytes()]).to_string();
         self.folder.join(format!("{}.toml", &name[..32]))
     }

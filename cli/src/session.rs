@@ -166,9 +166,7 @@ impl Session {
     }
 
     pub fn location(&self) -> Result<Location, Failure> {
-        let url = self.repo.as_deref().ok_or_else(|| {
-            Failure::usage("no archive was specified", "use --repo URL or set ICECORE_REPOSITORY")
-        })?;
+        let url = self.repo.as_deref().ok_or_else(|| config::no_archive(&self.config_dir))?;
         // Text that is not UTF-8 was already refused when the command line was parsed.
         Ok(Location::parse(&crate::home::url_at_home(url)?)?)
     }

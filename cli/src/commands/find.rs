@@ -16,7 +16,7 @@ use super::spellings;
 use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::{self, Line};
-use crate::patterns::{BRACKET, Patterns};
+use crate::patterns::{Patterns, special};
 use crate::screen;
 use crate::session::Session;
 use crate::units::{count, local, show, size, utc};
@@ -54,15 +54,16 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
             || args.older.is_some()
             || args.larger.is_some()
             || args.smaller.is_some();
-        let hint = match args.ignore_case {
+        let special = args.patterns.iter().find_map(|pattern| special(pattern));
+        let hint = match (special, args.ignore_case) {
             _ if is_narrowed => {
                 "--newer, --older, --larger and --smaller narrow the search too: leave them out to find out which of them does"
             }
-            _ if args.patterns.iter().any(|pattern| pattern.contains('[')) => BRACKET,
-            true => {
+            (Some(special), _) => special,
+            (None, true) => {
                 "a pattern matches a whole name, or the end of a path; * stands for any characters"
             }
-            false => {
+            (None, false) => {
                 "-i ignores case; a pattern matches a whole name, and * stands for any characters"
             }
         };

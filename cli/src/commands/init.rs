@@ -92,8 +92,8 @@ pub fn make(
     let quoted = crate::shell::word(&location);
     let (location, credential) = (whole(&location), whole(&made.credential));
     session.report.note(&format!(
-        "archive {} created at {location}\nwriter credential saved to {credential}: this host \
-         can take snapshots without a password\n\nWithout the password or the identity, this \
+        "archive {} created at {location}\nkey of this computer saved to {credential}: it adds \
+         photos without a password, and reads none\n\nWithout the password or the identity, this \
          archive cannot be read, not even by you.\nPrint the identity now and keep it outside the \
          house:\n\n\x20   icecore --repo {quoted} key export --output identity.html\n",
         made.repository.short(),

@@ -438,7 +438,7 @@ mod tests {
         let words = say(News::Failed(2), "home", "studio", Some(&run), (None, &[]));
         assert_eq!(
             words.text,
-            "icecore: home on studio failed\n2 runs in a row have failed\nexit code 12: wrong password, identity or writer credential\nfailed to read …"
+            "icecore: home on studio failed\n2 runs in a row have failed\nexit code 12: wrong or missing password, identity or writer credential\nfailed to read …"
         );
         assert!(!words.json.to_string().contains("maria"), "{}", words.json);
         let words = say(News::Failed(2), "home", "studio", Some(&run), (Some("the log"), &[]));

@@ -228,8 +228,11 @@ fn seen_lines(seen: &Seen, flags: &str, in_waves: usize) -> Vec<(&'static str, S
         let oldest = seen.oldest_unread.filter(|time: &Time| time.seconds > 0);
         let oldest = oldest.map(|time| format!(", oldest not read: {}", date_of(time)));
         // Round down, so that 100 % means everything.
-        let text =
-            format!("{:.0} % of the data{}", (100.0 * share).floor(), oldest.unwrap_or_default());
+        let percent = match 100.0 * share {
+            small if small > 0.0 && small < 1.0 => "under 1".to_owned(),
+            percent => format!("{:.0}", percent.floor()),
+        };
+        let text = format!("{percent} % of the data{}", oldest.unwrap_or_default());
         lines.push(("read back", text));
     }
     // Restores in waves have lines of their own.

@@ -86,7 +86,7 @@ pub struct Wrong {
     /// The number of the wrong line, from 1, if there is one.
     pub line: Option<usize>,
     pub reason: String,
-    /// The unknown setting, if that is the reason.
+    /// The unknown setting and its table, if that is the reason: `mirror.evry`.
     pub unknown: Option<String>,
 }
 
@@ -114,7 +114,9 @@ impl Profile {
                 return Wrong { line, reason: format!("{setting}{reason}"), unknown: None };
             };
             let reason = reason.split(", expected ").next().unwrap_or_default();
-            Wrong { line, reason: reason.to_owned(), unknown: Some(name.to_owned()) }
+            let table = before.and_then(table_of).map(|table| format!("{table}."));
+            let unknown = format!("{}{name}", table.unwrap_or_default());
+            Wrong { line, reason: reason.to_owned(), unknown: Some(unknown) }
         })
     }
 
@@ -162,6 +164,14 @@ fn setting_at(text: &str, at: usize) -> Option<&str> {
     let begins = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
     let name = text.get(begins..at)?.trim_end().strip_suffix('=')?.trim();
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-').then_some(name)
+}
+
+/// Returns the name of the table in which a text ends.
+fn table_of(before: &str) -> Option<&str> {
+    let headers = before.lines().map(str::trim).filter_map(|line| line.strip_prefix('['));
+    headers
+        .last()
+        .map(|rest| rest.trim_start_matches('[').split(']').next().unwrap_or_default().trim())
 }
 
 #[cfg(test)]

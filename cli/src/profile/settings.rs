@@ -263,13 +263,18 @@ fn key_of(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, key)| key)
 }
 
-/// Returns the setting whose name is most similar to an unknown word.
-pub fn like(word: &str) -> Option<&'static str> {
+/// Returns the setting whose name is most similar to an unknown one, in the same table if possible.
+pub fn like(unknown: &str) -> Option<&'static str> {
+    let (table, word) = unknown.rsplit_once('.').unwrap_or(("", unknown));
     let near = |setting: &&Setting| {
         let key = key_of(setting.name);
         key.starts_with(word) || word.starts_with(key) || distance(key, word) <= 2
     };
-    SETTINGS.iter().find(near).map(|setting| setting.name)
+    let is_in =
+        |setting: &&Setting| setting.name.rsplit_once('.').map_or("", |(table, _)| table) == table;
+    let mut found = SETTINGS.iter().filter(near);
+    let in_table = found.clone().find(is_in);
+    in_table.or_else(|| found.next()).map(|setting| setting.name)
 }
 
 /// Returns the number of letters to add, remove or change to turn one word into another.
@@ -348,6 +353,9 @@ mod tests {
     fn a_mistyped_setting_is_recognised() {
         assert_eq!(like("repository"), Some("repo"));
         assert_eq!(like("keep-wekly"), Some("keep.keep-weekly"));
+        assert_eq!(like("mirror.evry"), Some("mirror.every"));
+        assert_eq!(like("check.evry"), Some("check.every"));
+        assert_eq!(like("mirror.keep-daily"), Some("keep.keep-daily"));
         assert_eq!(like("colour"), None);
     }
 

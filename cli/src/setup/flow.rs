@@ -327,7 +327,13 @@ impl Setup<'_> {
         }
         let Choices { name, sources, place, page, scheduler, .. } = &self.choices;
         let mut steps = Vec::new();
-        if let Some(page) = page {
+        let has_no_head = page.is_some() && place.there.is_none();
+        if let Some(page) = page.as_ref().filter(|_| has_no_head && is_taken) {
+            steps.push(format!(
+                "Write the identity page again: `icecore -P {name} key export --output ~/identity-page.html`. The first one has no log head, by which icecore notices an older copy of the archive. Print the new one, fill in its empty lines, keep the paper outside the house, and delete both files: `rm ~/identity-page.html {}`",
+                shell::word(&show(page))
+            ));
+        } else if let Some(page) = page {
             let page = show(page);
             steps.push(format!(
                 "Print {}, fill in its empty lines, keep the paper outside the house, and delete the file: `rm {}`",
@@ -335,7 +341,7 @@ impl Setup<'_> {
                 shell::word(&page)
             ));
         }
-        if page.is_some() && place.there.is_none() {
+        if has_no_head && !is_taken {
             steps.push(format!(
                 "That page is from before the first snapshot, so it has no log head, by which icecore notices an older copy of the archive. After the first snapshot, `icecore -P {name} key export --output ~/identity.html` writes a page that has it: print that one, too, and delete the file"
             ));

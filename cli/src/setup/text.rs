@@ -141,9 +141,9 @@ fn run(facts: &ProfileFacts) -> Vec<String> {
 
 fn check() -> Vec<String> {
     let mut all = vec![
-        "# How often a run checks the archive. Without a key, it compares lists, sizes and"
+        "# How often a run checks the archive. Without a key, it compares lists, classes and"
             .to_owned(),
-        "# checksums; with one, it also reads back a part.".to_owned(),
+        "# sizes; with one, it also compares checksums and reads back a part.".to_owned(),
         "[check]".to_owned(),
         text("every", "7d"),
         text("subset", "1%"),

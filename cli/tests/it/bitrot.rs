@@ -280,3 +280,33 @@ fn a_catalog_of_another_night_differs_although_its_size_and_time_do_not() {
     let ran = host.run(&again).ok();
     assert!(ran.stdout.contains("1 already there"), "{ran:#?}");
 }
+
+/// The copy that a snapshot has of a catalog differs in its header from the catalog, although nothing was changed.
+#[test]
+fn a_catalog_that_did_not_change_does_not_differ() {
+    let mut host = host();
+    for (name, mode) in [("wal.lrcat", "wal"), ("delete.lrcat", "delete")] {
+        let catalog = Connection::open(host.path(&format!("photos/{name}"))).expect("a catalog");
+        let made = format!("PRAGMA journal_mode = {mode}; CREATE TABLE edits (text);");
+        catalog.execute_batch(&made).expect("a table");
+        for edit in ["one", "two"] {
+            catalog.execute("INSERT INTO edits VALUES (?)", params![edit]).expect("an edit");
+        }
+    }
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    let ran = host.run("restore latest --to-original").ok();
+    assert!(ran.stdout.contains("already there"), "{ran:#?}");
+    assert!(!ran.stderr.contains("differ"), "{ran:#?}");
+    let before = fs::read(host.path("photos/wal.lrcat")).expect("a catalog");
+    host.run("restore latest --to-original --overwrite if-changed").ok();
+    assert!(fs::read(host.path("photos/wal.lrcat")).expect("a catalog") == before);
+    // It is compared while another program has it open, too, and an edit in its journal is found.
+    let open = Connection::open(host.path("photos/wal.lrcat")).expect("a catalog");
+    let _: u32 = open.query_row("SELECT COUNT(*) FROM edits", [], |row| row.get(0)).expect("rows");
+    let ran = host.run("restore latest --to-original").ok();
+    assert!(!ran.stderr.contains("differ"), "{ran:#?}");
+    open.execute("INSERT INTO edits VALUES ('three')", []).expect("an edit");
+    let ran = host.run("restore latest --to-original").ok();
+    assert!(ran.stderr.contains("1 existing file differs"), "{ran:#?}");
+}

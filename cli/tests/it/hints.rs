@@ -425,7 +425,8 @@ fn the_command_of_a_hint_can_be_pasted() {
     let mut host = Host::new();
     let folder = host.path("my photos; (new)");
     host.set("ICECORE_REPOSITORY", &folder.to_string_lossy());
-    let ran = host.run("check").fails(10, &["hint: check --repo, or create an archive there"]);
+    let ran =
+        host.run("check").fails(10, &["hint: is its disk mounted, and where? Name the place"]);
     let (_, rest) = ran.stderr.split_once('`').expect("a command");
     let (pasted, _) = rest.split_once('`').expect("its end");
     assert!(pasted.contains(&format!("--repo '{}' init", folder.display())), "{pasted}");

@@ -105,7 +105,8 @@ fn what_is_no_copy_is_refused_by_the_program() {
     host.run("mirror repo copy").ok();
     // A disk that is not mounted is no place for a new copy.
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
-    host.run("mirror repo copy").fails(10, &["is not there any more", "mounted"]);
+    host.run("mirror repo copy")
+        .fails(10, &["there is no copy at", "remove the file config/places/", "mounted"]);
     assert!(!host.path("copy").exists());
 }
 

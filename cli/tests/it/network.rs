@@ -221,6 +221,22 @@ fn a_bucket_without_its_config_is_damaged_like_a_folder() {
     host.run("snapshots").ok();
 }
 
+/// Waiting does not help if the scheme of the endpoint is wrong.
+#[test]
+fn a_server_that_does_not_speak_tls_is_named_at_once() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let https = server.endpoint().replace("http://", "https://");
+    host.set("AWS_ENDPOINT_URL", &https);
+    for line in ["snapshots", "snapshot -n photos"] {
+        let words = ["does not speak TLS", "http://"];
+        let ran = host.run(&format!("--retry-for 1h {line}")).fails(1, &words);
+        assert!(!ran.stderr.contains("network is away"), "{ran:?}");
+    }
+}
+
 /// A bare container has no root certificates.
 #[test]
 fn a_computer_without_root_certificates() {

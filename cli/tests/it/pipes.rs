@@ -100,7 +100,7 @@ fn results_on_stdout_and_the_rest_on_stderr() {
     shoot(&host.path("photos"), 1, 1);
     let ran = host.run("init").ok();
     assert_eq!(ran.stdout, "", "init has no result to print");
-    assert!(ran.stderr.contains("writer credential saved to config/credentials/"), "{ran:#?}");
+    assert!(ran.stderr.contains("key of this computer saved to config/credentials/"), "{ran:#?}");
     assert!(ran.stderr.contains("key export --output identity.html"), "{ran:#?}");
     let ran = host.run("snapshots").ok();
     assert!(ran.stdout.is_empty() && ran.stderr.contains("no snapshots"), "{ran:#?}");

@@ -105,7 +105,7 @@ fn a_conversation_ends_with_a_backup() {
         "costs nothing but space",
         "Six random words are good",
         "files: 2 new, 0 changed, 0 unmodified",
-        "What next? 1. Print ",
+        "What next? 1. Write the identity page again: `icecore -P home key export",
         "icecore -P home restore latest:PHOTO",
     ] {
         assert!(words.contains(expected), "{expected}:\n{said}");
@@ -194,7 +194,7 @@ fn wrong_answers_are_asked_again() {
         "which is backed up",
         "is inside the archive",
         "there is no folder",
-        "That page is from before the first snapshot",
+        "The first one has no log head",
         "an archive needs a place: a folder, or s3://BUCKET/PREFIX",
         "a time of day looks like 02:30",
         "\"my-topic\" is not a URL",

@@ -85,7 +85,9 @@ pub fn init(
         .and_then(|()| Store::open(location, store_options))
         .map_err(Error::from)
         .and_then(|store| make(&store, options, keep_credential));
-    made.remove_empty(created.is_ok());
+    if created.is_err() {
+        made.remove_empty();
+    }
     created
 }
 
@@ -176,26 +178,23 @@ fn new_config(owner: &Owner, settings: Settings) -> Result<Config, Error> {
 struct MadeFolders {
     /// The folders to remove if creating the repository fails.
     all: Vec<PathBuf>,
-    probe: Option<PathBuf>,
 }
 
 impl MadeFolders {
     /// Finds out which folders are missing.
     fn of(location: &Location) -> MadeFolders {
         let Location::Folder(path) = location else {
-            return MadeFolders { all: Vec::new(), probe: None };
+            return MadeFolders { all: Vec::new() };
         };
         let inner = [layout::PROBE, layout::KEYS].map(|prefix| path.join(prefix));
         let outer = path.ancestors().filter(|above| !above.as_os_str().is_empty());
         let all = inner.into_iter().chain(outer.map(Path::to_owned));
-        let all = all.filter(|folder| !folder.exists()).collect();
-        MadeFolders { all, probe: Some(path.join(layout::PROBE)) }
+        MadeFolders { all: all.filter(|folder| !folder.exists()).collect() }
     }
 
-    /// Removes the folders that are no longer needed, if they are empty.
-    fn remove_empty(&self, success: bool) {
-        let all = if success { &[] } else { &self.all[..] };
-        for folder in self.probe.iter().chain(all) {
+    /// Removes the folders, if they are empty.
+    fn remove_empty(&self) {
+        for folder in &self.all {
             let _ = std::fs::remove_dir(folder);
         }
     }

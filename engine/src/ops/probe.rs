@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::codec::random;
 use crate::error::Error;
 use crate::format::{PackId, Settings};
-use crate::store::{Provider, Store, StoreError, StoreErrorKind, layout};
+use crate::store::{Location, Provider, Store, StoreError, StoreErrorKind, layout};
 
 /// Number of races in a bucket. A server that first checks the name and then writes accepts two puts only now and then.
 const ROUNDS: u32 = 3;
@@ -51,6 +51,10 @@ pub(super) fn probe(store: &Store, settings: &Settings) -> Result<Probed, Error>
             Err(error) if error.kind != StoreErrorKind::NotFound => left.push(name),
             _ => {}
         }
+    }
+    if let Location::Folder(folder) = store.location() {
+        // Fails if an object is left in it.
+        let _ = std::fs::remove_dir(folder.join(layout::PROBE));
     }
     match tried {
         Ok(one_host) => Ok(Probed { left, one_host }),

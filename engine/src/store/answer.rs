@@ -42,9 +42,13 @@ impl Trouble {
         if error.is_builder() {
             return Trouble::never(innermost(&error));
         }
-        let again = if error.is_connect() { Retry::Unsent } else { Retry::Sent };
         let reason = innermost(&error);
         let remedy = refusals::of_connection(&reason);
+        let again = match (error.is_connect(), &remedy) {
+            (false, _) => Retry::Sent,
+            (true, None) => Retry::Unsent,
+            (true, Some(_)) => Retry::OnceServed,
+        };
         Trouble { remedy, ..Trouble::new(StoreErrorKind::Unreachable, again, reason) }
     }
 }

@@ -102,8 +102,8 @@ impl Patience {
                 (failed, tries, renewals) = (None, 0, 0);
             }
             match error.again {
-                Retry::Never => {
-                    self.answered(true);
+                again if self.is_final(again) => {
+                    self.answered(again == Retry::Never);
                     return Err(error);
                 }
                 Retry::Credentials { awaited } => {
@@ -122,7 +122,7 @@ impl Patience {
                     }
                 }
                 Retry::Sent => this.maybe_done = true,
-                Retry::Unsent => {}
+                Retry::Unsent | Retry::OnceServed | Retry::Never => {}
             }
             tries += 1;
             let now = Instant::now();
@@ -145,6 +145,15 @@ impl Patience {
             if !self.pause(pause).await {
                 return Err(interrupted(name));
             }
+        }
+    }
+
+    /// Returns whether repeating a request cannot help.
+    fn is_final(&self, again: Retry) -> bool {
+        match again {
+            Retry::Never => true,
+            Retry::OnceServed => self.state().served.is_none(),
+            Retry::Sent | Retry::Unsent | Retry::Credentials { .. } => false,
         }
     }
 

@@ -50,6 +50,9 @@ pub(super) enum Retry {
     Unsent,
     /// Yes, but the store may have executed the request already.
     Sent,
+    /// Only if the store has answered before in this run. Otherwise a setting of this host is wrong, such as the scheme
+    /// of the endpoint, and the user must change it.
+    OnceServed,
     /// With other credentials. `awaited` is true if the present ones have expired, so that it is
     /// worth waiting for new ones.
     Credentials {

@@ -199,7 +199,11 @@ fn say(
     }
     match (findings.is_empty(), has_rows) {
         (true, true) => {
-            report.line("the place, the id, the region, the endpoint and the log head on it are those of the archive");
+            let is_remote = session.location().is_ok_and(|location| location.is_remote());
+            let bucket = if is_remote { ", the region, the endpoint" } else { "" };
+            report.line(&format!(
+                "the place, the id{bucket} and the log head on it are those of the archive"
+            ));
         }
         (true, false) => {
             report.line("compare by eye what else is on the page:");

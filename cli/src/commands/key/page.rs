@@ -120,7 +120,12 @@ fn steps(facts: &Facts) -> Vec<Block> {
         "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and about 600 lines of Python beside it restore the archive."
     ));
     steps.say("Save the identity to a file identity.txt in the folder where you work: with a text editor, or type `cat > identity.txt`, the three lines, Enter, and Ctrl-D. One line or three, with or without spaces or a line break at the end, are all read.");
-    steps.say("Set the place of the archive:");
+    steps.say(match facts.location {
+        Location::Folder(_) => {
+            "Set the place of the archive. If its disk is mounted in another place now, write that one:"
+        }
+        Location::Bucket { .. } => "Set the place of the archive:",
+    });
     let mut lines = Vec::new();
     for (name, value) in &facts.settings {
         lines.extend(export(name, value));

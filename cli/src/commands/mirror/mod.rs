@@ -90,16 +90,20 @@ fn expect_there(
     planned: &MirrorPlan,
 ) -> Result<(), Failure> {
     let place = config::place(&target.location, &target.options);
-    let known = Places::new(&session.config_dir).find(&place);
+    let places = Places::new(&session.config_dir);
+    let known = places.find(&place);
     if !planned.is_new || known.is_none_or(|known| !known.knows(planned.repository)) {
         return Ok(());
     }
     let message = format!(
-        "the copy at {} is not there any more, and this computer has made one: nothing was copied",
+        "there is no copy at {}, although this computer has made one there before: nothing was copied",
         target.location
     );
-    let hint = "is its disk mounted? If the copy is lost, remove the file of that place in ~/.config/icecore/places";
-    Err(Failure::new(code::NO_REPOSITORY, message, Some(hint)))
+    let hint = format!(
+        "is its disk mounted? If the copy is lost, make a new one: remove the file {}, then run the command again",
+        crate::shell::word(&crate::units::show(&places.file(&place)))
+    );
+    Err(Failure::new(code::NO_REPOSITORY, message, Some(&hint)))
 }
 
 /// Returns the exit code. Damage, and objects that could not be copied, must not go unnoticed.

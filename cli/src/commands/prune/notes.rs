@@ -46,7 +46,7 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
 /// Lists the snapshots that `--keep-last` drops, each with the newer snapshot that takes its place. A forged snapshot
 /// that looks complete would displace a good one in this way.
 pub fn say_displaced(session: &Session, groups: &[Group]) {
-    let mut pairs = Vec::new();
+    let (mut pairs, mut older) = (Vec::new(), 0);
     for Group { snapshots, .. } in groups {
         let is_counted = |reasons: &[Reason]| {
             !reasons.iter().any(|reason| matches!(reason, Reason::Marked | Reason::Future))
@@ -55,8 +55,11 @@ pub fn say_displaced(session: &Session, groups: &[Group]) {
         let last = Reason::Newest(Bucket::Last);
         let places = counted.iter().filter(|(_, reasons)| reasons.contains(&last)).count();
         let later = counted.iter().skip(places.max(1)).filter(|_| places > 0);
-        for ((old, reasons), (new, _)) in later.zip(&counted) {
-            if reasons.is_empty() {
+        for (at, ((old, reasons), (new, _))) in later.zip(&counted).enumerate() {
+            // The place of one that is older still is taken by a snapshot that is dropped as well.
+            if reasons.is_empty() && at >= places {
+                older += 1;
+            } else if reasons.is_empty() {
                 pairs.push(format!(
                     "{} because {} of {} is newer",
                     old.id.short(),
@@ -66,7 +69,7 @@ pub fn say_displaced(session: &Session, groups: &[Group]) {
             }
         }
     }
-    let more = match pairs.len().saturating_sub(PAIRS_SHOWN) {
+    let more = match pairs.len().saturating_sub(PAIRS_SHOWN) + older {
         0 => String::new(),
         more => format!("; and {more} more"),
     };

@@ -95,8 +95,9 @@ pub(super) fn looks_same(
         _ => return there.rdev == entry.device.unwrap_or(0),
     }
     // Size and time of a database with journals do not show its whole content.
-    if entry.mark == Some(MARK_COPY) && aside::has_journals(folder, &entry.name) {
-        return false;
+    let is_copy = entry.mark == Some(MARK_COPY);
+    if is_copy && aside::has_journals(folder, &entry.name) {
+        return verify::is_same_database(repository, entry, folder).unwrap_or(false);
     }
     let (a, b) = (there.mtime, entry.mtime);
     let coarse = a.nanos.is_multiple_of(10_000_000) && a.seconds.abs_diff(b.seconds) <= 2;
@@ -105,6 +106,7 @@ pub(super) fn looks_same(
     }
     !may_be_database(there, entry, folder)
         || verify::is_same(repository, entry, folder).unwrap_or(false)
+        || is_copy && verify::is_same_database(repository, entry, folder).unwrap_or(false)
 }
 
 /// Returns whether the entry or the existing file is a database. A file that cannot be read does not

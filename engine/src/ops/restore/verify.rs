@@ -12,7 +12,7 @@ use super::parents::Parents;
 use super::select::Selection;
 use super::sparse::Layout;
 use crate::error::Error;
-use crate::files::{Folder, Links, NoFolder};
+use crate::files::{Database, Folder, Links, NoFolder, SourceFile};
 use crate::format::{Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
@@ -95,7 +95,27 @@ impl Verifier<'_> {
 
 /// Compares the content of a file in `folder` with its entry.
 pub(super) fn is_same(repository: &Repository, entry: &Entry, folder: &Folder) -> io::Result<bool> {
-    let source = folder.open_file(&entry.name)?;
+    contains(repository, entry, &folder.open_file(&entry.name)?)
+}
+
+/// Compares a database in `folder` with its entry, which SQLite has copied for the snapshot. The header of such a copy
+/// differs from that of the database, so another copy is compared.
+pub(super) fn is_same_database(
+    repository: &Repository,
+    entry: &Entry,
+    folder: &Folder,
+) -> io::Result<bool> {
+    // The copy opens this path again, and fails if it leads to a different file.
+    let path = folder.path_of(&entry.name);
+    let Some(database) = Database::sniff(&path, &folder.open_file(&entry.name)?)? else {
+        return Ok(false);
+    };
+    let copy = database.copy(repository.catalog.folder_path(), &|| false);
+    copy.map_or(Ok(false), |copy| contains(repository, entry, &copy))
+}
+
+/// Returns whether a file contains exactly what an entry describes.
+fn contains(repository: &Repository, entry: &Entry, source: &SourceFile) -> io::Result<bool> {
     if Some(source.stat.size) != entry.size {
         return Ok(false);
     }
