@@ -181,9 +181,12 @@ fn an_order_is_continued_from_a_copy() {
 #[test]
 fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
     let server = S3Server::start();
-    let mut host = frozen_with_disk(&server);
+    let host = frozen_with_disk(&server);
+    let prices = include_str!("../../../engine/src/ops/cost/prices.toml");
+    write(&host.path("prices"), prices.replace("egress_free_gb = 100", "egress_free_gb = 0.005"));
     let cost = |host: &Host, profile: &str| {
-        host.run(&format!("{profile} --json cost --restore latest")).ok().summary()
+        let line = format!("{profile} --prices prices --json cost --restore latest");
+        host.run(&line).ok().summary()
     };
     let of = |cost: &serde_json::Value, field: &str| number(&cost["tiers"][0], field);
     let frozen = cost(&host, "");
@@ -193,6 +196,9 @@ fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
     assert_eq!(of(&disk, "hours"), 0.0, "{disk}");
     assert!(number(&disk, "packs_from_copies") >= 3.0, "{disk}");
     assert!(of(&disk, "total_usd") < of(&frozen, "total_usd") / 10.0, "{disk} {frozen}");
+    // 5 MB a month are free to download, and what is on the disk needs none of them.
+    let months = |cost: &serde_json::Value| number(&cost["tiers"][0]["waves"], "months");
+    assert!(months(&frozen) >= 3.0 && months(&disk) == 1.0, "{disk} {frozen}");
     let shown = host.run("--profile home cost --restore latest").ok();
     assert!(shown.stdout.contains("/copy at no cost"), "{shown:#?}");
     // A second bucket costs its requests and its download, but no thaw.
@@ -206,9 +212,9 @@ fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
     assert!(of(&bucket, "egress_usd") > download * 0.9, "{bucket} {frozen}");
     assert!(of(&bucket, "total_usd") > download * 0.9, "{bucket} {frozen}");
     assert!(of(&bucket, "total_usd") < of(&frozen, "total_usd"), "{bucket} {frozen}");
+    assert_eq!(months(&bucket), months(&frozen));
     // A restore costs what was shown, in the end.
-    host.set("ICECORE_POLL_SECONDS", "0.05");
-    let done = host.run("--profile home --json restore latest --target out --max-cost 1").ok();
-    let spent = number(&done.summary(), "cost_usd");
+    let line = "--profile home --prices prices --json restore latest --target out --max-cost 1";
+    let spent = number(&host.run(line).ok().summary(), "cost_usd");
     assert!((spent / of(&bucket, "total_usd") - 1.0).abs() < 0.2, "{spent} {bucket}");
 }
