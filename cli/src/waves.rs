@@ -88,6 +88,8 @@ pub struct WaveJob {
     /// The location of the archive, for users who look into the file.
     pub archive: String,
     pub job: String,
+    /// The id of its snapshot.
+    pub snapshot: String,
     /// The most that a month may cost.
     pub budget_usd: Option<f64>,
     /// Whether a month may download only what is free.

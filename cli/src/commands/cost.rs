@@ -2,14 +2,14 @@
 
 use icecore_engine::files::Globs;
 use icecore_engine::ops::browse::Snapshot;
-use icecore_engine::ops::cost::{ClassCost, Monthly, Prices, monthly};
+use icecore_engine::ops::cost::{Bill, ClassCost, Monthly, Prices, monthly};
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, Selection, plan};
 use icecore_engine::repo::TreeReader;
-use icecore_engine::store::Tier;
+use icecore_engine::store::{Requests, Tier};
 use serde_json::{Value, json};
 
 use super::pick::{elsewhere, placed, resolve};
-use super::restore::{CopyBills, show_extent};
+use super::restore::{CopyBills, packs_from_copies, show_extent};
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
@@ -168,13 +168,21 @@ struct Waves {
     total_usd: f64,
 }
 
-fn waves(plan: &RestorePlan, prices: &Prices, total_usd: f64, egress_usd: f64) -> Option<Waves> {
+fn waves(bytes: u64, prices: &Prices, bill: &Bill) -> Option<Waves> {
     let free = prices.egress_free_gb();
-    let gb = plan.fetch_bytes as f64 / icecore_engine::ops::cost::GB;
+    let gb = bytes as f64 / icecore_engine::ops::cost::GB;
     (free > 0.0).then(|| Waves {
         months: (gb / free).ceil().max(1.0) as u64,
-        total_usd: total_usd - egress_usd,
+        total_usd: bill.total_usd() - bill.egress_usd,
     })
+}
+
+/// Returns the bytes that a plan reads from buckets: from the archive, and from copies.
+fn downloaded(session: &Session, plan: &RestorePlan, of_archive: &Requests) -> u64 {
+    let copies = session.copies();
+    let remote = copies.iter().enumerate().filter(|(_, copy)| copy.location().is_remote());
+    let at_copies: u64 = remote.map(|(at, _)| plan.predict_at(at).bytes_fetched).sum();
+    of_archive.bytes_fetched + at_copies
 }
 
 fn to_get_back(
@@ -189,8 +197,7 @@ fn to_get_back(
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
     let path = &placed(&snapshot, path);
-    let none = || Globs::new([]);
-    let (include, exclude) = (none()?, none()?);
+    let (include, exclude) = (Globs::new([])?, Globs::new([])?);
     let selection = Selection { snapshot: &snapshot, path: path.to_vec(), include, exclude };
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
@@ -200,8 +207,9 @@ fn to_get_back(
     let spent = repository.store.requests();
     let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();
     let rows = Tier::ALL.map(|tier| {
-        let bill = prices.bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies);
-        let waves = waves(&plan, prices, bill.total_usd(), bill.egress_usd);
+        let predicted = plan.predict(tier, days);
+        let bill = prices.bill(&spent.plus(&predicted)).plus(at_copies);
+        let waves = waves(downloaded(session, &plan, &predicted), prices, &bill);
         (tier, plan.hours(&repository, tier), bill, waves)
     });
     if session.report.json {
@@ -221,7 +229,7 @@ fn to_get_back(
             "summary",
             json!({
                 "files": plan.files, "bytes": plan.bytes, "fetch_bytes": plan.fetch_bytes,
-                "pack_bytes": plan.pack_bytes, "tiers": tiers,
+                "pack_bytes": plan.pack_bytes, "packs_from_copies": packs_from_copies(&plan), "tiers": tiers,
                 "prices_region": prices.region, "prices_date": prices.date,
             }),
         );

@@ -4,7 +4,7 @@
 use icecore_testkit::S3Server;
 
 use crate::support::{BUCKET, Host, assert_unchanged, objects, write};
-use crate::thaw::{archive, number};
+use crate::thaw::{archive, job_of, number};
 
 /// Writes the profile `home` of an archive with a second copy.
 fn with_profile(host: &Host, repo: &str, copy: &str) {
@@ -139,4 +139,82 @@ fn a_prune_counts_what_a_copy_is_billed_for() {
     let dead = host.run("--profile home prune -n --keep-last 1").ok();
     assert!(dead.stdout.contains("deleting"), "{dead:#?}");
     assert!(dead.stdout.contains("earlier would cost the same"), "{dead:#?}");
+}
+
+/// Returns the requests to the objects of the archive under `packs/` that read or thaw.
+fn touched(server: &S3Server) -> usize {
+    let is_pack = |path: &str| path.starts_with(&format!("/{BUCKET}/photos/packs/"));
+    let touches = |method: &str| ["GET", "POST"].contains(&method);
+    server.requests().iter().filter(|r| is_pack(&r.path) && touches(&r.method)).count()
+}
+
+#[test]
+fn an_order_is_continued_from_a_copy() {
+    let server = S3Server::start();
+    let host = frozen_with_disk(&server);
+    let photos = host.state("photos");
+    // The disk is away when the order is placed, and when it is continued for the first time.
+    std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
+    let line = "--profile home --json restore latest:photos -t out --detach --max-cost 1";
+    let ordered = host.run(line).exits(20).summary();
+    let id = job_of(&ordered);
+    let resume = format!("--profile home --json jobs resume {id}");
+    host.run(&resume).exits(20);
+    // With the disk, nothing waits for the thaw, except for the one object that the disk does not have.
+    std::fs::rename(host.path("unplugged"), host.path("copy")).expect("it is moved");
+    let pack = objects(&host.path("copy"), "packs").remove(0);
+    std::fs::rename(&pack, host.path("aside")).expect("it is moved");
+    let thawing = server.restores().len();
+    assert!(thawing >= 3, "{thawing} were requested");
+    server.clear_requests();
+    let part = host.run(&resume).exits(20).summary();
+    assert_eq!(number(&part, "packs_waiting"), 1.0, "{part}");
+    assert!(number(&part, "files") > 0.0, "{part}");
+    assert_eq!((touched(&server), server.restores().len()), (0, thawing), "only the disk was read");
+    std::fs::rename(host.path("aside"), &pack).expect("it is moved");
+    host.run(&resume).ok();
+    assert_eq!((touched(&server), server.restores().len()), (0, thawing), "only the disk was read");
+    assert_unchanged(&photos, &host.state("out"), "a restore from the disk");
+    assert!(host.run("jobs").ok().stderr.contains("no restore is waiting"));
+}
+
+#[test]
+fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
+    let server = S3Server::start();
+    let host = frozen_with_disk(&server);
+    let prices = include_str!("../../../engine/src/ops/cost/prices.toml");
+    write(&host.path("prices"), prices.replace("egress_free_gb = 100", "egress_free_gb = 0.005"));
+    let cost = |host: &Host, profile: &str| {
+        let line = format!("{profile} --prices prices --json cost --restore latest");
+        host.run(&line).ok().summary()
+    };
+    let of = |cost: &serde_json::Value, field: &str| number(&cost["tiers"][0], field);
+    let frozen = cost(&host, "");
+    assert_eq!((of(&frozen, "hours"), number(&frozen, "packs_from_copies")), (48.0, 0.0));
+    // A disk costs nothing: what is left are the lists.
+    let disk = cost(&host, "--profile home");
+    assert_eq!(of(&disk, "hours"), 0.0, "{disk}");
+    assert!(number(&disk, "packs_from_copies") >= 3.0, "{disk}");
+    assert!(of(&disk, "total_usd") < of(&frozen, "total_usd") / 10.0, "{disk} {frozen}");
+    // 5 MB a month are free to download, and what is on the disk needs none of them.
+    let months = |cost: &serde_json::Value| number(&cost["tiers"][0]["waves"], "months");
+    assert!(months(&frozen) >= 3.0 && months(&disk) == 1.0, "{disk} {frozen}");
+    let shown = host.run("--profile home cost --restore latest").ok();
+    assert!(shown.stdout.contains("/copy at no cost"), "{shown:#?}");
+    // A second bucket costs its requests and its download, but no thaw.
+    let mirror = format!("s3://{BUCKET}/copy");
+    let disk = host.path("copy").display().to_string();
+    host.run(&format!("mirror --yes --pack-class STANDARD {disk} {mirror}")).ok();
+    with_profile(&host, &format!("s3://{BUCKET}/photos"), &mirror);
+    let bucket = cost(&host, "--profile home");
+    assert_eq!(of(&bucket, "hours"), 0.0, "{bucket}");
+    let download = of(&frozen, "egress_usd");
+    assert!(of(&bucket, "egress_usd") > download * 0.9, "{bucket} {frozen}");
+    assert!(of(&bucket, "total_usd") > download * 0.9, "{bucket} {frozen}");
+    assert!(of(&bucket, "total_usd") < of(&frozen, "total_usd"), "{bucket} {frozen}");
+    assert_eq!(months(&bucket), months(&frozen));
+    // A restore costs what was shown, in the end.
+    let line = "--profile home --prices prices --json restore latest --target out --max-cost 1";
+    let spent = number(&host.run(line).ok().summary(), "cost_usd");
+    assert!((spent / of(&bucket, "total_usd") - 1.0).abs() < 0.2, "{spent} {bucket}");
 }

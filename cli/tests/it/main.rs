@@ -80,3 +80,4 @@ mod waiting;
 mod walks;
 mod waves;
 mod writers;
+mod year;

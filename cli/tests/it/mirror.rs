@@ -354,13 +354,21 @@ fn a_damaged_copy_is_told_to_be_repaired_from_its_archive() {
     let damaged = newest_pack(&host, "copy");
     let mut content = std::fs::read(&damaged).expect("a pack");
     content[3000..3100].fill(7);
-    std::fs::write(&damaged, content).expect("it is written");
+    std::fs::write(&damaged, &content).expect("it is written");
     let hint = "`icecore --repo copy check --read-data --repair --also ARCHIVE`";
     let told = host.run("--repo copy check --read-data").exits(22);
     assert!(told.stderr.contains(hint) && !told.stderr.contains("--seed"), "{told:#?}");
     let told = host.run("--repo copy check --read-data --repair --seed photos").exits(22);
     let why = "--repair --seed stores no new objects in a mirror, because only `icecore";
     assert!(told.stderr.contains(why) && told.stderr.contains(hint), "{told:#?}");
+    // More than parity repairs.
+    let half = content.len() / 2;
+    content[3000..half].fill(7);
+    std::fs::write(&damaged, content).expect("it is written");
+    let told = host.run("--repo copy restore latest --target back").exits(22);
+    let hint =
+        "`icecore --repo copy check --read-data` names all damage; with --repair --also ARCHIVE,";
+    assert!(told.stderr.contains(hint) && !told.stderr.contains("--seed"), "{told:#?}");
     host.run("--repo copy check --read-data --repair --also repo").ok();
     host.run("--repo copy check --read-data").ok();
 }

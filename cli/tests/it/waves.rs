@@ -381,10 +381,60 @@ fn a_wave_does_not_begin_at_the_end_of_a_month() {
     // The snapshot is dropped meanwhile: the job says so, and ends when its user says so.
     server.advance(48 * HOURS);
     host.run("snapshot --tag keep photos").ok();
-    host.run("prune --forget latest~1").ok();
+    host.run("key export --prune-host --output pruner").ok();
+    let pruner = stranger(&host);
+    pruner.run("prune --forget latest~1").ok();
     host.run(&format!("jobs resume {id}"))
         .fails(4, &["no longer there", &format!("jobs cancel {id}")]);
     host.run(&format!("jobs cancel {id}")).ok();
+}
+
+/// Returns another computer with only the key of a pruning host.
+fn stranger(host: &Host) -> Host {
+    let mut pruner = host.copy();
+    pruner.unset("ICECORE_IDENTITY");
+    pruner.remove("home/.local/state");
+    let credential = crate::support::objects(&pruner.path("config"), "credentials").remove(0);
+    fs::copy(pruner.path("pruner"), credential).expect("a key");
+    pruner
+}
+
+#[test]
+fn a_prune_keeps_what_an_order_restores() {
+    let server = S3Server::start();
+    let (mut host, photos) = library(&server, &[("rome", 6)]);
+    let budget = smallest(&host);
+    let line =
+        format!("--prices prices --json restore latest:photos -t back --monthly-budget {budget}");
+    let id = id_of(&host.run(&line).exits(20).summary());
+    fs::remove_dir_all(host.path("photos")).expect("it is removed");
+    crate::thaw::shoot(&host, "oslo", 9, 2);
+    host.run("snapshot photos").exits(3);
+    host.run("accept latest").ok();
+    let plan = host.run("--json prune -n --keep-last 1").ok().json();
+    let why = format!("job {id} restores it");
+    let kept = plan.iter().filter(|line| line["kept_for"][0] == why.as_str()).count();
+    assert_eq!(kept, 1, "{plan:#?}");
+    let pruned = host.run("prune --now --yes --keep-last 1").ok();
+    assert!(pruned.stderr.contains(&format!("stays because job {id} restores it")), "{pruned:#?}");
+    host.run("prune --now --yes --forget latest~1")
+        .fails(2, &[&format!("job {id} restores snapshot"), &format!("jobs cancel {id}")]);
+    // Without the identity, this computer knows its own waves.
+    host.run("key export --prune-host --output pruner").ok();
+    let credential = crate::support::objects(&host.path("config"), "credentials").remove(0);
+    let own = fs::read(&credential).expect("a key");
+    fs::copy(host.path("pruner"), &credential).expect("a key");
+    host.unset("ICECORE_IDENTITY");
+    let pruned = host.run("prune --keep-last 1").ok();
+    assert!(pruned.stderr.contains(&format!("stays because job {id} restores it")), "{pruned:#?}");
+    fs::write(&credential, own).expect("a key");
+    host.set("ICECORE_IDENTITY", "identity");
+    server.clear_requests();
+    to_end(&server, &host, &id, budget);
+    same(&host, &photos, "back");
+    // The job is over, so the snapshot goes.
+    let pruned = host.run("--json prune --keep-last 1").ok().summary();
+    assert_eq!(number(&pruned, "snapshots_dropped"), 1.0, "{pruned}");
 }
 
 /// Earlier downloads of this computer use up the free allowance of the month, and a caller may allow less than

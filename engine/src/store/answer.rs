@@ -36,15 +36,11 @@ const SPOILED_CODES: [&str; 6] = [
 ];
 
 impl Trouble {
-    /// Converts an error of the HTTP client. The original text must not be shown, because it contains the URL.
-    pub fn of_request(error: reqwest::Error) -> Trouble {
-        let error = error.without_url();
-        if error.is_builder() {
-            return Trouble::never(innermost(&error));
-        }
-        let reason = innermost(&error);
+    /// Converts an error of the HTTP client. No byte was sent if it `is_of_connecting`.
+    pub fn of_request(error: &dyn Error, is_of_connecting: bool) -> Trouble {
+        let reason = innermost(error);
         let remedy = refusals::of_connection(&reason);
-        let again = match (error.is_connect(), &remedy) {
+        let again = match (is_of_connecting, &remedy) {
             (false, _) => Retry::Sent,
             (true, None) => Retry::Unsent,
             (true, Some(_)) => Retry::OnceServed,

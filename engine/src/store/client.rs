@@ -10,6 +10,8 @@ use object_store::local::LocalFileSystem;
 use object_store::{
     Attribute, Attributes, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::credentials::Renewed;
 use super::link::{LinkOptions, Pulse};
@@ -456,9 +458,9 @@ fn put_options(mode: PutMode, class: &str) -> PutOptions {
 /// Parses the certificates of a bundle.
 fn certificates(
     bundle: &Option<(String, Vec<u8>)>,
-) -> Result<Vec<reqwest::Certificate>, StoreError> {
+) -> Result<Vec<CertificateDer<'static>>, StoreError> {
     let Some((name, pem)) = bundle else { return Ok(Vec::new()) };
-    match reqwest::Certificate::from_pem_bundle(pem) {
+    match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
         Ok(all) if !all.is_empty() => Ok(all),
         _ => {
             let remedy = "name a PEM file, which has lines with BEGIN CERTIFICATE".to_owned();

@@ -19,6 +19,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A piece is at most this fraction of a second's bytes, but not smaller than `PIECE_BYTES_MIN`.
 const PIECES_PER_SECOND: u64 = 4;
 const PIECE_BYTES_MIN: usize = 1 << 10;
+/// The receive buffer of a socket is this fraction of a second's bytes. A restore has four connections.
+const BUFFERS_PER_SECOND: u64 = 16;
+const BUFFER_BYTES_MIN: usize = 16 << 10;
+/// Above this rate, the system chooses the receive buffer: small ones would slow a long way down, and what arrives ahead
+/// of the limit no longer matters.
+const BUFFERED_RATE_MAX: u64 = 8 << 20;
 /// A lower rate would be a standstill, not a limit.
 const RATE_MIN: u64 = 1 << 10;
 const RATE_MAX: u64 = 1 << 40;
@@ -237,6 +243,13 @@ impl Throttle {
         let Some(rate) = self.timetable.rate(self.clock.now().minute) else { return bytes_max };
         let piece = usize::try_from(rate / PIECES_PER_SECOND).unwrap_or(usize::MAX);
         piece.max(PIECE_BYTES_MIN).min(bytes_max)
+    }
+
+    /// Returns how many bytes the system may receive ahead of the program; `None` if the system decides.
+    pub fn received_ahead(&self) -> Option<usize> {
+        let rate = self.timetable.rate(self.clock.now().minute)?;
+        let bytes = usize::try_from(rate / BUFFERS_PER_SECOND).unwrap_or(usize::MAX);
+        (rate <= BUFFERED_RATE_MAX).then_some(bytes.max(BUFFER_BYTES_MIN))
     }
 
     /// Adds bytes that move now to the backlog.

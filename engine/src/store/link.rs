@@ -13,14 +13,21 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::uri::Scheme;
+use http::{HeaderValue, Request, header};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use object_store::client::{
     HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
     HttpService,
 };
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::time::Sleep;
 
 use super::answer;
+use super::dial::{DialOptions, Dialer};
 use super::limits::{Limits, Throttle};
 use super::trouble::Trouble;
 use super::watch::Watch;
@@ -33,6 +40,8 @@ const BUFFERED_BYTES_MAX: usize = 1 << 20;
 /// an error.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("icecore/", env!("CARGO_PKG_VERSION")));
 /// Close connections that were idle for this long, because routers forget them.
 const POOLED_MAX: Duration = Duration::from_secs(50);
 
@@ -68,7 +77,7 @@ pub(super) struct LinkOptions {
     pub watch: Arc<dyn Watch>,
     pub limits: Limits,
     /// Certificates that are trusted in addition to those of the system.
-    pub ca_bundle: Vec<reqwest::Certificate>,
+    pub ca_bundle: Vec<CertificateDer<'static>>,
 }
 
 /// The bytes of one request that have been sent.
@@ -102,61 +111,62 @@ pub(super) struct Link(Arc<Shared>);
 struct Shared {
     options: LinkOptions,
     allows_http: bool,
-    /// The HTTP client, and how often it was replaced.
-    client: Mutex<(u64, reqwest::Client)>,
+    tls: Arc<ClientConfig>,
+    /// `None` before the first request.
+    client: Mutex<Option<Client>>,
+}
+
+/// A client and its pool of connections.
+#[derive(Debug, Clone)]
+struct Client {
+    /// How many clients were there before.
+    number: u64,
+    received_ahead: Option<usize>,
+    dialer: Dialer,
+    http: hyper_util::client::legacy::Client<Dialer, OutgoingBody>,
 }
 
 impl Link {
-    pub fn new(options: LinkOptions, allows_http: bool) -> Result<Link, reqwest::Error> {
-        let client = Mutex::new((0, client(&options, allows_http)?));
-        Ok(Link(Arc::new(Shared { options, allows_http, client })))
+    pub fn new(options: LinkOptions, allows_http: bool) -> Result<Link, rustls::Error> {
+        let tls = super::dial::tls(&options.ca_bundle, allows_http)?;
+        Ok(Link(Arc::new(Shared { options, allows_http, tls, client: Mutex::default() })))
     }
-}
-
-/// Builds a client that needs root certificates only if it must speak https. A bare container or an old NAS has none.
-pub(super) fn built(
-    builder: impl Fn() -> reqwest::ClientBuilder,
-    allows_http: bool,
-) -> Result<reqwest::Client, reqwest::Error> {
-    match builder().build() {
-        Err(_) if allows_http => builder().tls_certs_only([]).build(),
-        built => built,
-    }
-}
-
-fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, reqwest::Error> {
-    built(|| builder(options, allows_http), allows_http)
-}
-
-fn builder(options: &LinkOptions, allows_http: bool) -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_MAX.min(options.idle_max))
-        .pool_idle_timeout(POOLED_MAX)
-        .https_only(!allows_http);
-    let builder = match &options.ca_bundle[..] {
-        [] => builder,
-        certificates => builder.tls_certs_merge(certificates.iter().cloned()),
-    };
-    // Only the system notices early that sent data is not acknowledged.
-    #[cfg(target_os = "linux")]
-    let builder = builder.tcp_user_timeout(options.idle_max);
-    builder
 }
 
 impl Shared {
-    fn client(&self) -> (u64, reqwest::Client) {
-        self.client.lock().expect("no code panics with it").clone()
+    fn fresh(&self, number: u64) -> Client {
+        let received_ahead = self.options.limits.download.received_ahead();
+        let idle_max = self.options.idle_max;
+        let time_max = CONNECT_MAX.min(idle_max);
+        let dialer =
+            Dialer::new(&DialOptions { time_max, idle_max, received_ahead }, self.tls.clone());
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOLED_MAX)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .build(dialer.clone());
+        Client { number, received_ahead, dialer, http }
+    }
+
+    /// Returns the client for a new request. Another limit of the rate needs sockets with other buffers.
+    fn client(&self) -> Client {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*client {
+            Some(now) if now.received_ahead == self.options.limits.download.received_ahead() => {
+                now.clone()
+            }
+            before => {
+                let number = before.as_ref().map_or(0, |before| before.number + 1);
+                client.insert(self.fresh(number)).clone()
+            }
+        }
     }
 
     /// Replaces the client whose connection failed, unless another request has already replaced it.
     fn renew(&self, failed: u64) {
-        let mut current = self.client.lock().expect("no code panics with it");
-        if current.0 == failed
-            && let Ok(fresh) = client(&self.options, self.allows_http)
-        {
-            *current = (failed + 1, fresh);
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.as_ref().is_some_and(|client| client.number == failed) {
+            *client = Some(self.fresh(failed + 1));
         }
     }
 }
@@ -165,43 +175,52 @@ impl Shared {
 impl HttpService for Link {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let shared = &self.0;
-        let (number, client) = shared.client();
-        let (parts, body) = request.into_parts();
-        let url = parts.uri.to_string().parse::<reqwest::Url>();
-        let url = url.map_err(|error| failed(Trouble::never(error.to_string())))?;
-        let asked = answer::Asked::of(&parts.method, url.query(), &parts.headers);
+        let Client { number, received_ahead, dialer, http } = shared.client();
+        let (mut parts, body) = request.into_parts();
+        if parts.uri.scheme() != Some(&Scheme::HTTPS) && !shared.allows_http {
+            return Err(failed(Trouble::never("URL scheme is not allowed".to_owned())));
+        }
+        let asked = answer::Asked::of(&parts.method, parts.uri.query(), &parts.headers);
+        parts.headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        if let Some(password) = dialer.proxy_password(&parts.uri) {
+            parts.headers.insert(header::PROXY_AUTHORIZATION, password);
+        }
         let bytes = body.content_length();
+        if asked.what == answer::What::Object && received_ahead.is_some() {
+            // A part of the content arrives before the program asks for it.
+            shared.options.limits.download.clone().wait().await;
+        }
         let beat = Arc::new(Pulse::default());
         let watch = shared.options.watch.clone();
         let leaving = Arc::new(Sent { watch, bytes: AtomicI64::new(0) });
-        let mut sent = reqwest::Request::new(parts.method, url);
-        *sent.headers_mut() = parts.headers;
-        *sent.body_mut() = Some(match bytes {
-            0 => reqwest::Body::from(Bytes::new()),
-            _ => reqwest::Body::wrap(OutgoingBody {
-                body,
-                rest: Bytes::new(),
-                left: bytes as u64,
-                pulses: [beat.clone(), shared.options.pulse.clone()],
-                sent: leaving.clone(),
-                turn: Turn::new(&shared.options.limits.upload),
-            }),
-        });
+        let body = OutgoingBody {
+            body,
+            rest: Bytes::new(),
+            left: bytes as u64,
+            pulses: [beat.clone(), shared.options.pulse.clone()],
+            sent: leaving.clone(),
+            turn: Turn::new(&shared.options.limits.upload),
+        };
         let share = bytes.min(BUFFERED_BYTES_MAX) as f64 / BUFFERED_BYTES_MAX as f64;
         let idle_max = shared.options.idle_max;
         let patience = idle_max.mul_f64(1.0 + share / 4.0);
-        let answered = moving(&beat, patience, client.execute(sent)).await;
+        let answered =
+            moving(&beat, patience, http.request(Request::from_parts(parts, body))).await;
         let answered = answered.map_err(|()| Trouble::idle(idle_max));
-        let answered = answered.and_then(|answered| answered.map_err(Trouble::of_request));
+        let answered = answered.and_then(|answered| {
+            answered.map_err(|error| Trouble::of_request(&error, error.is_connect()))
+        });
         if !answered.as_ref().is_ok_and(|answer| answer.status().is_success()) {
             leaving.take_back();
         }
         let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
         shared.options.pulse.beat();
-        let (parts, body) = http::Response::<reqwest::Body>::from(answered).into_parts();
+        let (parts, body) = answered.into_parts();
         let is_content = asked.what == answer::What::Object && parts.status.is_success();
+        let toll = Toll::begin(&shared.options.limits.download, received_ahead, &body);
         let body = HttpResponseBody::new(Arriving {
             body,
+            toll,
             idle: Box::pin(tokio::time::sleep(idle_max)),
             idle_max,
             bytes_max: if is_content { u64::MAX } else { ANSWER_BYTES_MAX },
@@ -323,7 +342,7 @@ impl Body for OutgoingBody {
 
 /// The body of an answer that is being received from the store.
 struct Arriving {
-    body: reqwest::Body,
+    body: Incoming,
     idle: Pin<Box<Sleep>>,
     idle_max: Duration,
     bytes_max: u64,
@@ -332,7 +351,32 @@ struct Arriving {
     is_content: bool,
     number: u64,
     shared: Arc<Shared>,
+    toll: Toll,
     turn: Turn,
+}
+
+/// The bytes of an answer that the limit has not counted yet.
+///
+/// The system fills its receive buffer as soon as an answer begins. So these bytes count then, and the last bytes that
+/// the program reads do not.
+struct Toll {
+    uncounted: u64,
+}
+
+impl Toll {
+    fn begin(throttle: &Throttle, received_ahead: Option<usize>, body: &Incoming) -> Toll {
+        let bytes = body.size_hint().exact();
+        let ahead = bytes.unwrap_or(0).min(received_ahead.unwrap_or(0) as u64);
+        throttle.fill(usize::try_from(ahead).unwrap_or(usize::MAX));
+        Toll { uncounted: bytes.map_or(u64::MAX, |bytes| bytes - ahead) }
+    }
+
+    /// Returns how many of so many bytes that the program has read count now.
+    fn of(&mut self, bytes: usize) -> usize {
+        let counted = usize::try_from(self.uncounted).unwrap_or(usize::MAX).min(bytes);
+        self.uncounted -= counted as u64;
+        counted
+    }
 }
 
 impl Arriving {
@@ -345,7 +389,8 @@ impl Arriving {
             return Err(Trouble::page());
         }
         // These bytes have arrived already, so the next ones wait for them.
-        self.turn.throttle.fill(data.len());
+        let counted = self.toll.of(data.len());
+        self.turn.throttle.fill(counted);
         self.turn.begin();
         if self.is_content {
             self.shared.options.watch.received(data.len() as u64);
@@ -377,7 +422,7 @@ impl Body for Arriving {
                 Ok(()) => return Poll::Ready(Some(Ok(frame))),
                 Err(trouble) => trouble,
             },
-            Poll::Ready(Some(Err(error))) => Trouble::of_request(error),
+            Poll::Ready(Some(Err(error))) => Trouble::of_request(&error, false),
             Poll::Pending => {
                 std::task::ready!(self.idle.as_mut().poll(context));
                 Trouble::idle(self.idle_max)

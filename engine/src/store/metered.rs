@@ -74,7 +74,7 @@ impl HttpConnector for MeteredConnector {
         let link = Link::new(self.link.clone(), allows_http.as_deref() == Some("true"));
         let link = link.map_err(|error| object_store::Error::Generic {
             store: "HTTP",
-            source: Box::new(error.without_url()),
+            source: Box::new(error),
         })?;
         let inner = HttpClient::new(link);
         Ok(HttpClient::new(Metered { inner, counter: self.counter.clone() }))

@@ -9,6 +9,7 @@ mod class;
 mod client;
 mod clock;
 mod credentials;
+mod dial;
 mod error;
 mod folder;
 mod foreign;

@@ -46,7 +46,7 @@ pub(super) fn open(
     options: &StoreOptions,
     wires: Wires<'_>,
 ) -> object_store::Result<Remote> {
-    use_ring();
+    super::dial::use_ring();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
     // Only `patience` repeats requests, with new signatures. The prefix stays as it was typed,
     // because `Path::from` would escape an umlaut with percent signs.
@@ -154,10 +154,4 @@ fn client_options(options: &StoreOptions) -> ClientOptions {
         }
     }
     client
-}
-
-/// Selects the cryptography provider of TLS in this process.
-pub(super) fn use_ring() {
-    // Fails only if a provider is already installed, which works as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

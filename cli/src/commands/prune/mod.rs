@@ -1,6 +1,7 @@
 //! `prune`: drops snapshots by a policy, then reclaims the space of unneeded data. The writer credential is enough,
 //! except for partially live packs: only the identity can read how much of them is needed.
 
+mod jobs;
 mod notes;
 mod packs;
 mod pruning;
@@ -30,6 +31,7 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{self, about, local, now};
 
+use jobs::keep_restoring;
 use notes::{say_displaced, say_groups, say_shrunk};
 use packs::show_packs;
 use pruning::{PruneDone, Pruning};
@@ -375,11 +377,7 @@ fn retain(
     }
     say_clocks(session, &dated_with(&rows, now(), &shrunk));
     say_groups(session, &groups);
-    for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
-        if named.contains(&entry.id) {
-            reasons.clear();
-        }
-    }
+    keep_restoring(session, repository, &mut groups, named)?;
     Ok(groups)
 }
 

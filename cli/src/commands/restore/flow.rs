@@ -392,9 +392,10 @@ impl Flow<'_> {
                 .note(&format!("{what}; --overwrite if-changed replaces what differs"));
         }
         if total.files_damaged > 0 {
-            self.session.report.note(
-                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has",
-            );
+            self.session.report.note(match self.repository().is_mirror() {
+                true => "hint: `icecore check --read-data` names all damage; with --repair --also ARCHIVE, with the place of the archive for ARCHIVE, it puts back what is damaged in this mirror",
+                false => "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has",
+            });
         }
         match (total.files_damaged, total.files_failed) {
             (0, 0) => code::DONE,

@@ -12,7 +12,7 @@ mod show;
 pub use agree::{Deal, plain};
 pub use listings::{is_listing, listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced, tier_of};
-pub use places::CopyBills;
+pub use places::{CopyBills, packs_from_copies};
 pub use ready::{has_asked, ordered_by, ready_by_plan, ready_by_prune, ready_of};
 pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 

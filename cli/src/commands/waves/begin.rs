@@ -77,6 +77,7 @@ fn plan(
     let folder = WaveFolder::of(&archive)?;
     let state = WaveJob {
         archive,
+        snapshot: job.record.snapshot.to_string(),
         budget_usd: monthly.monthly_budget,
         free_egress: monthly.free_egress,
         max_cost_usd: consent.max_cost,

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 pub use super::policy::{GroupBy, Policy, UNLIMITED, Within, parse_count, parse_tags};
-use crate::format::{HistoryKey, SnapshotEntry, SnapshotId, Time};
+use crate::format::{HistoryKey, JobId, SnapshotEntry, SnapshotId, Time};
 use crate::ops::histories::{Clock, Dated, HistoryId, dated_by};
 use crate::repo::SnapshotRow;
 
@@ -79,6 +79,8 @@ pub enum Reason {
     LastFull,
     /// Its clock is ahead of this host's.
     Future,
+    /// A job that is not over restores it.
+    Restoring(JobId),
 }
 
 impl fmt::Display for Reason {
@@ -98,6 +100,7 @@ impl fmt::Display for Reason {
             Reason::Marked => f.write_str("marked, not counted"),
             Reason::LastFull => f.write_str("last full one before a marked one"),
             Reason::Future => f.write_str("from the future, not counted"),
+            Reason::Restoring(job) => write!(f, "job {} restores it", job.short()),
         }
     }
 }
