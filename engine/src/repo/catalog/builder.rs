@@ -234,3 +234,37 @@ fn to_one_file(connection: &Connection) -> rusqlite::Result<()> {
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy { Err(schema::bad("another process writes to it")) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn a_catalog_is_opened_only_when_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let (id, genesis) = (RepositoryId([1; 16]), Digest([2; 32]));
+        let begin = || {
+            let builder = CatalogBuilder::begin(folder.path(), id, genesis, &Silent).unwrap();
+            assert_eq!(builder.position().unwrap().number, 0);
+            builder.keep_config(b"new", "there").unwrap();
+            builder
+        };
+        let open = || Catalog::open(folder.path(), id, genesis).unwrap();
+        let old = open();
+        old.acknowledged(7, b"mine").unwrap();
+        drop(old);
+        let unfinished = folder.path().join(id.to_string()).join("catalog.new");
+        // A run that is killed leaves the file.
+        drop(begin());
+        assert!(unfinished.exists());
+        assert_eq!(open().kept_config().unwrap(), None);
+        begin().give_up();
+        assert!(!unfinished.exists());
+        assert_eq!(open().kept_config().unwrap(), None);
+        let new = begin().finish(false, &Silent).unwrap();
+        assert!(!unfinished.exists());
+        assert_eq!(new.kept_config().unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(new.own_entry(7).unwrap().as_deref(), Some(&b"mine"[..]));
+    }
+}
