@@ -6,12 +6,12 @@ use icecore_engine::files::Links;
 use icecore_engine::format::JobId;
 use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::Tier;
 use serde_json::json;
 
 use super::bill_text;
 use super::restore::{
     Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
-    tier_of,
 };
 use super::standing::Standing;
 use super::waves;
@@ -160,7 +160,7 @@ fn summary_of(
         "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
         "path": as_path(&job.record.path).to_string_lossy(),
         "target": as_path(&job.record.target).to_string_lossy(),
-        "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
+        "tier": job.tier().name().to_lowercase(), "days": job.record.days,
         "thaw_requested": standing.is_requested(job),
         "ready_by": by.map(utc), "ready": standing.is_ready(),
         "include": job.record.include, "exclude": job.record.exclude,
@@ -220,7 +220,7 @@ fn row(job: &Job, ready: String) -> Vec<String> {
         local(record.created),
         show(Path::new(&record.host)),
         record.snapshot.short(),
-        tier_of(record).name().to_lowercase(),
+        Tier::of_number(record.tier).name().to_lowercase(),
         ready,
         format!("{}\nto {}", what(job), where_to(job)),
     ]
@@ -264,7 +264,7 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         Standing::Listings(plan) => show_listings(session, plan, priced.as_ref()),
         Standing::Gone(_) | Standing::Unknown(_) => {}
     }
-    let cost = priced.map(|priced| bill_text(&priced.bill(tier_of(&job.record))));
+    let cost = priced.map(|priced| bill_text(&priced.bill(job.tier())));
     let cost = cost.as_deref().unwrap_or("an unknown amount");
     if let Some(state) = wave {
         session.report.line(&format!(

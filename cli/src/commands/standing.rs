@@ -6,9 +6,7 @@ use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{ClassFacts, ObjectState, Tier};
 
-use super::restore::{
-    are_thawing, has_asked, options_of, plan_frozen, ready_by_plan, tier_of, with_selection,
-};
+use super::restore::{are_thawing, options_of, plan_frozen, ready_by_plan, with_selection};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, day_clock, hours_after, now};
@@ -74,7 +72,7 @@ impl Standing {
     /// Returns whether a thaw was requested for a job, of photos or of listings.
     pub fn is_requested(&self, job: &Job) -> bool {
         let is_thawing = self.states().is_some_and(|states| states.thawing > 0);
-        is_thawing || has_asked(job)
+        is_thawing || job.has_asked()
     }
 
     /// Returns whether the cold objects of a job were thawed before.
@@ -83,7 +81,7 @@ impl Standing {
             Standing::Photos(_) => job.asked,
             // There is no mark for requested listings, but after this time they would be thawed.
             Standing::Listings(plan) => {
-                let by = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
+                let by = hours_after(job.thaw, plan.hours(repository, job.tier()));
                 job.thaw != job.record.created && by.seconds < now().seconds
             }
             Standing::Gone(_) | Standing::Unknown(_) => false,
@@ -153,7 +151,7 @@ impl Standing {
                 format!("everything can be fetched now{until}. Run: {resume}")
             }
             (0, _) => {
-                let tier = tier_of(&job.record);
+                let tier = job.tier();
                 let by = ready_by_plan(repository, job, plan).ok()?;
                 let thaws = are_thawing(thawing, of, Some(by), plan.hours(repository, tier));
                 format!("{thaws}. Then run: {resume}")
@@ -190,7 +188,7 @@ fn ready_by_class(repository: &Repository, job: &Job) -> Result<Option<Time>, Fa
     let provider = repository.store.location().provider();
     let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
     // The store does not report the tier of thaws that were in progress when the job began.
-    let tier = if has_asked(job) { tier_of(&job.record) } else { Tier::Bulk };
+    let tier = if job.has_asked() { job.tier() } else { Tier::Bulk };
     let hours = facts.map_or(0, |facts| tier.hours(facts));
     Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
 }

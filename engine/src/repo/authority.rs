@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::Repository;
-use super::catalog::{ENTRY_PACKS_MAX, NUMBER_MAX, Standing, Writer};
+use super::catalog::{ENTRY_PACKS_MAX, LogFollower, NUMBER_MAX, Standing, Writer};
 use crate::codec::keys::digest;
 use crate::codec::{AuthorKey, OpenedEntry};
 use crate::error::Error;
@@ -47,7 +47,7 @@ pub(super) struct Heard {
     pub reason: String,
 }
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Checks whether an object in a slot of the log is an entry signed by an enrolled author, that is, by one that
     /// `config` or an earlier entry names.
     pub(super) fn hear(&self, number: u64, object: &[u8]) -> Result<Heard, Error> {
@@ -141,19 +141,6 @@ impl Repository {
         Ok(Judged::Entry(Box::new(entry), standing))
     }
 
-    /// Returns whether the log has void or doubtful objects that the owner has not dismissed.
-    pub fn has_doubts(&self) -> Result<bool, Error> {
-        let void = self.catalog.void_entries()?;
-        Ok(void.iter().any(|entry| !entry.dismissed) || !self.behind_gap()?.is_empty())
-    }
-
-    /// Returns the numbers of objects after the end of the log that the owner has not dismissed.
-    pub fn behind_gap(&self) -> Result<Vec<u64>, Error> {
-        let void = self.catalog.verdicts()?.void;
-        let behind = self.behind_gap.lock().expect("nothing panics here").clone();
-        Ok(behind.into_iter().filter(|number| !void.contains(number)).collect())
-    }
-
     /// Returns whether an entry has added a pack.
     fn is_added(&self, id: &PackId) -> Result<bool, Error> {
         Ok(self.catalog.pack_by_id(id)?.is_some_and(|row| row.ordinal.is_some()))
@@ -180,34 +167,6 @@ impl Repository {
             keys.insert(*id, (AuthorKey::new(&key), enrolled));
         }
         Ok(keys.get(id).filter(|(_, enrolled)| *enrolled < number).map(|(key, _)| key.clone()))
-    }
-
-    /// Fails if the author of this process does not have the rights that an entry needs.
-    pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
-        let Some(writer) = self.writer(&self.author.id)? else {
-            // This is the owner, or a writer that no entry has enrolled because its host was enrolled in another copy
-            // of the archive.
-            return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
-        };
-        if writer.revoked_from.is_some() {
-            return Err(Error::Revoked { label: writer.label });
-        }
-        match writer.rights.include(needed) {
-            true => Ok(()),
-            false => Err(Error::MayNot),
-        }
-    }
-
-    /// Reads the new entries of the log. Fails if the author of this process has lost the needed rights.
-    pub(crate) fn expect_still(&self, needed: Rights) -> Result<(), Error> {
-        let read = self.sync();
-        // A revocation of this host is a better error than a failure to read the log, so check it first.
-        self.expect_rights(needed)?;
-        match read {
-            Err(Error::Reread) => Err(Error::Reread),
-            // The next append finds other errors in the log.
-            _ => Ok(()),
-        }
     }
 
     /// Fails if the object in a slot, which is not an entry now, was one before. The next entry shows this, because it
@@ -243,18 +202,6 @@ impl Repository {
         }
         let reason = format!("it is missing, but entry {} exists", behind[0]);
         if is_proven { Err(Error::damaged(layout::log(missing), reason)) } else { Ok(()) }
-    }
-
-    /// Fails if an object that this host found void has changed, because it was damaged then and has been repaired.
-    pub(super) fn expect_still_void(&self) -> Result<(), Error> {
-        let void = self.catalog.void_entries()?.into_iter();
-        let open = void.filter(|entry| !entry.counts && !entry.dismissed);
-        for entry in open.take(VOID_LOOKS_MAX) {
-            if matches!(self.has_changed(entry.number), Ok(true)) {
-                return Err(Error::Reread);
-            }
-        }
-        Ok(())
     }
 
     /// Returns whether a slot that was found void has other bytes now.
@@ -303,6 +250,61 @@ impl Repository {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Repository {
+    /// Returns whether the log has void or doubtful objects that the owner has not dismissed.
+    pub fn has_doubts(&self) -> Result<bool, Error> {
+        let void = self.catalog.void_entries()?;
+        Ok(void.iter().any(|entry| !entry.dismissed) || !self.behind_gap()?.is_empty())
+    }
+
+    /// Returns the numbers of objects after the end of the log that the owner has not dismissed.
+    pub fn behind_gap(&self) -> Result<Vec<u64>, Error> {
+        let void = self.catalog.verdicts()?.void;
+        let behind = self.behind_gap.lock().expect("nothing panics here").clone();
+        Ok(behind.into_iter().filter(|number| !void.contains(number)).collect())
+    }
+
+    /// Fails if the author of this process does not have the rights that an entry needs.
+    pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
+        let Some(writer) = self.writer(&self.author.id)? else {
+            // This is the owner, or a writer that no entry has enrolled because its host was enrolled in another copy
+            // of the archive.
+            return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
+        };
+        if writer.revoked_from.is_some() {
+            return Err(Error::Revoked { label: writer.label });
+        }
+        match writer.rights.include(needed) {
+            true => Ok(()),
+            false => Err(Error::MayNot),
+        }
+    }
+
+    /// Reads the new entries of the log. Fails if the author of this process has lost the needed rights.
+    pub(crate) fn expect_still(&self, needed: Rights) -> Result<(), Error> {
+        let read = self.sync();
+        // A revocation of this host is a better error than a failure to read the log, so check it first.
+        self.expect_rights(needed)?;
+        match read {
+            Err(Error::Reread) => Err(Error::Reread),
+            // The next append finds other errors in the log.
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if an object that this host found void has changed, because it was damaged then and has been repaired.
+    pub(super) fn expect_still_void(&self) -> Result<(), Error> {
+        let void = self.catalog.void_entries()?.into_iter();
+        let open = void.filter(|entry| !entry.counts && !entry.dismissed);
+        for entry in open.take(VOID_LOOKS_MAX) {
+            if matches!(self.has_changed(entry.number), Ok(true)) {
+                return Err(Error::Reread);
+            }
+        }
+        Ok(())
     }
 }
 

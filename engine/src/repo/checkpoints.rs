@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use super::Repository;
+use super::catalog::LogFollower;
 use crate::codec::keys::digest;
 use crate::codec::{OpenedCheckpoint, seen};
 use crate::error::Error;
@@ -69,7 +70,7 @@ impl ListedCheckpoints {
     }
 }
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Returns the ranges of all listed checkpoints, good or bad.
     pub fn checkpoints(&self) -> Result<Vec<RangeInclusive<u64>>, StoreError> {
         let listed = self.store.list(layout::CHECKPOINTS, None)?;
@@ -127,7 +128,9 @@ impl Repository {
         let proof = checkpoint.proofs.get(at)?.as_ref()?;
         Some(self.secrets.build_entry(number, said, proof).into())
     }
+}
 
+impl Repository {
     /// Fails if a checkpoint differs from the log as this host has read it.
     pub fn verify_checkpoint(&self, range: &RangeInclusive<u64>) -> Result<(), Error> {
         self.proven_checkpoint(range).map(drop)

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::Repository;
 use super::authority::{Heard, Judged};
-use super::catalog::{Position, TakenSlot};
+use super::catalog::{LogFollower, Position, TakenSlot};
 use crate::codec::keys::{digest, random};
 use crate::codec::seen;
 use crate::error::Error;
@@ -34,7 +34,7 @@ enum SlotState {
     Empty,
 }
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Reads the log from the catalog's position to its end.
     pub fn sync(&self) -> Result<(), Error> {
         let position = self.catalog.position()?;
@@ -176,26 +176,6 @@ impl Repository {
         }
     }
 
-    /// Fails if the log does not contain a head that was seen elsewhere. Otherwise a host that reads the log for the
-    /// first time could not detect that the store was rolled back.
-    pub fn expect_head(&self, head: &LogHead) -> Result<(), Error> {
-        let position = self.catalog.position()?;
-        if position.number < head.number {
-            return Err(Error::RolledBack { seen: head.number, found: position.number });
-        }
-        let is_it = |object: &Bytes| match head.is_of(&digest(&[object])) {
-            true => Ok(()),
-            false => Err(Error::Forked { number: head.number }),
-        };
-        self.store.get_as(&layout::log(head.number), ENTRY_BYTES_MAX, is_it)?.1
-    }
-
-    /// Returns the head of the log as this host knows it; `None` if the log is empty.
-    pub fn head(&self) -> Result<Option<LogHead>, Error> {
-        let Position { number, head, .. } = self.catalog.position()?;
-        Ok((number > 0).then(|| LogHead::new(number, &head)))
-    }
-
     /// Applies the entry after the catalog's position to the catalog, which keeps the object if `keep` is set. Returns
     /// whether the entry counts. A void entry does not, nor does one of a revoked writer.
     pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<bool, Error> {
@@ -238,6 +218,28 @@ impl Repository {
             }
         }
         Ok(self.catalog.void_digests(number)?.is_none())
+    }
+}
+
+impl Repository {
+    /// Fails if the log does not contain a head that was seen elsewhere. Otherwise a host that reads the log for the
+    /// first time could not detect that the store was rolled back.
+    pub fn expect_head(&self, head: &LogHead) -> Result<(), Error> {
+        let position = self.catalog.position()?;
+        if position.number < head.number {
+            return Err(Error::RolledBack { seen: head.number, found: position.number });
+        }
+        let is_it = |object: &Bytes| match head.is_of(&digest(&[object])) {
+            true => Ok(()),
+            false => Err(Error::Forked { number: head.number }),
+        };
+        self.store.get_as(&layout::log(head.number), ENTRY_BYTES_MAX, is_it)?.1
+    }
+
+    /// Returns the head of the log as this host knows it; `None` if the log is empty.
+    pub fn head(&self) -> Result<Option<LogHead>, Error> {
+        let Position { number, head, .. } = self.catalog.position()?;
+        Ok((number > 0).then(|| LogHead::new(number, &head)))
     }
 
     /// Appends an entry to the log. `compose` makes the entry from the catalog at the head of the log, and is called

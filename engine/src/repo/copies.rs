@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::Repository;
+use super::catalog::LogFollower;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
@@ -15,7 +16,7 @@ use crate::store::{StoreErrorKind, layout};
 /// store.
 const COPIES_MAX: u64 = 32;
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Finds a copy of an entry with this digest.
     pub fn copy_of_entry(&self, number: u64, wanted: Digest) -> Result<Option<Bytes>, Error> {
         let kept = self.catalog.kept_entry(number)?;
@@ -59,7 +60,9 @@ impl Repository {
             (last, named) = (last - 1, entry.previous);
         }
     }
+}
 
+impl Repository {
     /// Returns the problem of `config` in the store; `None` if it is unchanged.
     pub fn problem_of_config(&self) -> Result<Option<String>, Error> {
         let is_it = |object: &Bytes| match digest(&[object]) == self.genesis() {

@@ -33,6 +33,18 @@ pub struct Job {
     pub thaw: Time,
 }
 
+impl Job {
+    /// Returns the tier of its thaws.
+    pub fn tier(&self) -> Tier {
+        Tier::of_number(self.record.tier)
+    }
+
+    /// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
+    pub fn has_asked(&self) -> bool {
+        self.asked || self.thaw != self.record.created
+    }
+}
+
 /// A job that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobProblem {
@@ -87,28 +99,27 @@ impl Repository {
 
     /// Returns when thaws were requested by jobs other than `own` and by a check of this host, each with the tier in
     /// the job record. Ended jobs of this host are included, because their thaws go on.
-    pub fn other_thaws(&self, own: Option<&JobId>) -> Result<Vec<(Time, u8)>, Error> {
+    pub fn other_thaws(&self, own: Option<&JobId>) -> Result<Vec<(Time, Tier)>, Error> {
         let (jobs, _) = self.jobs()?;
-        let has_asked = |job: &Job| job.asked || job.thaw != job.record.created;
-        let jobs = jobs.into_iter().filter(|job| Some(&job.id) != own && has_asked(job));
-        let mut thaws: Vec<(Time, u8)> = jobs.map(|job| (job.thaw, job.record.tier)).collect();
+        let jobs = jobs.into_iter().filter(|job| Some(&job.id) != own && job.has_asked());
+        let mut thaws: Vec<(Time, Tier)> = jobs.map(|job| (job.thaw, job.tier())).collect();
         let identity = self.identity()?;
         for row in self.catalog.jobs()?.into_iter().filter(|row| row.ended && Some(&row.id) != own)
         {
             let record = identity.open_job(self.config.repository, row.id, &row.object);
             if let (Some(time), Ok(record)) = (self.catalog.noted_thaw(Some(&row.id))?, record) {
-                thaws.push((time, record.tier));
+                thaws.push((time, Tier::of_number(record.tier)));
             }
         }
         // The tier of a check is not recorded; bulk takes the longest.
-        thaws.extend(self.check_thaw()?.map(|time| (time, 0)));
+        thaws.extend(self.check_thaw()?.map(|time| (time, Tier::Bulk)));
         Ok(thaws)
     }
 
     /// Records that thaws of objects are requested now.
     pub fn note_requests(&self, names: &[&str], tier: Tier) -> Result<(), Error> {
         let now = seconds_now();
-        let request = (now, u8::from(tier == Tier::Standard));
+        let request = (now, tier.number());
         match self.catalog.note_requests(names, request, now.saturating_sub(REQUESTS_KEPT)) {
             // These times are only informative, so a failure of the catalog does not matter.
             Err(error) if error.is_of_cache() => Ok(()),
@@ -123,10 +134,7 @@ impl Repository {
             Err(error) if error.is_of_cache() => None,
             noted => noted?,
         };
-        Ok(noted.map(|(seconds, tier)| {
-            let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
-            (Time { seconds, nanos: 0 }, tier)
-        }))
+        Ok(noted.map(|(seconds, tier)| (Time { seconds, nanos: 0 }, Tier::of_number(tier))))
     }
 
     fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
@@ -172,8 +180,8 @@ impl Repository {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
-    /// Acquires the lock of a folder, given by its real path, so that only one process of this host
-    /// restores into it; `None` if another process has the lock.
+    /// Acquires the lock of a restore into a folder, given by its real path, so that only one process of this host runs
+    /// it; `None` if another process has the lock.
     pub fn lock_restore(
         &self,
         target: &std::path::Path,
@@ -181,9 +189,15 @@ impl Repository {
     ) -> Result<Option<std::fs::File>, Error> {
         use std::os::unix::ffi::OsStrExt;
         let mut hasher = blake3::Hasher::new();
-        hasher.update(target.as_os_str().as_bytes()).update(&record.encode_padded());
+        hasher.update(target.as_os_str().as_bytes()).update(&plain(record).encode_padded());
         let hash = hasher.finalize().to_hex();
         self.catalog.try_lock(&format!("target-{}.lock", &hash[..16]))
+    }
+
+    /// Finds a job that the same command has begun.
+    pub fn same_job(&self, record: &JobRecord) -> Result<Option<Job>, Error> {
+        let wanted = plain(record);
+        Ok(self.jobs()?.0.into_iter().find(|job| plain(&job.record) == wanted))
     }
 
     fn mark(&self, job: JobId, name: String) -> Result<bool, Error> {
@@ -245,6 +259,11 @@ impl Repository {
         jobs.sort_by_key(|job| (job.record.created, job.id));
         Ok((jobs, problems))
     }
+}
+
+/// Returns the fields of a record that are equal for the same restore.
+fn plain(record: &JobRecord) -> JobRecord {
+    JobRecord { created: Time::default(), days: 1, agreed_micro_usd: None, ..record.clone() }
 }
 
 /// Returns the id in the name of a job's record.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::catalog::{LONE, Owed};
+use super::catalog::{CatalogBuilder, LONE, LogFollower, Owed};
 use super::{Catalog, PackState, Repository};
 use crate::codec::keys::random;
 use crate::error::Error;
@@ -33,7 +33,7 @@ struct Again {
     lost: Vec<SnapshotId>,
 }
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Records that entries after `known` were read, if the store had received the newest of them only a moment before.
     pub(super) fn has_read(&self, listed: &[Listed], known: u64) {
         let number = |object: &&Listed| layout::log_number(&object.name);
@@ -45,6 +45,44 @@ impl Repository {
         }
     }
 
+    /// Returns the error for a slot whose entry is not the one that this host has read. If both
+    /// follow the same entry and the packs of both exist, the store has accepted two puts;
+    /// otherwise it was rolled back.
+    pub(super) fn another_in(&self, number: u64, there: &LogEntry) -> Error {
+        match self.is_beside(number, there) {
+            Ok(true) => Error::PromiseBroken { number },
+            Ok(false) => Error::Forked { number },
+            Err(error) => error,
+        }
+    }
+
+    fn is_beside(&self, number: u64, there: &LogEntry) -> Result<bool, Error> {
+        // In a folder, a restored old copy is more likely than a failure to separate two writers.
+        let Some(kept) = self.catalog.kept_entry(number)? else { return Ok(false) };
+        if !self.store.location().is_remote() {
+            return Ok(false);
+        }
+        let name = layout::log(number);
+        let entry =
+            self.secrets.read_log(number, &kept).map_err(|error| Error::object(&name, error))?;
+        if entry.previous != there.previous {
+            return Ok(false);
+        }
+        self.are_there(&entry.packs)
+    }
+
+    /// Returns whether the store has the objects of all these packs.
+    fn are_there(&self, packs: &[PackRecord]) -> Result<bool, Error> {
+        for pack in packs {
+            if self.store.length(&layout::pack(pack.kind, &pack.id))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Repository {
     /// Waits until the newest entry that was read has settled, because an entry that follows a lost
     /// one is not part of the log. Returns true if it had to wait; then the log must be read again.
     pub(super) fn let_settle(&self) -> bool {
@@ -102,42 +140,6 @@ impl Repository {
         }
     }
 
-    /// Returns the error for a slot whose entry is not the one that this host has read. If both
-    /// follow the same entry and the packs of both exist, the store has accepted two puts;
-    /// otherwise it was rolled back.
-    pub(super) fn another_in(&self, number: u64, there: &LogEntry) -> Error {
-        match self.is_beside(number, there) {
-            Ok(true) => Error::PromiseBroken { number },
-            Ok(false) => Error::Forked { number },
-            Err(error) => error,
-        }
-    }
-
-    fn is_beside(&self, number: u64, there: &LogEntry) -> Result<bool, Error> {
-        // In a folder, a restored old copy is more likely than a failure to separate two writers.
-        let Some(kept) = self.catalog.kept_entry(number)? else { return Ok(false) };
-        if !self.store.location().is_remote() {
-            return Ok(false);
-        }
-        let name = layout::log(number);
-        let entry =
-            self.secrets.read_log(number, &kept).map_err(|error| Error::object(&name, error))?;
-        if entry.previous != there.previous {
-            return Ok(false);
-        }
-        self.are_there(&entry.packs)
-    }
-
-    /// Returns whether the store has the objects of all these packs.
-    fn are_there(&self, packs: &[PackRecord]) -> Result<bool, Error> {
-        for pack in packs {
-            if self.store.length(&layout::pack(pack.kind, &pack.id))?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Rebuilds the catalog from a log in which a slot has a different entry from the one that this host has read. If
     /// the lost entry was one of this host, records that it must be appended again.
     pub(super) fn read_again(
@@ -156,28 +158,25 @@ impl Repository {
         self.store.watch().broken_promise(number, then);
         let (id, genesis) = (self.config.repository, self.genesis());
         let (kept, verdicts) = (self.catalog.kept_config()?, self.catalog.verdicts()?);
-        let place = self.store.location().place();
-        let Repository { catalog, .. } = self;
-        drop(catalog);
-        let catalog = Catalog::begin_rebuild(cache_dir, id, genesis, progress)?;
-        catalog.know_first_writer(&self.config.authority)?;
-        catalog.set_verdicts(&verdicts)?;
-        let repository = Repository { catalog, ..self };
+        let repository = self.map_catalog(|catalog| {
+            drop(catalog);
+            CatalogBuilder::begin(cache_dir, id, genesis, progress)
+        })?;
+        repository.catalog.know_first_writer(&repository.config.authority)?;
+        repository.catalog.set_verdicts(&verdicts)?;
         let read = repository.read_log().and_then(|()| match &own {
             Some(own) => repository.catalog.owe(number, own),
             None => Ok(()),
         });
-        let Repository { catalog, .. } = repository;
         if let Err(error) = read {
-            catalog.give_up();
+            repository.catalog.give_up();
             return Err(error);
         }
-        catalog.take_place(genesis, false)?;
-        let catalog = Catalog::open_waiting(cache_dir, id, genesis, progress)?;
+        let repository = repository.map_catalog(|builder| builder.finish(false, progress))?;
         if let Some(kept) = kept {
-            catalog.keep_config(&kept, &place)?;
+            repository.catalog.keep_config(&kept, &repository.store.location().place())?;
         }
-        Ok(Repository { catalog, ..repository })
+        Ok(repository)
     }
 
     /// Appends the lost entries of this host again. If one fails, the next run tries again.

@@ -1,4 +1,4 @@
-//! Creates and opens repositories.
+//! A repository, and the object `config` with which it begins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use tracing::{info, warn};
 
 use crate::codec::keys::digest;
 use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
@@ -15,11 +14,9 @@ use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::signed::OWNER;
 use crate::format::{Config, Credential, DecodedConfig, Digest, Settings, WriterId};
-use crate::progress::{Progress, Silent};
 use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
-use super::catalog::Verdicts;
 use super::memory::{CopySet, Healing, News};
 use super::remains::{config_is_missing, remains};
 
@@ -36,26 +33,11 @@ pub enum Keys {
 #[derive(Debug, Clone)]
 pub struct StoredConfig {
     pub config: Config,
-    body: Vec<u8>,
-    mac: [u8; 32],
-    digest: Digest,
+    pub(super) body: Vec<u8>,
+    pub(super) mac: [u8; 32],
+    pub(super) digest: Digest,
     /// Whether this is the copy from this host's catalog, because the object is damaged or missing.
     pub is_copy: bool,
-}
-
-/// The purpose for which a repository is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To work with it: the log must be intact from this host's position on.
-    Use,
-    /// To read it: if an entry of the owner needs a newer program, the entries before it are enough. `trouble` then
-    /// contains the reason.
-    Read,
-    /// To check it: if the log is damaged or too new, the entries that this host knows are enough.
-    Check,
-    /// To rebuild the catalog: the knowledge of this host is not trusted. The old catalog stays
-    /// until the log is read.
-    Rebuild,
 }
 
 impl StoredConfig {
@@ -125,7 +107,11 @@ impl StoredConfig {
 
     /// Checks it like [`prove`](Self::prove), but reads a `config` in a bucket once more if the check fails, because
     /// the network may have damaged it.
-    fn proven(self, store: &Store, keys: &Keys) -> Result<(StoredConfig, Secrets), Error> {
+    pub(super) fn proven(
+        self,
+        store: &Store,
+        keys: &Keys,
+    ) -> Result<(StoredConfig, Secrets), Error> {
         let error = match self.prove(keys) {
             Ok(secrets) => return Ok((self, secrets)),
             Err(error) => error,
@@ -149,13 +135,14 @@ impl StoredConfig {
     }
 }
 
-/// An open repository.
+/// An open repository. While its catalog is being built, `C` is a [`CatalogBuilder`](super::catalog::CatalogBuilder):
+/// then the log can be read, and nothing else can be done.
 #[derive(Debug)]
-pub struct Repository {
+pub struct Repository<C = Catalog> {
     pub store: Store,
     pub config: Config,
     pub secrets: Secrets,
-    pub catalog: Catalog,
+    pub catalog: C,
     pub(super) genesis: Digest,
     pub(super) identity: Option<Identity>,
     /// The expanded keys of authors, and the number of the entry that enrolled each.
@@ -180,6 +167,44 @@ pub struct Repository {
     pub(super) copies: RwLock<Arc<CopySet>>,
 }
 
+impl<C> Repository<C> {
+    /// Returns the digest of `config`, which the first log entry names as its predecessor.
+    pub fn genesis(&self) -> Digest {
+        self.genesis
+    }
+
+    /// Returns whether this is a mirror, according to the last listing of the log.
+    pub fn is_mirror(&self) -> bool {
+        self.has_mark.load(Ordering::Relaxed)
+    }
+
+    /// Returns the same repository with another catalog, which is made from its own.
+    pub(super) fn map_catalog<D>(
+        self,
+        map: impl FnOnce(C) -> Result<D, Error>,
+    ) -> Result<Repository<D>, Error> {
+        Ok(Repository {
+            store: self.store,
+            config: self.config,
+            secrets: self.secrets,
+            catalog: map(self.catalog)?,
+            genesis: self.genesis,
+            identity: self.identity,
+            author_keys: self.author_keys,
+            signatures: self.signatures,
+            ahead: self.ahead,
+            behind_gap: self.behind_gap,
+            has_mark: self.has_mark,
+            author: self.author,
+            trouble: self.trouble,
+            fold_tried: self.fold_tried,
+            healed: self.healed,
+            news: self.news,
+            copies: self.copies,
+        })
+    }
+}
+
 impl Repository {
     /// Creates a repository in an empty place. Writes `config` last, so that a crash leaves no
     /// repository.
@@ -196,66 +221,9 @@ impl Repository {
         Ok(())
     }
 
-    /// Opens a repository and reads the log to its end.
-    pub fn open(
-        store: Store,
-        stored: StoredConfig,
-        keys: Keys,
-        cache_dir: &Path,
-    ) -> Result<Repository, Error> {
-        let opening = Opening { purpose: Purpose::Use, cache_dir, progress: &Silent };
-        Repository::open_for(opening, store, stored, keys)
-    }
-
-    /// Opens a repository and reads the log to its end. Reads it again from the beginning if the owner has ruled that
-    /// an entry which was applied does not count.
-    pub fn open_for(
-        opening: Opening,
-        store: Store,
-        stored: StoredConfig,
-        keys: Keys,
-    ) -> Result<Repository, Error> {
-        let Opening { purpose, cache_dir, progress } = opening;
-        let mut opening = Attempt {
-            purpose,
-            cache_dir,
-            progress,
-            verdicts: Verdicts::default(),
-            is_ruled: false,
-        };
-        let mut again = false;
-        loop {
-            let known = opening.verdicts.clone();
-            match opening.open(store.clone(), stored.clone(), keys.clone()) {
-                // Each attempt knows more verdicts, or can read what was unreadable before.
-                Err(Error::Reread) if opening.verdicts != known || !again => {
-                    info!("the owner has ruled on earlier entries: rebuilding the catalog");
-                    again = true;
-                    opening.is_ruled |= opening.purpose != Purpose::Rebuild;
-                    opening.purpose = Purpose::Rebuild;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// Reads the log to its end. For a new catalog, it reads checkpoints as far as the owner
-    /// vouches for them.
-    pub(super) fn read_log(&self) -> Result<(), Error> {
-        if self.catalog.position()?.number == 0 {
-            self.read_vouched()?;
-        }
-        self.sync()
-    }
-
     /// Returns the identity. Fails if this process does not have it.
     pub fn identity(&self) -> Result<&Identity, Error> {
         self.identity.as_ref().ok_or(Error::NeedsIdentity)
-    }
-
-    /// Returns the digest of `config`, which the first log entry names as its predecessor.
-    pub fn genesis(&self) -> Digest {
-        self.genesis
     }
 
     /// Returns the id under which this host writes.
@@ -275,11 +243,6 @@ impl Repository {
 
     pub fn can_read(&self) -> bool {
         self.identity.is_some()
-    }
-
-    /// Returns whether this is a mirror, according to the last listing of the log.
-    pub fn is_mirror(&self) -> bool {
-        self.has_mark.load(Ordering::Relaxed)
     }
 
     /// Fails if this is a mirror, which only `mirror` may write.
@@ -310,143 +273,4 @@ pub fn settings_at(location: &Location, mut settings: Settings) -> Settings {
         }
     }
     settings
-}
-
-/// Options for opening a repository.
-#[derive(Clone, Copy)]
-pub struct Opening<'a> {
-    pub purpose: Purpose,
-    /// The folder of the catalogs.
-    pub cache_dir: &'a Path,
-    pub progress: &'a dyn Progress,
-}
-
-/// One attempt to open a repository.
-struct Attempt<'a> {
-    purpose: Purpose,
-    cache_dir: &'a Path,
-    progress: &'a dyn Progress,
-    /// The owner's verdicts that are known from an earlier attempt.
-    verdicts: Verdicts,
-    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then the stat cache of the old one
-    /// is still valid.
-    is_ruled: bool,
-}
-
-impl Attempt<'_> {
-    fn open(
-        &mut self,
-        store: Store,
-        stored: StoredConfig,
-        keys: Keys,
-    ) -> Result<Repository, Error> {
-        let Attempt { purpose, cache_dir, progress, .. } = *self;
-        let (stored, secrets) = stored.proven(&store, &keys)?;
-        let StoredConfig { config, body, mac, digest, .. } = stored;
-        let id = config.repository;
-        let (identity, author) = match keys {
-            Keys::Writer(credential) => (None, Author::of(&credential)),
-            Keys::Reader(identity) => {
-                let owner = identity.owner(id);
-                (Some(identity), owner)
-            }
-        };
-        let catalog = match purpose {
-            Purpose::Rebuild => Catalog::begin_rebuild(cache_dir, id, digest, progress)?,
-            Purpose::Use | Purpose::Read | Purpose::Check => {
-                Catalog::open_or_begin(cache_dir, id, digest, progress)?
-            }
-        };
-        let kept = [&body[..], &mac].concat();
-        catalog.keep_config(&kept, &store.location().place())?;
-        catalog.know_first_writer(&config.authority)?;
-        if purpose == Purpose::Rebuild {
-            catalog.set_verdicts(&self.verdicts)?;
-        } else if catalog.is_stale()? {
-            self.verdicts = catalog.verdicts()?;
-            return Err(Error::Reread);
-        }
-        let repository = Repository {
-            store,
-            config,
-            secrets,
-            catalog,
-            genesis: digest,
-            identity,
-            author,
-            author_keys: Mutex::default(),
-            signatures: AtomicU64::new(0),
-            ahead: Mutex::default(),
-            behind_gap: Mutex::default(),
-            has_mark: AtomicBool::new(false),
-            trouble: None,
-            fold_tried: AtomicU64::new(0),
-            healed: Healing::default(),
-            news: News::default(),
-            copies: RwLock::default(),
-        };
-        self.read(repository, &kept)
-    }
-
-    /// Reads the log of a repository whose catalog is open. `kept` is the copy of `config` that the catalog keeps.
-    fn read(&mut self, mut repository: Repository, kept: &[u8]) -> Result<Repository, Error> {
-        let Attempt { purpose, cache_dir, progress, .. } = *self;
-        let (id, digest) = (repository.config.repository, repository.genesis);
-        let known = repository.catalog.position()?.number > 0;
-        if repository.catalog.is_begun() {
-            info!("building the catalog from the log");
-        }
-        let mut read = repository.read_log().and_then(|()| repository.expect_own());
-        if let Err(Error::PromiseBroken { number }) = read {
-            warn!(number, "the store has replaced a log entry: reading the whole log again");
-            repository = repository.read_again(number, cache_dir, progress)?;
-            read = Ok(());
-        }
-        self.verdicts = repository.catalog.verdicts()?;
-        if repository.catalog.is_begun() {
-            let Repository { catalog, .. } = repository;
-            let by_entry = match &read {
-                Ok(()) => {
-                    catalog.take_place(digest, self.is_ruled)?;
-                    false
-                }
-                Err(error) => {
-                    catalog.give_up();
-                    purpose != Purpose::Rebuild && (error.is_rot() || error.is_newer())
-                }
-            };
-            let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
-            repository = Repository { catalog, ..repository };
-            if by_entry {
-                // Read entry by entry, so that the entries before the damage are known.
-                repository.catalog.know_first_writer(&repository.config.authority)?;
-                repository.catalog.keep_config(kept, &repository.store.location().place())?;
-                read = repository.read_log();
-            }
-        }
-        match read {
-            Ok(()) => {
-                if purpose != Purpose::Rebuild {
-                    repository.expect_still_void()?;
-                }
-                // A mirror need not have the entries that this host wrote to the archive.
-                if !repository.is_mirror() {
-                    repository.say_again()?;
-                }
-                Ok(repository)
-            }
-            Err(error) => {
-                let serves = match purpose {
-                    Purpose::Use | Purpose::Rebuild => false,
-                    Purpose::Read => error.is_newer(),
-                    Purpose::Check => known && error.is_rot() || error.is_newer(),
-                };
-                if !serves || repository.catalog.position()?.number == 0 {
-                    return Err(error);
-                }
-                repository.trouble = Some(error);
-                Ok(repository)
-            }
-        }
-    }
 }

@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tracing::debug;
 
 use super::Repository;
 use super::authority::Heard;
+use super::catalog::LogFollower;
 use super::checkpoints::ListedCheckpoints;
 use crate::codec::keys::digest;
 use crate::codec::{NOTHING_SEEN, OpenedCheckpoint, seen};
@@ -59,7 +60,7 @@ impl From<Error> for Unused {
     }
 }
 
-impl Repository {
+impl<C: LogFollower> Repository<C> {
     /// Reads the log after the catalog's position from checkpoints, as far as the owner vouches for
     /// them. The caller reads the rest from the log itself.
     pub(super) fn read_vouched(&self) -> Result<(), Error> {
@@ -163,7 +164,9 @@ impl Repository {
         }
         Ok(opened.entry().ok().and_then(|entry| entry.seen))
     }
+}
 
+impl Repository {
     /// Checks the signatures of all entries for which so far only the owner has vouched. Call this
     /// before anything is deleted.
     pub fn check_signatures(&self, progress: &dyn Progress) -> Result<(), Error> {
@@ -235,15 +238,15 @@ fn unproven(number: u64) -> Error {
 }
 
 /// The checkpoints that are being examined.
-struct CheckpointReading<'a> {
-    repository: &'a Repository,
+struct CheckpointReading<'a, C> {
+    repository: &'a Repository<C>,
     listed: &'a ListedCheckpoints,
     cover: &'a [RangeInclusive<u64>],
     /// The first part that was read last.
     held: Option<(RangeInclusive<u64>, Bytes)>,
 }
 
-impl CheckpointReading<'_> {
+impl<C: LogFollower> CheckpointReading<'_, C> {
     /// Reads and opens the first part of a checkpoint.
     fn front(&mut self, range: &RangeInclusive<u64>) -> Result<(Bytes, Vec<Slot>), Unused> {
         let front = match self.held.take() {
@@ -305,7 +308,7 @@ impl CheckpointReading<'_> {
     fn prove(&mut self, anchor: &Anchor) -> Result<Option<Spool>, Unused> {
         let repository = self.repository;
         let position = repository.catalog.position()?;
-        let mut spool = Spool::new(repository)?;
+        let mut spool = Spool::new(repository.catalog.folder_path())?;
         let mut sum = position.seen;
         let mut next = position.number + 1;
         for range in self.cover.iter().take_while(|range| *range.start() < anchor.number) {
@@ -349,8 +352,8 @@ struct Spool {
 }
 
 impl Spool {
-    fn new(repository: &Repository) -> Result<Spool, Error> {
-        let beside = repository.catalog.folder_path().join("checkpoints.new");
+    fn new(folder: &Path) -> Result<Spool, Error> {
+        let beside = folder.join("checkpoints.new");
         let file = private::nameless(&beside).map_err(Error::cache("create", &beside))?;
         Ok(Spool { file, beside, bytes: VecDeque::new() })
     }

@@ -150,6 +150,16 @@ pub enum Tier {
 impl Tier {
     pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
 
+    /// Returns the tier with this number in a record; bulk if the number is unknown.
+    pub fn of_number(number: u8) -> Tier {
+        if number == 1 { Tier::Standard } else { Tier::Bulk }
+    }
+
+    /// Returns the number of the tier in records.
+    pub fn number(self) -> u8 {
+        u8::from(self == Tier::Standard)
+    }
+
     /// Returns S3's name of the tier.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,19 +1,24 @@
 //! Prices of a restore, and consent to them: the bound, the question, and the record in the journal.
 
-use icecore_engine::format::{JobId, JobRecord, Time};
+use std::fs::File;
+use std::path::Path;
+
+use icecore_engine::format::{JobId, JobRecord};
 use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::cost::Bill;
-use icecore_engine::ops::restore::RestorePlan;
+use icecore_engine::ops::restore::{
+    ConsentNeed, ContinuedJob, RestorePlan, agreed_micro_usd, real_path,
+};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
-use super::order::{Consent, Priced, TierPrice, tier_of};
+use super::order::{Consent, Priced, TierPrice};
 use super::places::CopyBills;
 use super::show::show_plan;
 use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{count, now};
+use crate::units::{count, now, show_target};
 
 /// The parts of a restore that determine its price and the consent to it.
 #[derive(Clone, Copy)]
@@ -26,20 +31,9 @@ pub struct Deal<'a> {
     pub resumed: Option<JobId>,
 }
 
-/// The reason for a price to which the user has not agreed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// A new restore.
-    First,
-    /// The photos of a job that has thawed only listings. Their price was unknown when the job began.
-    Photos,
-    /// Packs that were thawed before, or a higher price than agreed.
-    Again,
-}
-
 impl Deal<'_> {
     pub fn tier(&self) -> Tier {
-        tier_of(self.record)
+        Tier::of_number(self.record.tier)
     }
 
     /// Prices a plan with each tier, including what this run has spent so far.
@@ -117,7 +111,7 @@ impl Deal<'_> {
         &self,
         plan: &RestorePlan,
         priced: Option<&Priced>,
-        need: Need,
+        need: ConsentNeed,
         of: &str,
     ) -> Result<(), Failure> {
         let Consent { max_cost, ask, .. } = self.consent;
@@ -136,19 +130,19 @@ impl Deal<'_> {
         }
         let packs = format!("{}{of}", count(plan.states().cold, "object"));
         let (message, hint) = match need {
-            Need::Again => (
+            ConsentNeed::Again => (
                 format!(
                     "{packs} must be thawed again, because copies have expired or the price was not agreed to; it costs {cost}; nothing was requested"
                 ),
                 "--max-cost USD agrees to it",
             ),
-            Need::Photos => (
+            ConsentNeed::Photos => (
                 format!(
                     "the folder listings can be read now; {packs} with photos must be thawed first, which costs {cost}; nothing was requested"
                 ),
                 "--max-cost USD agrees to it",
             ),
-            Need::First => (
+            ConsentNeed::First => (
                 format!("{packs} must be thawed first, which costs {cost}; nothing was requested"),
                 "--max-cost USD agrees to a price; --plan shows what you would pay for",
             ),
@@ -158,51 +152,24 @@ impl Deal<'_> {
 
     /// Finds a job that the same command has begun. This run continues it.
     pub fn same_job(&self) -> Result<Option<Job>, Failure> {
-        let wanted = plain(self.record);
-        let (jobs, _) = self.repository.jobs()?;
-        Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
+        Ok(self.repository.same_job(self.record)?)
     }
 
-    /// Returns why continuing a job needs new consent: packs must be thawed again, the price is higher than agreed, or
-    /// the job was begun only for listings.
-    pub fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> Option<Need> {
-        let dearer = match (job.record.agreed_micro_usd, bill) {
-            (Some(0), _) if job.asked => return Some(Need::Again),
-            (Some(0), _) => return Some(Need::Photos),
-            (Some(agreed), Some(bill)) => bill.total_usd() * 1e6 > agreed as f64 * 1.02 + 1000.0,
-            _ => false,
-        };
-        (dearer || self.has_expired(job, plan)).then_some(Need::Again)
-    }
-
-    /// Like [`is_new_to`](Self::is_new_to), for a job whose listings are being thawed. The user agreed to their price
-    /// when the job began.
-    pub fn listings_are_new_to(
+    /// Returns a job as it is continued now, with the price of the rest.
+    pub fn continued<'a>(
         &self,
-        job: &Job,
+        job: &'a Job,
         plan: &RestorePlan,
         bill: Option<Bill>,
-    ) -> Option<Need> {
-        match job.record.agreed_micro_usd {
-            Some(0) => self.has_expired(job, plan).then_some(Need::Again),
-            _ => self.is_new_to(job, plan, bill),
-        }
-    }
-
-    /// Returns whether packs that are cold now were thawed for this job before. If every thaw was requested, the copies
-    /// of cold packs have expired. Otherwise, copies that an interrupted run requested may have expired.
-    fn has_expired(&self, job: &Job, plan: &RestorePlan) -> bool {
+    ) -> ContinuedJob<'a> {
         let hours = plan.hours(self.repository, self.tier());
-        let days = job.record.days;
-        let warm_until =
-            job.record.created.seconds + i64::from(hours) * 3600 + i64::from(days) * 86_400;
-        job.asked || now().seconds > warm_until
+        ContinuedJob { job, usd: bill.map(|bill| bill.total_usd()), hours, now: now() }
     }
 
     /// Begins a job to whose price the user has agreed. A free job counts as agreed to.
     pub fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
-        let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
-        self.begin_agreed(days, agreed.map(|dollars| ((dollars * 1e6).ceil() as u64).max(1)))
+        let usd = bill.map(|bill| bill.total_usd());
+        self.begin_agreed(days, agreed_micro_usd(usd, self.consent.max_cost))
     }
 
     /// Begins a job that thaws listings first. The user has not agreed to any price for the photos, unless the command
@@ -223,8 +190,20 @@ impl Deal<'_> {
         Ok(job)
     }
 
+    /// Locks the restore, because two processes that run the same command would both pay for it. Different restores may
+    /// use one target at the same time.
+    pub fn lock_restore(&self, target: &Path) -> Result<File, Failure> {
+        self.repository.lock_restore(&real_path(target), self.record)?.ok_or_else(|| {
+            Failure::new(
+                code::FAILED,
+                format!("the same restore is already running in {}", show_target(target)),
+                Some("wait until it ends, or stop it first"),
+            )
+        })
+    }
+
     /// Locks a job, because two processes that fetch for one job would pay twice and interfere with each other.
-    pub fn lock(&self, job: &Job) -> Result<std::fs::File, Failure> {
+    pub fn lock(&self, job: &Job) -> Result<File, Failure> {
         self.repository.lock_job(&job.id)?.ok_or_else(|| {
             Failure::new(
                 code::FAILED,
@@ -233,9 +212,4 @@ impl Deal<'_> {
             )
         })
     }
-}
-
-/// Returns the fields of a record that are equal for the same restore.
-pub fn plain(record: &JobRecord) -> JobRecord {
-    JobRecord { created: Time::default(), days: 1, agreed_micro_usd: None, ..record.clone() }
 }

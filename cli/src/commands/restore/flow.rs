@@ -1,5 +1,6 @@
 //! The steps of a restore: seed, plan, price, agree, thaw, fetch the readable packs, wait.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,17 +8,17 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{
-    Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
-    real_path, restore, seed, thaw,
+    ConsentNeed, Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan,
+    prepare_target, real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::{Progress, Unit};
 use icecore_engine::repo::Job;
 use icecore_engine::store::Tier;
 
-use super::agree::{Deal, Need, plain};
-use super::order::{Flow, Priced, tier_of};
+use super::agree::Deal;
+use super::order::{Flow, Priced};
 use super::places::say_frozen_copies;
-use super::ready::{has_asked, ready_by_plan, ready_of};
+use super::ready::{ready_by_plan, ready_of};
 use super::rounds::{Rounds, add, local_hint};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::commands::{bill_text, poll};
@@ -38,7 +39,7 @@ impl Flow<'_> {
     }
 
     fn tier(&self) -> Tier {
-        tier_of(self.record)
+        Tier::of_number(self.record.tier)
     }
 
     fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {
@@ -121,18 +122,22 @@ impl Flow<'_> {
             // The price that the user agreed to when the job began is valid until the first temporary
             // copy expires.
             let need = match &job {
-                Some(job) => self.deal().is_new_to(job, &plan, bill),
-                None => Some(Need::First),
+                Some(job) => self.deal().continued(job, &plan, bill).need(),
+                None => Some(ConsentNeed::First),
             };
             if let Some(need) = need
                 && let Err(refused) = self.deal().agree(&plan, priced.as_ref(), need, "")
             {
-                return Err(self.refused(refused, &plan, job.filter(|_| need == Need::Again)));
+                return Err(self.refused(
+                    refused,
+                    &plan,
+                    job.filter(|_| need == ConsentNeed::Again),
+                ));
             }
         }
         let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
-        if !has_asked(&job) {
+        if !job.has_asked() {
             self.say_not_faster(&plan);
         }
         let by = match cold {
@@ -145,7 +150,7 @@ impl Flow<'_> {
         self.request(&mut plan, days, &job.id)?;
         let by = ready_of(plan.requested(self.repository())?, by);
         // An earlier run may have requested every thaw and been killed before setting this mark.
-        if !job.asked && has_asked(&job) {
+        if !job.asked && job.has_asked() {
             self.repository().job_asked(&mut job)?;
         }
         let id = job.id;
@@ -171,7 +176,7 @@ impl Flow<'_> {
     /// their copies are paid for and will expire. Does nothing if the user was asked, because the answer "no" applies
     /// to everything.
     fn refused(&mut self, refused: Failure, plan: &RestorePlan, job: Option<Job>) -> Failure {
-        let Some(job) = job.filter(|job| has_asked(job) && !self.consent.ask) else {
+        let Some(job) = job.filter(|job| job.has_asked() && !self.consent.ask) else {
             return refused;
         };
         if refused.code != code::TOO_COSTLY || plan.states().readable == 0 {
@@ -220,24 +225,10 @@ impl Flow<'_> {
         Ok(begun)
     }
 
-    /// Locks the restore, because two processes that run the same command would both pay for it. Different restores may
-    /// use one target at the same time.
-    fn lock_restore(&self) -> Result<Option<std::fs::File>, Failure> {
-        if !self.repository().store.can_thaw() {
-            return Ok(None);
-        }
-        let target = real_path(&self.options.target);
-        let lock = self.repository().lock_restore(&target, &plain(self.record))?;
-        lock.map(Some).ok_or_else(|| {
-            Failure::new(
-                code::FAILED,
-                format!(
-                    "the same restore is already running in {}",
-                    show_target(&self.options.target)
-                ),
-                Some("wait until it ends, or stop it first"),
-            )
-        })
+    /// Locks the restore if it may cost something.
+    fn lock_restore(&self) -> Result<Option<File>, Failure> {
+        let can_thaw = self.repository().store.can_thaw();
+        can_thaw.then(|| self.deal().lock_restore(&self.options.target)).transpose()
     }
 
     /// Fetches the readable packs, and with --wait the others as they become readable. Otherwise a later run fetches

@@ -9,12 +9,12 @@ use icecore_engine::format::{PackKind, Time};
 use icecore_engine::ops::browse;
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::frozen::plan_listings;
-use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
+use icecore_engine::ops::restore::{ConsentNeed, RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::ObjectName;
 use serde_json::{Value, json};
 
-use super::agree::{Deal, Need};
+use super::agree::Deal;
 use super::order::Priced;
 use super::ready::{ready_by_plan, ready_of};
 use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
@@ -101,8 +101,8 @@ impl Listings<'_> {
         }
         if plan.states().cold > 0 {
             let need = match &job {
-                Some(job) => self.deal.listings_are_new_to(job, &plan, bill),
-                None => Some(Need::First),
+                Some(job) => self.deal.continued(job, &plan, bill).need_of_listings(),
+                None => Some(ConsentNeed::First),
             };
             if let Some(need) = need {
                 self.deal.agree(&plan, priced.as_ref(), need, " with folder listings")?;

@@ -92,8 +92,3 @@ impl Priced {
         found.map(|price| price.quote.bill).unwrap_or_default()
     }
 }
-
-/// Returns the tier in a job record.
-pub fn tier_of(record: &JobRecord) -> Tier {
-    if record.tier == 1 { Tier::Standard } else { Tier::Bulk }
-}

@@ -7,14 +7,8 @@ use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::Tier;
 
-use super::order::tier_of;
 use crate::failure::Failure;
 use crate::units::{hours_after, now};
-
-/// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
-pub fn has_asked(job: &Job) -> bool {
-    job.asked || job.thaw != job.record.created
-}
 
 /// Returns the latest time at which thaws that a check or a job other than `own` has requested are done; `None` if
 /// none is known that may still be running. `hours` is how long a thaw takes.
@@ -23,10 +17,8 @@ pub fn ordered_by(
     own: Option<&JobId>,
     hours: impl Fn(Tier) -> u32,
 ) -> Result<Option<Time>, Failure> {
-    let thaws = repository.other_thaws(own)?.into_iter().map(|(time, tier)| {
-        let tier = if tier == 1 { Tier::Standard } else { Tier::Bulk };
-        hours_after(time, hours(tier))
-    });
+    let thaws = repository.other_thaws(own)?.into_iter();
+    let thaws = thaws.map(|(time, tier)| hours_after(time, hours(tier)));
     Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
 }
 
@@ -38,7 +30,7 @@ fn ready_by_others(
     job: &Job,
     plan: &RestorePlan,
 ) -> Result<Time, Failure> {
-    let own = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
+    let own = hours_after(job.thaw, plan.hours(repository, job.tier()));
     let others = ordered_by(repository, Some(&job.id), |tier| plan.hours_by(repository, tier))?;
     Ok(others.filter(|by| by.seconds < own.seconds).unwrap_or(own))
 }
@@ -60,10 +52,8 @@ pub fn ready_by_plan(
     plan: &RestorePlan,
 ) -> Result<Time, Failure> {
     let requested = plan.requested(repository)?;
-    let others = match (requested.by_others, has_asked(job)) {
-        (0, _) | (_, true) => {
-            hours_after(job.thaw, plan.hours_by(repository, tier_of(&job.record)))
-        }
+    let others = match (requested.by_others, job.has_asked()) {
+        (0, _) | (_, true) => hours_after(job.thaw, plan.hours_by(repository, job.tier())),
         (_, false) => ready_by_others(repository, job, plan)?,
     };
     Ok(ready_of(requested, others))

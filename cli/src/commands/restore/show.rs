@@ -3,10 +3,10 @@
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
-use icecore_engine::store::ObjectState;
+use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
-use super::order::{Flow, Priced, TierPrice, tier_of};
+use super::order::{Flow, Priced, TierPrice};
 use super::places::{packs_from_copies, places_text};
 use crate::answers;
 use crate::commands::{cost_line, requests_json};
@@ -330,7 +330,7 @@ fn summary_json(
     let Outlook { job, priced, by } = outlook;
     let requests = flow.requests();
     let waiting = plan.states().waiting();
-    let tier = tier_of(flow.record);
+    let tier = Tier::of_number(flow.record.tier);
     let hours = match by.map(|by| by.seconds - now().seconds) {
         // Another restore may have requested the thaws long ago.
         Some(seconds @ 1..) => seconds.unsigned_abs().div_ceil(3600),
@@ -379,7 +379,8 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
         true => "icecore drill".to_owned(),
         false => format!("icecore jobs resume {}{target}", job.short()),
     };
-    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier_of(flow.record));
+    let hours =
+        plan.hours(flow.selection.snapshot.trees.repository(), Tier::of_number(flow.record.tier));
     report.line(&match states.cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
         _ => format!(

@@ -4,9 +4,7 @@
 use std::fs::File;
 
 use icecore_engine::format::{JobId, JobRecord};
-use icecore_engine::ops::restore::{
-    RestoreOptions, Selection, check_target, prepare_target, real_path,
-};
+use icecore_engine::ops::restore::{RestoreOptions, Selection, check_target, prepare_target};
 use icecore_engine::repo::Job;
 use icecore_engine::store::Requests;
 
@@ -16,9 +14,9 @@ use super::text::{forecast_json, show_forecast, show_step};
 use crate::args::MonthlyArgs;
 use crate::commands::clock::time_of;
 use crate::commands::consent;
-use crate::commands::restore::{Deal, Going, is_listing, plain};
+use crate::commands::restore::{Deal, Going, is_listing};
 use crate::failure::{Failure, code};
-use crate::units::{compared, count, show_target};
+use crate::units::{compared, count};
 use crate::waves::{WaveFolder, WaveJob};
 
 /// Plans a restore in waves, and makes its job.
@@ -129,15 +127,7 @@ fn refuse_begun(deal: &Deal, options: &RestoreOptions) -> Result<File, Failure> 
         ));
     }
     check_target(deal.repository, options)?;
-    let target = real_path(&options.target);
-    let lock = deal.repository.lock_restore(&target, &plain(deal.record))?;
-    lock.ok_or_else(|| {
-        Failure::new(
-            code::FAILED,
-            format!("the same restore is already running in {}", show_target(&options.target)),
-            Some("wait until it ends, or stop it first"),
-        )
-    })
+    deal.lock_restore(&options.target)
 }
 
 /// Returns the job as it will be recorded. Another computer does not know the budget, so it may spend nothing without

@@ -11,7 +11,7 @@ use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
 use crate::commands::clock::time_of;
-use crate::commands::restore::{options_of, tier_of, with_selection};
+use crate::commands::restore::{options_of, with_selection};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::as_path;
@@ -99,7 +99,7 @@ impl<'a> WaveRun<'a> {
     }
 
     pub fn tier(&self) -> Tier {
-        tier_of(self.record())
+        self.job.tier()
     }
 
     pub fn month(&self) -> String {

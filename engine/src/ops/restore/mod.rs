@@ -8,6 +8,7 @@
 
 mod aside;
 mod batch;
+mod consent;
 mod delete;
 mod finish;
 mod folders;
@@ -33,6 +34,7 @@ mod verify;
 mod waves;
 mod write;
 
+pub use consent::{ConsentNeed, ContinuedJob, agreed_micro_usd};
 pub use options::{Overwrite, RestoreOptions, RestoreSummary, Span};
 pub use original::Original;
 pub use plan::{RestorePlan, plan};

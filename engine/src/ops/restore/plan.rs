@@ -10,21 +10,20 @@ use super::needs::Needs;
 use super::options::{Overwrite, RestoreOptions};
 use super::parents::Parents;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
-use super::planned::{PlannedPack, is_still_readable};
+use super::planned::{FetchTotals, PlannedPack, is_still_readable};
 use super::removals::removals;
 use super::select::Selection;
 use super::write::is_one_file;
 use crate::error::Error;
 use crate::files::{Folder, NoFolder};
 use crate::format::Entry;
-use crate::format::pack::HEADER_BYTES;
 use crate::ops::browse::ids;
 use crate::ops::cold::{self, PackStates, Requested};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::stored::{Inventory, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::{ObjectState, Tier, layout};
+use crate::store::{ObjectState, Tier};
 
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,15 +49,6 @@ pub struct RestorePlan {
     pub partly_spared: Vec<PlannedPack>,
     /// Bytes of plaintext that come from the seed.
     pub seed_bytes: u64,
-}
-
-#[derive(Default)]
-struct FetchTotals {
-    fetch_bytes: u64,
-    gets: u64,
-    files: u64,
-    /// Index of the last file that was counted.
-    last_file: u64,
 }
 
 struct Planner<'a> {
@@ -275,26 +265,13 @@ impl Planner<'_> {
         let is_remote = self.repository.store.location().is_remote();
         let mut packs = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
-            let row = self.row(key)?;
+            let mut row = self.row(key)?.clone();
             // In a folder that was copied from a bucket, the log names classes, but a folder has
             // none.
-            let class = if is_remote { row.class.clone() } else { String::new() };
-            packs.push(PlannedPack {
-                key,
-                id: row.id,
-                name: layout::pack(row.kind, &row.id),
-                bytes: row.bytes,
-                class,
-                files: wanted.files,
-                // The header is read once.
-                fetch_bytes: (wanted.fetch_bytes + HEADER_BYTES as u64).min(row.bytes),
-                request_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
-                gets: wanted.gets + 1,
-                state: ObjectState::Warm,
-                lost: false,
-                copy: None,
-                looked_at: false,
-            });
+            if !is_remote {
+                row.class.clear();
+            }
+            packs.push(PlannedPack::new(row, &wanted));
         }
         Ok(packs)
     }
@@ -313,9 +290,6 @@ impl RestorePlan {
     /// first time, these are all packs, because the classes in the log are only hints. A missing
     /// object counts as readable, because reading it reports the problem.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
-        if !repository.store.location().is_remote() && !repository.has_copies() {
-            return Ok(());
-        }
         let before = self.lost_files();
         let is_known = |pack: &&mut PlannedPack| pack.looked_at && is_still_readable(pack.state);
         let mut packs: Vec<&mut PlannedPack> =

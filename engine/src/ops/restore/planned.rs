@@ -36,23 +36,42 @@ pub struct PlannedPack {
     pub(super) looked_at: bool,
 }
 
+/// What a restore reads from a pack, without the header.
+#[derive(Debug, Default)]
+pub(super) struct FetchTotals {
+    pub fetch_bytes: u64,
+    pub gets: u64,
+    pub files: u64,
+    /// Index of the last file that was counted.
+    pub last_file: u64,
+}
+
 impl PlannedPack {
-    pub(super) fn whole(row: PackRow) -> PlannedPack {
+    /// Plans to read some of a pack, which counts as readable until the store is asked. The header is read once.
+    pub(super) fn new(row: PackRow, wanted: &FetchTotals) -> PlannedPack {
+        let request_bytes = wanted.fetch_bytes + HEADER_BYTES as u64;
         PlannedPack {
             key: row.key,
             id: row.id,
             name: layout::pack(row.kind, &row.id),
             bytes: row.bytes,
             class: row.class,
-            files: 0,
-            fetch_bytes: row.bytes,
-            request_bytes: row.bytes + HEADER_BYTES as u64,
-            gets: row.rows + 1,
+            files: wanted.files,
+            fetch_bytes: request_bytes.min(row.bytes),
+            request_bytes,
+            gets: wanted.gets + 1,
             state: ObjectState::Warm,
             lost: false,
             copy: None,
             looked_at: false,
         }
+    }
+
+    /// Plans to read a whole pack, chunk by chunk.
+    pub(super) fn whole(row: PackRow) -> PlannedPack {
+        let wanted =
+            FetchTotals { fetch_bytes: row.bytes, gets: row.rows, ..FetchTotals::default() };
+        PlannedPack::new(row, &wanted)
     }
 }
 

@@ -1,21 +1,57 @@
 //! Applies entries of the log, each in one transaction.
 
+use std::ops::Deref;
+
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::rows::{Standing, TakenSlot};
+use super::rows::{ChunkLocation, Standing, TakenSlot};
 use super::{
-    Catalog, authors, checkpointing, lost, packs, places, retained, schema, snapshots, write_buffer,
+    Catalog, LogTables, authors, checkpointing, lost, packs, places, retained, schema, snapshots,
+    write_buffer,
 };
 use crate::error::Error;
 use crate::format::LogEntry;
 
-impl Catalog {
-    /// Applies one log entry in one transaction. Does nothing if another process has applied it already.
-    pub fn apply(
+/// A catalog that follows the log: a complete one, or one that is being built.
+pub trait LogFollower: Deref<Target = LogTables> {
+    /// Applies one log entry. Does nothing if another process has applied it already.
+    fn apply(
         &self,
         taken: &TakenSlot<'_>,
         entry: &LogEntry,
         standing: Standing,
+    ) -> Result<(), Error>;
+
+    /// Returns a log entry that is kept in the old catalog, if this one is about to replace one.
+    fn kept_before(&self, number: u64) -> Result<Option<Vec<u8>>, Error>;
+}
+
+impl LogFollower for Catalog {
+    fn apply(
+        &self,
+        taken: &TakenSlot<'_>,
+        entry: &LogEntry,
+        standing: Standing,
+    ) -> Result<(), Error> {
+        self.apply_entry(taken, entry, standing, |transaction, mut chunks| {
+            write_buffer::insert(transaction, &mut chunks)
+        })
+    }
+
+    fn kept_before(&self, _: u64) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+}
+
+impl LogTables {
+    /// Applies one log entry in one transaction, in which `insert` receives the chunks of its packs. Does nothing if
+    /// another process has applied it already.
+    pub(super) fn apply_entry(
+        &self,
+        taken: &TakenSlot<'_>,
+        entry: &LogEntry,
+        standing: Standing,
+        insert: impl FnOnce(&Connection, Vec<ChunkLocation>) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
         let number = taken.number;
         if !standing.revoked {
@@ -29,7 +65,7 @@ impl Catalog {
             return Ok(());
         }
         let added = packs::add(&transaction, number, entry, standing);
-        let mut chunks = added.map_err(|error| match error {
+        let chunks = added.map_err(|error| match error {
             packs::ApplyError::Sqlite(source) => {
                 Error::Catalog { repository: self.repository, source }
             }
@@ -37,11 +73,8 @@ impl Catalog {
                 Error::object(crate::store::layout::log(number), error)
             }
         })?;
-        let mut bulk = self.bulk.lock().expect("nothing panics here");
         self.wrap((|| {
-            if bulk.is_none() {
-                write_buffer::insert(&transaction, &mut chunks)?;
-            }
+            insert(&transaction, chunks)?;
             let entry = places::to_ordinals(&transaction, entry)?;
             for writer in entry.enrolled.iter().flatten() {
                 authors::enrol(&transaction, writer, number)?;
@@ -68,11 +101,7 @@ impl Catalog {
             }
             go_on_to(&transaction, taken)?;
             transaction.commit()
-        })())?;
-        match &mut *bulk {
-            Some(bulk) => bulk.add(chunks).map_err(Error::cache("write beside", &self.path)),
-            None => Ok(()),
-        }
+        })())
     }
 
     /// Records an entry that changes nothing. `twice` is the entry if it is void only because it adds packs that exist

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use minicbor::{Decode, Encode};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackRowId, schema};
+use super::{Catalog, LogTables, PackRowId, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
 use crate::format::signed::SIGNING_KEY_BYTES;
@@ -90,7 +90,7 @@ impl Verdicts {
     }
 }
 
-impl Catalog {
+impl LogTables {
     /// Records the first writer, which `config` names.
     pub fn know_first_writer(&self, authority: &Authority) -> Result<(), Error> {
         let first = Enrolled {
@@ -114,6 +114,49 @@ impl Catalog {
         })())
     }
 
+    /// Returns the digests that this host has computed of a void or doubtful entry and of the
+    /// object before it.
+    pub fn void_digests(&self, number: u64) -> Result<Option<(Digest, Digest)>, Error> {
+        let connection = self.lock();
+        let digest = |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|e| schema::bad(&e));
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT digest, previous FROM voids WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| {
+                    Ok((digest(row.get(0)?)?, digest(row.get(1)?)?))
+                })
+                .optional()
+        })())
+    }
+
+    pub fn verdicts(&self) -> Result<Verdicts, Error> {
+        self.wrap(verdicts(&self.lock()))
+    }
+
+    /// Records in a new catalog the owner's verdicts from later entries.
+    pub fn set_verdicts(&self, known: &Verdicts) -> Result<(), Error> {
+        self.wrap(put_verdicts(&self.lock(), known))
+    }
+
+    /// Records the verdicts in an entry. Fails with [`Error::Reread`] if this catalog has applied
+    /// an entry that does not count.
+    pub(super) fn judge_by(&self, number: u64, entry: &LogEntry) -> Result<(), Error> {
+        if entry.revoked.is_none() && entry.void.is_none() && entry.sound.is_none() {
+            return Ok(());
+        }
+        let connection = self.lock();
+        let mut known = self.wrap(verdicts(&connection))?;
+        let is_news = known.add(entry, number.saturating_sub(1));
+        self.wrap(put_verdicts(&connection, &known))?;
+        if !is_news {
+            return Ok(());
+        }
+        self.wrap(schema::set_meta(&connection, "stale", &[1]))?;
+        Err(Error::Reread)
+    }
+}
+
+impl Catalog {
     /// Returns all writers in the order in which they were enrolled.
     pub fn writers(&self) -> Result<Vec<Writer>, Error> {
         let connection = self.lock();
@@ -215,52 +258,11 @@ impl Catalog {
         })())
     }
 
-    /// Returns the digests that this host has computed of a void or doubtful entry and of the
-    /// object before it.
-    pub fn void_digests(&self, number: u64) -> Result<Option<(Digest, Digest)>, Error> {
-        let connection = self.lock();
-        let digest = |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|e| schema::bad(&e));
-        self.wrap((|| {
-            connection
-                .prepare_cached("SELECT digest, previous FROM voids WHERE number = ?")?
-                .query_row([schema::signed(number)], |row| {
-                    Ok((digest(row.get(0)?)?, digest(row.get(1)?)?))
-                })
-                .optional()
-        })())
-    }
-
     /// Returns the owner's latest list of valid key slots; `None` if there is no list.
     pub fn listed_slots(&self) -> Result<Option<Vec<SlotId>>, Error> {
         let stored = self.wrap(schema::get_meta(&self.lock(), "slots"))?;
         let decode = |stored: Vec<u8>| minicbor::decode(&stored).map_err(|e| schema::bad(&e));
         self.wrap(stored.map(decode).transpose())
-    }
-
-    pub fn verdicts(&self) -> Result<Verdicts, Error> {
-        self.wrap(verdicts(&self.lock()))
-    }
-
-    /// Records in a new catalog the owner's verdicts from later entries.
-    pub fn set_verdicts(&self, known: &Verdicts) -> Result<(), Error> {
-        self.wrap(put_verdicts(&self.lock(), known))
-    }
-
-    /// Records the verdicts in an entry. Fails with [`Error::Reread`] if this catalog has applied
-    /// an entry that does not count.
-    pub(super) fn judge_by(&self, number: u64, entry: &LogEntry) -> Result<(), Error> {
-        if entry.revoked.is_none() && entry.void.is_none() && entry.sound.is_none() {
-            return Ok(());
-        }
-        let connection = self.lock();
-        let mut known = self.wrap(verdicts(&connection))?;
-        let is_news = known.add(entry, number.saturating_sub(1));
-        self.wrap(put_verdicts(&connection, &known))?;
-        if !is_news {
-            return Ok(());
-        }
-        self.wrap(schema::set_meta(&connection, "stale", &[1]))?;
-        Err(Error::Reread)
     }
 
     /// Returns whether this catalog has applied an entry that does not count, and must be rebuilt.

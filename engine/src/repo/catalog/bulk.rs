@@ -168,10 +168,11 @@ fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkLocation> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Catalog;
+    use super::super::{Catalog, CatalogBuilder};
     use super::*;
     use crate::codec::random;
     use crate::format::{Digest, RepositoryId};
+    use crate::progress::Silent;
 
     fn chunk(id: [u8; 32], pack: i64, slot: u32) -> ChunkLocation {
         let (codec, offset) =
@@ -210,17 +211,14 @@ mod tests {
         for count in [0, 1, 1000, HELD_MAX as u32 - 2000, HELD_MAX as u32 + 9000] {
             let folder = tempfile::tempdir().unwrap();
             let chunks = chunks(count);
-            let [mut bulk, plain] = ["bulk", "plain"].map(|name| {
-                let (id, genesis) = (RepositoryId([1; 16]), Digest([2; 32]));
-                Catalog::open(&folder.path().join(name), id, genesis).unwrap()
-            });
-            let mut aside = Bulk::new(&bulk.path);
+            let (id, genesis) = (RepositoryId([1; 16]), Digest([2; 32]));
+            let [bulk, plain] = ["bulk", "plain"].map(|name| folder.path().join(name));
+            let mut builder = CatalogBuilder::begin(&bulk, id, genesis, &Silent).unwrap();
+            let aside = builder.bulk.get_mut().unwrap();
             chunks.chunks(7000).for_each(|chunks| aside.add(chunks.to_vec()).unwrap());
             assert_eq!(aside.files.len(), if count < HELD_MAX as u32 { 0 } else { FILES });
-            *bulk.bulk.get_mut().unwrap() = Some(aside);
-            assert!(bulk.is_begun());
-            bulk.insert_bulk().unwrap();
-            assert!(!bulk.is_begun());
+            let bulk = builder.finish(false, &Silent).unwrap();
+            let plain = Catalog::open(&plain, id, genesis).unwrap();
             write_buffer::insert(&plain.lock(), &mut chunks.clone()).unwrap();
             assert_eq!(all(&bulk), all(&plain));
             assert_eq!(all(&bulk).len() as u32, count + count.div_ceil(100));

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, Position, schema};
+use super::{Catalog, LogTables, Position, schema};
 use crate::codec::NOTHING_SEEN;
 use crate::error::Error;
 use crate::format::Digest;
@@ -28,6 +28,14 @@ impl Unfolded {
     pub fn entry_bytes(&self, number: u64) -> Option<u64> {
         let count = number.checked_sub(1)? % CHECKPOINT_LEVELS[0] + 1;
         Some(self.0[0] / count).filter(|bytes| *bytes > 0).map(entry_bytes)
+    }
+}
+
+impl LogTables {
+    /// Records the last entry whose signature this host has not checked, because the owner vouches
+    /// for it.
+    pub fn set_vouched(&self, number: u64) -> Result<(), Error> {
+        self.wrap(schema::set_meta(&self.lock(), "vouched", &number.to_le_bytes()))
     }
 }
 
@@ -65,12 +73,6 @@ impl Catalog {
     /// Returns the last entry whose signature this host has not checked itself; 0 if there is none.
     pub fn vouched(&self) -> Result<u64, Error> {
         self.wrap(schema::get_count(&self.lock(), "vouched"))
-    }
-
-    /// Records the last entry whose signature this host has not checked, because the owner vouches
-    /// for it.
-    pub fn set_vouched(&self, number: u64) -> Result<(), Error> {
-        self.wrap(schema::set_meta(&self.lock(), "vouched", &number.to_le_bytes()))
     }
 
     pub fn unfolded(&self) -> Result<Unfolded, Error> {

@@ -1,12 +1,12 @@
 //! Opens, locks and deletes the catalog. A `Catalog` is one connection to its file.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
-use super::bulk::Bulk;
 use super::rows::Position;
 use super::{lock, schema};
 use crate::error::Error;
@@ -18,14 +18,25 @@ use crate::progress::{Progress, Silent};
 /// number as KiB. Other pages are in the page cache of the system.
 const LITTLE_CACHE_KIB: i64 = -256;
 
-/// The catalog of one repository.
+/// The catalog of one repository, complete up to its position.
 #[derive(Debug)]
-pub struct Catalog {
+pub struct Catalog(pub(super) LogTables);
+
+impl Deref for Catalog {
+    type Target = LogTables;
+
+    fn deref(&self) -> &LogTables {
+        &self.0
+    }
+}
+
+/// The connection to a catalog, which may still be incomplete. Its methods are those that reading the log needs: they
+/// find the position, authors, verdicts, packs and kept entries, but no chunks.
+#[derive(Debug)]
+pub struct LogTables {
     pub(super) repository: RepositoryId,
     pub(super) path: PathBuf,
     pub(super) connection: Mutex<Connection>,
-    /// During a rebuild, the chunks collected so far.
-    pub(super) bulk: Mutex<Option<Bulk>>,
     /// Locked as long as the catalog is in use, so that no other process rebuilds it. The kernel
     /// releases it when the process ends.
     pub(super) _in_use: Option<File>,
@@ -71,8 +82,8 @@ impl Catalog {
         };
         unlock()?;
         lock::wait(&lock, &path, true, progress)?;
-        let (connection, bulk) = (Mutex::new(connection), Mutex::default());
-        Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
+        let connection = Mutex::new(connection);
+        Ok(Catalog(LogTables { repository, path, connection, _in_use: Some(lock) }))
     }
 
     /// Returns whether a repository has a catalog in `cache_dir`.
@@ -95,22 +106,16 @@ impl Catalog {
         remove(&path)
     }
 
-    /// Returns the folder of the catalog, in which unnamed files may be created.
-    pub fn folder_path(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
-    }
-
     /// Opens a second connection for another thread. It sees committed changes.
     pub fn view(&self) -> Result<Catalog, Error> {
         let connection = self.wrap(schema::connect(&self.path))?;
-        let view = Catalog {
+        let view = Catalog(LogTables {
             repository: self.repository,
             path: self.path.clone(),
             connection: Mutex::new(connection),
-            bulk: Mutex::default(),
             // A view is dropped before the catalog that it belongs to, which has the lock.
             _in_use: None,
-        };
+        });
         // There may be one view per core.
         view.keep_little()?;
         Ok(view)
@@ -145,14 +150,21 @@ impl Catalog {
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
-    pub fn position(&self) -> Result<Position, Error> {
-        let connection = self.lock();
-        self.wrap(schema::position(&connection))
-    }
-
     pub fn settings(&self) -> Result<Option<Settings>, Error> {
         let blob: Option<Vec<u8>> = self.wrap(schema::get_meta(&self.lock(), "settings"))?;
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
+    }
+}
+
+impl LogTables {
+    /// Returns the folder of the catalog, in which unnamed files may be created.
+    pub fn folder_path(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    pub fn position(&self) -> Result<Position, Error> {
+        let connection = self.lock();
+        self.wrap(schema::position(&connection))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -4,7 +4,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Catalog, schema};
+use super::{Catalog, LogTables, schema};
 use crate::error::Error;
 
 /// An entry of this host that the store has lost.
@@ -14,6 +14,19 @@ pub struct Owed {
     /// Number of the slot that it was in.
     pub number: u64,
     pub object: Vec<u8>,
+}
+
+impl LogTables {
+    /// Records that an entry must be appended again.
+    pub fn owe(&self, number: u64, object: &[u8]) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("INSERT INTO owed(number, object) VALUES(?, ?)")?
+                .execute(params![schema::signed(number), object])
+        })())?;
+        Ok(())
+    }
 }
 
 impl Catalog {
@@ -50,17 +63,6 @@ impl Catalog {
                 .query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
                 .optional()
         })())
-    }
-
-    /// Records that an entry must be appended again.
-    pub fn owe(&self, number: u64, object: &[u8]) -> Result<(), Error> {
-        let connection = self.lock();
-        self.wrap((|| {
-            connection
-                .prepare_cached("INSERT INTO owed(number, object) VALUES(?, ?)")?
-                .execute(params![schema::signed(number), object])
-        })())?;
-        Ok(())
     }
 
     /// Returns the entries that must be appended again, in order.

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, ChunkLocation, LostBy, PackRowId, Standing, lost, schema, write_buffer};
+use super::{
+    Catalog, ChunkLocation, LogTables, LostBy, PackRowId, Standing, lost, schema, write_buffer,
+};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, decode_table};
 use crate::format::signed::OWNER;
@@ -71,6 +73,17 @@ fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     })
 }
 
+impl LogTables {
+    /// Finds a pack by its id.
+    pub fn pack_by_id(&self, id: &PackId) -> Result<Option<PackRow>, Error> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS} FROM packs WHERE id = ?");
+        self.wrap(
+            (|| connection.prepare_cached(&sql)?.query_row([&id.0[..]], pack_row).optional())(),
+        )
+    }
+}
+
 impl Catalog {
     pub fn pack(&self, key: PackRowId) -> Result<Option<PackRow>, Error> {
         let connection = self.lock();
@@ -104,15 +117,6 @@ impl Catalog {
             }
         }
         Ok(true)
-    }
-
-    /// Finds a pack by its id.
-    pub fn pack_by_id(&self, id: &PackId) -> Result<Option<PackRow>, Error> {
-        let connection = self.lock();
-        let sql = format!("SELECT {COLUMNS} FROM packs WHERE id = ?");
-        self.wrap(
-            (|| connection.prepare_cached(&sql)?.query_row([&id.0[..]], pack_row).optional())(),
-        )
     }
 
     /// Returns the state of a pack by its id.

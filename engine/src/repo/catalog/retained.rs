@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::{Catalog, Position, SnapshotRow, schema, snapshots};
+use super::{Catalog, LogTables, Position, SnapshotRow, schema, snapshots};
 use crate::error::Error;
 use crate::files::private;
 use crate::format::{RepositoryId, SlotId};
@@ -36,7 +36,7 @@ fn known_in(connection: &Connection) -> rusqlite::Result<Vec<SlotId>> {
     Ok(last.and_then(|id| id.try_into().ok()).map(SlotId).into_iter().collect())
 }
 
-impl Catalog {
+impl LogTables {
     /// Returns an entry of the log if it is kept.
     pub fn kept_entry(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
         let connection = self.lock();
@@ -77,7 +77,9 @@ impl Catalog {
     pub fn kept_config(&self) -> Result<Option<Vec<u8>>, Error> {
         self.wrap(schema::get_meta(&self.lock(), "config"))
     }
+}
 
+impl Catalog {
     /// Finds the kept `config` of each repository that was at a place, in the catalogs in `cache_dir`.
     pub fn kept_configs(cache_dir: &Path, location: &str) -> Vec<KeptConfig> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
@@ -85,9 +87,7 @@ impl Catalog {
             .filter_map(|folder| read_config(&folder.path().join("catalog.sqlite"), location))
             .collect()
     }
-}
 
-impl Catalog {
     /// Returns the key slots that the catalog of a repository in `cache_dir` knows: those that the owner has listed or,
     /// if there is no list, the slot that last opened the repository.
     pub fn known_slots(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
