@@ -86,12 +86,6 @@ pub fn files_or_folders(number: u64) -> String {
     format!("{number} {}", agree(number, "file or folder", "files or folders"))
 }
 
-/// Returns the local date `days` days from now.
-pub fn date_in(days: u32) -> String {
-    let seconds = now().seconds.saturating_add(i64::from(days) * 86_400);
-    date_of(Time { seconds, nanos: 0 })
-}
-
 /// Returns the local date.
 pub fn date_of(time: Time) -> String {
     formatted(time, "%-d %B %Y")

@@ -108,7 +108,7 @@ fn over(session: &Session, shown: u64, others: u64) -> Option<String> {
 }
 
 /// Returns until when each dropped snapshot can be undeleted, assuming that prunes run.
-fn kept_until(
+pub fn kept_until(
     session: &Session,
     repository: &Repository,
 ) -> Result<BTreeMap<SnapshotId, Time>, Failure> {

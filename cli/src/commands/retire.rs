@@ -1,21 +1,22 @@
 //! `retire`: ends a history, or lists the histories.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use icecore_engine::files::is_alike;
-use icecore_engine::format::SnapshotId;
+use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::histories::{History, histories, is_called, name_of};
 use icecore_engine::ops::prune::forget;
 use icecore_engine::repo::{Repository, TreeReader};
 use serde_json::json;
 
+use super::dropped::kept_until;
 use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
-use crate::units::{agree, as_path, count, date_in, local, now, show, size, utc};
+use crate::units::{agree, as_path, count, date_of, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_to_prune()?;
@@ -158,14 +159,33 @@ fn end(
         return Ok(code::DONE);
     }
     report.line(&format!("history {name} has ended: {} dropped", count(dropped, "snapshot")));
-    let space = format!(
-        "{} space; until then `icecore prune --undelete ID` brings {} back",
-        agree(dropped, "its", "their"),
-        agree(dropped, "it", "one"),
-    );
-    report.note(&match repository.settings()?.undelete_days() {
-        0 => format!("the next `icecore prune` frees {space}"),
-        days => format!("an `icecore prune` on {} or later frees {space}", date_in(days.into())),
-    });
+    // The history has ended, even if the store does not answer any more.
+    if let Ok(until) = kept_until(session, repository) {
+        let is_remote = repository.store.location().is_remote();
+        report.note(&frees_space(&ids, &until, is_remote));
+    }
     Ok(code::DONE)
+}
+
+/// Describes when a prune frees the space of dropped snapshots, and until when these can be undeleted. `until` contains
+/// those that a prune would keep for a while.
+fn frees_space(
+    ids: &BTreeSet<SnapshotId>,
+    until: &BTreeMap<SnapshotId, Time>,
+    is_remote: bool,
+) -> String {
+    let (its, it) = (agree(ids.len(), "its", "their"), agree(ids.len(), "it", "one"));
+    let days = || ids.iter().filter_map(|id| until.get(id));
+    let (Some(first), Some(last)) = (days().min(), days().max()) else {
+        return format!(
+            "the next `icecore prune` frees {its} space; until then `icecore prune --undelete ID` brings {it} back"
+        );
+    };
+    let (first, last) = (date_of(*first), date_of(*last));
+    let except =
+        if is_remote { ", except objects whose minimum days are not over yet" } else { "" };
+    let then = if first == last { "then" } else { &*first };
+    format!(
+        "an `icecore prune` on {last} or later frees {its} space{except}; until {then} `icecore prune --undelete ID` brings {it} back"
+    )
 }

@@ -5,6 +5,7 @@
 use std::fs;
 
 use icecore_testkit::S3Server;
+use serde_json::json;
 
 use crate::support::{BUCKET, Host, objects, write};
 use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
@@ -54,6 +55,36 @@ fn a_rule_that_freezes_packs_is_found_out_by_whatever_reads_them() {
     server.advance(48 * HOURS);
     host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
     same(&host, &photos, "out");
+}
+
+#[test]
+fn a_copy_has_the_classes_of_its_place() {
+    let server = S3Server::start();
+    let mut host = warm_archive(&server);
+    let quiet = |host: &Host| {
+        for line in ["check", "cost"] {
+            let ran = host.run(line).ok();
+            assert!(!ran.stderr.contains("written as"), "{line}: {ran:#?}");
+            assert_eq!(host.run(&format!("--json {line}")).ok().summary()["moved"], json!([]));
+        }
+    };
+    // Of an archive in a bucket, whose classes are others.
+    let (archive, copy) = (format!("s3://{BUCKET}/photos"), format!("s3://{BUCKET}/copy"));
+    host.run(&format!("mirror --yes {archive} {copy}")).ok();
+    host.set("ICECORE_REPOSITORY", &copy);
+    quiet(&host);
+    host.run("promote --yes --pack-class DEEP_ARCHIVE --hot-class GLACIER_IR").ok();
+    quiet(&host);
+    // Of an archive in a folder, which has no classes.
+    let from_folder = format!("s3://{BUCKET}/from-folder");
+    host.unset("ICECORE_IDENTITY");
+    host.run("--repo folder init --password-file password").ok();
+    host.run("--repo folder snapshot photos").ok();
+    host.run(&format!("mirror --yes --hot-class STANDARD folder {from_folder}")).ok();
+    host.set("ICECORE_REPOSITORY", &from_folder);
+    quiet(&host);
+    host.run("promote --yes --password-file password").ok();
+    quiet(&host);
 }
 
 #[test]

@@ -61,6 +61,10 @@ fn a_restore_reads_each_object_from_the_cheapest_copy() {
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
     let plan = host.run("--profile home restore latest --plan").ok();
     assert!(plan.stderr.contains("cannot be used now, so it is left out"), "{plan:#?}");
+    // One that the command line names may be mistyped.
+    host.run("restore latest --plan --also copy").fails(2, &["there is no copy of the archive at"]);
+    host.run("restore latest --target none --also s3://nosuch/copy").fails(10, &["s3://nosuch"]);
+    assert!(!host.path("none").exists());
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod decoder;
 mod denied;
 mod disk;
 mod drills;
+mod erased;
 mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;

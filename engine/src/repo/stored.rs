@@ -176,19 +176,30 @@ impl Inventory {
     }
 
     /// Counts the packs of the log that were moved to another class. In a folder there are none.
-    pub fn moved(&self, repository: &Repository, rows: &[PackRow]) -> Vec<Moved> {
-        let Some(provider) = repository.store.location().provider() else { return Vec::new() };
+    ///
+    /// A copy of an archive has classes of its own. So packs of a mirror do not count, nor packs that were written in a
+    /// folder, nor those that have the class in which this place writes, as a mirror that was promoted does.
+    pub fn moved(&self, repository: &Repository, rows: &[PackRow]) -> Result<Vec<Moved>, Error> {
+        let Some(provider) = repository.store.location().provider() else { return Ok(Vec::new()) };
+        if repository.is_mirror() {
+            return Ok(Vec::new());
+        }
+        let settings = repository.settings()?;
         let mut moved: BTreeMap<(PackKind, String, String), u64> = BTreeMap::new();
-        for row in rows {
+        for row in rows.iter().filter(|row| !row.class.is_empty()) {
+            let is_expected = |class: &str| {
+                let expected = [&*row.class, settings.class_of(row.kind)];
+                expected.iter().any(|expected| is_same_class(provider, class, expected))
+            };
             if let Some(Listed { class: Some(class), .. }) = self.find(row)
-                && !is_same_class(provider, class, &row.class)
+                && !is_expected(class)
             {
                 let [from, to] = [&row.class, class].map(|class| provider.class_name(class));
                 *moved.entry((row.kind, from.to_owned(), to.to_owned())).or_default() += 1;
             }
         }
         let moved = moved.into_iter();
-        moved.map(|((kind, from, to), packs)| Moved { kind, from, to, packs }).collect()
+        Ok(moved.map(|((kind, from, to), packs)| Moved { kind, from, to, packs }).collect())
     }
 
     /// Sets the class of a pack to the one in the store. Returns whether the pack was moved. A

@@ -14,7 +14,7 @@ use crate::commands::requests_json;
 use crate::commands::restore::are_thawing;
 use crate::commands::versions::say_kept;
 use crate::fit::Table;
-use crate::report::print_sentences;
+use crate::report::{Report, print_sentences};
 use crate::session::Session;
 use crate::units::{
     about, agree, count, date_of, dollars, local, moment_of, objects, show, size, utc,
@@ -22,6 +22,8 @@ use crate::units::{
 
 /// Number of listed snapshots that can be undeleted.
 const HELD_SHOWN: usize = 20;
+/// Number of lines about packs that wait until deleting them is free.
+const FREE_DAYS_SHOWN: usize = 3;
 
 pub fn show_snapshots(session: &Session, groups: &[Group]) {
     if session.report.json {
@@ -300,20 +302,36 @@ fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
     })
 }
 
+/// Reports until when packs wait, in a line for each day. Several days are put together in the last line.
+fn show_free_days(report: &Report, plan: &PrunePlan) {
+    let mut waiting: Vec<(Time, u64)> =
+        plan.waiting().map(|(row, free)| (free, row.bytes)).collect();
+    waiting.sort_unstable();
+    let mut left = &waiting[..];
+    for line in 1..=FREE_DAYS_SHOWN {
+        let Some((first, _)) = left.first() else { return };
+        let first = date_of(*first);
+        let last = date_of(left[left.len() - 1].0);
+        let of_first = left.iter().take_while(|(free, _)| date_of(*free) == first).count();
+        let is_rest = line == FREE_DAYS_SHOWN && of_first < left.len();
+        let (now, later) = left.split_at(if is_rest { left.len() } else { of_first });
+        let when = match is_rest {
+            true => format!("from {first} on, the last of it on {last}"),
+            false => format!("on {first}"),
+        };
+        report.line(&format!(
+            "{} in {} will be deleted {when}; deleting sooner would cost the same",
+            size(now.iter().map(|(_, bytes)| bytes).sum()),
+            count(now.len(), "object"),
+        ));
+        left = later;
+    }
+}
+
 /// Reports what a later run will do.
 fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
-    let days = || plan.waiting().map(|(_, free)| date_of(free));
-    let first = plan.waiting().map(|(_, free)| free).min();
-    if let Some(first) = first.map(date_of) {
-        let bytes = plan.waiting().map(|(row, _)| row.bytes).sum();
-        let from = if days().all(|day| day == first) { "" } else { " or later" };
-        report.line(&format!(
-            "{} in {} will be deleted on {first}{from}; deleting sooner would cost the same",
-            size(bytes),
-            count(plan.waiting().count(), "object"),
-        ));
-    }
+    show_free_days(report, plan);
     show_recoverable(pruning, plan);
     if plan.orphans_waiting > 0 {
         report.line(&format!(

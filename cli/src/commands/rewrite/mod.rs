@@ -14,6 +14,7 @@ use icecore_engine::store::layout;
 
 use self::rewriting::{Rewriting, Rewritten};
 use self::show::{show_end, show_plan};
+use super::clock::time_of;
 use super::consent;
 use super::restore::ready_by_prune;
 use crate::args::RewriteArgs;
@@ -43,6 +44,7 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
             tier: args.tier.into(),
             prices_known: prices.is_some(),
             thaw_again: true,
+            end_window: args.now,
             ..Terms::default()
         },
         priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
@@ -162,7 +164,12 @@ impl Rewriting<'_> {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let bar = self.session.bar("planning");
-        let plan = plan(self.repository, &self.paths, self.terms.at(&self.priced, now()), &bar);
+        let plan = plan(
+            self.repository,
+            &self.paths,
+            self.terms.at(&self.priced, time_of(self.repository)),
+            &bar,
+        );
         bar.finish();
         Ok(plan?)
     }
@@ -227,6 +234,8 @@ impl Rewriting<'_> {
             let at_hand = erasing.partly.iter().filter(|pack| !is_thawing(pack));
             done.left = at_hand.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
             if done.left.is_empty() && erasing.leftovers.is_empty() {
+                let is_known = left.dropped.is_empty() && left.apart.is_empty();
+                done.nothing_left = is_known && packs(&left) == 0 && done.held.is_empty();
                 break;
             }
             let bar = self.session.bar("erasing");

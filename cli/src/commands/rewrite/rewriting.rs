@@ -29,6 +29,8 @@ pub(super) struct Rewritten {
     pub left: Vec<String>,
     /// Names of the packs that stay because snapshots that are set apart name them.
     pub held: Vec<String>,
+    /// Whether the archive has nothing of the files any more: no snapshot has them, no dropped one either, and no object.
+    pub nothing_left: bool,
     /// Number of unreadable chunks in the remaining packs that other files need.
     pub damaged: u64,
 }

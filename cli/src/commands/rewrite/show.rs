@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::{Value, json};
@@ -11,12 +11,14 @@ use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
-use crate::units::{agree, count, day_clock, dollars, local, now, objects, show, size, utc};
-
-const DAY_SECONDS: i64 = 86_400;
+use crate::units::{
+    agree, count, date_of, day_clock, dollars, local, now, objects, show, size, utc,
+};
 
 /// Number of names of kept content that are shown without -v.
 const NAMES_SHOWN: usize = 3;
+/// Number of snapshots up to which a sentence names them.
+const SNAPSHOTS_SHOWN: usize = 5;
 
 pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
@@ -161,35 +163,56 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
 /// Reports what stays in the store for now, and until when.
 fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
-    let PackSum { packs, free_in_days, .. } = plan.erasing.whole;
-    if packs > 0 {
-        // The replaced snapshots can be undeleted for a while.
-        let window = rewriting.repository.settings().map_or(0, |settings| settings.undelete_days());
-        let when = match free_in_days.max(u32::from(window)) {
-            0 => "until the next `icecore prune`".to_owned(),
-            days => format!("until an `icecore prune` on {} or later", day_in(days)),
-        };
-        report.line(&format!(
-            "stays {when}: {} containing nothing else",
-            packs_of(&plan.erasing.whole)
-        ));
+    let (whole, shared) = (&plan.erasing.whole, &plan.erasing.shared);
+    if whole.packs > 0 {
+        let (until, packs) = (until_a_prune(plan), packs_of(whole));
+        report.line(&format!("stays until {until}: {packs} containing nothing else"));
     }
-    let PackSum { packs, .. } = plan.erasing.shared;
-    if packs > 0 {
+    if shared.packs > 0 {
         report.line(&format!(
             "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
-            packs_of(&plan.erasing.shared)
+            packs_of(shared)
         ));
     }
-    if plan.erasing.whole.packs + packs == 0 {
+    if whole.packs + shared.packs == 0 {
         return;
     }
-    report.line(agree(
-        plan.affected.len(),
-        "until then the replaced snapshot can be undeleted: icecore prune --undelete SNAP",
-        "until then the replaced snapshots can be undeleted: icecore prune --undelete SNAP",
-    ));
+    if !plan.affected.is_empty() {
+        report.line(&format!(
+            "the replaced {} can be undeleted until {}: icecore prune --undelete SNAP",
+            agree(plan.affected.len(), "snapshot", "snapshots"),
+            undelete_until(plan),
+        ));
+    }
     report.line(&format!("--now erases all of this at once; {}", costs(plan, cost)));
+}
+
+/// Describes which prunes delete the packs that contain nothing else. They are the same that `prune` announces.
+fn until_a_prune(plan: &Plan) -> String {
+    let next = "the next `icecore prune`".to_owned();
+    let Some([first, last]) = plan.erasing.whole_stay_until else { return next };
+    match [date_of(first), date_of(last)] {
+        _ if last <= plan.erasing.plan.now() => next,
+        [first, last] if first == last => format!("an `icecore prune` on {last} or later"),
+        [_, last] if first <= plan.erasing.plan.now() => {
+            format!("the next `icecore prune`, the last of it until one on {last} or later")
+        }
+        [first, last] => {
+            format!("an `icecore prune` on {first} or later, the last of it until one on {last}")
+        }
+    }
+}
+
+/// Describes until when the replaced snapshots can be undeleted.
+fn undelete_until(plan: &Plan) -> String {
+    let until = || plan.erasing.recoverable.iter().map(|held| held.until);
+    let (Some(first), Some(last)) = (until().min(), until().max()) else {
+        return "the next `icecore prune`".to_owned();
+    };
+    match [date_of(first), date_of(last)] {
+        [first, last] if first == last => first,
+        [first, last] => format!("{first}, some until {last}"),
+    }
 }
 
 fn costs(plan: &Plan, cost: Option<f64>) -> String {
@@ -242,12 +265,6 @@ fn packs_text(packs: u64) -> String {
     count(packs, "object")
 }
 
-fn day_in(days: u32) -> String {
-    let now = now();
-    let then = Time { seconds: now.seconds + i64::from(days) * DAY_SECONDS, ..now };
-    local(then).chars().take(10).collect()
-}
-
 pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
     let rewritten = &done.rewritten;
@@ -267,19 +284,22 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     if dropped > 0 {
         what.push(format!("{} dropped", count(dropped, "snapshot")));
     }
-    // The sentence is for the client, so it is only printed when the data is erased too.
-    let is_done = rewritten.left.is_empty() && plan.apart.is_empty() && done.thawing == 0;
-    let none_left = match (is_done, plan.elsewhere.contents) {
-        (false, _) => None,
-        (true, 0) => Some("no snapshot contains these files any more"),
-        (true, _) => Some("no snapshot contains these paths any more"),
+    let files = if plan.elsewhere.contents == 0 { "files" } else { "paths" };
+    // The first sentence is for the client, so it is only printed when nothing is left to undelete.
+    let then = match rewriting.args.now {
+        true => done.nothing_left.then(|| format!("no snapshot contains these {files} any more")),
+        false if !rewritten.left.is_empty() || !plan.apart.is_empty() => None,
+        false => Some(format!(
+            "no snapshot that is listed contains these {files} any more; {}",
+            what_stays(plan)
+        )),
     };
     if !what.is_empty() {
-        let then = none_left.map(|text| format!(": {text}")).unwrap_or_default();
+        let then = then.map(|text| format!(": {text}")).unwrap_or_default();
         report.line(&format!("{}{then}", what.join(", ")));
-    } else if let Some(text) = none_left.filter(|_| done.objects_deleted > 0) {
+    } else if let Some(text) = then.filter(|_| done.objects_deleted > 0) {
         // An earlier run has replaced them, and was interrupted.
-        report.line(text);
+        report.line(&text);
     }
     say_erased(rewriting, plan, done);
     if done.objects_deleted > 0 {
@@ -291,6 +311,16 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
             show(&path)
         ));
     }
+}
+
+/// Describes how long the contents stay if they are not erased at once.
+fn what_stays(plan: &Plan) -> String {
+    let until = match (plan.erasing.whole.packs, plan.erasing.shared.packs) {
+        (_, 0) => until_a_prune(plan),
+        (0, _) => "an `icecore prune` finds that repacking pays".to_owned(),
+        _ => format!("{}, or until repacking pays", until_a_prune(plan)),
+    };
+    format!("their contents and names stay until {until}")
 }
 
 fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
@@ -308,6 +338,7 @@ fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
         "packs_whole": whole.packs, "bytes_whole": whole.bytes,
         "packs_shared": shared.packs, "bytes_shared": shared.bytes,
         "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
+        "stays_until": plan.erasing.whole_stay_until.map(|[_, last]| utc(last)),
         "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names.len(),
         "snapshots_left": rewritten.left.len(),
         "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
@@ -318,25 +349,71 @@ fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
     })
 }
 
-/// Names the snapshots that contain the files and can be undeleted while objects are being thawed.
-fn undeletable(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Option<String> {
+/// The snapshots with the files, and those that share objects with them.
+#[derive(Default)]
+struct Undeletable {
+    /// The short ids of those that can still be undeleted, …
+    still: Vec<String>,
+    /// … and of those that cannot be undeleted any more.
+    no_longer: Vec<String>,
+}
+
+/// Finds out which snapshots can be undeleted after a part of the files was erased.
+fn undeletable(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Undeletable {
     let catalog = &rewriting.repository.catalog;
-    let is_whole = |packs: &_| catalog.all_committed(packs).is_ok_and(|is_whole| is_whole);
     let rewritten = &done.rewritten;
     let is_gone =
         |id| rewritten.dropped.contains(id) || rewritten.replaced.iter().any(|(old, _)| old == id);
-    let affected = plan.affected.iter().map(|affected| &affected.row);
-    let new = affected.filter(|row| is_gone(&row.entry.id));
-    let all = new.chain(&plan.dropped).filter(|row| is_whole(&row.entry.packs));
-    let ids: Vec<String> = all.map(|row| row.entry.id.short()).collect();
-    let snapshots = agree(ids.len(), "snapshot", "snapshots");
-    (!ids.is_empty()).then(|| format!("{snapshots} {}", ids.join(", ")))
+    let affected = plan.affected.iter().map(|affected| &affected.row.entry.id);
+    let new = affected.filter(|id| is_gone(id));
+    let dropped = catalog.dropped_snapshots().unwrap_or_default();
+    let mut found = Undeletable::default();
+    for id in new.chain(&plan.erasing.lost) {
+        let row = dropped.iter().find(|row| row.entry.id == *id);
+        let is_whole =
+            row.is_some_and(|row| catalog.all_committed(&row.entry.packs).is_ok_and(|is| is));
+        let group = if is_whole { &mut found.still } else { &mut found.no_longer };
+        group.push(id.short());
+    }
+    found
+}
+
+/// Names snapshots in a sentence, or counts them if they are many.
+fn snapshots_text(ids: &[String]) -> String {
+    match ids.len() {
+        0..=SNAPSHOTS_SHOWN => {
+            format!("{} {}", agree(ids.len(), "snapshot", "snapshots"), ids.join(", "))
+        }
+        many => count(many, "snapshot"),
+    }
 }
 
 /// Reports what `--now` has erased, or when it can be erased.
 fn say_erased(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
-    if rewriting.args.now && done.thawing > 0 {
+    if !rewriting.args.now {
+        return;
+    }
+    let is_all = done.thawing == 0 && done.left.is_empty();
+    let Undeletable { still, no_longer } = match is_all {
+        true => Undeletable::default(),
+        false => undeletable(rewriting, plan, done),
+    };
+    if done.objects_deleted > 0 {
+        let erased = if is_all { "erased" } else { "erased already" };
+        let again = match done.bytes_written {
+            0 => String::new(),
+            bytes => format!("; {} of it written again, for other files", size(bytes)),
+        };
+        let is_final = !rewriting.repository.store.keeps_versions();
+        let finally = if is_final { ", for good" } else { "" };
+        let lost = match no_longer.is_empty() {
+            true => String::new(),
+            false => format!("; {} can no longer be undeleted", snapshots_text(&no_longer)),
+        };
+        report.line(&format!("{erased}: {} deleted{finally}{again}{lost}", size(done.bytes_freed)));
+    }
+    if done.thawing > 0 {
         let thawing = packs_text(done.thawing);
         let state = match done.requested {
             0 => format!("{thawing} {} still thawing", agree(done.thawing, "is", "are")),
@@ -344,20 +421,12 @@ fn say_erased(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
         };
         let by = done.ready_by.filter(|by| by.seconds > now().seconds);
         let when = by.map_or("soon".to_owned(), |by| format!("by {} at the latest", day_clock(by)));
-        let until = match undeletable(rewriting, plan, done) {
-            Some(snapshots) => format!("; until then {snapshots} can still be undeleted"),
-            None => String::new(),
+        let until = match still.is_empty() {
+            false => format!("; until then {} can still be undeleted", snapshots_text(&still)),
+            true => String::new(),
         };
         report.line(&format!(
             "not erased yet: {state}{until}. Run the same command again when the thaw is over, {when}"
         ));
-    } else if rewriting.args.now && done.left.is_empty() && done.objects_deleted > 0 {
-        let again = match done.bytes_written {
-            0 => String::new(),
-            bytes => format!("; {} of it written again, for other files", size(bytes)),
-        };
-        let is_final = !rewriting.repository.store.keeps_versions();
-        let finally = if is_final { ", for good" } else { "" };
-        report.line(&format!("erased: {} deleted{finally}{again}", size(done.bytes_freed)));
     }
 }

@@ -90,7 +90,7 @@ impl Check<'_> {
         // Read the log before the listing. Otherwise packs that other hosts commit in the meantime would look missing.
         let packs = self.repository.catalog.packs(PackState::Committed)?;
         let mut listed = Inventory::list(self.repository)?;
-        self.report.moved = listed.moved(self.repository, &packs);
+        self.report.moved = listed.moved(self.repository, &packs)?;
         for pack in packs {
             self.report.objects_checked += 1;
             self.report.packs += 1;

@@ -65,7 +65,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     let committed = repository.catalog.packs(PackState::Committed)?;
     let tombstoned = repository.catalog.packs(PackState::Tombstoned)?;
     let mut inventory = Inventory::list(repository)?;
-    let moved = inventory.moved(repository, &committed);
+    let moved = inventory.moved(repository, &committed)?;
     let mut packs = PackCosts::new();
     // A tombstoned pack is billed until it is deleted.
     for pack in committed.iter().chain(&tombstoned) {

@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
+use super::minimums::Minimums;
 use super::partial::{Partly, bound, count, moving};
-use super::plan::{PrunePlan, objects};
-use super::reclaim::{Conditions, Decision, Why, price, whole_days};
+use super::plan::{PrunePlan, Recoverable, objects};
+use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why, price, whole_days};
+use super::still_there::StillThere;
+use super::window::HeldPacks;
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
-use crate::format::{ChunkId, Ordinals, PackId, PackKind, SnapshotId};
+use crate::format::{ChunkId, Ordinals, PackId, PackKind, SnapshotId, Time};
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
@@ -37,6 +40,11 @@ pub struct Erasing {
     /// Dropped snapshots that can be undeleted before this, but not after it, because they need one of the packs. A
     /// dropped snapshot never relies on the copies that repacking makes (spec, `moved`).
     pub lost: Vec<SnapshotId>,
+    /// When a [`super::prune`] may delete the first and the last of the packs in `whole`, if the snapshots in `going` are
+    /// dropped now and nothing is erased at once.
+    pub whole_stay_until: Option<[Time; 2]>,
+    /// Until when the snapshots in `going` can be undeleted then.
+    pub recoverable: Vec<Recoverable>,
     /// Price of deleting before the minimum days of a class, in dollars.
     pub early_usd: f64,
     /// Price of copying the needed chunks, including thaws, in dollars.
@@ -56,6 +64,40 @@ pub struct PackSum {
 }
 
 impl Erasing {
+    /// Finds out how long the packs in `whole` stay if nothing is erased at once.
+    fn find_stay(
+        &mut self,
+        repository: &Repository,
+        inventory: &Inventory,
+        going: &HashSet<SnapshotId>,
+        conditions: Conditions,
+    ) -> Result<(), Error> {
+        let Conditions { terms, now, .. } = conditions;
+        let mut packs = repository.catalog.packs(PackState::Committed)?;
+        for row in &mut packs {
+            inventory.correct(repository, row);
+        }
+        let gone = repository.catalog.snapshots()?.into_iter().map(|row| row.entry);
+        let gone = gone.filter(|entry| going.contains(&entry.id)).collect();
+        let there = StillThere::of(repository, &packs, inventory)?;
+        let held =
+            HeldPacks::find(repository, gone, &there, &Minimums::of(&packs, terms), conditions)?;
+        let whole = self.plan.partly.iter().filter(|pack| pack.live_chunks == 0);
+        let until = whole.map(|Partly { row, .. }| {
+            let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
+            let days_min = i64::from(class.map_or(0, |class| class.days_min));
+            let free = row.added.saturating_add(days_min * DAY_SECONDS);
+            free.max(held.until(row).unwrap_or(now.seconds)).max(now.seconds)
+        });
+        let until: Vec<i64> = until.collect();
+        let time = |seconds: &i64| Time { seconds: *seconds, nanos: 0 };
+        let (first, last) = (until.iter().min().map(time), until.iter().max().map(time));
+        self.whole_stay_until = first.zip(last).map(|(first, last)| [first, last]);
+        self.recoverable = held.snapshots;
+        self.recoverable.retain(|held| going.contains(&held.id));
+        Ok(())
+    }
+
     /// Adds the parity of the packs to their sums. For each pack, `packs` contains its id, and whether all of it is
     /// deleted.
     fn add_parity(&mut self, packs: &[(PackId, bool)]) {
@@ -119,6 +161,9 @@ pub fn erasing(
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
         let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
         all.plan.partly.push(Partly::to_erase(row, count, state));
+    }
+    if !terms.end_window {
+        all.find_stay(repository, &inventory, going, conditions)?;
     }
     decide(repository, &mut all, conditions)?;
     let ids = all.plan.partly.iter().map(|pack| (pack.row.id, pack.live_chunks == 0));

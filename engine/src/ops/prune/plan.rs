@@ -89,6 +89,11 @@ pub struct PrunePlan {
 }
 
 impl PrunePlan {
+    /// Returns when the plan was made, by the clock of the store if it has one.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// Returns the dead packs that are deleted.
     pub fn doomed(&self) -> impl Iterator<Item = &PackRow> {
         self.dead.iter().filter(|(_, decision)| *decision == Decision::Delete).map(|(row, _)| row)
@@ -136,10 +141,12 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait until deleting them is free, each with the time from which it
-    /// is free.
+    /// Returns the packs that wait until deleting them is free, each with the time from which it is free. Includes
+    /// those that kept snapshots name although they need nothing in them, as a rewrite leaves them.
     pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
-        self.dead.iter().filter_map(|(row, decision)| match decision {
+        let dead = self.dead.iter().map(|(row, decision)| (row, decision));
+        let partly = self.partly.iter().map(|pack| (&pack.row, &pack.decision));
+        dead.chain(partly).filter_map(|(row, decision)| match decision {
             Decision::Wait { free_in_days } => {
                 let seconds = free_at(row, *free_in_days, self.now);
                 Some((row, Time { seconds, nanos: 0 }))

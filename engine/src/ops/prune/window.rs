@@ -34,23 +34,32 @@ pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>
     Ok(newest.map(|seconds| Time { seconds, nanos: 0 }))
 }
 
-impl PrunePlan {
-    /// Keeps the packs of dropped snapshots that can be undeleted. The snapshots in `gone` are dropped by this plan.
-    pub(super) fn hold(
-        &mut self,
+/// The packs that are kept so that dropped snapshots can be undeleted.
+#[derive(Debug, Default)]
+pub(super) struct HeldPacks {
+    /// The packs of each snapshot, with the time until which they are kept.
+    packs: Vec<(Ordinals, i64)>,
+    /// The snapshots that can be undeleted, in the order of the log.
+    pub snapshots: Vec<Recoverable>,
+}
+
+impl HeldPacks {
+    /// Finds the packs that dropped snapshots need, and those of the snapshots in `gone`, which are dropped now.
+    pub fn find(
         repository: &Repository,
         gone: Vec<SnapshotEntry>,
         packs: &StillThere,
         minimums: &Minimums,
         conditions: Conditions,
-    ) -> Result<(), Error> {
+    ) -> Result<HeldPacks, Error> {
         let Conditions { terms, now, .. } = conditions;
+        let mut held = HeldPacks::default();
         let days = match terms.end_window && repository.is_owner() {
             true => 0,
             false => i64::from(repository.settings()?.undelete_days()),
         };
         if days == 0 && minimums.are_over(now) {
-            return Ok(());
+            return Ok(held);
         }
         let StillThere { committed, given_up } = packs;
         let there = Ordinals::from_ranges(committed.ranges().into_iter().chain(given_up.ranges()));
@@ -66,7 +75,6 @@ impl PrunePlan {
             (row.entry, since)
         });
         let gone = gone.into_iter().map(|entry| (entry, Some(now.seconds)));
-        let mut holds: Vec<(Ordinals, i64)> = Vec::new();
         for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_there(entry)) {
             let packs = Ordinals::from_ranges(entry.packs.iter().copied());
             // If the time of the drop is unknown, the snapshot counts as dropped now.
@@ -75,14 +83,63 @@ impl PrunePlan {
             if until > now.seconds {
                 if committed.contains_all(&entry.packs) {
                     let until = Time { seconds: until, nanos: 0 };
-                    self.recoverable.push(Recoverable { id: entry.id, until });
+                    held.snapshots.push(Recoverable { id: entry.id, until });
                 }
-                holds.push((packs, until));
+                held.packs.push((packs, until));
             }
         }
-        keep(self, &holds);
-        let held = Ordinals::from_ranges(holds.iter().flat_map(|(packs, _)| packs.ranges()));
-        self.given_up_early = given_up.without(&given_up.without(&held));
+        Ok(held)
+    }
+
+    /// Returns the time until which a pack is kept, if a snapshot that can be undeleted needs it.
+    pub fn until(&self, row: &PackRow) -> Option<i64> {
+        let ordinal = row.ordinal?;
+        let needing = self.packs.iter().filter(|(packs, _)| packs.contains(ordinal));
+        needing.map(|(_, until)| *until).max()
+    }
+}
+
+impl PrunePlan {
+    /// Keeps packs that would be deleted while a snapshot that needs them can still be undeleted. The snapshots in `gone`
+    /// are dropped by this plan.
+    pub(super) fn hold(
+        &mut self,
+        repository: &Repository,
+        gone: Vec<SnapshotEntry>,
+        packs: &StillThere,
+        minimums: &Minimums,
+        conditions: Conditions,
+    ) -> Result<(), Error> {
+        let held = HeldPacks::find(repository, gone, packs, minimums, conditions)?;
+        let now = self.now;
+        let kept = Decision::Keep(Why::Undelete);
+        let is_held_at =
+            |row: &PackRow, seconds| held.until(row).is_some_and(|until| until > seconds);
+        for (row, decision) in &mut self.dead {
+            let is_held = match *decision {
+                Decision::Delete => is_held_at(row, now.seconds),
+                Decision::Wait { free_in_days } => is_held_at(row, free_at(row, free_in_days, now)),
+                _ => false,
+            };
+            if is_held {
+                *decision = kept;
+            }
+        }
+        for pack in &mut self.partly {
+            let is_held = match pack.decision {
+                Decision::Wait { free_in_days } => {
+                    is_held_at(&pack.row, free_at(&pack.row, free_in_days, now))
+                }
+                _ => (pack.goes() || pack.wants_thaw()) && is_held_at(&pack.row, now.seconds),
+            };
+            if is_held {
+                pack.decision = kept;
+            }
+        }
+        let needed = Ordinals::from_ranges(held.packs.iter().flat_map(|(packs, _)| packs.ranges()));
+        let given_up = &packs.given_up;
+        self.given_up_early = given_up.without(&given_up.without(&needed));
+        self.recoverable = held.snapshots;
         Ok(())
     }
 }
@@ -108,29 +165,4 @@ fn dropped_at(
         Some((row.entry.id, *modified))
     });
     Ok(at.collect())
-}
-
-/// Keeps packs that would be deleted while a snapshot that needs them can still be undeleted.
-fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)]) {
-    let now = plan.now;
-    let held_until = |row: &PackRow| {
-        let ordinal = row.ordinal?;
-        holds.iter().filter(|(packs, _)| packs.contains(ordinal)).map(|(_, until)| *until).max()
-    };
-    let kept = Decision::Keep(Why::Undelete);
-    for (row, decision) in &mut plan.dead {
-        let goes_at = match *decision {
-            Decision::Delete => now.seconds,
-            Decision::Wait { free_in_days } => free_at(row, free_in_days, now),
-            _ => continue,
-        };
-        if held_until(row).is_some_and(|until| until > goes_at) {
-            *decision = kept;
-        }
-    }
-    for pack in &mut plan.partly {
-        if (pack.goes() || pack.wants_thaw()) && held_until(&pack.row).is_some() {
-            pack.decision = kept;
-        }
-    }
 }
