@@ -195,7 +195,9 @@ fn only_the_owner_prunes_without_a_window() {
     archive.run("backup", "prune").ok();
     assert_eq!(archive.objects(), before);
     archive.run("prune", "prune --now").ok();
-    assert!(archive.objects().len() < before.len(), "the owner does");
+    let packs =
+        |objects: &[String]| objects.iter().filter(|name| !name.starts_with("log/")).count();
+    assert!(packs(&archive.objects()) < packs(&before), "the owner does");
 }
 
 /// The clock of the store counts, whatever time an entry contains.
