@@ -43,6 +43,11 @@ impl Spent {
         Spent { usd: (self.usd - less.usd).max(0.0), bytes: self.bytes.saturating_sub(less.bytes) }
     }
 
+    /// Returns the larger of each.
+    pub fn max(self, other: Spent) -> Spent {
+        Spent { usd: self.usd.max(other.usd), bytes: self.bytes.max(other.bytes) }
+    }
+
     /// Returns the price, if `free_bytes` bytes of download are free.
     pub fn price(self, prices: &Prices, free_bytes: u64) -> f64 {
         let download = Requests { bytes_fetched: self.bytes, ..Requests::default() };
@@ -60,9 +65,19 @@ pub struct OpenWave {
     pub began: i64,
     /// The first file after it, as bytes; `None` for the end.
     pub until: Option<Vec<u8>>,
-    /// The ids of its packs.
+    /// The ids of the packs that its remaining files need.
     pub packs: Vec<String>,
     pub files: u64,
+    /// Number of packs that had to be thawed.
+    pub frozen: u64,
+    /// Number of files that wait for a thaw.
+    pub waiting: u64,
+    /// Number of files that were restored before the others had thawed.
+    pub files_restored: u64,
+    /// Bytes of these files.
+    pub bytes_restored: u64,
+    /// Number of packs that could not be read when files were last fetched.
+    pub unreadable: u64,
     /// Days for which its temporary copies are kept.
     pub days: u32,
     /// Hours that its thaw takes at most; 0 if nothing is frozen.
@@ -100,15 +115,17 @@ pub struct WaveJob {
     pub position: Vec<u8>,
     /// What each month was charged, such as `2026-12`. Months are in UTC, as on the bill.
     pub months: BTreeMap<String, Spent>,
-    /// The price of all months together, in dollars.
+    /// What all months together have cost so far, in dollars.
     pub spent_usd: f64,
+    /// The most that the open wave will still cost, in dollars.
+    pub open_usd: f64,
     pub open: Option<OpenWave>,
     /// The month in which the last wave began.
     pub last_month: Option<String>,
     /// When there is something to do next, in seconds since 1970 UTC.
     pub next: i64,
     pub months_left: u32,
-    /// What the remaining months will cost.
+    /// What the months after the open wave will cost.
     pub usd_left: f64,
     pub files_restored: u64,
     pub files_failed: u64,
@@ -116,6 +133,13 @@ pub struct WaveJob {
     pub files_damaged: u64,
     /// Whether it is finished or cancelled. It is kept until its last month is over.
     pub ended: bool,
+}
+
+impl WaveJob {
+    /// Returns what the rest will cost: the open wave, and the months after it.
+    pub fn usd_to_come(&self) -> f64 {
+        self.open_usd + self.usd_left
+    }
 }
 
 /// The folder of the restores in waves of one archive.
@@ -161,7 +185,8 @@ impl WaveFolder {
     /// Records that a job has ended. What its months have cost stays until they are over.
     pub fn end(&self, job: &JobId) -> Result<(), Failure> {
         let Some(found) = self.find(job) else { return Ok(()) };
-        self.write(&WaveJob { ended: true, open: None, months_left: 0, usd_left: 0.0, ..found })
+        let (months_left, open_usd, usd_left) = (0, 0.0, 0.0);
+        self.write(&WaveJob { ended: true, open: None, months_left, open_usd, usd_left, ..found })
     }
 
     /// Removes jobs that ended before a month.

@@ -14,13 +14,13 @@ use super::restore::{
     Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
 };
 use super::standing::Standing;
-use super::waves;
+use super::waves::{self, WaveStanding};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;
-use crate::units::{about, as_path, local, show, utc};
+use crate::units::{as_path, local, show, utc};
 use crate::waves::{WaveFolder, WaveJob};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
@@ -124,6 +124,15 @@ fn nothing_to_resume(id: &JobId) -> Failure {
     )
 }
 
+/// Returns the standing of a job in waves, if the standing of everything that it restores is known.
+fn wave_standing(standing: &Standing, state: &WaveJob) -> WaveStanding {
+    match standing {
+        Standing::Photos(plan) => WaveStanding::of_plan(plan, state),
+        Standing::Gone(_) => WaveStanding::Gone,
+        Standing::Listings(_) | Standing::Unknown(_) => WaveStanding::Unknown,
+    }
+}
+
 /// Returns the state of a job in waves that this computer continues.
 fn wave_of(session: &Session, job: &Job) -> Option<WaveJob> {
     WaveFolder::of(&session.location().ok()?.place()).ok()?.find(&job.id)
@@ -153,7 +162,12 @@ fn summary_of(
     // Objects whose thaw is not requested will not become ready without the user.
     let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
     let by = if is_cold { None } else { standing.ready_by(repository, job)? };
-    let wave = wave_of(session, job).map(|state| waves::wave_json(&state));
+    let wave = wave_of(session, job).map(|state| (wave_standing(standing, &state), state));
+    let ready = match &wave {
+        Some((standing, WaveJob { open: Some(_), .. })) => standing.is_ready(),
+        _ => standing.is_ready(),
+    };
+    let wave = wave.map(|(standing, state)| waves::wave_json(&state, standing));
     Ok(json!({
         "wave": wave,
         "job_id": job.id.to_string(), "created": utc(job.record.created),
@@ -162,7 +176,7 @@ fn summary_of(
         "target": as_path(&job.record.target).to_string_lossy(),
         "tier": job.tier().name().to_lowercase(), "days": job.record.days,
         "thaw_requested": standing.is_requested(job),
-        "ready_by": by.map(utc), "ready": standing.is_ready(),
+        "ready_by": by.map(utc), "ready": ready,
         "include": job.record.include, "exclude": job.record.exclude,
     }))
 }
@@ -203,7 +217,8 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
     }
     let rows = jobs.iter().map(|job| {
         if let Some(state) = wave_of(session, job) {
-            return Ok(row(job, waves::listed(&state)));
+            let standing = WaveStanding::of(session, repository, job, &state)?;
+            return Ok(row(job, waves::listed(&state, standing)));
         }
         let standing = Standing::of(session, repository, job);
         Ok(row(job, standing.text(repository, job)?))
@@ -257,7 +272,8 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         return Ok(code::DONE);
     }
     let wave = wave_of(session, job);
-    let ready = wave.as_ref().map(|state| Ok(waves::listed(state)));
+    let ready =
+        wave.as_ref().map(|state| Ok(waves::listed(state, wave_standing(&standing, state))));
     table(session, vec![row(job, ready.unwrap_or_else(|| standing.text(repository, job))?)]);
     match &standing {
         Standing::Photos(plan) => show_plan(session, plan, priced.as_ref()),
@@ -266,11 +282,10 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     }
     let cost = priced.map(|priced| bill_text(&priced.bill(job.tier())));
     let cost = cost.as_deref().unwrap_or("an unknown amount");
-    if let Some(state) = wave {
-        session.report.line(&format!(
-            "it restores in waves: `icecore run` on this computer continues it; {} to come",
-            about(state.usd_left)
-        ));
+    if matches!(standing, Standing::Gone(_)) {
+        // The failure says what to do.
+    } else if wave.is_some() {
+        session.report.line("it restores in waves: `icecore run` on this computer continues it");
     } else if let Some(text) = standing.next_step(repository, job, cost) {
         session.report.line(&text);
     }

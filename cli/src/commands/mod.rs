@@ -29,7 +29,7 @@ pub mod rewrite;
 pub mod settings;
 pub mod snapshot;
 mod sources;
-mod standing;
+pub mod standing;
 pub mod tag;
 mod versions;
 pub mod waves;

@@ -11,6 +11,9 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{agree, count, day_clock, hours_after, now};
 
+/// Why a job whose snapshot no longer exists cannot be continued.
+pub const GONE: &str = "its snapshot was replaced or dropped";
+
 /// The state of a job according to the store. A thaw may be done long before the latest time.
 pub enum Standing {
     /// The remaining part of the restore.
@@ -105,7 +108,7 @@ impl Standing {
             _ => "soon".to_owned(),
         };
         Ok(match (self, self.states()) {
-            (Standing::Gone(_), _) => "no: its snapshot was replaced or dropped".to_owned(),
+            (Standing::Gone(_), _) => format!("no: {GONE}"),
             (_, None) => by_then,
             (Standing::Photos(_), Some(PackStates { cold: 0, thawing: 0, .. })) => "now".to_owned(),
             (Standing::Listings(_), Some(PackStates { cold: 0, .. })) => {

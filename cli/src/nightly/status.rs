@@ -15,11 +15,13 @@ use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
-use crate::commands::waves;
+use crate::commands::standing::GONE;
+use crate::commands::waves::{self, WaveStanding};
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Seen;
 use crate::units::{agree, count, date_of, dollars, local, show, utc};
+use crate::waves::WaveJob;
 
 pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {
     let all = Mutex::new(Vec::new());
@@ -144,13 +146,29 @@ impl Status {
         }
         for job in &self.waves {
             let id = job.job.get(..8).unwrap_or(&job.job);
-            lines.push(("in waves", format!("job {id}: {}", waves::listed(job))));
+            let text = match self.standing_of(job) {
+                WaveStanding::Gone => {
+                    format!("{GONE}; `icecore {} jobs cancel {id}` ends the job", self.flags)
+                }
+                standing => waves::listed(job, standing),
+            };
+            lines.push(("in waves", format!("job {id}: {text}")));
         }
         if self.month_usd > 0.0 {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
         }
         for (what, text) in lines {
             report.fact(what, &text);
+        }
+    }
+
+    /// Returns whether the snapshot of a restore in waves is gone. Does not ask the store for its thaws.
+    fn standing_of(&self, job: &WaveJob) -> WaveStanding {
+        let snapshots = self.seen.as_ref().ok().map(|seen| &seen.snapshots);
+        let is_gone = snapshots.zip(job.snapshot.parse().ok());
+        match is_gone.is_some_and(|(all, snapshot)| !all.contains(&snapshot)) {
+            true => WaveStanding::Gone,
+            false => WaveStanding::Unknown,
         }
     }
 
@@ -172,6 +190,7 @@ impl Status {
     fn json(&self, source: &str) -> Value {
         let seconds = |time: Timestamp| utc(time_of(time));
         let seen = self.seen.as_ref();
+        let wave = |job| waves::wave_json(job, self.standing_of(job));
         json!({
             "profile": self.profile,
             "source": source,
@@ -194,7 +213,7 @@ impl Status {
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),
-            "waves": self.waves.iter().map(waves::wave_json).collect::<Vec<Value>>(),
+            "waves": self.waves.iter().map(wave).collect::<Vec<Value>>(),
             "month_usd": self.month_usd,
             "trouble": seen.err(),
         })

@@ -25,6 +25,8 @@ pub struct Seen {
     pub read_back_share: Option<f64>,
     /// When the oldest pack that has not been read completely was written.
     pub oldest_unread: Option<Time>,
+    /// The snapshots in the archive.
+    pub snapshots: Vec<SnapshotId>,
     /// Restores that have not ended. They wait for a thaw, or their snapshots no longer exist.
     pub jobs_waiting: usize,
 }
@@ -121,6 +123,7 @@ impl Session {
             has_others: newest.is_none() && !rows.is_empty(),
             read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
             oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),
+            snapshots: rows.iter().map(|dated| dated.row.entry.id).collect(),
             jobs_waiting: waiting.len(),
         })
     }

@@ -80,5 +80,6 @@ mod versions;
 mod waiting;
 mod walks;
 mod waves;
+mod waves_shown;
 mod writers;
 mod year;

@@ -18,7 +18,7 @@ use crate::thaw::{HOURS, archive, number, same};
 const PRICES: &str = include_str!("../../../engine/src/ops/cost/prices.toml");
 
 /// Advances the clock of the server to a day of the next month.
-fn next_month(server: &S3Server) {
+pub fn next_month(server: &S3Server) {
     let now = Timestamp::try_from(server.now()).expect("a time");
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
     let then = today.first_of_month().checked_add(1.month()).expect("a month");
@@ -28,7 +28,7 @@ fn next_month(server: &S3Server) {
 }
 
 /// Returns an archive at the beginning of a month, with prices without free download.
-fn library(server: &S3Server, shoots: &[(&str, u64)]) -> (Host, State) {
+pub fn library(server: &S3Server, shoots: &[(&str, u64)]) -> (Host, State) {
     next_month(server);
     let host = archive(server, shoots);
     let prices = PRICES.replace("egress_free_gb = 100", "egress_free_gb = 0");
@@ -38,14 +38,14 @@ fn library(server: &S3Server, shoots: &[(&str, u64)]) -> (Host, State) {
 }
 
 /// Returns the smallest budget with which the photos can be restored.
-fn smallest(host: &Host) -> f64 {
+pub fn smallest(host: &Host) -> f64 {
     let line = "--prices prices restore latest:photos -t back --monthly-budget 0.0000001";
     let refused = host.run(line).fails(21, &["too small", "nothing was requested"]);
     let (_, text) = refused.stderr.split_once("works: --monthly-budget ").expect("a budget");
     text.split_whitespace().next().and_then(|usd| usd.parse().ok()).expect("dollars")
 }
 
-fn id_of(summary: &Value) -> String {
+pub fn id_of(summary: &Value) -> String {
     summary["job_id"].as_str().expect("a job")[..8].to_owned()
 }
 

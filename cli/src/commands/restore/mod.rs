@@ -26,7 +26,7 @@ use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::restore::{
     Original, Overwrite, RestoreOptions, RestorePlan, Selection, real_path,
 };
-use icecore_engine::repo::{Job, Repository, TreeReader};
+use icecore_engine::repo::{Job, Repository, SnapshotRow, TreeReader};
 
 use self::listings::Listings;
 use self::order::Flow;
@@ -255,12 +255,7 @@ pub fn with_selection(
     then: impl FnOnce(&Selection) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
     let trees = TreeReader::new(repository)?;
-    let row = browse::resolve(repository, &record.snapshot.to_string());
-    let row = row.map_err(|error| match error {
-        Error::NoSnapshot { .. } => replaced(record),
-        error => error.into(),
-    })?;
-    let snapshot = Snapshot::open(&trees, row)?;
+    let snapshot = Snapshot::open(&trees, snapshot_of(repository, record)?)?;
     let path = placed(&snapshot, start(&snapshot, record));
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
         return Err(elsewhere(&trees, &path, error));
@@ -272,6 +267,14 @@ pub fn with_selection(
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// Finds the snapshot of a job record. Fails with the code for "nothing found" if it no longer exists.
+pub fn snapshot_of(repository: &Repository, record: &JobRecord) -> Result<SnapshotRow, Failure> {
+    browse::resolve(repository, &record.snapshot.to_string()).map_err(|error| match error {
+        Error::NoSnapshot { .. } => replaced(record),
+        error => error.into(),
+    })
 }
 
 /// Returns the path in the tree at which a restore begins. A restore of everything begins in the folder that relative

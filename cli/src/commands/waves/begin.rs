@@ -4,9 +4,10 @@
 use std::fs::File;
 
 use icecore_engine::format::{JobId, JobRecord};
-use icecore_engine::ops::restore::{RestoreOptions, Selection, check_target, prepare_target};
+use icecore_engine::ops::restore::{
+    RestoreOptions, Selection, Waves, check_target, prepare_target,
+};
 use icecore_engine::repo::Job;
-use icecore_engine::store::Requests;
 
 use super::forecast::Forecast;
 use super::job::{WaveRun, free_bytes, prices, selected};
@@ -35,10 +36,7 @@ pub fn begin(going: &Going, monthly: MonthlyArgs) -> Result<u8, Failure> {
             "limit the months with --monthly-budget USD",
         ));
     }
-    let opening = repository.store.requests();
-    let planned = selected(repository, going.record, |selection| {
-        plan(going, monthly, selection, opening.clone())
-    });
+    let planned = selected(repository, going.record, |selection| plan(going, monthly, selection));
     let planned = planned.map_err(frozen_listings)?;
     if only_plan && session.report.json {
         session.report.object("summary", forecast_json(&planned.forecast, &planned.state));
@@ -61,16 +59,15 @@ pub fn begin(going: &Going, monthly: MonthlyArgs) -> Result<u8, Failure> {
 }
 
 /// Plans the waves of a selection.
-fn plan(
-    going: &Going,
-    monthly: MonthlyArgs,
-    selection: &Selection,
-    opening: Requests,
-) -> Result<Planned, Failure> {
+fn plan(going: &Going, monthly: MonthlyArgs, selection: &Selection) -> Result<Planned, Failure> {
     let Going { session, repository, record, consent, only_plan, .. } = *going;
     let job = proposed(record, selection);
     let deal = Deal { session, repository, record: &job.record, consent, resumed: None };
-    let alone = if only_plan { None } else { Some(refuse_begun(&deal, &going.options)?) };
+    let alone = match only_plan {
+        // Each later call lists the jobs, so the plan is priced with these requests, too.
+        true => deal.same_job().map(|_| None)?,
+        false => Some(refuse_begun(&deal, &going.options)?),
+    };
     let archive = session.location()?.place();
     let folder = WaveFolder::of(&archive)?;
     let state = WaveJob {
@@ -94,25 +91,24 @@ fn plan(
     bar.finish();
     looked?;
     run.now = time_of(repository);
-    let forecast = run.forecast(&waves, &reading)?;
+    let so_far = repository.store.requests();
+    let forecast = run.forecast(&waves, &reading, &so_far)?;
     run.state.months_left = forecast.months();
     run.state.usd_left = forecast.total_usd;
-    run.charge();
     let needed = if options.overwrite.is_none() { waves.plan.write_bytes } else { 0 };
     let (record, state) = (job.record.clone(), run.state);
-    Ok(Planned { record, state, forecast, options, needed, opening, alone })
+    Ok(Planned { record, state, waves, forecast, options, needed, alone })
 }
 
 /// A restore that the user may agree to.
 struct Planned {
     record: JobRecord,
     state: WaveJob,
+    waves: Waves,
     forecast: Forecast,
     options: RestoreOptions,
     /// Bytes that the target needs.
     needed: u64,
-    /// The requests that opened the archive.
-    opening: Requests,
     /// The lock of the restore, which ends with this value.
     alone: Option<File>,
 }
@@ -175,9 +171,8 @@ fn agree(going: &Going, monthly: MonthlyArgs, months: u32, total: f64) -> Result
 /// Records the job, and begins its first wave.
 fn make(going: &Going, planned: Planned) -> Result<u8, Failure> {
     let Going { session, repository, .. } = *going;
-    let Planned { record, mut state, options, needed, opening, alone, .. } = planned;
+    let Planned { record, mut state, waves, forecast, options, needed, alone } = planned;
     prepare_target(&options, needed)?;
-    let charged = repository.store.requests();
     let (job, kept) = repository.begin_job(record)?;
     if !kept {
         session
@@ -188,14 +183,13 @@ fn make(going: &Going, planned: Planned) -> Result<u8, Failure> {
     let folder = WaveFolder::of(&state.archive)?;
     folder.write(&state)?;
     let _lock = repository.lock_job(&job.id)?;
-    let run = WaveRun::new(session, repository, &job, (&folder, state))?;
-    let mut run = run.after(opening, charged);
+    let mut run = WaveRun::new(session, repository, &job, (&folder, state))?;
     run.started = going.started;
     session.report.note(&format!(
         "job {}: `icecore run` on this computer continues it each month, if its profile has the identity or a password; `icecore jobs resume {0}` does the same by hand",
         job.id.short()
     ));
-    let done = run.step().inspect_err(|_| {
+    let done = run.begin(&waves, &forecast).inspect_err(|_| {
         let id = job.id.short();
         session.report.note(&format!("to continue: icecore jobs resume {id}"));
     })?;

@@ -1,6 +1,10 @@
 //! Fetches a wave whose packs can be read, and ends the job after the last one.
 
-use icecore_engine::ops::restore::{RestoreOptions, RestoreSummary, Span, Waves, restore};
+use std::sync::Arc;
+
+use icecore_engine::ops::restore::{
+    RestoreOptions, RestorePlan, RestoreSummary, Selection, Span, Waves, restore,
+};
 use icecore_engine::progress::{Progress, Unit};
 
 use super::job::{Done, WaveRun, selected};
@@ -8,45 +12,118 @@ use crate::failure::{Failure, code};
 use crate::units::{agree, as_path, count, size};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name};
 
+/// Number of times that the archive may still be opened and its lists read after a part of a wave was fetched: for
+/// another part, and for the rest.
+const CALLS_OF_PART: u64 = 3;
+
 impl WaveRun<'_> {
     /// Fetches the open wave.
     pub fn fetch(&mut self) -> Result<Done, Failure> {
         let Some(wave) = self.state.open.clone() else { return self.start() };
+        let options = self.options_of(&wave)?;
+        let (repository, job) = (self.repository, self.job);
+        selected(repository, &job.record, |selection| {
+            let waves = self.plan(selection, &options)?;
+            if !self.afford(&waves, wave, 1)? {
+                self.state.open = None;
+                self.state.next = month_after(self.now.seconds, 1).seconds;
+                self.save()?;
+                return Ok(Done::waits(format!(
+                    "the rest of this wave does not fit into the month any more, because parts of it were read twice: it continues on {}",
+                    day_name(self.state.next)
+                )));
+            }
+            let (restored, bytes) = self.restore(selection, &options, &waves)?;
+            self.fetched(restored, bytes)
+        })
+    }
+
+    /// Fetches the files of the open wave whose packs can all be read, while others of `plan` are still thawing. Does
+    /// nothing if the month could not pay for the others any more.
+    pub fn fetch_some(&mut self, plan: &RestorePlan) -> Result<Done, Failure> {
+        let Some(wave) = self.state.open.clone() else { return Ok(Done::default()) };
+        let unreadable = Arc::new(plan.unreadable());
+        let options = RestoreOptions { unreadable: unreadable.clone(), ..self.options_of(&wave)? };
+        let (repository, job) = (self.repository, self.job);
+        selected(repository, &job.record, |selection| {
+            let waves = self.plan(selection, &options)?;
+            let waiting = waves.waiting(None, &unreadable);
+            let before = self.state.clone();
+            if !self.afford(&waves, wave, CALLS_OF_PART)? {
+                // What the month was charged for the wave stays charged.
+                let used = self.state.open.take().map(|open| open.used);
+                self.state = before;
+                if let Some((open, used)) = self.state.open.as_mut().zip(used) {
+                    (open.used, open.waiting) = (used, waiting.files);
+                }
+                self.save()?;
+                let text = "the month pays for one fetch, when all has thawed; ".to_owned();
+                return Ok(Done { text, ..Done::default() });
+            }
+            let (restored, bytes) = self.restore(selection, &options, &waves)?;
+            self.state.files_restored += restored.files;
+            if let Some(open) = &mut self.state.open {
+                open.waiting = waiting.files;
+                open.files_restored += restored.files;
+                open.bytes_restored += restored.bytes;
+                open.unreadable = unreadable.len() as u64;
+                // The copies of other packs may expire now.
+                if restored.files_failed == 0 && restored.files_waiting == waiting.files {
+                    let needed = plan.packs.iter().filter(|pack| waiting.packs.contains(&pack.key));
+                    open.packs = needed.map(|pack| pack.id.to_string()).collect();
+                }
+            }
+            self.save()?;
+            let files = restored.files;
+            let text = match files {
+                0 => String::new(),
+                _ => format!("{} restored, ", count(files, "file")),
+            };
+            Ok(Done { text, files, bytes, ..Done::default() })
+        })
+    }
+
+    /// Returns the options of a restore of one wave.
+    fn options_of(&self, wave: &OpenWave) -> Result<RestoreOptions, Failure> {
         let span = Span {
             from: as_path(&self.state.position).to_owned(),
             until: wave.until.as_ref().map(|until| as_path(until).to_owned()),
         };
-        let options = RestoreOptions { only: Some(span), ..self.options()? };
-        let (repository, job) = (self.repository, self.job);
-        selected(repository, &job.record, |selection| {
-            let waves = self.plan(selection, &options)?;
-            if let Some(done) = self.afford(&waves, wave)? {
-                return Ok(done);
-            }
-            let before = repository.store.requests();
-            let bar = self.session.bar("restore");
-            bar.expect(Unit::Files, waves.plan.files, waves.plan.write_bytes);
-            let restored = restore(selection, &options, &bar);
-            bar.finish();
-            self.charge();
-            if let Some(wave) = &mut self.state.open {
-                wave.fetching = false;
-            }
-            self.save()?;
-            let bytes = repository.store.requests().since(&before).bytes_fetched;
-            self.fetched(restored?, bytes)
-        })
+        Ok(RestoreOptions { only: Some(span), ..self.options()? })
     }
 
-    /// Charges the month for the rest of a wave, before that is fetched. If an earlier run was killed, parts are read
-    /// again; if that does not fit into the month, the rest of the wave waits for the next one.
-    fn afford(&mut self, waves: &Waves, mut wave: OpenWave) -> Result<Option<Done>, Failure> {
-        let left = Spent::of(&self.prices, &waves.fetch().plus(&self.beside(1)));
+    /// Restores files of the open wave. Returns how many bytes were fetched for them, too.
+    fn restore(
+        &mut self,
+        selection: &Selection,
+        options: &RestoreOptions,
+        waves: &Waves,
+    ) -> Result<(RestoreSummary, u64), Failure> {
+        let before = self.repository.store.requests();
+        let bar = self.session.bar("restore");
+        let waits = !options.unreadable.is_empty();
+        bar.expect(Unit::Files, if waits { 0 } else { waves.plan.files }, waves.plan.write_bytes);
+        let restored = restore(selection, options, &bar);
+        bar.finish();
+        self.charge();
+        if let Some(wave) = &mut self.state.open {
+            wave.fetching = false;
+        }
+        self.save()?;
+        let bytes = self.repository.store.requests().since(&before).bytes_fetched;
+        Ok((restored?, bytes))
+    }
+
+    /// Charges the month for the rest of a wave, before that is fetched, with as many more `calls`. Returns whether it
+    /// fits into the month. If an earlier run was killed, parts are read again.
+    fn afford(&mut self, waves: &Waves, mut wave: OpenWave, calls: u64) -> Result<bool, Failure> {
+        let [least, left] = [1, calls]
+            .map(|calls| Spent::of(&self.prices, &waves.fetch().plus(&self.beside(calls))));
         self.charge();
         wave.used = self.state.open.as_ref().map(|open| open.used).unwrap_or_default();
         let mut so_far = wave.used;
         if wave.unclean {
-            so_far = wave.reserved.minus(left);
+            so_far = wave.reserved.minus(least);
             if wave.fetching {
                 so_far = so_far.plus(Spent::of(&self.prices, &waves.lost_by_kill()));
             }
@@ -59,32 +136,30 @@ impl WaveRun<'_> {
             wave = OpenWave { month, reserved: Spent::default(), used: Spent::default(), ..wave };
             so_far = Spent::default();
         }
+        let before = wave.reserved;
         self.reserve(&mut wave, so_far);
         let room = self.allowance()?;
         let usd = left.price(&self.prices, room.free_bytes);
         let fits =
             room.usd.is_none_or(|max| usd <= max) && room.bytes.is_none_or(|max| left.bytes <= max);
         if !fits && !waves.is_empty() {
-            self.state.open = None;
-            self.state.next = month_after(self.now.seconds, 1).seconds;
-            self.save()?;
-            return Ok(Some(Done::waits(format!(
-                "the rest of this wave does not fit into the month any more, because parts of it were read twice: it continues on {}",
-                day_name(self.state.next)
-            ))));
+            return Ok(false);
         }
-        self.reserve(&mut wave, so_far.plus(left));
+        // Until the last part is fetched, what the month was charged before stays charged.
+        let price = so_far.plus(left);
+        let price = if calls > 1 { price.max(before) } else { price };
+        self.reserve(&mut wave, price);
         wave.fetching = true;
         self.state.open = Some(wave);
         self.save()?;
-        Ok(None)
+        Ok(true)
     }
 
     /// Records a wave that was restored.
     fn fetched(&mut self, summary: RestoreSummary, bytes: u64) -> Result<Done, Failure> {
         let Some(wave) = self.state.open.take() else { return self.start() };
-        let until = wave.until.clone();
-        let began = wave.began;
+        let OpenWave { until, began, .. } = wave.clone();
+        let (files, restored) = (wave.files_restored, wave.bytes_restored);
         self.settle(wave);
         self.state.files_restored += summary.files;
         let next = month_after(self.now.seconds, 1).seconds;
@@ -109,8 +184,8 @@ impl WaveRun<'_> {
         let what = format!(
             "wave of {} restored: {}, {}",
             month_name(began),
-            count(summary.files, "file"),
-            size(summary.bytes)
+            count(files + summary.files, "file"),
+            size(restored + summary.bytes)
         );
         let Some(until) = until else {
             let done = self.finish()?;

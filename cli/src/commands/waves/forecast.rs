@@ -4,7 +4,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::restore::{RestorePlan, Wave, Waves};
 use icecore_engine::store::Requests;
 
-use super::job::{CALLS_FORECAST, USED_SHARE, WaveRun, for_records, times, used_share};
+use super::job::{CALLS, CALLS_FORECAST, USED_SHARE, WaveRun, for_records, times, used_share};
 use crate::failure::{Failure, code};
 use crate::units::{compared, size};
 use crate::waves::month_after;
@@ -16,6 +16,8 @@ const FETCH_SECONDS: i64 = 86_400;
 pub struct Forecast {
     /// The beginning of the month of each wave.
     pub waves: Vec<(Time, Wave)>,
+    /// The requests that open the archive and read its lists.
+    pub reading: Requests,
     pub total_usd: f64,
     /// The price of everything in one step, this month.
     pub at_once_usd: f64,
@@ -26,14 +28,27 @@ impl Forecast {
     pub fn months(&self) -> u32 {
         self.waves.len() as u32
     }
+
+    /// Returns the first wave, if it begins in the month of `now`.
+    pub fn first(&self, now: Time) -> Option<&(Time, Wave)> {
+        self.waves.first().filter(|(month, _)| month.seconds <= now.seconds)
+    }
 }
 
 impl WaveRun<'_> {
-    /// Predicts the waves of the files in a plan. `reading` are the requests that open the archive and read its lists.
-    pub fn forecast(&self, waves: &Waves, reading: &Requests) -> Result<Forecast, Failure> {
+    /// Predicts the waves of the files in a plan. `reading` are the requests that open the archive and read its lists,
+    /// and `so_far` those that the first wave pays for in addition.
+    pub fn forecast(
+        &self,
+        waves: &Waves,
+        reading: &Requests,
+        so_far: &Requests,
+    ) -> Result<Forecast, Failure> {
         let beside = times(reading, CALLS_FORECAST).plus(&for_records());
         let terms = self.terms(beside);
-        let first = self.terms(terms.beside.plus(&self.repository.store.requests()));
+        // The lists have not grown since they were read for this forecast.
+        let first = times(reading, CALLS).plus(&for_records()).plus(so_far);
+        let first = self.terms(first);
         let (now, whole) = (self.allowance()?, self.whole_month());
         if let Some(class) = waves
             .at_once(&terms, 0)
@@ -57,6 +72,7 @@ impl WaveRun<'_> {
         let all = waves.at_once(&first, now.free_bytes);
         Ok(Forecast {
             waves: found.into_iter().map(|(offset, wave)| (month(offset), wave)).collect(),
+            reading: reading.clone(),
             total_usd,
             at_once_usd: all.map_or(0.0, |all| all.bill.total_usd()),
         })

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::format::{JobRecord, PackId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::restore::{Allowance, RestoreOptions, Selection, WaveTerms, Waves, seed};
-use icecore_engine::repo::{Job, Repository};
+use icecore_engine::repo::{Job, PackRow, Repository};
 use icecore_engine::store::{Requests, Tier};
 
 use crate::commands::clock::time_of;
@@ -40,6 +40,8 @@ pub struct WaveRun<'a> {
     pub cap: Option<f64>,
     pub now: Time,
     pub started: Instant,
+    /// The requests that open the archive and read its lists, if they are known from a forecast.
+    pub call: Option<Requests>,
     /// The requests that opened the archive, if they are not among those of this job.
     opening: Requests,
     /// The requests of this process before those of this job.
@@ -83,13 +85,15 @@ impl<'a> WaveRun<'a> {
             cap: None,
             now: time_of(repository),
             started: Instant::now(),
+            call: None,
             opening: Requests::default(),
             before: Requests::default(),
             charged: Requests::default(),
         })
     }
 
-    /// Begins after other work of this process: `opening` are the requests that opened the archive.
+    /// Begins after other work of this process: `opening` are the requests that opened the archive, and `before` those
+    /// of the other work.
     pub fn after(self, opening: Requests, before: Requests) -> WaveRun<'a> {
         WaveRun { opening, charged: before.clone(), before, ..self }
     }
@@ -144,8 +148,13 @@ impl<'a> WaveRun<'a> {
     /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read
     /// `calls` times.
     pub fn beside(&self, calls: u64) -> Requests {
-        let reading = self.repository.store.requests().since(&self.before);
-        times(&self.opening.plus(&reading), calls).plus(&for_records())
+        let call = self.call.clone().unwrap_or_else(|| {
+            let mut reading = self.repository.store.requests().since(&self.before);
+            // No other call repeats the thaws of this one.
+            reading.thaws.clear();
+            self.opening.plus(&reading)
+        });
+        times(&call, calls).plus(&for_records())
     }
 
     /// Returns the remaining allowance of this month.
@@ -202,18 +211,26 @@ impl<'a> WaveRun<'a> {
 
     /// Closes a wave. Charges its month what it has cost or, if one of its runs was killed, what it may have cost.
     pub fn settle(&mut self, mut wave: OpenWave) {
-        let price = if wave.unclean { wave.reserved } else { wave.used };
+        let price = if wave.unclean { wave.reserved.max(wave.used) } else { wave.used };
         self.reserve(&mut wave, price);
         self.state.open = None;
     }
 
-    /// Writes the state, with the price of everything so far.
+    /// Writes the state, with the price of everything so far. What an open wave is charged in advance is not spent yet.
     pub fn save(&mut self) -> Result<(), Failure> {
-        let mut usd = 0.0;
-        for (month, spent) in &self.state.months {
-            usd += spent.price(&self.prices, self.free_bytes(month)?);
+        let (mut spent_usd, mut agreed_usd) = (0.0, 0.0);
+        for (month, charged) in &self.state.months {
+            let open = self.state.open.as_ref().filter(|open| open.month == *month);
+            let spent = match open {
+                Some(open) => charged.minus(open.reserved).plus(open.used),
+                None => *charged,
+            };
+            let free_bytes = self.free_bytes(month)?;
+            spent_usd += spent.price(&self.prices, free_bytes);
+            agreed_usd += charged.max(spent).price(&self.prices, free_bytes);
         }
-        self.state.spent_usd = usd;
+        self.state.spent_usd = spent_usd;
+        self.state.open_usd = (agreed_usd - spent_usd).max(0.0);
         self.folder.write(&self.state)
     }
 }
@@ -230,6 +247,15 @@ pub fn selected<T>(
         Ok(code::DONE)
     })?;
     found.ok_or_else(|| Failure::new(code::FAILED, "the restore has no plan", None))
+}
+
+/// Returns the packs of a wave that the archive still has.
+pub fn rows(repository: &Repository, wave: &OpenWave) -> Result<Vec<PackRow>, Failure> {
+    let mut rows = Vec::new();
+    for id in wave.packs.iter().filter_map(|id| id.parse::<PackId>().ok()) {
+        rows.extend(repository.catalog.pack_by_id(&id)?);
+    }
+    Ok(rows)
 }
 
 /// Returns the prices of the store; without them, a budget limits nothing.

@@ -6,9 +6,11 @@ mod fetch;
 mod forecast;
 mod job;
 mod resume;
+mod standing;
 mod start;
 mod text;
 
 pub use begin::begin;
 pub use resume::{resume_due, resume_one};
+pub use standing::WaveStanding;
 pub use text::{listed, wave_json};

@@ -1,16 +1,15 @@
 //! Continues jobs in waves: one, or all that are due on this computer.
 
-use icecore_engine::format::PackId;
 use icecore_engine::ops::restore::RestorePlan;
-use icecore_engine::repo::{Job, PackRow, Repository};
+use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
-use super::job::{Done, LOOKS_MAX, WaveRun};
+use super::job::{Done, LOOKS_MAX, WaveRun, rows};
 use super::text::{say_step, show_step};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{count, now};
+use crate::units::{agree, count, now};
 use crate::waves::{OpenWave, WaveFolder, WaveJob, day_name, month_after, month_name, month_of};
 
 /// Seconds until the store is asked again whether a late thaw is done.
@@ -168,13 +167,14 @@ impl WaveRun<'_> {
         })
     }
 
-    /// Continues an open wave: fetches it if it is thawed.
+    /// Continues an open wave: fetches what is thawed of it.
     fn go_on(&mut self, mut wave: OpenWave) -> Result<Done, Failure> {
         // The run that left it like this was killed, or its thaws were refused.
-        wave.unclean |= !wave.asked || wave.fetching;
+        let is_killed = wave.fetching;
+        wave.unclean |= !wave.asked || is_killed;
         wave.looks += 1;
         let is_late = wave.looks >= LOOKS_MAX;
-        let rows = self.rows(&wave)?;
+        let rows = rows(self.repository, &wave)?;
         let is_pruned = rows.len() < wave.packs.len();
         self.state.open = Some(wave.clone());
         self.save()?;
@@ -201,21 +201,26 @@ impl WaveRun<'_> {
             false => self.now.seconds + LOOK_AGAIN,
         };
         self.save()?;
-        Ok(Done::waits(format!(
-            "wave of {}: {} of {} thawed so far",
+        let restored = match is_killed || states.waiting() < wave.unreadable {
+            true => self.fetch_some(&plan)?,
+            false => Done::default(),
+        };
+        let wave = self.state.open.as_ref().unwrap_or(&wave);
+        let text = format!(
+            "wave of {}: {}{} of {} thawed so far; {} for {}",
             month_name(wave.began),
-            states.readable,
-            count(wave.packs.len(), "object"),
-        )))
-    }
-
-    /// Returns the packs of a wave that the archive still has.
-    fn rows(&self, wave: &OpenWave) -> Result<Vec<PackRow>, Failure> {
-        let mut rows = Vec::new();
-        for id in wave.packs.iter().filter_map(|id| id.parse::<PackId>().ok()) {
-            rows.extend(self.repository.catalog.pack_by_id(&id)?);
-        }
-        Ok(rows)
+            restored.text,
+            wave.frozen.saturating_sub(states.waiting()),
+            count(wave.frozen, "object"),
+            count(wave.waiting, "file") + agree(wave.waiting, " waits", " wait"),
+            agree(states.waiting(), "the other one", "the others"),
+        );
+        Ok(Done {
+            text,
+            files: restored.files,
+            bytes: restored.bytes,
+            ..Done::waits(String::new())
+        })
     }
 
     /// Gives up a wave whose copies have expired or whose packs were deleted, and plans another one with what the month

@@ -1,10 +1,11 @@
 //! Begins a wave: chooses its files, charges its month, and requests its thaws.
 
 use icecore_engine::ops::restore::{
-    Allowance, RestoreOptions, RestorePlan, Span, Wave, Waves, prepare_target, thaw,
+    Allowance, PlannedPack, RestoreOptions, RestorePlan, Span, Wave, Waves, prepare_target, thaw,
 };
 use icecore_engine::store::{ObjectState, Requests};
 
+use super::forecast::Forecast;
 use super::job::{CALLS, Done, WaveRun, selected};
 use crate::commands::restore::thaws_requested;
 use crate::failure::{Failure, code};
@@ -70,7 +71,25 @@ impl WaveRun<'_> {
         }
         let Some(wave) = chosen else { return self.nothing_fits(&allowance) };
         self.look_ahead(&waves, &wave, beside);
-        let plan = RestorePlan { packs: waves.packs_of(&wave), ..RestorePlan::default() };
+        self.order(&waves, &wave)
+    }
+
+    /// Begins with the first wave of a forecast. The requests of this process so far are a part of its price.
+    pub fn begin(&mut self, waves: &Waves, forecast: &Forecast) -> Result<Done, Failure> {
+        let Some((_, wave)) = forecast.first(self.now) else { return self.step() };
+        self.call = Some(forecast.reading.clone());
+        self.open(waves, wave)?;
+        self.charge();
+        self.state.usd_left = forecast.total_usd - wave.bill.total_usd();
+        self.order(waves, wave)
+    }
+
+    /// Requests the thaws of a wave that was opened.
+    fn order(&mut self, waves: &Waves, wave: &Wave) -> Result<Done, Failure> {
+        let plan = RestorePlan { packs: waves.packs_of(wave), ..RestorePlan::default() };
+        if let Some(open) = &mut self.state.open {
+            open.waiting = waves.waiting(Some(wave), &plan.unreadable()).files;
+        }
         self.ask(plan)
     }
 
@@ -154,7 +173,7 @@ impl WaveRun<'_> {
         (self.state.months_left, self.state.usd_left) = (1 + months, usd);
     }
 
-    /// Requests the thaws of the open wave, or fetches it if nothing is frozen.
+    /// Requests the thaws of the open wave, and fetches what is not frozen.
     pub fn ask(&mut self, mut plan: RestorePlan) -> Result<Done, Failure> {
         let Some(wave) = self.state.open.clone() else { return self.start() };
         let before = plan.states();
@@ -172,23 +191,39 @@ impl WaveRun<'_> {
         let until = i64::from(wave.hours) * 3600;
         // The usual thaw is done before the time that the provider promises.
         self.state.next = self.now.seconds + until / 8 * 7;
+        let waiting = plan.states().waiting();
         if let Some(wave) = &mut self.state.open {
+            let is_frozen = |pack: &&PlannedPack| pack.state != ObjectState::Warm;
             wave.asked = true;
+            wave.frozen = plan.packs.iter().filter(is_frozen).count() as u64;
+            wave.unreadable = waiting;
         }
         self.save()?;
-        if plan.states().waiting() == 0 {
+        if waiting == 0 {
             return self.fetch();
         }
+        // If an interrupted run has planned the wave, it is unknown which files can be fetched now.
+        let restored = match wave.waiting < wave.files {
+            true => self.fetch_some(&plan)?,
+            false => Done::default(),
+        };
+        let wave = self.state.open.as_ref().unwrap_or(&wave);
         let by = icecore_engine::format::Time { seconds: self.now.seconds + until, nanos: 0 };
-        let states = plan.states();
-        Ok(Done::waits(format!(
-            "wave of {}: {} with {} {} thawing, by {} at the latest",
+        let text = format!(
+            "wave of {}: {}{} with {} {} thawing, by {} at the latest",
             month_name(self.now.seconds),
-            count(states.waiting(), "object"),
-            count(wave.files, "file"),
-            agree(states.waiting(), "is", "are"),
+            restored.text,
+            count(waiting, "object"),
+            count(wave.waiting, "file"),
+            agree(waiting, "is", "are"),
             day_clock(by),
-        )))
+        );
+        Ok(Done {
+            text,
+            files: restored.files,
+            bytes: restored.bytes,
+            ..Done::waits(String::new())
+        })
     }
 
     /// Returns whether this month has had its wave.

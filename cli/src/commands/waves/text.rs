@@ -1,19 +1,22 @@
 //! Shows restores in waves: the forecast, a step, and a job in a list.
 
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::restore::Wave;
 use serde_json::{Value, json};
 
 use super::forecast::Forecast;
 use super::job::{Done, USED_SHARE, WaveRun};
+use super::standing::WaveStanding;
 use crate::answers;
+use crate::commands::standing::GONE;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{about, compared, count, exact_dollars, size, utc};
-use crate::waves::{WaveJob, day_name, month_name, month_of};
+use crate::units::{compared, count, exact_dollars, size, utc};
+use crate::waves::{OpenWave, WaveJob, day_name, month_name, month_of};
 
 /// Number of months that are listed without -v.
 const MONTHS_SHOWN: usize = 12;
@@ -85,22 +88,51 @@ pub fn forecast_json(forecast: &Forecast, state: &WaveJob) -> Value {
     })
 }
 
-/// Describes a job for the list of jobs: how long it takes, and what it has cost.
-pub fn listed(state: &WaveJob) -> String {
+/// Describes a job for a list: its state, how long it takes, what it has cost, and what it will cost.
+pub fn listed(state: &WaveJob, standing: WaveStanding) -> String {
+    let day = day_name(state.next);
+    let what = match (standing, &state.open) {
+        (WaveStanding::Gone, _) => return format!("no: {GONE}"),
+        (WaveStanding::Asked(states), Some(wave)) => state_of(wave, states, &day),
+        (_, Some(_)) => format!("thawing, next look on {day}"),
+        (_, None) => format!("next wave on {day}"),
+    };
     let left = match state.months_left {
         0 => String::new(),
         months => format!("; {} left", count(months, "month")),
     };
-    let what = if state.open.is_some() { "thawing, next look on" } else { "next wave on" };
-    format!("{what} {}{left}; {} spent", day_name(state.next), exact_dollars(state.spent_usd))
+    format!("{what}{left}; {}", money(state))
+}
+
+/// Describes what can be fetched of a wave, by the states of the objects that it still needs. `day` is that of the next
+/// look.
+fn state_of(wave: &OpenWave, states: PackStates, day: &str) -> String {
+    match states {
+        PackStates { cold: 0, thawing: 0, .. } => "now".to_owned(),
+        PackStates { cold: 0, thawing, .. } => match wave.frozen.saturating_sub(thawing) {
+            0 => format!("thawing, next look on {day}"),
+            thawed => {
+                format!("{thawed} of {} thawed, next look on {day}", count(wave.frozen, "object"))
+            }
+        },
+        _ if wave.asked => "no: the thaw has expired".to_owned(),
+        PackStates { cold, .. } => format!("{} not requested yet", count(cold, "object")),
+    }
+}
+
+/// Describes what a job has cost, and what it will cost.
+fn money(state: &WaveJob) -> String {
+    let (spent, to_come) = (exact_dollars(state.spent_usd), exact_dollars(state.usd_to_come()));
+    format!("{spent} spent, {to_come} to come")
 }
 
 /// Returns the fields of a job in waves.
-pub fn wave_json(state: &WaveJob) -> Value {
+pub fn wave_json(state: &WaveJob, standing: WaveStanding) -> Value {
     json!({
+        "snapshot_gone": standing == WaveStanding::Gone,
         "monthly_budget_usd": state.budget_usd, "free_egress": state.free_egress,
         "months_left": state.months_left, "next": utc(icecore_engine::format::Time { seconds: state.next, nanos: 0 }),
-        "spent_usd": state.spent_usd, "usd_left": state.usd_left,
+        "spent_usd": state.spent_usd, "usd_left": state.usd_to_come(),
         "files_restored": state.files_restored, "files_failed": state.files_failed,
     })
 }
@@ -133,22 +165,18 @@ pub fn show_step(run: &WaveRun, done: &Done) -> Result<(), Failure> {
 }
 
 fn text_of(run: &WaveRun, done: &Done) -> String {
-    let WaveJob { months_left, usd_left, spent_usd, ended, .. } = &run.state;
+    let WaveJob { months_left, spent_usd, ended, .. } = &run.state;
     match ended {
         true => format!("{}. It has cost {}", done.text, exact_dollars(*spent_usd)),
         false if *months_left == 0 => done.text.clone(),
-        false => format!(
-            "{}. {} left; {} spent, {} to come",
-            done.text,
-            count(*months_left, "month"),
-            exact_dollars(*spent_usd),
-            about(*usd_left)
-        ),
+        false => {
+            format!("{}. {} left; {}", done.text, count(*months_left, "month"), money(&run.state))
+        }
     }
 }
 
 fn step_json(run: &WaveRun, done: &Done) -> Value {
-    let mut fields = wave_json(&run.state);
+    let mut fields = wave_json(&run.state, WaveStanding::Unknown);
     fields["job_id"] = json!(run.job.id.to_string());
     fields["done"] = json!(run.state.ended);
     fields["files"] = json!(done.files);

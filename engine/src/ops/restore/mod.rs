@@ -44,5 +44,5 @@ pub use select::Selection;
 pub use sparse::Layout;
 pub use target::{check_target, prepare_target, real_path};
 pub use thaw::thaw;
-pub use waves::{Allowance, Wave, WaveTerms, Waves};
+pub use waves::{Allowance, WaitingFiles, Wave, WaveTerms, Waves};
 pub use write::restore;

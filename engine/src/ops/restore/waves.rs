@@ -2,7 +2,7 @@
 //! cost. A wave is a run of files in the order in which they are restored, with every pack that one of them needs. It
 //! is priced with everything that it costs: listings, looks, the thaw, the temporary copies, requests and download.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use super::needs::{NeededPiece, Needs};
@@ -83,6 +83,14 @@ pub struct Waves {
     packs: HashMap<PackRowId, usize>,
 }
 
+/// The files that have to wait, because they need a pack that cannot be read yet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WaitingFiles {
+    pub files: u64,
+    /// All packs that these files need, also those that can be read.
+    pub packs: BTreeSet<PackRowId>,
+}
+
 /// What some files need.
 #[derive(Debug, Clone, Default)]
 struct Sum {
@@ -119,6 +127,19 @@ impl Waves {
     pub fn packs_of(&self, wave: &Wave) -> Vec<PlannedPack> {
         let found = wave.packs.iter().filter_map(|key| self.packs.get(key));
         found.map(|at| self.plan.packs[*at].clone()).collect()
+    }
+
+    /// Returns which files of a wave, or of all that is left, have to wait because some packs are `unreadable`.
+    pub fn waiting(&self, wave: Option<&Wave>, unreadable: &HashSet<PackRowId>) -> WaitingFiles {
+        let mut waiting = WaitingFiles::default();
+        for file in 0..wave.map_or(self.needs.files.len(), |wave| wave.next) {
+            let pieces = self.needs.pieces(file);
+            if pieces.iter().any(|piece| unreadable.contains(&piece.pack)) {
+                waiting.files += 1;
+                waiting.packs.extend(pieces.iter().map(|piece| piece.pack));
+            }
+        }
+        waiting
     }
 
     /// Asks the store for the classes and states of the packs of a wave. Returns whether a class differs from the one

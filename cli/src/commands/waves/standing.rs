@@ -1,0 +1,61 @@
+//! Determines the state of a restore in waves: whether its snapshot still exists, and what can be fetched of its open
+//! wave.
+
+use icecore_engine::ops::cold::PackStates;
+use icecore_engine::ops::restore::{PlannedPack, RestorePlan};
+use icecore_engine::repo::{Job, Repository};
+
+use super::job::rows;
+use crate::commands::restore::snapshot_of;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::waves::WaveJob;
+
+/// The state of a restore in waves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaveStanding {
+    /// Its snapshot no longer exists.
+    Gone,
+    /// The states of the packs that the open wave still needs, according to the store.
+    Asked(PackStates),
+    /// No wave is open, or the store was not asked.
+    Unknown,
+}
+
+impl WaveStanding {
+    /// Asks the store for the packs of the open wave.
+    pub fn of(
+        session: &Session,
+        repository: &Repository,
+        job: &Job,
+        state: &WaveJob,
+    ) -> Result<WaveStanding, Failure> {
+        match snapshot_of(repository, &job.record) {
+            Err(failure) if failure.code == code::NOTHING_FOUND => return Ok(WaveStanding::Gone),
+            found => drop(found?),
+        }
+        let Some(wave) = &state.open else { return Ok(WaveStanding::Unknown) };
+        let mut plan = RestorePlan::of_whole_packs(rows(repository, wave)?);
+        let bar = session.bar("asking the store");
+        let looked = plan.look(repository, &bar);
+        bar.finish();
+        Ok(looked.map_or(WaveStanding::Unknown, |()| WaveStanding::Asked(plan.states())))
+    }
+
+    /// Picks the open wave out of the plan of everything that is left, for which the store was asked.
+    pub fn of_plan(plan: &RestorePlan, state: &WaveJob) -> WaveStanding {
+        let Some(wave) = &state.open else { return WaveStanding::Unknown };
+        let of_wave = |pack: &&PlannedPack| wave.packs.contains(&pack.id.to_string());
+        let packs: Vec<PlannedPack> = plan.packs.iter().filter(of_wave).cloned().collect();
+        WaveStanding::Asked(PackStates::of(&packs))
+    }
+
+    /// Returns whether all of the open wave can be fetched now; `None` if that is not known.
+    pub fn is_ready(self) -> Option<bool> {
+        match self {
+            WaveStanding::Gone => Some(false),
+            WaveStanding::Asked(states) => Some(states.waiting() == 0),
+            WaveStanding::Unknown => None,
+        }
+    }
+}
