@@ -18,9 +18,11 @@ pub use crate::format::{Credential, KdfCost, LogHead, Settings, SnapshotId, Time
 pub use crate::ops::cold::{PackStates, Quote};
 pub use crate::ops::cost::{Bill, Prices};
 pub use crate::ops::init::InitOptions;
+pub use crate::ops::restore::{ConsentNeed, ContinuedJob};
 pub use crate::ops::restore::{Overwrite, RestoreOptions, RestorePlan, RestoreSummary};
 pub use crate::ops::snapshot::{SnapshotOptions, SnapshotSummary};
 pub use crate::progress::{Problem, Progress, Silent, Unit, Wait};
+pub use crate::repo::Job;
 pub use crate::store::{Location, StoreOptions, Tier};
 pub use restore::RestoreRequest;
 
