@@ -261,7 +261,7 @@ fn no_repository(location: &str) -> Option<String> {
         return is_part.then(|| {
             let above = shell::word(above);
             format!(
-                "check --repo: this looks like a part of an archive, whose place would be {above}"
+                "check the place: this looks like a part of an archive, whose place would be {above}"
             )
         });
     }
@@ -273,11 +273,11 @@ fn no_repository(location: &str) -> Option<String> {
     let above = path.parent().filter(|above| is_repository(above));
     if let Some(above) = above {
         let above = shell::word(&crate::units::show(above));
-        return Some(format!("this is a part of an archive: name the whole one, --repo {above}"));
+        return Some(format!("this is a part of an archive: name the whole one, {above}"));
     }
     if path.is_file() {
         return Some(
-            "check --repo: it is a file, and an archive is a folder or a bucket".to_owned(),
+            "check the place: it is a file, and an archive is a folder or a bucket".to_owned(),
         );
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -290,7 +290,7 @@ fn no_repository(location: &str) -> Option<String> {
         return Some(hint.to_owned());
     }
     (!names.is_empty()).then(|| {
-        "check --repo: this folder has other files in it; a new archive needs an empty or a new folder".to_owned()
+        "check the place: this folder has other files in it; a new archive needs an empty or a new folder".to_owned()
     })
 }
 

@@ -77,7 +77,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
 fn of_place(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NoRepository { .. } => {
-            "check --repo, or create an archive there with `icecore init`"
+            "name the place where the archive is; a new one is created with `icecore init`"
         }
         Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
         Error::NotEmpty { .. } => "choose an empty or a new folder",

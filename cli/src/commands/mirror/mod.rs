@@ -21,8 +21,6 @@ const ASKED_USD: f64 = 0.01;
 /// Maximum number of plans of one run. A plan is repeated if a prune deletes objects that it would
 /// copy.
 const PLANS_MAX: u32 = 3;
-/// How a hint about the place of the archive begins.
-const FIRST_PLACE: &str = "check the first place of `icecore mirror`";
 
 /// The archive, opened with or without a key.
 enum Opened {
@@ -31,27 +29,6 @@ enum Opened {
 }
 
 pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
-    mirror(session, args).map_err(|failure| match args.places.len() {
-        2 => of_first_place(failure),
-        _ => failure,
-    })
-}
-
-/// Changes a hint about the place of the archive, which the command line names as the first place and not with --repo.
-fn of_first_place(failure: Failure) -> Failure {
-    let hint = failure.hint.as_deref().filter(|_| failure.code == code::NO_REPOSITORY);
-    let hint = hint.and_then(|hint| match hint.strip_prefix("check --repo") {
-        Some(why) if why.starts_with(": ") => Some(format!("{FIRST_PLACE}{why}")),
-        Some(_) => Some(format!("{FIRST_PLACE}: it is that of the archive, and exists already")),
-        None => hint.contains(", --repo ").then(|| hint.replace(", --repo ", ": ")),
-    });
-    match hint {
-        Some(hint) => Failure { hint: Some(hint), ..failure },
-        None => failure,
-    }
-}
-
-fn mirror(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
     let target = target(session, args)?;
     let opened = open(session, args)?;
     let origin = match &opened {
