@@ -27,11 +27,17 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     let found = result?;
     let report = &session.report;
     let idle = "matched nothing below the given paths, so it left nothing out";
-    patterns.say_idle(report, &exclude.unmatched(), idle);
+    let unmatched = exclude.unmatched();
+    patterns.say_idle(report, &unmatched, idle);
+    let typed = args.exclude.len() + args.iexclude.len();
+    let leaves_out = patterns.idle(&unmatched).count() < typed;
     if report.json {
         print_json(report, &found);
     } else {
         print_text(report, args, &found);
+        if let Some(verdict) = verdict(&found, leaves_out) {
+            report.line(&verdict);
+        }
     }
     Ok(match found.is_proven() {
         true => code::DONE,
@@ -90,13 +96,11 @@ fn print_text(report: &Report, args: &AuditArgs, found: &AuditReport) {
         };
         report.line(&format!("there are no files in {}: {why}", show(path)));
     }
-    if let Some(verdict) = verdict(found) {
-        report.line(&verdict);
-    }
 }
 
-/// Returns the verdict on whether the files may be deleted; `None` if there were none.
-fn verdict(found: &AuditReport) -> Option<String> {
+/// Returns the verdict on whether the files may be deleted; `None` if there were none. `leaves_out` says that patterns
+/// have left files out.
+fn verdict(found: &AuditReport, leaves_out: bool) -> Option<String> {
     let (files, bytes) = (found.files, size(found.bytes));
     if found.is_proven() {
         let files = match files {
@@ -104,6 +108,11 @@ fn verdict(found: &AuditReport) -> Option<String> {
             files => format!("All {files} files"),
         };
         let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
+        if leaves_out {
+            return Some(format!(
+                "{files} ({bytes}) that the patterns do not leave out {are} archived. What they leave out was not looked up: do not format this card before you have looked at it."
+            ));
+        }
         return Some(format!(
             "{files} ({bytes}) {are} archived. It is safe to delete {them} here, or to format this card."
         ));

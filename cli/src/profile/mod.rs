@@ -168,9 +168,9 @@ fn setting_at(text: &str, at: usize) -> Option<&str> {
 
 /// Returns the name of the table in which a text ends.
 fn table_of(before: &str) -> Option<&str> {
-    let headers = before.lines().map(str::trim).filter_map(|line| line.strip_prefix('['));
+    let mut headers = before.lines().map(str::trim).filter_map(|line| line.strip_prefix('['));
     headers
-        .last()
+        .next_back()
         .map(|rest| rest.trim_start_matches('[').split(']').next().unwrap_or_default().trim())
 }
 

@@ -98,8 +98,34 @@ fn a_card_is_audited() {
     assert!(some.stdout.contains("not archived") && some.stdout.contains("new.CR3"), "{some:#?}");
     let json = host.run("--json audit photos").exits(3).summary();
     assert_eq!((number(&json, "files_missing"), &json["all_archived"]), (1.0, &false.into()));
-    host.run("audit photos --exclude new.*").ok();
+    // The file that a pattern leaves out is in no snapshot, so the card must not be formatted.
+    let some = host.run("audit photos --exclude new.*").ok();
+    assert!(some.stdout.contains("that the patterns do not leave out are archived"), "{some:#?}");
+    assert!(!some.stdout.contains("It is safe"), "{some:#?}");
+    let all = host.run("audit photos/a/0.CR3 --exclude other.*");
+    assert!(!all.stdout.contains("do not leave out"), "nothing was left out: {all:#?}");
     host.run("audit nowhere").fails(1, &["nowhere", "hint:"]);
+}
+
+/// What a repair has marked as lost cannot be read back.
+#[test]
+fn lost_data_is_not_read_back() {
+    let mut host = Host::new();
+    local_shoot(&host.path("photos/a"), 1, 6);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.run("check --read-data").ok();
+    let pack = objects(&host.path("repo"), "packs").remove(0);
+    let bytes = fs::metadata(&pack).expect("a pack").len();
+    let file = fs::File::options().write(true).open(&pack).expect("a pack");
+    file.set_len(bytes / 3).expect("it is cut");
+    host.run("check --read-data --repair").exits(22);
+    let lines = host.run("--json check --read-data -v").exits(22).json();
+    let summary = lines.last().expect("a summary");
+    let (read, all) = (&summary["read_back"]["bytes"], &summary["read_back"]["bytes_total"]);
+    let all_read = read.as_u64().expect("bytes");
+    assert!(all_read < bytes / 2, "{read} of {all}: {summary}");
+    assert!(all.as_u64().is_some_and(|all| all < bytes), "{read} of {all}: {summary}");
 }
 
 #[test]

@@ -238,6 +238,10 @@ impl<C: LogFollower> Repository<C> {
         let open = |object: &Bytes| self.secrets.open_log(number, object).map(drop);
         match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
             Ok((object, _)) => Ok(Some(object)),
+            // In a folder, anybody who can add to it can also add a folder or a pipe with this name.
+            Err(_) if self.store.is_no_file(&layout::log(number)) => {
+                Ok(Some(Bytes::from_static(b"no file")))
+            }
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
             // An object over the limit is not fetched: its length alone makes it void.
             Err(error) if error.kind == StoreErrorKind::Length => {

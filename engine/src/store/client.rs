@@ -337,6 +337,13 @@ impl Store {
         })
     }
 
+    /// Returns whether something in a folder has this name that is not a file.
+    pub(crate) fn is_no_file(&self, name: &str) -> bool {
+        let Location::Folder(folder) = &self.location else { return false };
+        let path = folder.join(name);
+        path.symlink_metadata().is_ok() && !path.metadata().is_ok_and(|stat| stat.is_file())
+    }
+
     /// Fails if a name in a folder is not a file.
     fn expect_file(&self, name: &str) -> Result<(), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::Listed;
 use super::rights::{self, FileRights};
+use super::{Listed, layout};
 use crate::codec::random;
 
 /// Alignment of direct I/O, in memory and on disk, that suits any disk in use today.
@@ -149,7 +149,17 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                 continue;
             }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            match std::fs::metadata(entry.path()) {
+            let stat = std::fs::metadata(entry.path());
+            // Whatever has the name of an entry of the log takes its slot, so it must be listed.
+            if layout::log_number(&name).is_some()
+                && !stat.as_ref().is_ok_and(|stat| stat.is_file())
+            {
+                let Ok(own) = entry.path().symlink_metadata() else { continue };
+                let modified = own.mtime();
+                found.push(Listed { name, bytes: 0, modified, class: Some(String::new()) });
+                continue;
+            }
+            match stat {
                 // Following a symlink to a parent folder would never end.
                 Ok(metadata) if metadata.is_dir() && !entry.file_type()?.is_symlink() => {
                     folders.push(name);

@@ -43,7 +43,7 @@ impl ObjectRange {
         let file = File::open(path).map_err(failed)?;
         let there = file.metadata().map_err(failed)?.len();
         if there < range.end {
-            let reason = format!("it has {there} bytes instead of {}", range.end);
+            let reason = format!("it has {there} bytes, but at least {} are needed", range.end);
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
         }
         // The disk can fetch the second piece while the first is decrypted. Not all file systems

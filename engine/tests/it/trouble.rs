@@ -11,6 +11,7 @@ use icecore_engine::format::Settings;
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::progress::{Problem, Silent};
 use icecore_engine::repo::{Catalog, Keys};
+use icecore_engine::store::layout;
 use icecore_testkit::{photos, tree};
 
 use crate::setup::{Bench, Meddler, StopAfter, is_root, settle, small_packs};
@@ -445,4 +446,32 @@ fn the_log_grows_by_parts_in_a_long_run() {
     settle();
     let again = bench.snapshot();
     assert_eq!((again.totals.files_unmodified, again.totals.packs_written), (90, 1));
+}
+
+/// Anybody who can add to a folder can add something that is no file under the next name of the log.
+#[test]
+fn what_is_no_file_in_the_log_stops_no_command() {
+    type Make = fn(&Path);
+    let kinds: [Make; 4] = [
+        |path| std::fs::create_dir(path).expect("a folder"),
+        make_fifo,
+        |path| std::os::unix::fs::symlink("/dev/zero", path).expect("a link"),
+        |path| std::os::unix::fs::symlink("nowhere", path).expect("a link"),
+    ];
+    for make in kinds {
+        let bench = Bench::local(small_packs());
+        bench.write("first", "first");
+        bench.snapshot();
+        let number = bench.open().catalog.position().expect("a position").number + 1;
+        make(&bench.folder().join(layout::log(number)));
+        // The same host, and one without a catalog, take it for a void entry and continue behind it.
+        bench.write("second", "second");
+        bench.snapshot();
+        let fresh = bench.try_open(Keys::Reader(bench.identity.clone()), &bench.path("fresh"));
+        let fresh = fresh.expect("it opens");
+        let void = fresh.catalog.void_entries().expect("entries");
+        assert_eq!(void.iter().map(|entry| entry.number).collect::<Vec<_>>(), [number]);
+        assert_eq!(fresh.catalog.snapshots().expect("snapshots").len(), 2);
+        tree::assert_same(&bench.library, bench.restored("latest", "out"));
+    }
 }

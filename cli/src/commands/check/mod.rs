@@ -178,7 +178,8 @@ impl Checking<'_> {
         let cold = plan.states().cold;
         let (question, message, hint) = if thaws {
             let frozen = plan.readable(false).map(|row| row.bytes).sum::<u64>();
-            let packs = format!("{} of {}", count(cold, "object"), size(frozen));
+            let in_all = if cold == 1 { "" } else { " in all" };
+            let packs = format!("{} ({}{in_all})", count(cold, "object"), size(frozen));
             let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));
             let hours = plan.hours(self.repository, self.tier());
             (

@@ -184,7 +184,7 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             undelete_until(plan),
         ));
     }
-    report.line(&format!("--now erases all of this at once; {}", costs(plan, cost)));
+    report.line(&format!("--now erases what stays until then at once; {}", costs(plan, cost)));
 }
 
 /// Describes which prunes delete the packs that contain nothing else. They are the same that `prune` announces.
@@ -228,13 +228,12 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
         None => "the cost of that is not known (--prices FILE)".to_owned(),
     };
     if erasing.cold > 0 {
-        text.push_str(&format!(", of which {} must be thawed first", packs_text(erasing.cold)));
+        text.push_str(&format!("; {} must be thawed first", packs_text(erasing.cold)));
     }
     let thawing = erasing.plan.on_their_way().count() as u64;
     if thawing > 0 {
-        let (is, of) =
-            (agree(thawing, "is", "are"), if erasing.cold > 0 { "" } else { "of which " });
-        text.push_str(&format!(", {of}{} {is} still thawing", packs_text(thawing)));
+        let is = agree(thawing, "is", "are");
+        text.push_str(&format!("; {} {is} still thawing", packs_text(thawing)));
     }
     text
 }
@@ -320,7 +319,11 @@ fn what_stays(plan: &Plan) -> String {
         (0, _) => "an `icecore prune` finds that repacking pays".to_owned(),
         _ => format!("{}, or until repacking pays", until_a_prune(plan)),
     };
-    format!("their contents and names stay until {until}")
+    let what = match plan.elsewhere.contents {
+        0 => "their contents and names stay",
+        _ => "their names, and the contents that no other file has, stay",
+    };
+    format!("{what} until {until}")
 }
 
 fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {

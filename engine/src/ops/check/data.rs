@@ -57,7 +57,7 @@ impl Subset {
             Subset::Share(share) => {
                 // A pack that was read in part counts as not read.
                 let whole = |row: &PackRow| {
-                    read.get(&row.key).filter(|r| r.chunks >= row.rows).map_or(0, |read| read.at)
+                    read.get(&row.key).filter(|r| r.is_all(row.rows)).map_or(0, |read| read.at)
                 };
                 let all: u64 = rows.iter().map(|row| row.bytes).sum();
                 rows.sort_by_key(|row| (whole(row), row.ordinal));

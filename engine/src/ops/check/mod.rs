@@ -406,7 +406,7 @@ fn name(row: &PackRow) -> String {
     layout::pack(row.kind, &row.id)
 }
 
-/// Sums up how much of the live packs was read back. Ignores packs in which everything is lost.
+/// Sums up how much of the live packs was read back. Ignores what is lost.
 fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let packs = repository.catalog.read_back()?;
     let lost = repository.catalog.lost_whole()?;
@@ -414,13 +414,12 @@ fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let rows = repository.catalog.packs(PackState::Committed)?.into_iter();
     for row in rows.filter(|row| !lost.contains(&row.key)) {
         let read = packs.get(&row.key).copied().unwrap_or_default();
-        sum.bytes_total += row.bytes;
+        let (bytes_total, bytes) = read.bytes(&row);
+        sum.bytes_total += bytes_total;
         if read.chunks == 0 {
             continue;
         }
-        // Assume that the chunks of a pack are about equally large.
-        let share = u128::from(row.bytes) * u128::from(read.chunks.min(row.rows));
-        sum.bytes += (share / u128::from(row.rows.max(1))) as u64;
+        sum.bytes += bytes;
         sum.newest = sum.newest.max(read.at);
         sum.oldest = if sum.oldest == 0 { read.at } else { sum.oldest.min(read.at) };
     }

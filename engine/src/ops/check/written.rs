@@ -19,6 +19,8 @@ pub struct WrittenPack {
     pub added: i64,
     /// Number of chunks in it, …
     pub chunks: u64,
+    /// … of those that are lost and were not read, …
+    pub chunks_lost: u64,
     /// … and of those that were read and found sound, …
     pub chunks_read: u64,
     /// … at `read_at` or later, in seconds since 1970 UTC; 0 for never.
@@ -26,9 +28,9 @@ pub struct WrittenPack {
 }
 
 impl WrittenPack {
-    /// Returns whether all of it was read back.
+    /// Returns whether all of it was read back, as far as it is not lost.
     pub fn is_read(&self) -> bool {
-        self.chunks_read >= self.chunks
+        self.chunks_read.saturating_add(self.chunks_lost) >= self.chunks
     }
 
     /// Returns how many of its bytes were read back, assuming that its chunks are about equally
@@ -66,6 +68,7 @@ pub fn written(repository: &Repository) -> Result<Vec<WrittenPack>, Error> {
             writer: *writers.get(&row.key)?,
             added: row.added,
             chunks: row.rows,
+            chunks_lost: read.lost,
             chunks_read: read.chunks,
             read_at: if read.chunks == 0 { 0 } else { read.at },
         })
@@ -103,6 +106,7 @@ mod tests {
             writer,
             added,
             chunks: 4,
+            chunks_lost: 0,
             chunks_read,
             read_at: 0,
         };

@@ -80,6 +80,7 @@ fn execute(
     progress.stage("deleting");
     // Includes tombstoned objects that must stay, so that they are reported.
     hold_back(plan, summary, progress);
+    give_up_leftovers_again(repository, plan, time)?;
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
     delete(repository, given_up, summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
@@ -216,6 +217,28 @@ fn give_up_again(repository: &Repository, given_up: &LogEntry) -> Result<(), Err
             Ok(Some(LogEntry { tombstones, orphans, ..LogEntry::new(given_up.time) }))
         })
     })
+}
+
+/// Repeats what an earlier run has given up that was ended before it had deleted everything, perhaps between its two
+/// entries. Without space for an entry, the objects are deleted all the same, because that makes space.
+fn give_up_leftovers_again(
+    repository: &Repository,
+    plan: &PrunePlan,
+    time: Time,
+) -> Result<(), Error> {
+    let (mut tombstones, mut orphans) = (Vec::new(), Vec::new());
+    for leftover in &plan.leftovers {
+        match repository.catalog.pack_by_id(&leftover.id)?.and_then(|row| row.ordinal) {
+            Some(ordinal) => tombstones.push(ordinal),
+            None => orphans.push(leftover.id),
+        }
+    }
+    let tombstones = tombstones.into_iter().collect::<Ordinals>().ranges();
+    let given_up = LogEntry { tombstones, orphans, ..LogEntry::new(time) };
+    match give_up_again(repository, &given_up) {
+        Err(error) if error.is_full_disk() => Ok(()),
+        done => done,
+    }
 }
 
 /// Deletes objects if the log has tombstoned their packs, in this prune or in an earlier one that did not finish.

@@ -200,7 +200,12 @@ impl PrunePlan {
     fn entries(&self) -> u64 {
         let gives_up = self.gives_up();
         let moves = u64::from(!self.moving.packs.is_empty());
-        u64::from(gives_up || !self.drop.is_empty()) + moves + u64::from(gives_up) + moves
+        let leftovers = u64::from(!self.leftovers.is_empty());
+        leftovers
+            + u64::from(gives_up || !self.drop.is_empty())
+            + moves
+            + u64::from(gives_up)
+            + moves
     }
 
     /// Returns whether packs or orphans are given up before anything is moved.

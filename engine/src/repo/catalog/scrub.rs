@@ -13,9 +13,10 @@ use crate::format::Ordinals;
 /// How much of a pack was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackReads {
-    /// Number of chunks that were read and found sound, plus those that the log lists as lost, because nothing is left
-    /// to read there. 0 if none was read.
+    /// Number of chunks that were read and found sound.
     pub chunks: u64,
+    /// Number of other chunks that the log lists as lost: nothing is left to read there.
+    pub lost: u64,
     /// Time at or after which all of them were read, in seconds since 1970 UTC; 0 for never.
     pub at: i64,
     /// Whether a check has requested its thaw and has not read it yet.
@@ -25,6 +26,23 @@ pub struct PackReads {
 /// One bit per slot of a pack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlotBits(Vec<u8>);
+
+impl PackReads {
+    /// Returns whether nothing is left to read of a pack with this many chunks.
+    pub fn is_all(&self, rows: u64) -> bool {
+        self.chunks > 0 && self.chunks.saturating_add(self.lost) >= rows
+    }
+
+    /// Returns how many bytes of a pack can be read, and how many of these were. Assumes that its chunks are about
+    /// equally large.
+    pub fn bytes(&self, pack: &PackRow) -> (u64, u64) {
+        let share = |chunks: u64| {
+            let share = u128::from(pack.bytes) * u128::from(chunks.min(pack.rows));
+            (share / u128::from(pack.rows.max(1))) as u64
+        };
+        (share(pack.rows.saturating_sub(self.lost)), share(self.chunks))
+    }
+}
 
 impl SlotBits {
     pub fn set(&mut self, slot: u32, to: bool) {
@@ -145,17 +163,17 @@ impl Catalog {
                     let (key, at, asked) = (PackRowId(row.get(0)?), row.get(1)?, row.get(3)?);
                     // A pack that is gone now can no longer be read, whatever was read of it before.
                     if row.get(5)? {
-                        return Ok((key, PackReads { chunks: 0, at: 0, asked }));
+                        return Ok((key, PackReads { asked, ..PackReads::default() }));
                     }
                     let read = SlotBits(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default());
-                    let mut chunks = read.count();
-                    if chunks > 0 && row.get(4)? {
-                        let lost =
+                    let (chunks, mut lost) = (read.count(), 0);
+                    if row.get(4)? {
+                        let all =
                             lost::slots(&connection, key, LostBy::Log)?.without(&read.ordinals());
-                        let counts = lost.ranges().into_iter().map(|range| range.count);
-                        chunks = counts.fold(chunks, u64::saturating_add);
+                        let counts = all.ranges().into_iter().map(|range| range.count);
+                        lost = counts.fold(0, u64::saturating_add);
                     }
-                    Ok((key, PackReads { chunks, at, asked }))
+                    Ok((key, PackReads { chunks, lost, at, asked }))
                 })?
                 .collect()
         })())
