@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use icecore_engine::error::Error;
-use icecore_engine::files::private;
+use icecore_engine::files::private::{self, Provisional};
 use icecore_engine::format::LogKey;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::signed::OWNER;
-use icecore_engine::ops::writers::{self, Doubt};
+use icecore_engine::ops::writers::{self, Doubt, NewWriter};
 use icecore_engine::repo::{Repository, Writer, WriterEntry, WriterTotals};
 use serde_json::{Value, json};
 
@@ -94,15 +94,14 @@ fn writer_json(writer: Option<&Writer>, written: &WriterTotals) -> Value {
 pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let label = args.label.clone().unwrap_or_else(|| session.writer_label());
-    let credential = writers::enrol(&repository, &label, rights, now())?;
-    let path = match &args.output {
-        Some(path) => {
-            private::write_new(path, &zeroize::Zeroizing::new(credential.encode()))
-                .map_err(|error| Failure::file("write the writer credential", path, &error))?;
-            path.clone()
-        }
-        None => session.save_credential(&credential)?,
+    let credential = writers::new_credential(&repository)?;
+    let file = match &args.output {
+        Some(path) => Provisional::create(path, zeroize::Zeroizing::new(credential.encode()))
+            .map_err(|error| Failure::file("write the writer credential", path, &error))?,
+        None => session.prepare_credential(&credential)?,
     };
+    let new = NewWriter { credential: &credential, label: &label, rights };
+    let path = writers::enrol_with(&repository, &new, file, now())?;
     let id = credential.writer;
     if session.report.json {
         let path = path.to_string_lossy();
