@@ -9,7 +9,7 @@ use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
-use icecore_engine::ops::writers;
+use icecore_engine::ops::writers::{self, NewWriter};
 use icecore_engine::repo::{
     Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
 };
@@ -285,9 +285,11 @@ impl Session {
                 }
                 let owner = self.open(store, config, keys)?;
                 let label = self.writer_label();
-                let credential = writers::enrol(&owner, &label, Rights::ADD, crate::units::now())?;
+                let credential = writers::new_credential(&owner)?;
+                let file = self.prepare_credential(&credential)?;
+                let new = NewWriter { credential: &credential, label: &label, rights: Rights::ADD };
+                let path = writers::enrol_with(&owner, &new, file, crate::units::now())?;
                 drop(owner);
-                let path = self.save_credential(&credential)?;
                 let id = credential.writer.short();
                 let enrolled = format!("enrolled this host as writer {id} ({label})");
                 self.report

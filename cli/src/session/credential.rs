@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use icecore_engine::archive::credentials;
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::files::private;
+use icecore_engine::files::private::{self, Provisional};
 use icecore_engine::format::{Credential, RepositoryId};
 use icecore_engine::store::{ObjectName, StoreErrorKind};
 
@@ -119,6 +119,12 @@ impl Session {
     /// Removes the writer credential of a repository whose creation failed.
     pub fn remove_credential(&self, repository: RepositoryId) {
         let _ = std::fs::remove_file(self.credential_path(repository));
+    }
+
+    /// Writes the credential of a writer that is to be enrolled; it replaces that of this host when it is kept.
+    pub fn prepare_credential(&self, credential: &Credential) -> Result<Provisional, Failure> {
+        private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        Ok(credentials::prepare(&self.credentials(), credential)?)
     }
 
     /// Stores the writer credential durably, readable by its owner alone.

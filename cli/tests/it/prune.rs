@@ -121,6 +121,25 @@ fn it_says_which_snapshot_takes_the_place_of_which() {
         let pair = format!("{old} because {new} of ");
         assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
     }
+    // With more dropped snapshots than places, the rest appears with -v, and always in the JSON.
+    let all = [[0, 1], [1, 2], [2, 3]].map(|pair| pair.map(short));
+    let shown = host.run("prune -n --keep-last 1").ok();
+    assert!(shown.stdout.contains("; and 2 more, which -v lists"), "{shown:#?}");
+    let shown = host.run("prune -n -v --keep-last 1").ok();
+    for [old, new] in &all {
+        let pair = format!("{old} because {new} of ");
+        assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
+    }
+    assert!(!shown.stdout.contains("more, which"), "{shown:#?}");
+    let summary = host.run("prune -n --json --keep-last 1").ok().summary();
+    let short = |id: &serde_json::Value| id.as_str().expect("an id")[..8].to_owned();
+    let pairs = summary["displaced"].as_array().expect("a list").iter();
+    let mut pairs: Vec<_> =
+        pairs.map(|pair| [&pair["snapshot_id"], &pair["by"]].map(short)).collect();
+    pairs.reverse();
+    assert_eq!(pairs, all, "{summary}");
+    let summary = host.run("prune -n --json --keep-daily 2").ok().summary();
+    assert_eq!(summary["displaced"], serde_json::json!([]), "{summary}");
     // The lines appear only for `--keep-last`.
     let shown = host.run("prune -n --keep-daily 2").ok();
     assert!(!shown.stdout.contains("because"), "{shown:#?}");

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Host, write};
+use crate::support::{Host, objects, write};
 use crate::terminal;
 
 /// Returns a host with an archive that two hosts have written to, opened with the identity.
@@ -240,4 +240,45 @@ fn a_host_that_was_enrolled_again_keeps_its_name() {
     let ran = host.run("key revoke studio --from 1 --yes").ok();
     assert!(ran.stderr.contains("1 snapshot set apart"), "{ran:#?}");
     host.run("ls latest --host shed").fails(4, &["`icecore snapshots --set-apart` lists them"]);
+}
+
+/// A key that cannot be written enrols no writer, because no computer could ever use it.
+#[test]
+fn a_key_without_a_file_enrols_no_writer() {
+    let mut host = Host::new();
+    write(&host.path("photos/first.txt"), "of the first host");
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    write(&host.path("taken"), "a file of the user");
+    let before = host.state("repo");
+    for output in ["taken", "no-such-folder/key", "taken/key", "photos"] {
+        for line in ["key enrol --label new --output", "key export --prune-host --output"] {
+            let failed = host.run(&format!("{line} {output}")).exits(1);
+            assert!(failed.stderr.contains(output), "{failed:#?}");
+        }
+    }
+    assert_eq!(std::fs::read(host.path("taken")).expect("a file"), b"a file of the user");
+    // A label that is not valid, and a folder for keys that is a file.
+    let label = "x".repeat(300);
+    host.run(&format!("key enrol --output key --label {label}")).fails(1, &["label"]);
+    assert!(!host.path("key").exists(), "a key that is not enrolled stayed");
+    host.set("ICECORE_CONFIG_DIR", "config-2");
+    write(&host.path("config-2/credentials"), "not a folder");
+    for line in ["key enrol --label new", "snapshot photos"] {
+        let failed = host.run(line).exits(1);
+        assert!(failed.stderr.contains("credentials"), "{failed:#?}");
+    }
+    assert_eq!(host.state("repo"), before, "a writer was enrolled");
+    // A key that the archive did not accept leaves the earlier one of this computer.
+    host.set("ICECORE_CONFIG_DIR", "config");
+    let keys = || -> Vec<_> {
+        let files = objects(&host.path("config"), "credentials").into_iter();
+        files.map(|file| (std::fs::read(&file).expect("a key"), file)).collect()
+    };
+    let before_it = keys();
+    assert_eq!(before_it.len(), 1, "{before_it:?}");
+    host.run(&format!("key enrol --label {label}")).fails(1, &["label"]);
+    assert_eq!(keys(), before_it, "the key of this computer changed");
+    host.run("key enrol --label new --output key").ok();
+    assert_ne!(host.state("repo"), before);
 }

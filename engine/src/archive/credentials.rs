@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::files::private;
+use crate::files::private::{self, Provisional};
 use crate::format::{Credential, RepositoryId};
 
 /// Returns the file that contains the writer credential of an archive.
@@ -33,6 +33,17 @@ pub fn load(folder: &Path, path: &Path) -> Result<Option<Credential>, Error> {
     credential
         .map(Some)
         .map_err(|error| Error::damaged(path.to_string_lossy().into_owned(), error.to_string()))
+}
+
+/// Writes a writer credential to a file that replaces the earlier one when it is kept, as soon as the writer is enrolled.
+///
+/// # Errors
+/// [`Error::Exposed`] if other users can write to the folder, and [`Error::File`] if the file cannot be written.
+pub fn prepare(folder: &Path, credential: &Credential) -> Result<Provisional, Error> {
+    private::folder(folder, private::OTHERS, |_| true)?;
+    let path = path(folder, credential.repository);
+    let bytes = Zeroizing::new(credential.encode());
+    Provisional::beside(&path, bytes).map_err(Error::file("write", &path))
 }
 
 /// Stores a writer credential durably, and returns its file.

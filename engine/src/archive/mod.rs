@@ -27,6 +27,7 @@ pub use crate::store::{Location, StoreOptions, Tier};
 pub use restore::RestoreRequest;
 
 use crate::ops;
+use crate::ops::writers::NewWriter;
 use crate::repo::keys::PasswordTry;
 use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys, settings_at};
 use crate::store::Store;
@@ -150,8 +151,10 @@ impl Archive {
     /// # Errors
     /// [`Error::NeedsIdentity`] if the archive is not open for reading, [`Error::Input`] if the label is too long.
     pub fn enrol(&self, place: &Place, label: &str, time: Time) -> Result<(), Error> {
-        let credential = ops::writers::enrol(&self.repository, label, Rights::ADD, time)?;
-        credentials::save(&place.credentials, &credential).map(|_| ())
+        let credential = ops::writers::new_credential(&self.repository)?;
+        let file = credentials::prepare(&place.credentials, &credential)?;
+        let new = NewWriter { credential: &credential, label, rights: Rights::ADD };
+        ops::writers::enrol_with(&self.repository, &new, file, time).map(|_| ())
     }
 
     /// Takes a snapshot. It is durable and complete when this returns; files that cannot be read are counted and

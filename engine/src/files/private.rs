@@ -8,10 +8,11 @@ use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::codec::random;
 use crate::error::{Error, Exposed};
@@ -226,6 +227,57 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// A private file that is on the disk before the change that makes it useful. It is removed when it is dropped without
+/// [`Provisional::keep`]; a file that it was to replace then stays as it is.
+#[must_use]
+pub struct Provisional {
+    path: PathBuf,
+    /// The file that has the content now: `path`, or a temporary file beside it.
+    written: PathBuf,
+    content: Zeroizing<Vec<u8>>,
+    is_kept: bool,
+}
+
+impl Provisional {
+    /// Writes a new file. Fails if the name is taken.
+    pub fn create(path: &Path, content: Zeroizing<Vec<u8>>) -> io::Result<Provisional> {
+        write_new(path, &content)?;
+        let path = path.to_owned();
+        Ok(Provisional { written: path.clone(), path, content, is_kept: false })
+    }
+
+    /// Writes a temporary file, which replaces the one at `path` when it is kept.
+    pub fn beside(path: &Path, content: Zeroizing<Vec<u8>>) -> io::Result<Provisional> {
+        let written = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
+        write_new(&written, &content)?;
+        Ok(Provisional { path: path.to_owned(), written, content, is_kept: false })
+    }
+
+    /// Makes the file permanent, and returns its path.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file cannot take its name.
+    pub fn keep(mut self) -> Result<PathBuf, Error> {
+        if self.written != self.path && std::fs::rename(&self.written, &self.path).is_err() {
+            // Another process may have removed the temporary file.
+            replace(&self.path, &self.content).map_err(Error::file("write", &self.path))?;
+            return Ok(self.path.clone());
+        }
+        self.is_kept = true;
+        // The content is durable. If the name is not yet, only a power cut in this moment loses it.
+        let _ = self.path.parent().map(File::open).map(|folder| folder.and_then(|f| f.sync_all()));
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Provisional {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = remove(&self.written);
+        }
+    }
 }
 
 /// Removes the temporary files that killed runs left while they replaced a file. Never writes to

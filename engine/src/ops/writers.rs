@@ -1,40 +1,72 @@
 //! Manages who may write: enrols and revokes hosts, and dismisses entries that they have added to the log.
 
+use std::path::PathBuf;
+
 use crate::codec::Author;
 use crate::codec::keys::random;
 use crate::error::{Argument, Error};
+use crate::files::private::Provisional;
 use crate::format::authority::{LABEL_BYTES_MAX, Rights};
 use crate::format::{Credential, Enrolled, LogEntry, Lost, PackRange, Revoked, Time, WriterId};
 use crate::repo::stored::Inventory;
 use crate::repo::{PackState, Repository, Writer};
 use crate::store::layout;
 
-/// Enrols a writer, and returns the credential for its host. Only the owner may do this.
-pub fn enrol(
+/// A writer that is to be enrolled.
+pub struct NewWriter<'a> {
+    pub credential: &'a Credential,
+    pub label: &'a str,
+    pub rights: Rights,
+}
+
+/// Makes the credential of a new writer, which is not enrolled yet. Only the owner may do this.
+pub fn new_credential(repository: &Repository) -> Result<Credential, Error> {
+    let first = repository.identity()?.credential(repository.config.repository);
+    Ok(Credential { writer: WriterId(random()), signing_seed: random(), ..first.clone() })
+}
+
+/// Enrols a writer whose credential is in a file, and returns the path of the file. The file is written first: if it
+/// cannot be written, the log gets no writer whose key is lost. If enrolling fails, the file is removed.
+pub fn enrol_with(
     repository: &Repository,
-    label: &str,
-    rights: Rights,
+    new: &NewWriter,
+    file: Provisional,
     time: Time,
-) -> Result<Credential, Error> {
+) -> Result<PathBuf, Error> {
+    let Err(error) = enrol(repository, new, time) else { return file.keep() };
+    // The entry may be in the log even though something failed after that.
+    if may_have_arrived(repository, new.credential.writer) {
+        file.keep()?;
+    }
+    Err(error)
+}
+
+/// Returns whether a writer is enrolled, or the log has an entry that was not read and may enrol it.
+fn may_have_arrived(repository: &Repository, writer: WriterId) -> bool {
+    let next = || Ok::<_, Error>(layout::log(repository.catalog.position()?.number + 1));
+    matches!(repository.catalog.writer(&writer), Ok(Some(_)))
+        || next().is_ok_and(|next| matches!(repository.store.length(&next), Ok(Some(_))))
+}
+
+/// Enrols a writer. Its credential must be in a safe place before. Only the owner may do this.
+pub fn enrol(repository: &Repository, new: &NewWriter, time: Time) -> Result<(), Error> {
+    let NewWriter { credential, label, rights } = *new;
     if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
         let reason =
             format!("it may have at most {LABEL_BYTES_MAX} bytes, and no control characters");
         return Err(Error::Input { what: Argument::Label, reason });
     }
-    let first = repository.identity()?.credential(repository.config.repository);
-    let (writer, signing_seed) = (WriterId(random()), random());
-    let credential = Credential { writer, signing_seed, ..first.clone() };
+    repository.identity()?;
     let enrolled = Enrolled {
-        id: writer,
-        key: (*Author::of(&credential).public_key()).into(),
+        id: credential.writer,
+        key: (*Author::of(credential).public_key()).into(),
         label: label.to_owned(),
         rights: rights.bits(),
     };
     repository.commit(|| {
         let enrolled = Some(vec![enrolled.clone()]);
         Ok(Some(LogEntry { enrolled, ..LogEntry::new(time) }))
-    })?;
-    Ok(credential)
+    })
 }
 
 /// Finds a writer by its label or the first digits of its id. If several match and exactly one of them is not revoked,

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use icecore_engine::error::{Error, MirrorError};
+use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{LogKey, Time};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::mirror::{MirrorSummary, MirrorTarget, Origin, copy, plan};
+use icecore_engine::ops::prune;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::snapshot::snapshot;
-use icecore_engine::ops::{prune, writers};
+use icecore_engine::ops::writers::{self, NewWriter};
 use icecore_engine::progress::{Progress, Silent};
 use icecore_engine::repo::{Keys, Repository, StoredConfig};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -230,8 +232,12 @@ fn the_key_of_a_log_reader_neither_reads_nor_writes() {
     let options = life.bench.snapshot_options();
     let refused = snapshot(&reader, &options, &Silent).map(drop);
     assert!(matches!(refused, Err(Error::NotEnrolled)), "{refused:?}");
-    let refused = writers::enrol(&reader, "x", icecore_engine::format::authority::Rights::ADD, NOW);
-    assert!(refused.is_err(), "it enrols nobody");
+    let made = writers::new_credential(&reader).map(drop);
+    assert!(made.is_err(), "it makes no credential");
+    let credential = &life.bench.identity.credential(life.bench.id);
+    let new = NewWriter { credential, label: "x", rights: Rights::ADD };
+    let refused = writers::enrol(&reader, &new, NOW);
+    assert!(refused.is_err(), "it enrols no writer");
 }
 
 #[test]

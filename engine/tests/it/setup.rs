@@ -20,7 +20,7 @@ use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
 use icecore_engine::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, Selection, restore};
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
-use icecore_engine::ops::writers;
+use icecore_engine::ops::writers::{self, NewWriter};
 use icecore_engine::progress::{Problem, Progress};
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions};
@@ -144,7 +144,11 @@ impl Bench {
             let owner = self.try_open(Keys::Reader(self.identity.clone()), &self.path("enrolling"));
             let owner = owner.expect("it opens");
             let time = Time { seconds: 1_700_000_000, nanos: 0 };
-            writers::enrol(&owner, "pruner", Rights::BOTH, time).expect("it is enrolled")
+            let credential = writers::new_credential(&owner).expect("the owner makes one");
+            let (label, rights) = ("pruner", Rights::BOTH);
+            let new = NewWriter { credential: &credential, label, rights };
+            writers::enrol(&owner, &new, time).expect("it is enrolled");
+            credential
         });
         Keys::Writer(Box::new(credential.clone()))
     }

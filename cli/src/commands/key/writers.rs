@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use icecore_engine::error::Error;
-use icecore_engine::files::private;
+use icecore_engine::files::private::{self, Provisional};
 use icecore_engine::format::LogKey;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::signed::OWNER;
-use icecore_engine::ops::writers::{self, Doubt};
+use icecore_engine::ops::writers::{self, Doubt, NewWriter};
 use icecore_engine::repo::{Repository, Writer, WriterEntry, WriterTotals};
 use serde_json::{Value, json};
 
@@ -94,15 +94,14 @@ fn writer_json(writer: Option<&Writer>, written: &WriterTotals) -> Value {
 pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let label = args.label.clone().unwrap_or_else(|| session.writer_label());
-    let credential = writers::enrol(&repository, &label, rights, now())?;
-    let path = match &args.output {
-        Some(path) => {
-            private::write_new(path, &zeroize::Zeroizing::new(credential.encode()))
-                .map_err(|error| Failure::file("write the writer credential", path, &error))?;
-            path.clone()
-        }
-        None => session.save_credential(&credential)?,
+    let credential = writers::new_credential(&repository)?;
+    let file = match &args.output {
+        Some(path) => Provisional::create(path, zeroize::Zeroizing::new(credential.encode()))
+            .map_err(|error| Failure::file("write the writer credential", path, &error))?,
+        None => session.prepare_credential(&credential)?,
     };
+    let new = NewWriter { credential: &credential, label: &label, rights };
+    let path = writers::enrol_with(&repository, &new, file, now())?;
     let id = credential.writer;
     if session.report.json {
         let path = path.to_string_lossy();
@@ -195,8 +194,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         ));
         if session.report.json {
             let apart = said.iter().map(|said| said.snapshots).sum::<u64>();
-            let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
-            session.report.object("summary", summary);
+            session.report.object("summary", revoked_json(&writer, from, apart, &said));
         }
         return Ok(code::DONE);
     }
@@ -209,13 +207,13 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let apart = apart_of(&repository, &writer)?;
     if session.report.json {
-        let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
-        session.report.object("summary", summary);
+        session.report.object("summary", revoked_json(&writer, from, apart, &said));
     } else {
         session.report.note(&format!(
-            "revoked writer {} ({label}) from entry {from} on, {} set apart; its host needs `icecore key enrol` before it can write again",
+            "revoked writer {} ({label}) from entry {from} on, {} set apart{}; its host needs `icecore key enrol` before it can write again",
             writer.id.short(),
             count(apart, "snapshot"),
+            taken_back(&said),
         ));
     }
     Ok(code::DONE)
@@ -253,8 +251,7 @@ fn already_revoked(
 ) -> Result<u8, Failure> {
     if session.report.json {
         let apart = apart_of(repository, writer)?;
-        let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
-        session.report.object("summary", summary);
+        session.report.object("summary", revoked_json(writer, from, apart, &[]));
     } else {
         session.report.line(&format!(
             "writer {} ({}) is already revoked from entry {from} on; nothing was changed",
@@ -271,40 +268,101 @@ fn apart_of(repository: &Repository, writer: &Writer) -> Result<u64, Failure> {
     Ok(apart.iter().filter(|row| row.writer == writer.id).count() as u64)
 }
 
-/// Shows the entries that a revocation sets apart.
+fn total(said: &[WriterEntry], of: fn(&WriterEntry) -> u64) -> u64 {
+    said.iter().map(of).sum()
+}
+
+/// Describes a revocation: the snapshots that are set apart, and what it takes back.
+fn revoked_json(writer: &Writer, from: u64, apart: u64, said: &[WriterEntry]) -> Value {
+    json!({
+        "writer": writer.id.to_string(), "from": from, "apart": apart,
+        "snapshots_back": total(said, |said| said.dropped),
+        "packs_back": total(said, |said| said.given_up),
+        "undeletes_void": total(said, |said| said.undropped),
+    })
+}
+
+/// Describes what a revocation takes back of what a writer has dropped, marked for deletion and undeleted.
+fn taken_back(said: &[WriterEntry]) -> String {
+    let dropped = total(said, |said| said.dropped);
+    let given_up = total(said, |said| said.given_up);
+    let undropped = total(said, |said| said.undropped);
+    let parts = [
+        (
+            dropped,
+            format!("{} {} back", count(dropped, "dropped snapshot"), agree(dropped, "is", "are")),
+        ),
+        (
+            given_up,
+            format!(
+                "{} {} no longer marked for deletion",
+                count(given_up, "object"),
+                agree(given_up, "is", "are")
+            ),
+        ),
+        (
+            undropped,
+            format!(
+                "{} {} dropped again",
+                count(undropped, "undeleted snapshot"),
+                agree(undropped, "is", "are")
+            ),
+        ),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    parts.map(|(_, part)| format!(", {part}")).collect()
+}
+
+/// Shows the entries that a revocation sets apart or takes back.
 fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
     let report = &session.report;
     if report.json {
-        for WriterEntry { number, snapshots, packs, bytes } in said {
-            let entry =
-                json!({ "entry": number, "snapshots": snapshots, "packs": packs, "bytes": bytes });
+        for said in said {
+            let WriterEntry { number, snapshots, packs, bytes, dropped, given_up, undropped } =
+                said;
+            let entry = json!({
+                "entry": number, "snapshots": snapshots, "packs": packs, "bytes": bytes,
+                "snapshots_dropped": dropped, "packs_given_up": given_up,
+                "snapshots_undeleted": undropped,
+            });
             report.object("entry", entry);
         }
         return;
     }
     if said.is_empty() {
-        report.note(&format!("{label} has added nothing from entry {from} on"));
+        report.note(&format!("{label} has written nothing from entry {from} on"));
         return;
     }
-    let header = vec!["entry", "snapshots", "objects", "size"];
+    type Column = (&'static str, fn(&WriterEntry) -> u64);
+    let takes: [Column; 3] = [
+        ("drops", |said| said.dropped),
+        ("marks for deletion", |said| said.given_up),
+        ("undeletes", |said| said.undropped),
+    ];
+    let takes: Vec<Column> = takes.into_iter().filter(|(_, of)| total(said, *of) > 0).collect();
+    let mut header = vec!["entry", "snapshots", "objects", "size"];
+    header.extend(takes.iter().map(|(name, _)| name));
     let cells = |said: &WriterEntry| {
-        let WriterEntry { number, snapshots, packs, bytes } = said;
-        vec![number.to_string(), snapshots.to_string(), packs.to_string(), size(*bytes)]
+        let WriterEntry { number, snapshots, packs, bytes, .. } = said;
+        let mut cells =
+            vec![number.to_string(), snapshots.to_string(), packs.to_string(), size(*bytes)];
+        cells.extend(takes.iter().map(|(_, of)| of(said).to_string()));
+        cells
     };
     print_narrow(report, Table { header, rows: said.iter().map(cells).collect() }, &[]);
-    let sum = |of: fn(&WriterEntry) -> u64| said.iter().map(of).sum::<u64>();
-    let sets_apart = match sum(|said| said.snapshots) {
+    let sets_apart = match total(said, |said| said.snapshots) {
         0 => "no snapshot".to_owned(),
         snapshots => count(snapshots, "snapshot"),
     };
-    let again = match sum(|said| said.bytes) {
+    let again = match total(said, |said| said.bytes) {
         0 => String::new(),
         bytes => format!(
             "; {} of data no longer counts, and later snapshots store again what they need of it",
             size(bytes)
         ),
     };
-    report.note(&format!("from entry {from} on, this sets apart {sets_apart}{again}"));
+    let back = taken_back(said);
+    report.note(&format!("from entry {from} on, this sets apart {sets_apart}{back}{again}"));
 }
 
 /// Dismisses void and doubtful entries of the log.

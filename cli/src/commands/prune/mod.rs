@@ -82,7 +82,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         ));
     }
     show_snapshots(session, &groups);
-    say_displaced(session, &groups);
+    let displaced = say_displaced(session, &groups);
     say_apart(session, &apart);
     drop.extend(apart.iter().map(|row| row.entry.id));
     let prices = session.prices()?;
@@ -101,6 +101,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         copies: session.priced_copies(&repository)?,
         priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
         prices,
+        displaced,
         done: PruneDone::default(),
     };
     let first = pruning.round(&drop, true)?;

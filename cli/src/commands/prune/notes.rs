@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::prune::Compared;
 use icecore_engine::ops::prune::retention::{Bucket, Group, Reason};
 use icecore_engine::repo::SnapshotRow;
@@ -11,7 +12,7 @@ use crate::units::{local, show};
 
 /// If this many hosts each have one snapshot of the same sources, they are probably one computer.
 const HOSTS_MIN: usize = 3;
-/// Maximum number of dropped snapshots that are listed with the snapshot that takes their place.
+/// Maximum number of dropped snapshots that are listed without -v with the snapshot that takes their place.
 const PAIRS_SHOWN: usize = 5;
 /// Number of hosts that are listed.
 const HOSTS_SHOWN: usize = 3;
@@ -43,10 +44,20 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
     }
 }
 
-/// Lists the snapshots that `--keep-last` drops, each with the newer snapshot that takes its place. A forged snapshot
+/// A snapshot that `--keep-last` drops, and the newer one that takes its place.
+pub struct Displaced {
+    pub old: SnapshotId,
+    pub new: SnapshotId,
+    /// The time of the newer snapshot.
+    time: Time,
+    /// Whether the newer snapshot stays. If not, a still newer one displaces it too.
+    stays: bool,
+}
+
+/// Finds the snapshots that `--keep-last` drops, each with the newer snapshot that takes its place. A forged snapshot
 /// that looks complete would displace a good one in this way.
-pub fn say_displaced(session: &Session, groups: &[Group]) {
-    let (mut pairs, mut older) = (Vec::new(), 0);
+fn displaced(groups: &[Group]) -> Vec<Displaced> {
+    let mut found = Vec::new();
     for Group { snapshots, .. } in groups {
         let is_counted = |reasons: &[Reason]| {
             !reasons.iter().any(|reason| matches!(reason, Reason::Marked | Reason::Future))
@@ -56,27 +67,35 @@ pub fn say_displaced(session: &Session, groups: &[Group]) {
         let places = counted.iter().filter(|(_, reasons)| reasons.contains(&last)).count();
         let later = counted.iter().skip(places.max(1)).filter(|_| places > 0);
         for (at, ((old, reasons), (new, _))) in later.zip(&counted).enumerate() {
-            // The place of one that is older still is taken by a snapshot that is dropped as well.
-            if reasons.is_empty() && at >= places {
-                older += 1;
-            } else if reasons.is_empty() {
-                pairs.push(format!(
-                    "{} because {} of {} is newer",
-                    old.id.short(),
-                    new.id.short(),
-                    local(new.time)
-                ));
+            if reasons.is_empty() {
+                let (old, new, time) = (old.id, new.id, new.time);
+                found.push(Displaced { old, new, time, stays: at < places });
             }
         }
     }
-    let more = match pairs.len().saturating_sub(PAIRS_SHOWN) + older {
-        0 => String::new(),
-        more => format!("; and {more} more"),
+    found
+}
+
+/// Lists the displaced snapshots: with -v all of them, otherwise the first ones whose place a snapshot takes that stays. Returns
+/// all of them.
+pub fn say_displaced(session: &Session, groups: &[Group]) -> Vec<Displaced> {
+    let displaced = displaced(groups);
+    let verbose = session.report.verbose;
+    let shown = displaced.iter().filter(|one| verbose || one.stays);
+    let shown = shown.take(if verbose { usize::MAX } else { PAIRS_SHOWN });
+    let pair = |one: &Displaced| {
+        let Displaced { old, new, time, .. } = one;
+        format!("{} because {} of {} is newer", old.short(), new.short(), local(*time))
     };
-    pairs.truncate(PAIRS_SHOWN);
+    let pairs: Vec<String> = shown.map(pair).collect();
+    let more = match displaced.len() - pairs.len() {
+        0 => String::new(),
+        more => format!("; and {more} more, which -v lists"),
+    };
     if !pairs.is_empty() && !session.report.json {
         session.report.line(&format!("dropped: {}{more}", pairs.join("; ")));
     }
+    displaced
 }
 
 /// Reports snapshots that stay because they are marked, or because each run used another host name.

@@ -7,6 +7,7 @@ use icecore_engine::ops::prune::{Blind, CopyCosts, PrunePlan, PruneSummary};
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 
+use super::notes::Displaced;
 use crate::args::PruneArgs;
 use crate::session::Session;
 
@@ -22,6 +23,8 @@ pub(super) struct Pruning<'a> {
     pub priced: Prices,
     /// The prices that are shown; `None` if those of this store are unknown.
     pub prices: Option<Prices>,
+    /// Snapshots that are dropped because newer ones take their places.
+    pub displaced: Vec<Displaced>,
     pub done: PruneDone,
 }
 

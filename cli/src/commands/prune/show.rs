@@ -152,7 +152,13 @@ fn totals_json(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) -> Value {
         .iter()
         .map(|held| json!({ "snapshot_id": held.id.to_string(), "until": utc(held.until) }))
         .collect();
+    let displaced: Vec<Value> = pruning
+        .displaced
+        .iter()
+        .map(|one| json!({ "snapshot_id": one.old.to_string(), "by": one.new.to_string() }))
+        .collect();
     json!({
+        "displaced": displaced,
         "snapshots_kept": plan.kept.len(), "snapshots_dropped": totals.snapshots_dropped,
         "packs_deleted": totals.packs_deleted, "parity_deleted": totals.parity_deleted,
         "packs_waiting": waiting, "packs_waiting_in_copies": waiting_in_copies(pruning, plan),

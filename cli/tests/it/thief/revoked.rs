@@ -146,8 +146,13 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     assert!(pruned.stderr.contains("`icecore key revoke` undoes that"), "{pruned:#?}");
     let planned = archive.run("prune", "prune -n --json").ok().summary();
     assert_eq!(planned["packs_deleted"], 0, "{planned}");
+    says_what_is_taken_back(&mut archive, last + 1);
     let revoke = format!("key revoke --yes --from {} prune\u{e000}host", last + 1);
-    archive.run("prune", &revoke).ok();
+    let revoked = archive.run("prune", &revoke).ok();
+    let back = format!("{} dropped snapshots are back", archive.genuine.len());
+    for words in [&*back, "no longer marked for deletion"] {
+        assert!(revoked.stderr.contains(words), "{words}: {revoked:#?}");
+    }
     archive.restores_all();
     archive.run("restore", "check").ok();
 }
@@ -228,4 +233,35 @@ fn a_writer_is_revoked_since_a_time() {
     assert_eq!(listed["snapshots"], 3);
     archive.run("prune", "key revoke --yes --since 1d --from 2 first\u{e000}host").exits(2);
     archive.restores_all_of_the_past();
+}
+
+/// Checks that the owner sees what a prune host has dropped and marked in two entries from `first` on.
+fn says_what_is_taken_back(archive: &mut Archive, first: u64) {
+    let writers = archive.run("prune", "key writers --json").ok().json();
+    let pruner = writers.iter().find(|writer| writer["label"] == "prune host").expect("a line");
+    let entries = (&pruner["first_entry"], &pruner["last_entry"]);
+    assert_eq!(entries, (&json!(first), &json!(first + 1)), "{pruner}");
+    let owner = writers.iter().find(|writer| writer["label"] == "owner").expect("a line");
+    assert!(owner["first_entry"].as_u64() > Some(0), "the owner has enrolled: {owner}");
+
+    let dry = format!("key revoke -n --from {first} prune\u{e000}host");
+    let shown = archive.run("prune", &dry).ok();
+    let all = archive.genuine.len() as u64;
+    let back = format!("{all} dropped snapshots are back");
+    for words in [&*back, "no longer marked for deletion"] {
+        assert!(shown.stderr.contains(words), "{words}: {shown:#?}");
+    }
+    assert!(shown.stdout.contains("drops") && shown.stdout.contains("marks for deletion"));
+    let lines = archive.run("prune", &format!("{dry} --json")).ok().json();
+    let (entries, summary) = (&lines[..2], lines.last().expect("a summary"));
+    let field = |at: usize, name: &str| entries[at][name].as_u64().expect("a number");
+    assert_eq!((field(0, "entry"), field(0, "snapshots_dropped")), (first, all), "{lines:#?}");
+    assert_eq!((field(1, "entry"), field(1, "snapshots_dropped")), (first + 1, 0), "{lines:#?}");
+    assert!(field(0, "packs_given_up") > 0 && field(1, "packs_given_up") == 0, "{lines:#?}");
+    assert_eq!(summary["snapshots_back"], all, "{summary}");
+    assert_eq!(summary["packs_back"].as_u64(), Some(field(0, "packs_given_up")), "{summary}");
+    // An entry number of the thief that came after the drops takes back nothing of them.
+    let later = format!("key revoke -n --json --from {} prune\u{e000}host", first + 1);
+    let later = archive.run("prune", &later).ok().summary();
+    assert_eq!((&later["snapshots_back"], &later["packs_back"]), (&json!(0), &json!(0)), "{later}");
 }

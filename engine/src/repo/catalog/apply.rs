@@ -79,10 +79,11 @@ impl LogTables {
             for writer in entry.enrolled.iter().flatten() {
                 authors::enrol(&transaction, writer, number)?;
             }
+            authors::remember(&transaction, number, &entry, standing)?;
             snapshots::add(&transaction, number, &entry, standing)?;
             packs::orphan(&transaction, &entry)?;
             if !standing.revoked {
-                packs::give_up(&transaction, &entry, standing.author)?;
+                packs::give_up(&transaction, number, &entry, standing.author)?;
                 snapshots::apply(&transaction, number, &entry)?;
                 lost::apply(&transaction, &entry)?;
                 if let Some(settings) = &entry.settings {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use minicbor::{Decode, Encode};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::rows::Standing;
 use super::{Catalog, LogTables, PackRowId, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
@@ -30,19 +31,26 @@ pub struct WriterTotals {
     pub packs: u64,
     pub bytes: u64,
     pub snapshots: u64,
-    /// Numbers of its first and its last entry that added something.
+    /// Numbers of its first and its last entry, whatever is in them; 0 if it has none.
     pub first: u64,
     pub last: u64,
 }
 
-/// An entry of a writer, with the packs and snapshots that it added and that still exist.
+/// An entry of a writer, with what it has added and what it has said, as far as that is still in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterEntry {
     pub number: u64,
+    /// Snapshots that it added. Includes those that the writer itself has dropped since.
     pub snapshots: u64,
     pub packs: u64,
     /// Total size of these packs.
     pub bytes: u64,
+    /// Snapshots of others that it dropped.
+    pub dropped: u64,
+    /// Packs of others that it marked for deletion, and that the owner has not.
+    pub given_up: u64,
+    /// Snapshots that it undeleted.
+    pub undropped: u64,
 }
 
 /// A void entry, which changes nothing, or a doubtful one, which counts.
@@ -173,22 +181,20 @@ impl Catalog {
     pub fn written_by(&self, id: &WriterId) -> Result<WriterTotals, Error> {
         let connection = self.lock();
         self.wrap((|| {
-            let (packs, bytes, from, to): (i64, i64, Option<i64>, Option<i64>) = connection
+            let (packs, bytes): (i64, i64) = connection
                 .prepare_cached(
-                    "SELECT COUNT(*), COALESCE(SUM(bytes), 0), MIN(place), MAX(place) FROM packs
+                    "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM packs
                      WHERE writer = ? AND ordinal IS NOT NULL",
                 )?
-                .query_row([&id.0[..]], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?;
-            let (snapshots, first, last): (i64, Option<i64>, Option<i64>) = connection
+                .query_row([&id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let snapshots: i64 = connection
+                .prepare_cached("SELECT COUNT(*) FROM snapshots WHERE writer = ?")?
+                .query_row([&id.0[..]], |row| row.get(0))?;
+            let (first, last): (i64, i64) = connection
                 .prepare_cached(
-                    "SELECT COUNT(*), MIN(number), MAX(number) FROM snapshots WHERE writer = ?",
+                    "SELECT COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM said WHERE writer = ?",
                 )?
-                .query_row([&id.0[..]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            let number = |place: Option<i64>| place.map(|place| place >> super::places::INDEX_BITS);
-            let first = [number(from), first].into_iter().flatten().min().unwrap_or(0);
-            let last = [number(to), last].into_iter().flatten().max().unwrap_or(0);
+                .query_row([&id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(WriterTotals {
                 packs: packs as u64,
                 bytes: bytes as u64,
@@ -199,25 +205,25 @@ impl Catalog {
         })())
     }
 
-    /// Returns the entries of an author that have added something, starting at a number, oldest first.
+    /// Returns the entries of a writer, starting at a number, oldest first.
     pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<WriterEntry>, Error> {
         let connection = self.lock();
-        let sql = "SELECT number, SUM(snapshots), SUM(packs), SUM(bytes) FROM (
-                       SELECT number, 1 AS snapshots, 0 AS packs, 0 AS bytes FROM snapshots
-                       WHERE writer = ?1 AND dropped = 0
-                       UNION ALL
-                       SELECT place >> ?3, 0, 1, bytes FROM packs
-                       WHERE writer = ?1 AND place IS NOT NULL AND state = 2)
-                   WHERE number >= ?2 GROUP BY number ORDER BY number";
         self.wrap((|| {
             connection
-                .prepare_cached(sql)?
+                .prepare_cached(SAID_BY)?
                 .query_map(
                     params![&id.0[..], schema::signed(from), super::places::INDEX_BITS],
                     |row| {
                         let number = |at| row.get::<_, i64>(at).map(|number| number as u64);
-                        let (packs, bytes) = (number(2)?, number(3)?);
-                        Ok(WriterEntry { number: number(0)?, snapshots: number(1)?, packs, bytes })
+                        Ok(WriterEntry {
+                            number: number(0)?,
+                            snapshots: number(1)?,
+                            packs: number(2)?,
+                            bytes: number(3)?,
+                            dropped: number(4)?,
+                            given_up: number(5)?,
+                            undropped: number(6)?,
+                        })
                     },
                 )?
                 .collect()
@@ -269,6 +275,41 @@ impl Catalog {
     pub fn is_stale(&self) -> Result<bool, Error> {
         Ok(self.wrap(schema::get_meta(&self.lock(), "stale"))?.is_some())
     }
+}
+
+/// The entries of a writer (?1) from a number on (?2). What these entries have added themselves is not counted as dropped
+/// or given up, because it does not come back.
+const SAID_BY: &str = "
+    WITH own AS (SELECT number, undropped FROM said WHERE writer = ?1 AND number >= ?2)
+    SELECT number, SUM(snapshots), SUM(packs), SUM(bytes), SUM(dropped), SUM(given_up), SUM(undropped) FROM (
+        SELECT number, 0 AS snapshots, 0 AS packs, 0 AS bytes, 0 AS dropped, 0 AS given_up, undropped FROM own
+        UNION ALL
+        SELECT number, 1, 0, 0, 0, 0, 0 FROM snapshots
+        WHERE writer = ?1 AND (dropped = 0 OR dropped IN (SELECT number FROM own))
+        UNION ALL
+        SELECT place >> ?3, 0, 1, bytes, 0, 0, 0 FROM packs
+        WHERE writer = ?1 AND place IS NOT NULL AND state = 2
+        UNION ALL
+        SELECT dropped, 0, 0, 0, 1, 0, 0 FROM snapshots
+        WHERE dropped IN (SELECT number FROM own) AND (writer <> ?1 OR number < ?2)
+        UNION ALL
+        SELECT given_up, 0, 0, 0, 0, 1, 0 FROM packs
+        WHERE given_up IN (SELECT number FROM own) AND by_writer AND (writer <> ?1 OR place >> ?3 < ?2))
+    WHERE number >= ?2 GROUP BY number ORDER BY number";
+
+/// Records the author of an entry.
+pub(super) fn remember(
+    connection: &Connection,
+    number: u64,
+    entry: &LogEntry,
+    standing: Standing,
+) -> rusqlite::Result<()> {
+    // An entry that does not count undeletes nothing.
+    let undropped = if standing.revoked { 0 } else { entry.undropped.len() };
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO said(number, writer, undropped) VALUES(?, ?, ?)")?
+        .execute(params![schema::signed(number), &standing.author.0[..], undropped as i64])?;
+    Ok(())
 }
 
 /// Records the list of valid key slots.

@@ -374,6 +374,7 @@ fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
 /// Marks the packs that a log entry tombstones.
 pub(super) fn give_up(
     connection: &Connection,
+    number: u64,
     entry: &LogEntry,
     author: WriterId,
 ) -> rusqlite::Result<()> {
@@ -381,9 +382,15 @@ pub(super) fn give_up(
     for range in &entry.tombstones {
         let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
         connection.execute(
-            "UPDATE packs SET by_writer = ?3 AND (state < 3 OR by_writer), state = 3
+            "UPDATE packs SET by_writer = ?3 AND (state < 3 OR by_writer),
+             given_up = CASE WHEN state < 3 THEN ?4 ELSE given_up END, state = 3
              WHERE ordinal >= ?1 AND ordinal < ?2",
-            params![range.first.min(i64::MAX as u64) as i64, end as i64, by_writer],
+            params![
+                range.first.min(i64::MAX as u64) as i64,
+                end as i64,
+                by_writer,
+                schema::signed(number)
+            ],
         )?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Version of the schema, incremented whenever a table changes. A catalog of another version is rebuilt.
-const VERSION: u32 = 15;
+const VERSION: u32 = 16;
 
 /// SQLite's default cache size for a connection, enough for most sorting.
 const CACHE_KIB: i64 = -16_384;
@@ -21,12 +21,12 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
 -- the log entry, by the clock of its writer. read_slots: a bit for each chunk that was read back and
 -- verified, at read_at or later; read_asked: a check has asked for a thaw and has not read it yet.
--- by_writer: it is tombstoned, and the owner has not said so.
+-- by_writer: it is tombstoned, and the owner has not said so. given_up: the first entry that tombstoned it.
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
     class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB,
-    place INTEGER UNIQUE, writer BLOB, by_writer INTEGER NOT NULL DEFAULT 0,
+    place INTEGER UNIQUE, writer BLOB, by_writer INTEGER NOT NULL DEFAULT 0, given_up INTEGER,
     thaw_asked INTEGER NOT NULL DEFAULT 0, read_at INTEGER NOT NULL DEFAULT 0, read_slots BLOB,
     read_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
@@ -58,6 +58,8 @@ CREATE TABLE snapshots(
 CREATE TABLE writers(
     id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
     number INTEGER NOT NULL) WITHOUT ROWID;
+-- The author of each entry that is not void, and how many snapshots it has undeleted.
+CREATE TABLE said(number INTEGER PRIMARY KEY, writer BLOB NOT NULL, undropped INTEGER NOT NULL);
 -- Entries that change nothing, or that are doubtful and count. previous: the digest of the object before it.
 CREATE TABLE voids(
     number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL,
