@@ -12,6 +12,7 @@ use icecore_engine::format::RepositoryId;
 use icecore_engine::repo::{Catalog, Repository};
 use serde::{Deserialize, Serialize};
 
+use crate::address::PlaceAddress;
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -155,15 +156,17 @@ impl Session {
         let place = self
             .location()
             .and_then(|location| Ok(config::place(&location, &self.store_options(&location)?)));
-        let others = place.map(|place| Places::new(&self.config_dir).others(&place));
-        let others = others.unwrap_or_default();
+        let Ok(place) = place else { return failure };
+        let others = Places::new(&self.config_dir).others(&place);
         let Some(newest) = others.first() else { return failure };
-        let all: Vec<String> =
-            others.iter().map(|place| crate::escape::line(place).into_owned()).collect();
+        let all: Vec<String> = others
+            .iter()
+            .map(|place| crate::escape::line(&PlaceAddress::of(place).to_string()).into_owned())
+            .collect();
         let hint = format!(
-            "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use --repo {} (in a profile: repo). Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
+            "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use {}. Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
             all.join(" and "),
-            shell::word(newest),
+            PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place)),
         );
         failure.hinted(hint)
     }
