@@ -1,5 +1,6 @@
 //! The program `icecore`: parses the command line, calls the engine, and prints results. The engine does all the work.
 
+mod address;
 mod answers;
 mod args;
 mod away;

@@ -10,8 +10,10 @@ use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::RepositoryId;
 use icecore_engine::repo::{Catalog, Repository};
+use icecore_engine::store::Location;
 use serde::{Deserialize, Serialize};
 
+use crate::address::PlaceAddress;
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -133,17 +135,57 @@ impl Session {
             }
         };
         Ok(is_known.then(|| {
-            let what = if location.is_remote() { "check the bucket and the endpoint." } else { "is the disk mounted?" };
+            let mut hint = match location.is_remote() {
+                true => "check the bucket and the endpoint. ",
+                false => "is the disk mounted? ",
+            }
+            .to_owned();
+            if let Some(icecore) = self.at_copy(&location) {
+                hint.push_str(&format!(
+                    "If the archive is lost, the profile names a copy: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
+                ));
+            }
+            hint.push_str(&format!(
+                "If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
+                shell::word(&location.to_string())
+            ));
             Failure {
                 code: code::NO_REPOSITORY,
                 message: format!("the archive that this host has used at {location} no longer exists there"),
-                hint: Some(format!(
-                    "{what} If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
-                    shell::word(&location.to_string())
-                )),
+                hint: Some(hint),
                 ..Failure::default()
             }
         }))
+    }
+
+    /// Returns how a command begins that uses the second copy of the profile; `None` if it names none for the archive
+    /// at this location.
+    fn at_copy(&self, location: &Location) -> Option<String> {
+        let mirror = self.profile.mirror.as_ref()?;
+        let parsed = |url: &str| Location::parse(&crate::home::url_at_home(url).ok()?).ok();
+        let archive = parsed(self.profile.repo.as_deref()?)?;
+        let url = mirror.to.as_deref()?;
+        let copy = parsed(url)?;
+        if archive.place() != location.place() {
+            return None;
+        }
+        let mut command = String::new();
+        // The settings of the profile are those of the archive, so the ones of the copy are variables.
+        for (name, of_copy, of_archive) in [
+            ("AWS_REGION", &mirror.region, &self.profile.region),
+            ("AWS_ENDPOINT_URL", &mirror.endpoint, &self.profile.endpoint),
+            ("AWS_PROFILE", &mirror.aws_profile, &self.profile.aws_profile),
+        ] {
+            let differs = of_copy.as_ref().filter(|_| copy.is_remote() && of_copy != of_archive);
+            if let Some(value) = differs {
+                command.push_str(&format!("{name}={} ", shell::word(value)));
+            }
+        }
+        command.push_str("icecore ");
+        if let Some(profile) = &self.profile_typed {
+            command.push_str(&format!("-P {} ", shell::word(profile)));
+        }
+        Some(format!("{command}--repo {}", shell::word(url)))
     }
 
     /// If the archive is older than it was, adds a hint with its other places: after a move, the user may be using the
@@ -155,15 +197,17 @@ impl Session {
         let place = self
             .location()
             .and_then(|location| Ok(config::place(&location, &self.store_options(&location)?)));
-        let others = place.map(|place| Places::new(&self.config_dir).others(&place));
-        let others = others.unwrap_or_default();
+        let Ok(place) = place else { return failure };
+        let others = Places::new(&self.config_dir).others(&place);
         let Some(newest) = others.first() else { return failure };
-        let all: Vec<String> =
-            others.iter().map(|place| crate::escape::line(place).into_owned()).collect();
+        let all: Vec<String> = others
+            .iter()
+            .map(|place| crate::escape::line(&PlaceAddress::of(place).to_string()).into_owned())
+            .collect();
         let hint = format!(
-            "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use --repo {} (in a profile: repo). Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
+            "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use {}. Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
             all.join(" and "),
-            shell::word(newest),
+            PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place)),
         );
         failure.hinted(hint)
     }

@@ -51,6 +51,8 @@ pub struct Session {
     pub profile: Profile,
     /// The name of the profile in use.
     pub profile_name: Option<String>,
+    /// The profile as the user typed it: a name or a path.
+    pub profile_typed: Option<String>,
     pub config_dir: PathBuf,
     cache_dir: PathBuf,
     repo: Option<String>,
@@ -145,6 +147,7 @@ impl Session {
             },
             config_dir,
             profile_name: global.profile.as_deref().map(config::profile_name),
+            profile_typed: global.profile,
             passwords,
             password_memory: global.password_memory,
             limits,

@@ -5,16 +5,8 @@ use std::time::{Duration, Instant};
 
 use icecore_engine::progress::Unit;
 
-/// Rates are averages over this time.
-const WINDOW: Duration = Duration::from_secs(30);
-/// Bytes that move within this time at the start fill buffers, and do not count for the rate.
-const BURST: Duration = Duration::from_secs(1);
-/// A rate measured over a shorter time is a guess, because packs differ in size.
-const SPAN_MIN: Duration = Duration::from_secs(2);
-const STEPS_MIN: usize = 4;
-/// A pause between two steps is normal up to this many times the average, plus `PAUSE_USUAL`.
-const GAPS_USUAL: u32 = 3;
-const PAUSE_USUAL: Duration = Duration::from_secs(10);
+use super::speed::Speed;
+
 /// Maximum number of files that are tracked one by one until their bytes have arrived.
 const ENDS_MAX: usize = 1 << 16;
 /// Estimates are capped at this time.
@@ -209,7 +201,7 @@ impl Counts {
     pub fn look(&mut self, now: Instant, wire: Wire, is_away: bool) -> Moment {
         if is_away && !self.is_away {
             // Rates measured before the outage do not apply after it.
-            self.speed = Speed { last: self.speed.last, ..Speed::default() };
+            self.speed = self.speed.afresh();
         }
         self.is_away = is_away;
         let work = self.work(wire);
@@ -248,57 +240,6 @@ struct Work {
     moved: u64,
     /// Items that are done. A file is done when its bytes have arrived, if these are counted.
     items: u64,
-}
-
-/// The speed of a count that may grow in steps, measured over the last half minute.
-#[derive(Debug, Default)]
-struct Speed {
-    /// When the count grew, and its new value.
-    steps: VecDeque<(Instant, u64)>,
-    began: Option<Instant>,
-    /// The current value of the count.
-    last: u64,
-}
-
-impl Speed {
-    fn note(&mut self, now: Instant, done: u64) {
-        if done <= self.last {
-            return;
-        }
-        if self.pause(now).is_some_and(|late| late > WINDOW) {
-            // After an outage, measure the speed again, so that the pause does not lower it.
-            *self = Speed::default();
-        }
-        self.last = done;
-        let began = *self.began.get_or_insert(now);
-        if now - began < BURST {
-            self.steps.clear();
-        }
-        self.steps.push_back((now, done));
-        while self.steps.len() > STEPS_MIN && now - self.steps[1].0 > WINDOW {
-            self.steps.pop_front();
-        }
-    }
-
-    /// Returns how much later than usual the next step is.
-    fn pause(&self, now: Instant) -> Option<Duration> {
-        let ((first, _), (last, _)) = (self.steps.front()?, self.steps.back()?);
-        let gaps = u32::try_from(self.steps.len() - 1).unwrap_or(1).max(1);
-        let gap = (*last - *first) / gaps;
-        Some((now - *last).saturating_sub(gap * GAPS_USUAL + PAUSE_USUAL))
-    }
-
-    /// Returns the growth per second. Between two steps, the speed stays the same. If the next step is late, the speed
-    /// falls; if that step is very late, the speed is unknown.
-    fn at(&self, now: Instant) -> Option<f64> {
-        let ((first, from), (last, to)) = (self.steps.front()?, self.steps.back()?);
-        let span = *last - *first;
-        let late = self.pause(now)?;
-        if span < SPAN_MIN || self.steps.len() < STEPS_MIN || late > WINDOW {
-            return None;
-        }
-        Some((to - from) as f64 / (span + late).as_secs_f64())
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod counts;
 mod heard;
 mod show;
+mod speed;
 mod state;
 mod ticker;
 

@@ -222,3 +222,93 @@ fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
     let spent = number(&host.run(line).ok().summary(), "cost_usd");
     assert!((spent / of(&bucket, "total_usd") - 1.0).abs() < 0.2, "{spent} {bucket}");
 }
+
+/// Returns the commands in the hints of a run that use another place than the one of the run.
+fn hinted(stderr: &str, command: &str) -> String {
+    let commands = stderr.split('`').skip(1).step_by(2);
+    let found = commands.into_iter().find(|text| text.contains(command));
+    found.unwrap_or_else(|| panic!("no `{command}` in {stderr}")).to_owned()
+}
+
+#[test]
+fn a_lost_archive_names_its_copy_first() {
+    let host = Host::new();
+    write(&host.path("photos/one"), "one");
+    host.run("snapshot --init photos").ok();
+    let mut host = host;
+    host.export_identity();
+    let (repo, copy) = (host.path("repo"), host.path("copy").display().to_string());
+    with_profile(&host, &repo.display().to_string(), &copy);
+    host.unset("ICECORE_REPOSITORY");
+    host.run("-P home mirror").ok();
+    let photos = host.state("photos");
+    std::fs::rename(&repo, host.path("lost")).expect("it is moved");
+    let ran = host.run("-P home restore latest:photos --target out");
+    let ran = ran.fails(10, &["is the disk mounted?", "the profile names a copy"]);
+    let text = &ran.stderr;
+    assert!(text.find("promote") < text.find("init --new"), "the copy comes first: {text}");
+    let begins = format!("icecore -P home --repo {copy}");
+    let restore = hinted(text, "restore");
+    assert_eq!(restore, format!("{begins} restore latest --target DIR"));
+    let line =
+        restore.replace("icecore ", "").replace("latest --target DIR", "latest:photos -t out");
+    host.run(&line).ok();
+    assert_unchanged(&photos, &host.state("out"), "a restore from the copy");
+    let promote = hinted(text, "promote");
+    assert_eq!(promote, format!("{begins} promote"));
+    host.run(&format!("{} --yes", promote.replace("icecore ", ""))).ok();
+    // A place that is not the archive of the profile has no copy.
+    host.run("--repo second init --password-file password").ok();
+    std::fs::remove_dir_all(host.path("second")).expect("it is removed");
+    let other = host.run("-P home --repo second snapshots").fails(10, &["is the disk mounted?"]);
+    assert!(!other.stderr.contains("promote"), "{other:#?}");
+}
+
+#[test]
+fn an_old_archive_names_its_copy_on_another_server_by_url_and_endpoint() {
+    let (server, other) = (S3Server::start(), S3Server::start());
+    let mut host = Host::with_bucket(&server);
+    other.create_bucket(BUCKET);
+    write(&host.path("photos/one"), "one");
+    host.run("snapshot --init --pack-class STANDARD photos").ok();
+    host.export_identity();
+    let (repo, copy) = (format!("s3://{BUCKET}/photos"), format!("s3://{BUCKET}/copy"));
+    host.unset("AWS_ENDPOINT_URL");
+    let profile = format!(
+        "repo = '{repo}'\nendpoint = '{}'\nsources = ['{}']\nidentity = '{}'\n[mirror]\nto = '{copy}'\nendpoint = '{}'\n",
+        server.endpoint(),
+        host.path("photos").display(),
+        host.path("identity").display(),
+        other.endpoint(),
+    );
+    write(&host.path("config/home.toml"), profile);
+    host.unset("ICECORE_REPOSITORY");
+    host.run("-P home mirror --yes --pack-class STANDARD").ok();
+    let put_away: Vec<_> = server
+        .objects(BUCKET)
+        .into_iter()
+        .map(|object| (server.get(BUCKET, &object.key).expect("an object"), object))
+        .collect();
+    for (_, object) in &put_away {
+        assert!(server.delete(BUCKET, &object.key), "{}", object.key);
+    }
+    let lost = host.run("-P home snapshots").fails(10, &["check the bucket"]);
+    let promote = hinted(&lost.stderr, "promote");
+    let endpoint = other.endpoint();
+    let begins = format!("AWS_ENDPOINT_URL={endpoint} icecore -P home --repo {copy}");
+    assert_eq!(promote, format!("{begins} promote"));
+    host.set("AWS_ENDPOINT_URL", &endpoint);
+    host.run(&format!("-P home --repo {copy} promote --yes --pack-class STANDARD")).ok();
+    write(&host.path("photos/two"), "two");
+    host.run(&format!("-P home --repo {copy} snapshot photos")).ok();
+    // The lost one comes back.
+    host.unset("AWS_ENDPOINT_URL");
+    for (bytes, object) in put_away {
+        server.put(BUCKET, &object.key, bytes, &object.storage_class);
+    }
+    let named = format!(
+        "use --repo {copy} with AWS_ENDPOINT_URL={endpoint} (in a profile: repo and endpoint)"
+    );
+    let at = format!("this archive at {copy} ({endpoint}) too");
+    host.run("-P home snapshot photos").fails(22, &["do not write to it", &named, &at]);
+}

@@ -36,7 +36,7 @@ fn what_an_interrupted_first_command_left_is_no_other_folder() {
     host.run("snapshots").fails(10, &["a first command was interrupted here: run it again"]);
     host.run("snapshot --init photos").ok();
     std::fs::rename(host.path("repo"), host.path("new disk")).expect("moved");
-    host.run("--repo new\u{e000}disk/log check").fails(10, &["--repo 'new disk'"]);
+    host.run("--repo new\u{e000}disk/log check").fails(10, &["name the whole one, 'new disk'"]);
 }
 
 #[test]
@@ -348,7 +348,8 @@ fn no_archive_is_made_inside_another_one() {
         }
         assert!(!host.path("repo/second").exists() && !host.path("repo/packs/2024").exists());
     }
-    host.run("--repo repo/hot check").fails(10, &["a part of an archive", "--repo repo"]);
+    host.run("--repo repo/hot check")
+        .fails(10, &["a part of an archive", "name the whole one, repo"]);
     host.run("mirror repo repo/copy").fails(1, &["is inside another archive"]);
     host.run("--repo beside init").ok();
     // A file of somebody else does not hide the archive.

@@ -282,3 +282,32 @@ fn jobs_says_what_can_be_fetched() {
     let line = listed(true);
     assert!(line.contains("  now  "), "{line}");
 }
+
+#[test]
+fn a_seed_saves_no_thaw_of_what_is_thawed() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 8), ("oslo", 8)]);
+    for entry in fs::read_dir(host.path("photos/oslo")).expect("a folder") {
+        let entry = entry.expect("a photo");
+        let name = entry.file_name().into_string().expect("a name");
+        write(&host.path(&format!("nas/{name}")), fs::read(entry.path()).expect("a photo"));
+    }
+    for object in server.objects(BUCKET).iter().filter(|object| object.key.contains("/packs/")) {
+        assert!(server.thaw(BUCKET, &object.key));
+    }
+    let plan = |seed: &str| {
+        host.run(&format!("--json restore latest:photos --plan {seed}")).ok().summary()
+    };
+    let (without, with) = (plan(""), plan("--seed nas"));
+    assert_eq!((number(&without, "cold_packs"), number(&with, "cold_packs")), (0.0, 0.0));
+    assert!(number(&with, "packs_spared_by_seed") >= 2.0, "{with}");
+    for tier in 0..2 {
+        let [a, b] = [&without, &with].map(|plan| plan["tiers"][tier].clone());
+        let saved = number(&a, "total_usd") - number(&b, "total_usd");
+        assert!(saved > 0.3 * number(&a, "total_usd"), "{a} {b}");
+        assert!((number(&b, "spared_by_seed_usd") - saved).abs() < 0.02 * saved, "{saved}: {b}");
+    }
+    let shown = host.run("restore latest:photos --plan --seed nas").ok().stdout;
+    let line = shown.lines().find(|line| line.starts_with("without the seed")).expect("a price");
+    assert!(!line.contains(" or ") && !line.contains(" in bulk"), "{line}");
+}

@@ -10,7 +10,7 @@ use icecore_engine::ops::restore::{
     ConsentNeed, ContinuedJob, RestorePlan, agreed_micro_usd, real_path,
 };
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::{Requests, Tier};
+use icecore_engine::store::Tier;
 
 use super::order::{Consent, Priced, TierPrice};
 use super::places::CopyBills;
@@ -48,28 +48,41 @@ impl Deal<'_> {
         // An archive in a folder has no prices, but its copy may have.
         let of_copy = of_copy.filter(|_| is_free && at_copies.total_usd() > 0.0);
         let Some(prices) = own.or(of_copy) else { return Ok(None) };
-        let mut spent = self.repository.store.requests();
-        if plan.states().cold > 0 {
-            // The requests for the journal: a listing, the record, and two marks.
-            spent.list += 1;
-            (0..3).for_each(|_| spent.add_put("", 0));
-        }
-        if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
+        let spent = self.repository.store.requests();
+        let own_requests = |plan: &RestorePlan, tier| {
+            let mut requests = spent.plus(&plan.predict(tier, days));
+            if plan.states().cold > 0 {
+                // The requests for the journal: a listing, the record, and two marks.
+                requests.list += 1;
+                (0..3).for_each(|_| requests.add_put("", 0));
+            }
+            requests
+        };
+        if let Some(class) = prices.gap(&own_requests(plan, Tier::Bulk)) {
             let table = format!("the prices of {} do not include {class}", prices.region);
             self.session.report.note(&table);
             return Ok(None);
         }
-        let bill = |requests: &Requests| match is_free {
+        let bill = |plan: &RestorePlan, tier| match is_free {
             true => Bill::default(),
-            false => prices.bill(requests),
+            false => prices.bill(&own_requests(plan, tier)),
         };
+        // What the seed saves is the difference of two quotes, because a pack that is thawed already needs no thaw.
+        let without_seed = (plan.seed_bytes > 0).then(|| plan.without_seed());
+        let copies_without_seed =
+            without_seed.as_ref().and_then(|plan| CopyBills::of(self.session, plan));
         let tiers = Tier::ALL.map(|tier| {
             let quote = Quote {
-                bill: bill(&spent.plus(&plan.predict(tier, days))).plus(at_copies),
+                bill: bill(plan, tier).plus(at_copies),
                 packs_frozen: plan.states().cold,
                 hours: plan.hours(self.repository, tier),
             };
-            let spared_usd = bill(&plan.spared(tier, days)).total_usd();
+            let without = without_seed.as_ref().map(|without| {
+                let copies = copies_without_seed.as_ref().map_or(at_copies, |copies| copies.bill);
+                bill(without, tier).plus(copies).total_usd()
+            });
+            let with = quote.bill.total_usd();
+            let spared_usd = without.map_or(0.0, |without| (without - with).max(0.0));
             TierPrice { tier, quote, spared_usd }
         });
         let free_gb = prices.egress_free_gb() as u64;

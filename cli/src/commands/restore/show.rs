@@ -194,11 +194,9 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     }
     report.line("");
     print_figures(report, rows);
-    let saved = priced.tiers.iter().map(|price| dollars(price.spared_usd));
     if plan.seed_bytes > 0 {
-        let mut saved: Vec<String> = saved.collect();
-        saved.dedup();
-        report.line(&format!("without the seed it would cost {} more", saved.join(" or ")));
+        let saved = by_tier(priced.tiers.each_ref().map(|price| (price.tier, price.spared_usd)));
+        report.line(&format!("without the seed it would cost {saved} more"));
     }
     report.note(&format!(
         "prices of {} as of {}; {}download {}",
@@ -215,6 +213,16 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
             ),
         }
     ));
+}
+
+/// Returns an amount for both tiers; only one if they are shown the same.
+fn by_tier(amounts: [(Tier, f64); 2]) -> String {
+    let [(first, one), (second, other)] =
+        amounts.map(|(tier, amount)| (tier.name().to_lowercase(), dollars(amount)));
+    match one == other {
+        true => one,
+        false => format!("{one} in {first}, {other} in {second}"),
+    }
 }
 
 /// Known facts about a restore that may have to wait.
@@ -428,6 +436,13 @@ pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_seed_saves_is_one_figure_if_the_tiers_agree() {
+        let [bulk, standard] = [Tier::Bulk, Tier::Standard];
+        assert_eq!(by_tier([(bulk, 0.011), (standard, 0.012)]), "$0.01");
+        assert_eq!(by_tier([(bulk, 0.01), (standard, 0.02)]), "$0.01 in bulk, $0.02 in standard");
+    }
 
     #[test]
     fn a_thaw_is_said_in_plain_words() {

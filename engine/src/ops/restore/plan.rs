@@ -21,9 +21,8 @@ use crate::ops::browse::ids;
 use crate::ops::cold::{self, PackStates, Requested};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
-use crate::repo::stored::{Inventory, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::{ObjectState, Tier};
+use crate::store::Tier;
 
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -296,7 +295,7 @@ impl RestorePlan {
             self.packs.iter_mut().filter(|pack| !is_known(pack)).collect();
         cold::look(repository, &mut packs, progress)?;
         self.files_damaged += self.lost_files().saturating_sub(before);
-        self.look_at_spared(repository)
+        self.look_at_spared(repository, progress)
     }
 
     /// Counts the files in packs that are missing or truncated.
@@ -304,29 +303,19 @@ impl RestorePlan {
         self.packs.iter().filter(|pack| pack.lost).map(|pack| pack.files).sum()
     }
 
-    /// Finds the classes of the packs that need not be read because of the seed. Makes one listing,
-    /// so that the saving can be priced.
-    fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
-        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
-        let classes: HashMap<PackRowId, String> =
-            self.packs.iter().map(|pack| (pack.key, pack.class.clone())).collect();
-        for pack in &mut self.partly_spared {
-            pack.class = classes.get(&pack.key).unwrap_or(&pack.class).clone();
+    /// Asks the store for the states of the packs that need not be read because of the seed, so that the saving can be
+    /// priced. Asks once, because the restore does not read them.
+    fn look_at_spared(
+        &mut self,
+        repository: &Repository,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let mut packs: Vec<&mut PlannedPack> =
+            self.spared.iter_mut().filter(|pack| !pack.looked_at).collect();
+        match packs.is_empty() {
+            true => Ok(()),
+            false => cold::look(repository, &mut packs, progress),
         }
-        if self.spared.iter().all(|pack| pack.looked_at) {
-            return Ok(());
-        }
-        let inventory = Inventory::list(repository)?;
-        for pack in &mut self.spared {
-            let found = repository.catalog.pack(pack.key)?;
-            let found = found.and_then(|row| inventory.find(&row)?.class.clone());
-            pack.class = found.unwrap_or_else(|| pack.class.clone());
-            if is_archive(provider, &pack.class) {
-                pack.state = ObjectState::Cold;
-            }
-            pack.looked_at = true;
-        }
-        Ok(())
     }
 
     /// Returns the packs that cannot be read now.

@@ -1,11 +1,12 @@
 //! Predicts the requests of a restore, to the archive and to other copies of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::plan::RestorePlan;
 use super::planned::PlannedPack;
 use crate::format::pack::HEADER_BYTES;
 use crate::ops::cold::{self, ThawTerms};
+use crate::repo::PackRowId;
 use crate::store::{Requests, Tier};
 
 impl RestorePlan {
@@ -41,18 +42,19 @@ impl RestorePlan {
         places
     }
 
-    /// Predicts the requests that the seed makes unnecessary.
-    pub fn spared(&self, tier: Tier, days: u32) -> Requests {
-        let mut spared = predict(&self.spared, tier, days);
-        for pack in &self.partly_spared {
-            // The header must still be read, and the thaw is still needed.
-            let by_class = spared.class(&pack.class);
-            by_class.get += pack.gets - 1;
-            by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
-            spared.get += pack.gets - 1;
-            spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
+    /// Returns what the plan would be without the seed, with the packs in their present states.
+    pub fn without_seed(&self) -> RestorePlan {
+        let mut packs = self.packs.clone();
+        let partly: HashMap<PackRowId, &PlannedPack> =
+            self.partly_spared.iter().map(|pack| (pack.key, pack)).collect();
+        for pack in &mut packs {
+            let Some(spared) = partly.get(&pack.key) else { continue };
+            // The header is read once.
+            pack.gets += spared.gets - 1;
+            pack.request_bytes += spared.request_bytes - HEADER_BYTES as u64;
         }
-        spared
+        packs.extend(self.spared.iter().cloned());
+        RestorePlan { packs, ..RestorePlan::default() }
     }
 }
 
