@@ -310,7 +310,7 @@ fn taken_back(said: &[WriterEntry]) -> String {
         ),
     ];
     let parts = parts.into_iter().filter(|(number, _)| *number > 0);
-    parts.map(|(_, part)| format!(", {part}")).collect()
+    parts.map(|(_, part)| format!("; {part}")).collect()
 }
 
 /// Shows the entries that a revocation sets apart or takes back.
