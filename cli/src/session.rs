@@ -213,11 +213,6 @@ impl Session {
         }
     }
 
-    /// Returns the folders of this program, which a restore must leave alone.
-    pub fn own_folders(&self) -> Vec<PathBuf> {
-        vec![self.cache_dir.clone(), self.cache(), self.config_dir.clone()]
-    }
-
     /// Returns the folder of the catalog.
     pub fn cache(&self) -> PathBuf {
         let temporary = self.temporary.lock().expect("nothing panics here").clone();

@@ -110,7 +110,7 @@ fn verdict(found: &AuditReport, leaves_out: bool) -> Option<String> {
         let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
         if leaves_out {
             return Some(format!(
-                "{files} ({bytes}) that the patterns do not leave out {are} archived. What they leave out was not looked up: do not format this card before you have looked at it."
+                "{files} ({bytes}) that the patterns do not leave out {are} archived. The files that they leave out were not looked up: look at those before you format this card."
             ));
         }
         return Some(format!(

@@ -1,5 +1,6 @@
 //! Opens a repository for commands that do not need the whole log.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use icecore_engine::error::Error;
@@ -10,6 +11,11 @@ use super::Session;
 use crate::failure::Failure;
 
 impl Session {
+    /// Returns the folders of this program, which a restore must leave alone.
+    pub fn own_folders(&self) -> Vec<PathBuf> {
+        vec![self.cache_dir.clone(), self.cache(), self.config_dir.clone()]
+    }
+
     /// Opens the repository for reading; if `reader` is true, with a key that reads everything. Leaves out the log
     /// after an owner's entry that only a newer program understands, and warns about that.
     pub fn open_to_read(&self, reader: bool) -> Result<Repository, Failure> {

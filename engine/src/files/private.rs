@@ -250,6 +250,7 @@ impl Provisional {
 
     /// Writes a temporary file, which replaces the one at `path` when it is kept.
     pub fn beside(path: &Path, content: Zeroizing<Vec<u8>>) -> io::Result<Provisional> {
+        sweep(path, path.parent().unwrap_or(Path::new(".")));
         let written = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
         write_new(&written, &content)?;
         Ok(Provisional { path: path.to_owned(), written, content, is_kept: false })

@@ -10,7 +10,6 @@ use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Terms, Why};
 use icecore_engine::ops::prune::{PrunePlan, PruneSummary, plan, prune, undelete};
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
-use icecore_engine::ops::writers::{Doubt, dismiss};
 use icecore_engine::progress::{Progress, Silent};
 use icecore_engine::repo::{Keys, Repository};
 use icecore_engine::store::{StoreErrorKind, layout};
@@ -37,7 +36,7 @@ fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan
 }
 
 /// Drops snapshots and prunes as a separate host.
-fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
+pub fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
     let keys = bench.pruner();
     let repository = bench.try_open(keys, &bench.path("pruner")).expect("it opens");
     let plan = planned(&repository, drop, now);
@@ -51,7 +50,7 @@ fn assert_sound(bench: &Bench) {
 }
 
 /// Takes three snapshots: only the first has one shoot, and only the last has another.
-fn three(bench: &Bench) -> Vec<SnapshotId> {
+pub fn three(bench: &Bench) -> Vec<SnapshotId> {
     bench.write_photos("stays", 4, 900_000);
     bench.write_photos("first", 9, 1_300_000);
     bench.snapshot();
@@ -178,31 +177,6 @@ fn a_promised_date_stays_when_more_is_dropped() {
     assert_eq!(bench.check().errors, []);
     pruned(&bench, &all[..3], at(promised));
     undelete(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");
-}
-
-#[test]
-fn tombstones_survive_the_rot_of_their_entry() {
-    let mut bench = Bench::local(small_packs());
-    let all = three(&bench);
-    bench.pruner();
-    let number = bench.open().catalog.position().expect("a position").number;
-    pruned(&bench, &all[..1], after(0));
-    assert_eq!(bench.under("log/").len() as u64, number + 2, "two entries give the packs up");
-    // The first entry rots before another host has read it, and the owner takes it for one that never was valid.
-    let rotten = bench.folder().join(layout::log(number + 1));
-    let bytes = std::fs::metadata(&rotten).expect("an entry").len();
-    std::fs::write(&rotten, photos::bytes(1, bytes as usize)).expect("it rots");
-    bench.cache = bench.path("fresh");
-    let owner = bench.open();
-    let void = owner.catalog.void_entries().expect("entries");
-    assert_eq!(void.iter().map(|entry| entry.number).collect::<Vec<_>>(), [number + 1, number + 2]);
-    let dismissed = dismiss(&owner, &[number + 1, number + 2], Doubt::Counts, after(1));
-    assert!(matches!(dismissed, Err(Error::Reread)), "{dismissed:?}");
-    drop(owner);
-    // Photos that return are stored again: no snapshot relies on the packs that are gone.
-    bench.write_photos("first", 9, 1_300_000);
-    bench.snapshot();
-    tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{LogEntry, LogHeader, Time};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, check};
 use icecore_engine::ops::restore::Seed;
+use icecore_engine::ops::writers::{Doubt, dismiss};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::catalog::PackReads;
 use icecore_engine::repo::keys::{KeySlots, PasswordTry};
@@ -18,13 +19,14 @@ use icecore_engine::repo::{
     Catalog, Keys, Opening, PackRowId, Purpose, Repository, StoredConfig, keys,
 };
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
-use icecore_testkit::tree;
+use icecore_testkit::{photos, tree};
 
 use crate::objects::{
     TIME, checked, grow_log, job_record, named, open_as, put, put_slot, put_state, remove, round,
     state, the_password,
 };
 use crate::peers::liar::{Liar, Lie};
+use crate::prune::{after, pruned, three};
 use crate::setup::{Bench, small_packs};
 
 fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository, Error> {
@@ -385,4 +387,29 @@ fn a_thaw_is_dated_by_its_newest_request() {
     repository.end_job(&job.id).expect("it ends");
     assert_eq!(repository.jobs().expect("jobs").0, []);
     assert!(repository.ended_jobs().expect("ids").contains(&job.id));
+}
+
+#[test]
+fn tombstones_survive_the_rot_of_their_entry() {
+    let mut bench = Bench::local(small_packs());
+    let all = three(&bench);
+    bench.pruner();
+    let number = bench.open().catalog.position().expect("a position").number;
+    pruned(&bench, &all[..1], after(0));
+    assert_eq!(bench.under("log/").len() as u64, number + 2, "two entries give the packs up");
+    // The first entry rots before another host has read it, and the owner takes it for one that never was valid.
+    let rotten = bench.folder().join(layout::log(number + 1));
+    let bytes = std::fs::metadata(&rotten).expect("an entry").len();
+    std::fs::write(&rotten, photos::bytes(1, bytes as usize)).expect("it rots");
+    bench.cache = bench.path("fresh");
+    let owner = bench.open();
+    let void = owner.catalog.void_entries().expect("entries");
+    assert_eq!(void.iter().map(|entry| entry.number).collect::<Vec<_>>(), [number + 1, number + 2]);
+    let dismissed = dismiss(&owner, &[number + 1, number + 2], Doubt::Counts, after(1));
+    assert!(matches!(dismissed, Err(Error::Reread)), "{dismissed:?}");
+    drop(owner);
+    // Photos that return are stored again: no snapshot relies on the packs that are gone.
+    bench.write_photos("first", 9, 1_300_000);
+    bench.snapshot();
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
