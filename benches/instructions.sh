@@ -3,9 +3,9 @@
 # counted before: unlike seconds, they are the same on a busy machine.
 #
 #   benches/instructions.sh          compares with benches/instructions.txt; more than 3 % is an error
-#   benches/instructions.sh --write  writes it anew
+#   benches/instructions.sh --write  writes the file again
 #
-# They depend on the compiler: the file tells which one it was.
+# They depend on the compiler: the first line of the file is its version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --release -p icecore-benches --bin loops
@@ -32,7 +32,7 @@ if [ "${1:-}" = --write ]; then
   exit
 fi
 if ! cmp -s <(head -1 "$work/found") <(head -1 "$kept"); then
-  echo "counted with another compiler, $(head -1 "$kept"): write the file anew" >&2
+  echo "counted with another compiler, $(head -1 "$kept"): write the file again (--write)" >&2
   exit 2
 fi
 paste <(tail -n +2 "$kept") <(tail -n +2 "$work/found" | cut -f1) | awk -F'\t' '
