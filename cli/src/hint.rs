@@ -82,7 +82,7 @@ fn of_place(error: &Error) -> Option<&'static str> {
         Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
         Error::NotEmpty { .. } => "choose an empty or a new folder",
         Error::InsideRepository { .. } => {
-            "choose a folder beside it, or use that archive: it can hold many folders"
+            "choose a place beside it, or use that archive: many folders can be stored in it"
         }
         Error::NoConditionalPut => NO_CREATE_ONLY,
         Error::NoClass { .. } => {

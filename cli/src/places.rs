@@ -111,6 +111,13 @@ impl Places {
     }
 }
 
+/// Lists places for a message.
+fn listed(places: &[String]) -> String {
+    let shown =
+        |place: &String| crate::escape::line(&PlaceAddress::of(place).to_string()).into_owned();
+    places.iter().map(shown).collect::<Vec<_>>().join(" and ")
+}
+
 impl Session {
     /// Returns the failure that there is no repository or, if this host has used one there, that it is
     /// gone.
@@ -143,6 +150,14 @@ impl Session {
             if let Some(icecore) = self.at_copy(&location) {
                 hint.push_str(&format!(
                     "If the archive is lost, the profile names a copy: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
+                ));
+            } else if let others = places.others(&place)
+                && let Some(newest) = others.first()
+            {
+                hint.push_str(&format!(
+                    "This computer has used this archive or a copy of it at {} too: {}. ",
+                    listed(&others),
+                    PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place))
                 ));
             }
             hint.push_str(&format!(
@@ -200,13 +215,9 @@ impl Session {
         let Ok(place) = place else { return failure };
         let others = Places::new(&self.config_dir).others(&place);
         let Some(newest) = others.first() else { return failure };
-        let all: Vec<String> = others
-            .iter()
-            .map(|place| crate::escape::line(&PlaceAddress::of(place).to_string()).into_owned())
-            .collect();
         let hint = format!(
             "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use {}. Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
-            all.join(" and "),
+            listed(&others),
             PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place)),
         );
         failure.hinted(hint)

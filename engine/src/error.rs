@@ -48,13 +48,13 @@ pub enum Error {
         /// Path of the folder, or URL of the bucket and prefix.
         location: String,
     },
-    /// `init` would create a repository inside the folder of another one. Choose a folder elsewhere.
-    #[error("{location} is inside another archive, {}", outer.display())]
+    /// The repository or mirror would be inside the folder or the prefix of another repository. Choose another place.
+    #[error("{location} is inside another archive, {outer}")]
     InsideRepository {
-        /// Path of the folder.
+        /// Path of the folder, or URL of the bucket and prefix.
         location: String,
-        /// The folder of the other repository.
-        outer: PathBuf,
+        /// The other repository, in the same form.
+        outer: String,
     },
     /// The password opens none of the key slots that were tried.
     #[error("wrong password{}", untried(*slots, *left_out))]

@@ -225,6 +225,21 @@ fn another_repository_at_a_known_place_is_said() {
 }
 
 #[test]
+fn a_lost_archive_names_the_copy_that_this_computer_knows() {
+    let host = host_with_photos();
+    host.run("snapshot --init photos").ok();
+    host.run("mirror repo copy").ok();
+    fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
+    let copy = format!("or a copy of it at {} too: --repo ", host.path("copy").display());
+    host.run("snapshots").fails(10, &["no longer exists", &copy]);
+    // No new archive helps if the place of the archive is mistyped for a mirror.
+    let ran = host
+        .run("mirror repp copy")
+        .fails(10, &["no archive at repp", "name the archive first, then its copy"]);
+    assert!(!ran.stderr.contains("init"), "{ran:#?}");
+}
+
+#[test]
 fn a_bucket_that_is_empty_gets_no_second_repository() {
     let server = S3Server::start();
     let mut host = Host::with_bucket(&server);
@@ -344,7 +359,7 @@ fn no_archive_is_made_inside_another_one() {
     for place in ["repo/second", "repo/packs/2024/second", "link/second"] {
         for line in ["init", "snapshot --init photos"] {
             let ran = host.run(&format!("--repo {place} {line}"));
-            ran.fails(1, &["is inside another archive", "choose a folder beside it"]);
+            ran.fails(1, &["is inside another archive", "choose a place beside it"]);
         }
         assert!(!host.path("repo/second").exists() && !host.path("repo/packs/2024").exists());
     }
@@ -352,6 +367,20 @@ fn no_archive_is_made_inside_another_one() {
         .fails(10, &["a part of an archive", "name the whole one, repo"]);
     host.run("mirror repo repo/copy").fails(1, &["is inside another archive"]);
     host.run("--repo beside init").ok();
+    let server = S3Server::start();
+    let mut bucket = Host::with_bucket(&server);
+    bucket.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
+    bucket.run("init").ok();
+    let there = server.objects(BUCKET).len();
+    for place in ["photos/second", "photos/packs/second"] {
+        let ran = bucket.run(&format!("--repo s3://{BUCKET}/{place} init"));
+        ran.fails(1, &["is inside another archive", "choose a place beside it"]);
+    }
+    bucket
+        .run(&format!("mirror s3://{BUCKET}/photos s3://{BUCKET}/photos/copy"))
+        .fails(1, &["is inside another archive"]);
+    assert_eq!(server.objects(BUCKET).len(), there);
+    bucket.run(&format!("--repo s3://{BUCKET}/photos2 init")).ok();
     // A file of somebody else does not hide the archive.
     write(&host.path("repo/notes.txt"), "mine");
     host.run("init").fails(1, &["there is already an archive at repo"]);

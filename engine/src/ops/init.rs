@@ -108,7 +108,7 @@ pub fn look(
         if let Some(name) = repo::log_in(path) {
             return Err(repo::config_is_missing(&name));
         }
-        refuse_inside(location, path)?;
+        refuse_inside_folder(location, path)?;
         refuse_other_content(location, path)?;
         if !path.exists() {
             return Ok(());
@@ -117,7 +117,10 @@ pub fn look(
     let store = Store::open(location, store_options)?;
     // Use GET instead of HEAD, because its refusal shows whether the credentials or the policy are to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
-        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store),
+        Err(error) if error.kind == StoreErrorKind::NotFound => {
+            refuse_remains(&store)?;
+            refuse_inside_bucket(location, store_options)
+        }
         Err(error) if error.kind != StoreErrorKind::Length => Err(error.of_place(location).into()),
         _ => Err(Error::RepositoryExists { location: location.to_string() }),
     }
@@ -202,7 +205,7 @@ impl MadeFolders {
 
 /// Refuses a folder inside the folder of another archive: a check or a prune of that one would find files that do not
 /// belong to it, and deleting the outer archive would delete the inner one too.
-pub(super) fn refuse_inside(location: &Location, path: &Path) -> Result<(), Error> {
+pub(super) fn refuse_inside_folder(location: &Location, path: &Path) -> Result<(), Error> {
     let whole = std::path::absolute(path).map_err(Error::file("find", path))?;
     // Symlinks are followed as far as the folder exists.
     let there = whole.ancestors().find_map(|above| above.canonicalize().ok());
@@ -210,10 +213,27 @@ pub(super) fn refuse_inside(location: &Location, path: &Path) -> Result<(), Erro
     let mut above = above.flat_map(|path| path.ancestors()).filter(|above| *above != whole);
     match above.find(|above| is_archive(above)) {
         None => Ok(()),
-        Some(outer) => {
-            Err(Error::InsideRepository { location: location.to_string(), outer: outer.to_owned() })
+        Some(outer) => Err(Error::InsideRepository {
+            location: location.to_string(),
+            outer: outer.display().to_string(),
+        }),
+    }
+}
+
+/// Refuses a prefix inside the prefix of another archive of the bucket, for the same reasons.
+pub(super) fn refuse_inside_bucket(
+    location: &Location,
+    options: &StoreOptions,
+) -> Result<(), Error> {
+    for above in location.above() {
+        let store = Store::open(&above, options)?;
+        // Another program's object may have this name, and a role may not read it: then no archive is known there.
+        if StoredConfig::read(&store).is_ok() {
+            let (location, outer) = (location.to_string(), above.to_string());
+            return Err(Error::InsideRepository { location, outer });
         }
     }
+    Ok(())
 }
 
 /// Returns whether a folder looks like an archive. A new one has no log yet.

@@ -61,7 +61,7 @@ impl Store {
                 (Arc::new(local), None, None)
             }
             Location::Bucket { provider, bucket, prefix } => {
-                super::settings::check(&options.settings)?;
+                super::settings::check(&options.settings, bucket)?;
                 let link = LinkOptions {
                     idle_max: options.idle_max,
                     pulse: pulse.clone(),

@@ -64,6 +64,19 @@ impl Location {
         !matches!(self, Location::Folder(_))
     }
 
+    /// Returns the prefixes of the bucket that contain this one, innermost first; of a folder none.
+    pub(crate) fn above(&self) -> Vec<Location> {
+        let Location::Bucket { provider, bucket, prefix } = self else { return Vec::new() };
+        let mut above = Vec::new();
+        let mut rest = prefix.as_str();
+        while !rest.is_empty() {
+            rest = rest.rsplit_once('/').map_or("", |(outer, _)| outer);
+            let (provider, bucket, prefix) = (*provider, bucket.clone(), rest.to_owned());
+            above.push(Location::Bucket { provider, bucket, prefix });
+        }
+        above
+    }
+
     /// Returns the canonical name of the location. It does not depend on how the location was
     /// written, nor on whether the disk is mounted.
     pub fn place(&self) -> String {

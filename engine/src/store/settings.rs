@@ -45,8 +45,8 @@ pub(super) fn is_yes(value: &str) -> bool {
     ["true", "1", "yes", "y", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// Fails if the value of a setting cannot be right.
-pub(super) fn check(settings: &[(String, String)]) -> Result<(), StoreError> {
+/// Fails if the value of a setting cannot be right for this bucket.
+pub(super) fn check(settings: &[(String, String)], bucket: &str) -> Result<(), StoreError> {
     let allows_http = settings
         .iter()
         .rev()
@@ -56,6 +56,7 @@ pub(super) fn check(settings: &[(String, String)]) -> Result<(), StoreError> {
     for (key, value) in settings {
         if ENDPOINTS.contains(&&**key) {
             endpoint(key, value, allows_http)?;
+            without_bucket(key, value, bucket)?;
         } else if SOURCES.contains(&&**key) {
             endpoint(key, value, true)?;
         } else if REGIONS.contains(&&**key) {
@@ -117,6 +118,31 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
     }
 }
 
+/// Refuses an endpoint that contains the bucket, as consoles show it: the bucket would be named twice, and the answer of the
+/// server would not say why.
+fn without_bucket(key: &str, value: &str, bucket: &str) -> Result<(), StoreError> {
+    let Ok(url) = Url::parse(value) else { return Ok(()) };
+    let Some(host) = url.host_str() else { return Ok(()) };
+    let mut segments: Vec<&str> = url.path_segments().map_or(Vec::new(), Iterator::collect);
+    segments.retain(|segment| !segment.is_empty());
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    // One label in front of a server's name is the bucket only if a server with a name of its own follows.
+    let server = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'));
+    let server = server.filter(|server| server.contains('.'));
+    let (host, above) = match (server, segments.split_last()) {
+        (Some(server), _) => (server, &segments[..]),
+        (None, Some((last, above))) if *last == bucket => (host, above),
+        _ => return Ok(()),
+    };
+    let path: String = above.iter().map(|segment| format!("/{segment}")).collect();
+    let name = key.to_ascii_uppercase();
+    let remedy = format!("write {name}={}://{host}{port}{path}", url.scheme());
+    let reason = format!(
+        "the endpoint contains the bucket {bucket}, which the URL of the archive names already"
+    );
+    Err(StoreError::of_setting(&format!("{name}={value}"), &reason, remedy))
+}
+
 fn region(key: &str, value: &str, has_endpoint: bool) -> Result<(), StoreError> {
     let setting = format!("{}={value}", key.to_ascii_uppercase());
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -141,8 +167,27 @@ mod tests {
     fn checked(settings: &[(&str, &str)]) -> Result<(), String> {
         let settings: Vec<_> =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        check(&settings)
+        check(&settings, "photos")
             .map_err(|error| format!("{error} | {}", error.remedy.clone().unwrap_or_default()))
+    }
+
+    #[test]
+    fn an_endpoint_contains_no_bucket() {
+        for (value, remedy) in [
+            ("https://nas:9000/photos", "write AWS_ENDPOINT_URL=https://nas:9000"),
+            ("https://nas/s3/photos/", "write AWS_ENDPOINT_URL=https://nas/s3"),
+            (
+                "https://photos.s3.eu-central-1.amazonaws.com",
+                "write AWS_ENDPOINT_URL=https://s3.eu-central-1.amazonaws.com",
+            ),
+        ] {
+            let error = checked(&[("aws_endpoint_url", value)]).expect_err(value);
+            assert!(error.contains("contains the bucket photos"), "{value}: {error}");
+            assert!(error.ends_with(&format!("| {remedy}")), "{value}: {error}");
+        }
+        for value in ["https://photos.local:9000", "https://photos:9000", "https://nas/photos2"] {
+            assert_eq!(checked(&[("aws_endpoint_url", value)]), Ok(()), "{value}");
+        }
     }
 
     #[test]

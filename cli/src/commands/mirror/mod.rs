@@ -30,7 +30,15 @@ enum Opened {
 
 pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
     let target = target(session, args)?;
-    let opened = open(session, args)?;
+    let opened = open(session, args).map_err(|failure| {
+        let is_typed = failure.code == code::NO_REPOSITORY && args.places.len() == 2;
+        match is_typed && !matches!(session.gone(), Ok(Some(_))) {
+            true => failure.hinted(
+                "name the archive first, then its copy, as in `icecore mirror /mnt/nas/archive /mnt/usb/copy`; is the disk mounted?".to_owned(),
+            ),
+            false => failure,
+        }
+    })?;
     let origin = match &opened {
         Opened::Open(repository) => Origin::Open(repository),
         Opened::Sealed(store) => Origin::Sealed(store),

@@ -75,12 +75,12 @@ pub(super) fn expect_mirror(
     repository: RepositoryId,
 ) -> Result<(), Error> {
     let location = || target.location.to_string();
-    if let (Location::Folder(path), true) = (&target.location, here.is_empty()) {
-        init::refuse_inside(&target.location, path)?;
-        init::refuse_other_content(&target.location, path)?;
-    }
     if here.is_empty() {
-        return Ok(());
+        return match &target.location {
+            Location::Folder(path) => init::refuse_inside_folder(&target.location, path)
+                .and_then(|()| init::refuse_other_content(&target.location, path)),
+            bucket => init::refuse_inside_bucket(bucket, &target.options),
+        };
     }
     if !here.has_mark {
         return Err(MirrorError::NotMirror { location: location() }.into());
