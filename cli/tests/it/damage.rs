@@ -178,7 +178,17 @@ fn what_is_stored_again_although_nothing_changed_is_said() {
     assert!(ran.stdout.contains(line), "{ran:#?}");
     let ran = host.run("snapshot photos").ok();
     assert!(!ran.stdout.contains("stored again"), "{ran:#?}");
-    host.run("restore latest --target whole").ok();
+    // The object stays damaged until a repair, but no file is lost.
+    for snapshot in ["latest", "latest~1", "latest~2"] {
+        host.run(&format!("restore {snapshot} --target whole-{snapshot}")).ok();
+    }
+    let ran = host.run("--json check").exits(22);
+    let errors = ran.summary()["errors"].as_array().expect("a list").clone();
+    assert!(errors.len() == 1 && errors[0]["files"] == serde_json::json!([]), "{errors:#?}");
+    let said = host.run("check").exits(22).stderr;
+    assert!(said.contains("stored again and can be read: `icecore check --repair`"), "{said}");
+    host.run("check --repair").ok();
+    host.run("check").ok();
 }
 
 #[test]

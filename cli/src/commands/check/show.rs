@@ -182,7 +182,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
     if report.stored_again > 0 && !checking.args.repair {
         out.note(&format!(
-            "{} of data of a revoked writer {} stored again, and can be read: `icecore check --repair` makes the earlier snapshots keep the new {}",
+            "{} of data, lost or by a revoked writer, {} stored again and can be read: `icecore check --repair` makes the earlier snapshots keep the new {}",
             count(report.stored_again, "piece"),
             agree(report.stored_again, "was", "were"),
             agree(report.stored_again, "copy", "copies"),

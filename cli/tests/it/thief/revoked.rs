@@ -115,7 +115,7 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     let healed = archive.run("restore", "--json check").ok().summary();
     assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(1)));
     let said = archive.run("restore", "check").ok();
-    assert!(said.stderr.contains("was stored again, and can be read"), "{said:#?}");
+    assert!(said.stderr.contains("was stored again and can be read"), "{said:#?}");
     archive.run("prune", "check --repair").ok();
     let healed = archive.run("restore", "--json check").ok().summary();
     assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(0)));

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};
 use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
-use crate::repo::catalog::{LostBy, REVOKED};
+use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
 use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectName, Requests, layout};
@@ -90,8 +90,8 @@ pub struct CheckReport {
     pub unreferenced: u64,
     /// Number of chunks that are marked as lost but were read without an error. A repair removes the marks.
     pub found_again: u64,
-    /// Number of chunks of a revoked writer that were stored again, but in packs that some of the snapshots with
-    /// these chunks do not name. The chunks can be read, and a repair makes the snapshots name these packs.
+    /// Number of chunks that were lost, or whose writer was revoked, and that were stored again, but in packs that some
+    /// of the snapshots with these chunks do not name. The chunks can be read, and a repair makes the snapshots name these packs.
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
@@ -161,7 +161,7 @@ pub struct Check<'a> {
     /// Packs whose parity is damaged or missing, with the problem.
     bare: BTreeMap<PackRowId, String>,
     wounds: BTreeMap<ChunkId, Wound>,
-    /// Those of `wounds` whose chunk was stored again after its writer was revoked.
+    /// Those of `wounds` whose chunk was stored again.
     stored_again: BTreeSet<ChunkId>,
     errors: Errors,
     broken: Broken,
@@ -317,13 +317,6 @@ impl<'a> Check<'a> {
         let found = |by| by == LostBy::Log && found.is_some_and(|f| f.contains(place.slot.into()));
         let lost = lost.filter(|(by, _)| !found(*by));
         Ok(lost.map(|(_, problem)| self.with_parity(place.pack, problem.into())))
-    }
-
-    /// Returns whether the only problem of a chunk at a location is that its writer is revoked.
-    fn is_only_revoked(&self, place: &ChunkLocation) -> Result<bool, Error> {
-        let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
-        let is_revoked = lost.is_some_and(|(by, why)| by == LostBy::Log && why == REVOKED);
-        Ok(is_revoked && !self.bad_packs.contains_key(&place.pack))
     }
 
     fn with_parity(&self, pack: PackRowId, flaw: Flaw) -> Flaw {

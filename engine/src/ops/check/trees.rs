@@ -168,11 +168,15 @@ impl Trees<'_, '_> {
             // A known problem of a location is more informative than the fact that no snapshot
             // names the pack.
             let (mut known, mut unnamed, mut good) = (None, None, None);
+            let mut is_lost = false;
             for place in &places {
                 let pack = self.ordinals.get(&place.pack);
                 let listed = pack.filter(|(ordinal, _)| subject.listed.contains(*ordinal));
                 match (self.check.problem_at(place)?, listed) {
-                    (Some(problem), _) => _ = known.get_or_insert((place, problem)),
+                    (Some(problem), listed) => {
+                        is_lost |= listed.is_some();
+                        known.get_or_insert((place, problem));
+                    }
                     (None, None) => {
                         let problem = "a snapshot needs it but does not list it".into();
                         unnamed.get_or_insert((place, problem));
@@ -194,13 +198,11 @@ impl Trees<'_, '_> {
                 packs.push(PackRange { first: ordinal, count: 1 });
                 continue;
             }
-            if let (Some((place, _)), Some(pack)) =
-                (&unnamed, unnamed.as_ref().and_then(|(place, _)| self.ordinals.get(&place.pack)))
-                && known.is_some()
-                && self.are_only_revoked(&places, place)?
+            let again = unnamed.as_ref().filter(|_| is_lost);
+            if let Some((ordinal, _)) = again.and_then(|(place, _)| self.ordinals.get(&place.pack))
             {
                 // A later snapshot has stored the chunk again. This one can be read from there.
-                packs.push(PackRange { first: pack.0, count: 1 });
+                packs.push(PackRange { first: *ordinal, count: 1 });
                 self.check.stored_again.insert(*id);
                 self.wound(subject, *id, places);
                 continue;
@@ -220,20 +222,6 @@ impl Trees<'_, '_> {
             self.check.blame(object, problem, path, subject.id);
         }
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
-    }
-
-    /// Returns whether the only problem at the locations of a chunk, except `copy`, is a revoked writer.
-    fn are_only_revoked(
-        &self,
-        places: &[ChunkLocation],
-        copy: &ChunkLocation,
-    ) -> Result<bool, Error> {
-        for place in places.iter().filter(|place| place.pack != copy.pack) {
-            if self.check.problem_at(place)?.is_some() && !self.check.is_only_revoked(place)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Records a chunk that a repair can search for, and a pack that the snapshot names for it.

@@ -39,7 +39,7 @@ pub use handle::{Catalog, LogTables};
 pub use lost::{LostBy, MISSING};
 pub use mounts::MountRow;
 pub use own::Owed;
-pub use packs::{PackRow, PackState, REVOKED};
+pub use packs::{PackRow, PackState};
 pub use places::{ENTRY_PACKS_MAX, LONE, NUMBER_MAX, entry_of_place};
 pub use retained::KeptConfig;
 pub use rows::{ChunkLocation, PackRowId, Position, Standing, TakenSlot};

@@ -356,7 +356,7 @@ pub(super) fn add(
 }
 
 /// The problem of a pack whose writer is revoked. Nothing relies on it.
-pub const REVOKED: &str = "its writer is revoked";
+const REVOKED: &str = "its writer is revoked";
 
 /// Deletes the record of an upload of this host if another writer has added the pack to the log. The table in that
 /// entry may be false, so a run that relies on the pack uploads its chunks again.
