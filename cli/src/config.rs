@@ -252,7 +252,7 @@ fn credentials(provider: Provider) -> (&'static [&'static str], &'static str) {
                 "aws_metadata_endpoint",
                 "aws_skip_signature",
             ],
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or add the keys to ~/.aws/credentials; AWS_PROFILE names the section if it is not [default]",
         ),
         Provider::Gcs => (
             &[

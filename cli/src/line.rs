@@ -11,7 +11,7 @@ use crate::parse::{ExpectedHead, arg_at_home};
 pub fn parse() -> Result<Cli, clap::Error> {
     let home = etcetera::home_dir().ok();
     let given = std::env::args_os().map(|arg| arg_at_home(arg, home.as_deref()));
-    let matches = manual::command().try_get_matches_from(given)?;
+    let matches = manual::command().mut_args(without_empty).try_get_matches_from(given)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
@@ -31,15 +31,35 @@ pub fn parse() -> Result<Cli, clap::Error> {
     let pair = |(option, value): (&'static str, &String)| (option, value.clone());
     global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
-    if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
+    if cli.global.expect_head == Some(ExpectedHead(None)) {
         // If a script passes an empty head, it must not seem that a head was checked.
-        let error = "--expect-head needs a log head: `snapshot -v` prints one";
+        let error = match flag("expect_head") {
+            true => "--expect-head needs a log head: `snapshot -v` prints one",
+            false => {
+                "ICECORE_EXPECT_HEAD is empty: set it to a log head, which `snapshot -v` prints, or unset it"
+            }
+        };
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }
     if let Some(error) = wrong_progress(&cli.global) {
         return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, error));
     }
     Ok(cli)
+}
+
+/// Variables that are refused if they are empty: otherwise another archive would be used, or an older one accepted.
+const NEVER_EMPTY: [&str; 2] = ["ICECORE_REPOSITORY", "ICECORE_EXPECT_HEAD"];
+
+/// An empty variable counts as not set.
+fn without_empty(arg: clap::Arg) -> clap::Arg {
+    let is_empty = |name: &std::ffi::OsStr| {
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
+            && !NEVER_EMPTY.iter().any(|kept| name == *kept)
+    };
+    match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(None::<&'static str>),
+        false => arg,
+    }
 }
 
 /// Formats the options that say where the archive is.

@@ -16,8 +16,11 @@ pub enum TagCommand {
 
 #[derive(Debug, Args)]
 pub struct TagArgs {
-    /// Snapshots, then tags; several tags can also be separated by commas
-    #[arg(required = true, num_args = 2.., value_names = ["SNAP", "TAG"])]
+    /// The snapshot; more snapshots can follow it, before the tags
+    #[arg(value_name = "SNAP")]
+    pub snapshot: String,
+    /// Tags; several can also be separated by commas
+    #[arg(required = true, value_name = "TAG")]
     pub names: Vec<String>,
     #[command(flatten)]
     pub pick: PickArgs,

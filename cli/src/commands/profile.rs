@@ -86,7 +86,8 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     let session = Session::new(global.clone(), *report)?;
     let mut problems: Vec<(String, String)> = missing(&profile);
     let mut wrong = |what: &str, failure: Failure| {
-        problems.push((what.to_owned(), failure.message));
+        let hint = failure.hint.map_or(String::new(), |hint| format!("; {hint}"));
+        problems.push((what.to_owned(), format!("{}{hint}", failure.message)));
     };
     let mut patterns = Patterns::default();
     let patterns = patterns
@@ -95,10 +96,16 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
         .and_then(|()| patterns.globs().map(drop));
     patterns.err().into_iter().for_each(|failure| wrong("exclude", failure));
     let store = session.location().and_then(|location| session.store_options(&location).map(drop));
-    store.err().into_iter().for_each(|failure| wrong("repo", failure));
+    // The prices are those of the archive's region, so a problem with the archive is not reported for them too.
+    match store {
+        Err(failure) => wrong("repo", failure),
+        Ok(()) => session.prices().err().into_iter().for_each(|failure| wrong("prices", failure)),
+    }
     let copy = session.mirror_address();
     copy.err().into_iter().for_each(|failure| wrong("mirror.to", failure));
-    session.prices().err().into_iter().for_each(|failure| wrong("prices", failure));
+    if profile.prune.is_some() && !session.can_prune_unattended() {
+        report.note("[prune] needs a key that a night can use: password-file, password-command or identity in this profile, or the file of `icecore key export --prune-host` on this computer");
+    }
     for (setting, message) in &problems {
         report.problem(setting, message);
     }

@@ -54,7 +54,7 @@ fn split(
     repository: &Repository,
     args: &TagArgs,
 ) -> Result<(BTreeSet<SnapshotId>, Vec<String>), Failure> {
-    let names = &args.names;
+    let names: Vec<String> = std::iter::once(&args.snapshot).chain(&args.names).cloned().collect();
     let rows = repository.catalog.snapshots()?;
     let is_snapshot = |name: &String| {
         let start = name.to_ascii_lowercase();

@@ -90,9 +90,9 @@ fn command() -> Command {
         });
     }
     command = command.mut_subcommand("tag", |tag| {
-        ["add", "remove"]
-            .iter()
-            .fold(tag, |tag, name| tag.mut_subcommand(name, |command| snapshot(command, "names")))
+        ["add", "remove"].iter().fold(tag, |tag, name| {
+            tag.mut_subcommand(name, |command| snapshot(snapshot(command, "snapshot"), "names"))
+        })
     });
     for (name, arguments) in FOLDERS {
         command = command.mut_subcommand(name, |command| {

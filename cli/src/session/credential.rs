@@ -97,6 +97,11 @@ impl Session {
         self.load(&credentials::prune_path(&self.credentials(), repository))
     }
 
+    /// Returns whether this host can prune without being asked for a password, as far as its own files show.
+    pub fn can_prune_unattended(&self) -> bool {
+        self.has_keys() || credentials::has_prune(&self.credentials())
+    }
+
     fn load(&self, path: &Path) -> Result<Option<Credential>, Failure> {
         // Another user who can replace the credential could read everything that is archived from then on.
         private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;

@@ -127,6 +127,8 @@ fn an_id_that_names_two_snapshots() {
 fn a_target_with_something_in_it() {
     let host = host_with_snapshots();
     refused(&host, "restore latest --target photos", 1, &["photos is not empty", "--overwrite"]);
+    let planned = host.run("restore latest --target photos --plan").ok().stderr;
+    assert!(planned.contains("would be refused: the target photos is not empty"), "{planned}");
     refused(&host, "restore latest --target password", 1, &["password"]);
 }
 

@@ -125,6 +125,14 @@ fn a_profile_is_shown_and_checked() {
     for setting in ["warning: notify.ntfy: ", "warning: notify.sendmail: "] {
         assert!(checked.stderr.contains(setting), "{checked:#?}");
     }
+    let mut bare = host.copy();
+    ["ICECORE_REPOSITORY", "ICECORE_PASSWORD_FILE"].into_iter().for_each(|name| bare.unset(name));
+    with_profile(&bare, "repo = 's3://bucket/photos'\n[prune]\n");
+    let checked = bare.run("-P home profile check").fails(2, &["1 problem in config/home.toml"]);
+    for part in ["warning: repo: no credentials found", "~/.aws/credentials", "[prune] needs a key"]
+    {
+        assert!(checked.stderr.contains(part), "{checked:#?}");
+    }
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
     host.run("-P home profile check")
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);

@@ -379,6 +379,10 @@ fn tags_change_after_the_fact() {
     }
     host.run("tag add nonsense best").fails(4, &["no snapshot matches"]);
     host.run("tag add latest").exits(2);
+    // Options may stand between the snapshot and its tags.
+    let name = host.run("--json snapshots").ok().json()[0]["host"].clone();
+    let name = name.as_str().expect("a host").to_owned();
+    host.run(&format!("tag add latest --host {name} between")).ok();
 }
 
 #[test]

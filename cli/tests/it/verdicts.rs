@@ -173,7 +173,12 @@ fn options_without_effect_are_refused() {
 #[test]
 fn an_expected_head_is_called_so() {
     let mut host = archived();
+    // An empty variable counts as not set, but this one and that of the archive promise something.
     host.set("ICECORE_EXPECT_HEAD", "");
+    host.run("snapshots").fails(2, &["ICECORE_EXPECT_HEAD is empty"]);
+    host.unset("ICECORE_EXPECT_HEAD");
+    host.set("ICECORE_RETRY_FOR", "");
+    host.set("ICECORE_IDENTITY", "");
     host.run("snapshots").ok();
     host.run("--expect-head= snapshots").exits(2);
     host.set("ICECORE_EXPECT_HEAD", "nonsense");

@@ -13,10 +13,19 @@ pub fn path(folder: &Path, archive: RepositoryId) -> PathBuf {
     folder.join(format!("{archive}.credential"))
 }
 
+/// How the name of a prune credential ends.
+const PRUNE: &str = ".prune.credential";
+
 /// Returns the file that contains the credential with which this computer prunes an archive unattended. The credential
 /// that adds snapshots has a file of its own ([`path`]).
 pub fn prune_path(folder: &Path, archive: RepositoryId) -> PathBuf {
-    folder.join(format!("{archive}.prune.credential"))
+    folder.join(format!("{archive}{PRUNE}"))
+}
+
+/// Returns whether a credentials folder contains a credential with which this computer prunes any archive unattended.
+pub fn has_prune(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().ends_with(PRUNE))
 }
 
 /// Loads a credential from a file in the credentials folder; returns `None` if there is no such file.

@@ -85,7 +85,7 @@ pub fn say_displaced(session: &Session, groups: &[Group]) -> Vec<Displaced> {
     let shown = shown.take(if verbose { usize::MAX } else { PAIRS_SHOWN });
     let pair = |one: &Displaced| {
         let Displaced { old, new, time, .. } = one;
-        format!("{} because {} of {} is newer", old.short(), new.short(), local(*time))
+        format!("{}, to keep the newer {} of {}", old.short(), new.short(), local(*time))
     };
     let pairs: Vec<String> = shown.map(pair).collect();
     let more = match displaced.len() - pairs.len() {

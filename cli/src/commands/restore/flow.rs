@@ -84,7 +84,22 @@ impl Flow<'_> {
         let priced = self.price(&plan)?;
         show_plan(self.session, &plan, priced.as_ref());
         self.deal().bound(priced.map(|priced| priced.bill(self.tier())))?;
+        self.warn_of_target()?;
         Ok(code::DONE)
+    }
+
+    /// Says with a plan that the restore itself would be refused.
+    fn warn_of_target(&self) -> Result<(), Failure> {
+        let has_target = !self.options.target.as_os_str().is_empty();
+        let checked = check_target(self.repository(), &self.options);
+        let Some(error) = checked.err().filter(|_| has_target) else { return Ok(()) };
+        if matches!(error, Error::TargetNotEmpty { .. }) && self.deal().same_job()?.is_some() {
+            return Ok(());
+        }
+        let Failure { message, hint, .. } = error.into();
+        let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+        self.session.report.note(&format!("a restore there would be refused: {message}{hint}"));
+        Ok(())
     }
 
     /// Restores. `job` is the job that this run continues.

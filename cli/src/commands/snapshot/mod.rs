@@ -50,7 +50,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     let patterns = patterns(session, &args)?;
-    let options = options(session, &args, base, &patterns)?;
+    let mut options = options(session, &args, base, &patterns)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
             if args.dry_run {
@@ -65,6 +65,8 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
             repository
         }
     };
+    // A password may have been typed, or a lock waited for, since the start.
+    options.time = now();
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
@@ -121,6 +123,8 @@ fn rehearse(
     let repository = icecore_engine::ops::init::rehearse(folder.path(), settings)?;
     options.skip.push(folder.path().to_owned());
     session.report.note(&format!("an archive would be created at {location}"));
+    // A password may have been typed, or a lock waited for, since the start.
+    options.time = now();
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
