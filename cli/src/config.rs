@@ -45,7 +45,8 @@ pub fn profile_text(path: &Path) -> Result<String, Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     private::check(folder.unwrap_or(Path::new(".")), private::OTHERS_WRITE, is_ours)?;
     let content = private::read(path, private::OTHERS_WRITE)?.ok_or_else(|| {
-        Failure::file("read the profile", path, &std::io::ErrorKind::NotFound.into())
+        let message = format!("there is no profile {}", show(path));
+        Failure::usage(message, &crate::meant::hint(path))
     })?;
     String::from_utf8(content).map_err(|_| {
         let message = format!("{} is not UTF-8", show(path));
@@ -59,6 +60,14 @@ pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
     let profile = Profile::parse(text).map_err(|wrong| {
         let like = wrong.unknown.as_deref().and_then(crate::profile::like);
         let hint = match like {
+            // The key is right, but a table begins above it.
+            Some(name)
+                if wrong.unknown.as_deref().is_some_and(|unknown| {
+                    unknown.rsplit_once('.').is_some_and(|(_, key)| key == name)
+                }) =>
+            {
+                format!("move this line up: {name} belongs above the first [table] of the file")
+            }
             Some(name) => format!("did you mean {name}? {all}"),
             None => all.to_owned(),
         };

@@ -153,8 +153,8 @@ impl From<Error> for Failure {
                     false => "is its disk mounted, and where? ",
                 };
                 Some(format!(
-                    "{disk}Name the place where the archive is; a new one is created with `icecore --repo {} init`",
-                    shell::word(location)
+                    "{disk}Name the place where the archive is; a new one is created with `{} init`",
+                    crate::report::at_place(location)
                 ))
             }),
             _ => None,
@@ -255,7 +255,7 @@ fn is_typed(what: &Argument) -> bool {
 }
 
 /// Returns a message about what is there instead of a repository, if `init` cannot use it.
-fn no_repository(location: &str) -> Option<String> {
+pub fn no_repository(location: &str) -> Option<String> {
     if let Some((above, last)) = location.rsplit_once('/').filter(|_| location.contains("://")) {
         let is_part = layout::PREFIXES.contains(&last) && !above.ends_with("/");
         return is_part.then(|| {

@@ -1,6 +1,8 @@
 //! Fits listings to a narrow terminal: less important columns are left out, and a path that does not fit gets its own
 //! line. Paths are never cut, because people copy them. Nothing is left out in a pipe. Does no I/O.
 
+use crate::shell;
+
 /// A path that is longer than the width divided by this number gets its own line instead of displacing other columns.
 const PATH_SHARE: usize = 2;
 /// The indentation of a path on its own line.
@@ -41,12 +43,12 @@ fn wrap_line(line: &str, columns: usize) -> String {
         return line.to_owned();
     }
     let line = match line.split_once(": icecore ") {
-        Some((before, after)) => {
+        Some((before, after)) if shell::is_command(after) => {
             let end = after.find(". ").unwrap_or(after.len());
             let (command, rest) = after.split_at(end);
             format!("{before}: {}{rest}", whole(&format!("icecore {command}")))
         }
-        None => line.to_owned(),
+        _ => line.to_owned(),
     };
     let mut wrapped = String::new();
     let (mut used, mut is_typed) = (0, false);
@@ -255,6 +257,8 @@ mod tests {
         let command = "Thawing. Then run: icecore jobs resume 8cdf4af8. The download continues.";
         let narrow = "Thawing. Then run:\nicecore jobs resume 8cdf4af8.\nThe download continues.";
         assert_eq!(wrap(command, 30), narrow);
+        let sentence = "hint: icecore never creates buckets: create it first";
+        assert_eq!(wrap(sentence, 30), "hint: icecore never creates\nbuckets: create it first");
         let command = "    icecore --repo r key export --output identity.html";
         assert_eq!(wrap(command, 20), command);
         assert_eq!(wrap("one two\n\nthree", 3), "one\ntwo\n\nthree");

@@ -320,7 +320,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: uploaded data is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run the command again; uploaded data is not sent twice"
+            "the disk is full: free some space on it, then run the command again; what is stored already is not stored twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {

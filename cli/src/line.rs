@@ -3,7 +3,7 @@
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::args::{Cli, Global};
+use crate::args::{Cli, Command, Global};
 use crate::manual;
 use crate::parse::{ExpectedHead, arg_at_home};
 
@@ -27,10 +27,19 @@ pub fn parse() -> Result<Cli, clap::Error> {
     }
     let global = &mut cli.global;
     let profile = global.profile.as_ref().filter(|_| flag("profile")).map(|name| ("-P", name));
-    let repo = global.repo.as_ref().filter(|_| flag("repo")).map(|repo| ("--repo", repo));
+    // `mirror FROM TO` names the archive without an option.
+    let from = match &cli.command {
+        Command::Mirror(args) => args.places.first().filter(|_| args.places.len() == 2),
+        _ => None,
+    };
+    let repo = from.or(global.repo.as_ref().filter(|_| flag("repo"))).map(|repo| ("--repo", repo));
     let pair = |(option, value): (&'static str, &String)| (option, value.clone());
     global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
+    if cli.global.repo.as_deref() == Some("") && !flag("repo") {
+        let error = "ICECORE_REPOSITORY is empty: set it to the place of the archive, or unset it";
+        return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
+    }
     if cli.global.expect_head == Some(ExpectedHead(None)) {
         // If a script passes an empty head, it must not seem that a head was checked.
         let error = match flag("expect_head") {

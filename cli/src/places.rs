@@ -161,8 +161,8 @@ impl Session {
                 ));
             }
             hint.push_str(&format!(
-                "If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
-                shell::word(&location.to_string())
+                "If it was deleted for good, `{} init --new` creates a new one there",
+                crate::report::at_place(&location.to_string())
             ));
             Failure {
                 code: code::NO_REPOSITORY,
@@ -171,6 +171,19 @@ impl Session {
                 ..Failure::default()
             }
         }))
+    }
+
+    /// Returns how a command begins that uses a copy of the archive.
+    pub fn command_at(&self, copy: &Location) -> String {
+        let of_profile = self.profile.mirror.as_ref().and_then(|mirror| mirror.to.as_ref());
+        let of_profile = of_profile.and_then(|url| crate::home::url_at_home(url).ok());
+        let is_of_profile = of_profile
+            .and_then(|url| Location::parse(&url).ok())
+            .is_some_and(|location| location.place() == copy.place());
+        let archive = self.location().ok().filter(|_| is_of_profile);
+        archive
+            .and_then(|archive| self.at_copy(&archive))
+            .unwrap_or_else(|| format!("icecore --repo {}", shell::word(&copy.to_string())))
     }
 
     /// Returns how a command begins that uses the second copy of the profile; `None` if it names none for the archive

@@ -24,6 +24,15 @@ pub fn set_address(options: String) {
     let _ = ADDRESS.set(options);
 }
 
+/// Returns how a command begins that uses an archive at a place, without the options of this command line that name it:
+/// [`Report`] adds these.
+pub fn at_place(place: &str) -> String {
+    match ADDRESS.get().is_some_and(|typed| !typed.is_empty()) {
+        true => "icecore".to_owned(),
+        false => format!("icecore --repo {}", shell::word(place)),
+    }
+}
+
 fn addressed(text: &str) -> String {
     shell::addressed(text, ADDRESS.get().map_or("", String::as_str))
 }

@@ -289,9 +289,10 @@ impl Session {
                 let path = writers::enrol_with(&owner, &new, file, crate::units::now())?;
                 drop(owner);
                 let id = credential.writer.short();
-                let enrolled = format!("enrolled this host as writer {id} ({label})");
-                self.report
-                    .note(&format!("{enrolled}; credential saved to {}", whole(&show(&path))));
+                self.report.note(&format!(
+                    "this computer can add to the archive now, as writer {id} ({label}); its key was saved to {}",
+                    whole(&show(&path))
+                ));
                 return self.open_writer();
             }
         };

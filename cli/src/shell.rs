@@ -38,6 +38,28 @@ const OF_ARCHIVES: [&str; 23] = [
     "tag",
 ];
 
+/// Commands that need none, or that name it in another way.
+const OTHERS: [&str; 12] = [
+    "completions",
+    "drill",
+    "log",
+    "man",
+    "mirror",
+    "notify",
+    "profile",
+    "promote",
+    "run",
+    "schedule",
+    "setup",
+    "status",
+];
+
+/// Returns whether a text that follows the name of the program continues a command line, and not a sentence.
+pub fn is_command(after: &str) -> bool {
+    let word = after.split(|c: char| c.is_whitespace() || c == '`').next().unwrap_or_default();
+    word.starts_with('-') || OF_ARCHIVES.contains(&word) || OTHERS.contains(&word)
+}
+
 /// Adds `options` to every command for an archive in a text, so that it works when it is copied. These are the options
 /// of this command line that name the archive.
 pub fn addressed(text: &str, options: &str) -> String {

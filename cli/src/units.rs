@@ -29,9 +29,13 @@ pub fn size_pair(done: u64, total: u64, between: &str) -> String {
     match unit_of(total) {
         (_, "B") => format!("{done}{between}{total} B"),
         (by, unit) => {
-            // Round down, so that an incomplete amount never looks complete.
-            let tenths = |bytes: u64| (bytes as f64 / by * 10.0).floor() / 10.0;
-            format!("{:.1}{between}{:.1} {unit}", tenths(done), tenths(total))
+            let total_text = format!("{:.1}", total as f64 / by);
+            if done == total {
+                return format!("{total_text}{between}{total_text} {unit}");
+            }
+            // Round down, so that an incomplete amount rarely looks complete.
+            let tenths = (done as f64 / by * 10.0).floor() / 10.0;
+            format!("{tenths:.1}{between}{total_text} {unit}")
         }
     }
 }

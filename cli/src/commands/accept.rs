@@ -61,7 +61,7 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
             session.report.note(&format!("snapshot {} was already accepted", id.short()));
         } else if row.entry.marked.is_none() {
             session.report.note(&format!(
-                "snapshot {} itself was not marked; `prune` no longer compares it with the one before it",
+                "snapshot {} was not marked, so it was kept and counted before too; from now on, `prune` does not ask whether photos are missing from it",
                 id.short()
             ));
         }

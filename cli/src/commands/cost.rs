@@ -249,7 +249,7 @@ fn to_get_back(
     }
     print_figures(&session.report, shown);
     session.report.note(&format!(
-        "a wave is as much as fits into the {} GB of free download each month; {}",
+        "a wave is as much as fits into the {} GB of free download each month; one step is priced as if no download were free; {}",
         prices.egress_free_gb(),
         source(prices)
     ));

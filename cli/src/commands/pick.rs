@@ -387,6 +387,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         (!found.is_empty()).then_some((path, found))
     };
     let mut all = std::iter::once(path.to_vec()).chain(on_this_computer(path));
+    let name = path.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty());
     let (path, found) = all.find_map(holders).unwrap_or_default();
     let mut failure = Failure::from(error);
     let names: Vec<String> = found
@@ -398,6 +399,11 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
         failure = failure.hinted(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
+    } else if let Some(name) = name {
+        let name = word(&show(Path::new(OsStr::from_bytes(name))));
+        failure = failure.hinted(format!(
+            "`icecore find --ignore-case {name}` looks for it under another spelling"
+        ));
     }
     failure
 }

@@ -16,7 +16,8 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
     let location = session.location()?;
     if !repository.is_mirror() {
         let error = MirrorError::NotMirror { location: location.to_string() };
-        return Err(Error::from(error).into());
+        let hint = "name the copy: `icecore promote --repo` with its place; one that was promoted is an archive already";
+        return Err(Failure::from(Error::from(error)).hinted(hint));
     }
     let settings = settings_at(&location, repository.settings()?);
     let pack_class = args.pack_class.clone().unwrap_or(settings.pack_class);
@@ -28,6 +29,17 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
             "{location}: {}, up to log entry {entries}",
             crate::units::count(snapshots, "snapshot")
         ));
+        let newer = session.newer_than(&repository)?;
+        if newer > 0 {
+            session.report.problem(
+                &location.to_string(),
+                &format!(
+                    "this copy is old: {} that this computer has seen in the archive {} not in it",
+                    crate::units::count(newer, "snapshot"),
+                    crate::units::agree(newer, "is", "are")
+                ),
+            );
+        }
         if location.is_remote() {
             session
                 .report
@@ -41,9 +53,11 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
     promote(&repository, &Promotion { pack_class: pack, hot_class: hot, time: now() })?;
     drop(repository);
     // The catalog may contain entries that only the old archive has.
-    if session.open_reader().is_err() {
-        session.open_any_for(Purpose::Rebuild)?;
-    }
+    let promoted = match session.open_reader() {
+        Ok(promoted) => promoted,
+        Err(_) => session.open_any_for(Purpose::Rebuild)?,
+    };
+    promoted.catalog.forget_readings()?;
     if session.report.json {
         session.report.object(
             "summary",
@@ -51,7 +65,7 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         );
     } else {
         session.report.note(
-            "this is the main archive now: name it in the profiles (repo), and take the next snapshot. A computer that has used the old one says that this is another archive; `icecore rebuild-index` there accepts it",
+            "this is the main archive now: name it in the profiles (repo, and in [mirror] another place for a copy), and take the next snapshot. A computer that has used the old one says that this is another archive; `icecore rebuild-index` there accepts it",
         );
     }
     Ok(code::DONE)

@@ -251,7 +251,15 @@ pub fn why_warned(run: &Record) -> Option<String> {
     }
     let odd = |step: &&Step| ![code::DONE, code::THAW_REQUESTED].contains(&step.code);
     let others = run.steps.iter().filter(|step| step.name != SNAPSHOT).filter(odd);
-    reasons.extend(others.map(|step| format!("{} ended with exit code {}", step.name, step.code)));
+    reasons.extend(others.map(|step| {
+        let frozen = step.summary.get("objects_frozen").and_then(Value::as_u64).unwrap_or(0);
+        match step.name == record::MIRROR && step.code == code::INCOMPLETE && frozen > 0 {
+            true => {
+                format!("{} must be thawed before the copy is complete", count(frozen, "object"))
+            }
+            false => format!("{} ended with exit code {}", step.name, step.code),
+        }
+    }));
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 

@@ -261,7 +261,10 @@ fn seen_lines(seen: &Seen, flags: &str, in_waves: usize) -> Vec<(&'static str, S
         let have = agree(waiting, "has", "have");
         let lists = agree(waiting, "lists it", "lists them");
         let restores = count(waiting, "restore");
-        lines.push(("restores", format!("{restores} {have} not ended: `icecore jobs` {lists}")));
+        lines.push((
+            "restores",
+            format!("{restores} {have} not ended: `icecore {flags} jobs` {lists}"),
+        ));
     }
     lines
 }

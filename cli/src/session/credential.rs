@@ -40,11 +40,11 @@ impl Session {
     /// Returns the failure that says where the writer credential was expected, and why it may be elsewhere.
     pub(super) fn not_enrolled(&self) -> Failure {
         let message = format!(
-            "this host has no writer credential for this archive in {}, and there is no password to create one",
+            "this computer has no key for this archive in {}, and there is no password to create one",
             show(&self.credentials())
         );
         let hint = format!(
-            "use the password once, with --password-file FILE: icecore saves the credential for later runs{}",
+            "use the password once, with --password-file FILE: icecore saves a key for later runs{}",
             away::home()
         );
         Failure { code: code::WRONG_KEY, message, hint: Some(hint), ..Failure::default() }

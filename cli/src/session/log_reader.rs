@@ -6,7 +6,7 @@ use icecore_engine::codec::keys::digest;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::LogKey;
-use icecore_engine::repo::{Keys, Purpose, Repository};
+use icecore_engine::repo::{Catalog, Keys, Purpose, Repository};
 use icecore_engine::store::{Location, Store, layout};
 use zeroize::Zeroizing;
 
@@ -51,6 +51,12 @@ impl Session {
             Failure::usage("the table [mirror] has no `to`", "name the place of the second copy")
         })?;
         let location = Location::parse(to)?;
+        if self.location().is_ok_and(|archive| archive.place() == location.place()) {
+            return Err(Failure::usage(
+                format!("{location} is the archive itself"),
+                "name another place for the copy, or remove the table [mirror]",
+            ));
+        }
         self.options_at(&location, &self.profile.at_mirror(mirror)).map(drop)
     }
 
@@ -60,6 +66,15 @@ impl Session {
         self.cache().join(COPIES).join(&place[..16])
     }
 
+    /// Counts the snapshots of the archive that this computer knows and its mirror does not have.
+    pub fn newer_than(&self, mirror: &Repository) -> Result<u64, Failure> {
+        let there = mirror.catalog.snapshots()?;
+        let dropped = mirror.catalog.dropped_snapshots()?;
+        let has = |id| there.iter().chain(&dropped).any(|row| row.entry.id == id);
+        let known = Catalog::known_snapshots(&self.cache(), mirror.config.repository);
+        Ok(known.iter().filter(|row| !has(row.entry.id)).count() as u64)
+    }
+
     /// Returns whether the error occurred because a mirror is behind its archive, which this computer has used as well.
     /// Prints a note in this case.
     pub(super) fn is_behind(&self, store: &Store, error: &Error) -> bool {
@@ -67,7 +82,7 @@ impl Session {
             && matches!(store.length(layout::MIRROR), Ok(Some(_)));
         if is_behind {
             self.report.note(&format!(
-                "{} is a mirror, and older than the archive when this computer last used that: what is newer is not here",
+                "{} is a mirror, and this computer has seen newer entries in the archive: what is newer is not here",
                 store.location()
             ));
         }

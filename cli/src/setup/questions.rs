@@ -82,12 +82,12 @@ fn choose_place(
         aws_profile: text(&args.aws_profile),
     };
     let (paths, make) = (&sources.paths, without_none(&args.make));
+    let asks = talk.asks && args.to.is_none() && !global.repo_by_flag;
     let look = |typed: &TypedPlace| {
         place::look(global, talk.report, typed, (paths, &make))
-            .map_err(|failure| by_option(args, failure))
+            .map_err(|failure| by_option(args, asks, failure))
     };
-    let is_said = args.to.is_some() || global.repo_by_flag;
-    if !talk.asks || is_said {
+    if !asks {
         if typed.to.is_empty() {
             return Err(Failure::usage(
                 "it was not said where the archive is to be",
@@ -123,15 +123,19 @@ fn choose_place(
 }
 
 /// Names the options in a failure instead of the variables that they override.
-fn by_option(args: &SetupArgs, failure: Failure) -> Failure {
+fn by_option(args: &SetupArgs, asks: bool, failure: Failure) -> Failure {
     let named = [
         (&args.region, "set AWS_REGION=", "use --region "),
         (&args.region, "AWS_REGION=", "--region "),
         (&args.endpoint, "AWS_ENDPOINT_URL=", "--endpoint "),
         (&args.aws_profile, "AWS_PROFILE", "--aws-profile"),
     ];
-    let given = named.into_iter().filter(|(option, ..)| option.is_some());
-    let given: Vec<_> = given.map(|(_, variable, option)| (variable, option)).collect();
+    // What was typed as an answer has no name of its own.
+    let named = named.into_iter().filter_map(|(given, variable, option)| match given {
+        Some(_) => Some((variable, option)),
+        None => (asks && variable.ends_with('=')).then_some((variable, "")),
+    });
+    let given: Vec<_> = named.collect();
     let rename = |text: String| {
         given.iter().fold(text, |text, (variable, option)| text.replace(variable, option))
     };
@@ -184,7 +188,19 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
         });
     }
     let region = if known.region.is_empty() { "us-east-1" } else { &known.region };
-    let region = one(&args.region, "The region of the bucket", region)?;
+    let region = match &args.region {
+        Some(region) => region.clone(),
+        None => talk.until("The region of the bucket", region, |answer| {
+            let is_code = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            match answer.chars().all(is_code) {
+                true => Ok(answer.to_owned()),
+                false => Err(Failure::usage(
+                    format!("{answer:?} is not a region"),
+                    "type its code, as in eu-central-1",
+                )),
+            }
+        })?,
+    };
     let question = "The URL of its server (Enter: Amazon's)";
     let question = if known.endpoint.is_empty() { question } else { "The URL of its server" };
     let endpoint = one(&args.endpoint, question, &known.endpoint)?;
@@ -282,7 +298,10 @@ fn choose_schedule(
         Some(at) => at,
         None if !talk.asks => usual,
         None => {
-            talk.explain("At what time of day? If the computer is off at that time, the run starts when it is on again.");
+            talk.explain(match args.no_schedule {
+                true => "At what time of day is a run due? Your own scheduler starts it: `icecore run --if-due`, as often as you like.",
+                false => "At what time of day? If the computer is off at that time, the run starts when it is on again.",
+            });
             let default = usual.strftime("%H:%M").to_string();
             talk.until("The time", &default, |answer| {
                 crate::parse::time_of_day(answer)

@@ -87,7 +87,7 @@ fn a_credential_of_another_repository_is_refused() {
     fs::remove_file(credential(&host)).expect("a credential");
     // The hint is right: the identity creates a new credential.
     let ran = host.run("snapshot photos").ok();
-    assert!(ran.stderr.contains("credential saved to"), "{ran:#?}");
+    assert!(ran.stderr.contains("its key was saved to"), "{ran:#?}");
 }
 
 #[test]

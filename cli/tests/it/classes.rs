@@ -98,8 +98,7 @@ fn a_job_thaws_what_a_rule_has_frozen_since_it_began() {
     // Before the restore is resumed, a rule moves the packs, and their temporary copies are gone.
     server.move_to_class(BUCKET, "photos/packs/", "GLACIER");
     let job = job_of(&begun.summary());
-    host.run(&format!("jobs resume {job}"))
-        .fails(21, &["the price was not agreed to", "--max-cost"]);
+    host.run(&format!("jobs resume {job}")).fails(21, &["must still be thawed", "--max-cost"]);
     let again = host.run(&format!("--json jobs resume {job} --max-cost 1")).exits(20).summary();
     assert_eq!((number(&again, "hours"), server.restores().len()), (12.0, 2 * asked));
     server.advance(12 * HOURS);

@@ -29,7 +29,7 @@ fn commands_in_hints_have_the_repo_that_was_typed() {
     write(&host.path("photos/a.jpg"), "a photo");
     host.run("--repo other snapshot --init photos").ok();
     let lines = [
-        ("dump latest:nowhere", 4, "`icecore --repo other ls -R SNAP`"),
+        ("dump latest:nowhere", 4, "`icecore --repo other find --ignore-case nowhere`"),
         ("restore 0000 -t out", 4, "`icecore --repo other snapshots` lists them"),
         ("prune --undelete 0000", 4, "`icecore --repo other snapshots --dropped`"),
         ("forget latest", 2, "icecore --repo other prune --forget"),
@@ -219,8 +219,12 @@ fn a_job_without_the_credential() {
     host.run("snapshot --init photos").ok();
     host.unset("ICECORE_PASSWORD_FILE");
     host.set("ICECORE_CONFIG_DIR", "root");
-    let words =
-        ["no writer credential", "in root/credentials", "--password-file", "a different HOME"];
+    let words = [
+        "has no key for this archive",
+        "in root/credentials",
+        "--password-file",
+        "a different HOME",
+    ];
     host.run("snapshot photos").fails(12, &words);
     host.set("SUDO_USER", "maria");
     host.run("snapshot photos").fails(12, &["sudo uses the folder of root", "maria"]);

@@ -101,7 +101,7 @@ fn what_is_no_copy_is_refused_by_the_program() {
     host.run("--repo other init --password-file password").ok();
     host.run("mirror repo other").fails(1, &["archive of its own"]);
     for line in ["mirror nothing copy", "mirror --no-key nothing copy"] {
-        host.run(line).fails(10, &["no archive", "Name the place where the archive is"]);
+        host.run(line).fails(10, &["no archive", "name the archive first, then its copy"]);
     }
     let ran = host.run("mirror repo/packs copy").fails(10, &["name the whole one, "]);
     assert!(!ran.stderr.contains("--repo"), "no --repo was used: {ran:#?}");
@@ -407,10 +407,12 @@ fn a_copy_is_promoted_and_the_old_archive_refused() {
     host.run("snapshot photos").ok();
     std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
     let listed = host.run("--repo copy snapshots").ok();
-    assert!(listed.stderr.contains("is a mirror, and older"), "{listed:#?}");
+    assert!(listed.stderr.contains("is a mirror, and this computer has seen newer"), "{listed:#?}");
     host.run("--repo copy promote").fails(2, &["--yes"]);
-    host.run("--repo copy promote --yes").ok();
-    host.run("--repo copy promote --yes").fails(1, &["not a mirror"]);
+    let ran = host.run("--repo copy promote --yes").ok();
+    let old = "1 snapshot that this computer has seen in the archive is not in it";
+    assert!(ran.stderr.contains(old), "{ran:#?}");
+    host.run("--repo copy promote --yes").fails(1, &["not a mirror", "name the copy"]);
     host.set("ICECORE_REPOSITORY", "copy");
     host.run("snapshot photos").ok();
     host.restores("latest", &host.state("photos"));

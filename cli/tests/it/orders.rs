@@ -134,7 +134,7 @@ fn what_can_be_fetched_and_what_has_expired_is_said() {
     for words in ["must be thawed again", "expired", &resume, "frozen"] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    host.run(&format!("jobs resume {job}")).fails(21, &["have expired", "--max-cost"]);
+    host.run(&format!("jobs resume {job}")).fails(21, &["has expired", "--max-cost"]);
 }
 
 #[test]
@@ -171,7 +171,12 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     let profile = format!("repo = 's3://{BUCKET}/photos'\nsources = ['{here}']\n");
     write(&host.path("config/home.toml"), profile);
     let status = host.run("-P home status").stdout;
-    assert!(status.contains("1 restore has not ended: `icecore jobs` lists it"), "{status}");
+    assert!(
+        status.contains(
+            "1 restore has not ended: `icecore -P home --repo s3://archive/photos jobs` lists it"
+        ),
+        "{status}"
+    );
     let cancel = format!("icecore jobs cancel {job}");
     let words = ["a rewrite has replaced it", "start the restore again", &cancel];
     server.advance(48 * HOURS);
@@ -235,7 +240,7 @@ fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
     // The copies that are still readable were paid for, so they are fetched although the user does not agree to further
     // thaws.
     let words = [
-        "1 object must be thawed again",
+        "1 object of this order must still be thawed",
         "nothing was requested; ",
         "restored from what can still be read",
     ];

@@ -103,7 +103,7 @@ fn urls_of_other_tools_make_no_folder() {
         ("photos:2024", "./"),
         ("archive ", "white space"),
         ("s3://my-bucket/photos\r", "white space"),
-        ("", "s3://bucket/prefix"),
+        ("", "ICECORE_REPOSITORY is empty"),
     ] {
         host.set("ICECORE_REPOSITORY", url);
         for line in ["snapshot --init photos", "init", "snapshots"] {

@@ -118,7 +118,7 @@ fn it_says_which_snapshot_takes_the_place_of_which() {
     let short = |at: usize| listed[at]["id"].as_str().expect("an id")[..8].to_owned();
     let shown = host.run("prune -n --keep-last 2").ok();
     for [old, new] in [[0, 2], [1, 3]].map(|pair| pair.map(short)) {
-        let pair = format!("{old} because {new} of ");
+        let pair = format!("{old}, to keep the newer {new} of ");
         assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
     }
     // With more dropped snapshots than places, the rest appears with -v, and always in the JSON.
@@ -127,7 +127,7 @@ fn it_says_which_snapshot_takes_the_place_of_which() {
     assert!(shown.stdout.contains("; and 2 more, which -v lists"), "{shown:#?}");
     let shown = host.run("prune -n -v --keep-last 1").ok();
     for [old, new] in &all {
-        let pair = format!("{old} because {new} of ");
+        let pair = format!("{old}, to keep the newer {new} of ");
         assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
     }
     assert!(!shown.stdout.contains("more, which"), "{shown:#?}");

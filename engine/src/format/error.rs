@@ -22,7 +22,7 @@ pub enum FormatError {
         value: u8,
     },
     /// The object does not begin with its magic (spec section 1.3).
-    #[error("not a valid {what} (bad magic number)")]
+    #[error("not a valid {what}: its first bytes are wrong")]
     Magic {
         /// The object that was expected.
         what: &'static str,

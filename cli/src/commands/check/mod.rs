@@ -185,7 +185,8 @@ impl Checking<'_> {
             (
                 consent::thaw_question(&what, self.tier(), hours, &cost),
                 format!(
-                    "{packs} must be thawed to be read, which costs {cost}; nothing was requested"
+                    "reading {} costs {cost}, and {packs} must be thawed for it; nothing was requested",
+                    size(plan.bytes())
                 ),
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )

@@ -36,7 +36,7 @@ pub(super) fn show(
         show_errors(checking, &report.errors);
     }
     show_left(checking, report);
-    out.line(&read_back_text(&report.read_back, written.oldest_unread()));
+    out.line(&read_back_text(report, written.oldest_unread()));
     written.show(session);
     if repository.store.location().is_remote() {
         out.line(&cost_line(out, cost, &requests));
@@ -291,7 +291,8 @@ fn read_back_json(read: &ReadBack) -> Value {
     })
 }
 
-fn read_back_text(read: &ReadBack, oldest_unread: Option<String>) -> String {
+fn read_back_text(report: &CheckReport, oldest_unread: Option<String>) -> String {
+    let read = &report.read_back;
     let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
         return "this host has not read back any data yet".to_owned();
     };
@@ -303,8 +304,9 @@ fn read_back_text(read: &ReadBack, oldest_unread: Option<String>) -> String {
         (oldest, newest) => format!("between {oldest} and {newest}"),
     };
     let unread = oldest_unread.map(|day| format!("; the oldest data not read back is from {day}"));
+    let lost = if report.errors.is_empty() { "" } else { "; what is lost does not count" };
     format!(
-        "read back and verified by this host: {bytes} of {all} ({percent} %), {when}{}",
+        "read back and verified by this host: {bytes} of {all} ({percent} %), {when}{}{lost}",
         unread.unwrap_or_default()
     )
 }
@@ -343,7 +345,9 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     } else if done.objects_put_back + done.chunks_found + done.parity_renewed == 0 {
         report.line("repair: nothing could be repaired");
     }
-    if let Some(found) = pieces(done.chunks_found, "found again, although marked as lost") {
+    if let Some(found) =
+        pieces(done.chunks_found, "that an earlier check or repair had missed can be read again")
+    {
         report.line(&format!("repair: {found}"));
     }
     if done.parity_renewed > 0 {

@@ -11,7 +11,7 @@ use self::show::{Price, show_done, show_plan};
 use super::consent;
 use crate::args::MirrorArgs;
 use crate::config;
-use crate::failure::{Failure, code};
+use crate::failure::{Failure, code, no_repository};
 use crate::places::Places;
 use crate::session::Session;
 use crate::units::{about, exact_dollars, now};
@@ -32,7 +32,9 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
     let target = target(session, args)?;
     let opened = open(session, args).map_err(|failure| {
         let is_typed = failure.code == code::NO_REPOSITORY && args.places.len() == 2;
-        match is_typed && !matches!(session.gone(), Ok(Some(_))) {
+        let has_hint = args.places.first().is_some_and(|from| no_repository(from).is_some())
+            || matches!(session.gone(), Ok(Some(_)));
+        match is_typed && !has_hint {
             true => failure.hinted(
                 "name the archive first, then its copy, as in `icecore mirror /mnt/nas/archive /mnt/usb/copy`; is the disk mounted?".to_owned(),
             ),
@@ -129,6 +131,12 @@ fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
 fn target(session: &Session, args: &MirrorArgs) -> Result<MirrorTarget, Failure> {
     let of_profile = session.profile.mirror.clone().unwrap_or_default();
     let given = args.places.last();
+    if args.places.len() == 1 && session.location().is_err() {
+        return Err(Failure::usage(
+            "only one place was named, and a mirror needs two",
+            "name the archive first, then its copy: `icecore mirror FROM TO`. With -P NAME, which names the archive, one place is the copy",
+        ));
+    }
     let url = given.or(of_profile.to.as_ref()).ok_or_else(|| {
         Failure::usage(
             "the place of the copy was not specified",

@@ -71,7 +71,7 @@ pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan,
             json!({
                 "objects": planned.objects, "bytes": planned.bytes,
                 "objects_to_delete": planned.deletes[0], "bytes_to_free": planned.deletes[1],
-                "objects_frozen": planned.frozen.packs,
+                "objects_frozen": planned.frozen.packs, "objects_thawing": planned.frozen.thawing,
                 "entries_before": planned.head_before, "entries_after": planned.head_after,
                 "verified": planned.verifies,
                 "pack_class": planned.classes[0], "hot_class": planned.classes[1],
@@ -134,6 +134,16 @@ fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
         let how = "it has another length in the copy than in the archive: it is damaged there. `icecore check --repair --also` with the place of the archive, run on the copy, repairs it";
         report.problem(name, how);
     }
+    let thawing = planned.frozen.thawing;
+    if thawing > 0 {
+        report.note(&format!(
+            "{} {} thawing; the next run copies {} when {} readable",
+            count(thawing, "object"),
+            agree(thawing, "is", "are"),
+            agree(thawing, "it", "them"),
+            agree(thawing, "it is", "they are"),
+        ));
+    }
     let packs = planned.frozen.packs;
     if packs == 0 {
         return;
@@ -190,6 +200,7 @@ pub fn show_done(
                 "objects_copied": done.objects, "bytes_copied": done.bytes,
                 "objects_deleted": done.deleted, "bytes_freed": done.bytes_freed,
                 "objects_lacking": done.lacking, "objects_frozen": planned.frozen.packs,
+                "objects_thawing": planned.frozen.thawing,
                 "entries": done.head, "entries_of_archive": planned.head_of_archive,
                 "verified": planned.verifies, "cost_usd": spent,
                 "requests": requests_json(&done.requests),
@@ -215,7 +226,7 @@ pub fn show_done(
             count(done.lacking, "object") + agree(done.lacking, " is", " are"),
         ));
     }
-    if target.location.is_remote() {
+    if target.location.is_remote() || session.location()?.is_remote() {
         report.line(&cost_line(report, spent, &done.requests));
     }
     Ok(())

@@ -18,7 +18,7 @@ use super::show::show_plan;
 use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{count, now, show_target};
+use crate::units::{agree, count, now, show_target};
 
 /// The parts of a restore that determine its price and the consent to it.
 #[derive(Clone, Copy)]
@@ -145,7 +145,12 @@ impl Deal<'_> {
         let (message, hint) = match need {
             ConsentNeed::Again => (
                 format!(
-                    "{packs} must be thawed again, because copies have expired or the price was not agreed to; it costs {cost}; nothing was requested"
+                    "{packs} of this order must still be thawed: {}. It costs {cost}; nothing was requested",
+                    agree(
+                        plan.states().cold,
+                        "its thaw was not requested, or the thawed copy has expired",
+                        "their thaws were not requested, or the thawed copies have expired",
+                    )
                 ),
                 "--max-cost USD agrees to it",
             ),

@@ -83,8 +83,9 @@ pub fn say_frozen_copies(session: &Session, plan: &RestorePlan) {
             && !copy.is_readable(&pack.name)
         {
             let place = copy.store.location();
+            let icecore = session.command_at(place);
             session.report.note(&format!(
-                "the copy at {place} may have it, but frozen: `icecore --repo {place} restore` thaws it there and restores from it",
+                "the copy at {place} may have it, but frozen: `{icecore} restore SNAP --target DIR`, with this snapshot and a folder, thaws it there and restores from it",
             ));
         }
     }

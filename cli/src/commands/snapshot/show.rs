@@ -118,7 +118,7 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
         |is: &'static str, would: &'static str| if summary.id.is_some() { is } else { would };
     let new = match new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)
     {
-        0 => format!("no new data; the record {} {stored}", would("takes", "would take")),
+        0 => format!("no new data; the snapshot itself {} {stored}", would("takes", "would take")),
         new => format!("{} new, {} {stored}", size(new), would("stored as", "would be stored as")),
     };
     report.line(&format!("{} in all; {new}; {seconds:.1} s", size(totals.bytes_processed)));

@@ -167,7 +167,10 @@ pub fn show_step(run: &WaveRun, done: &Done) -> Result<(), Failure> {
 fn text_of(run: &WaveRun, done: &Done) -> String {
     let WaveJob { months_left, spent_usd, ended, .. } = &run.state;
     match ended {
-        true => format!("{}. It has cost {}", done.text, exact_dollars(*spent_usd)),
+        true => {
+            let free = if run.state.free_egress { " beyond the free download" } else { "" };
+            format!("{}. It has cost {}{free}", done.text, exact_dollars(*spent_usd))
+        }
         false if *months_left == 0 => done.text.clone(),
         false => {
             format!("{}. {} left; {}", done.text, count(*months_left, "month"), money(&run.state))

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::{PackId, PackKind, PackRange};
 use crate::repo::catalog::entry_of_place;
 use crate::repo::{PackState, Repository};
-use crate::store::{ClassFacts, Listed, ThawNeed, layout};
+use crate::store::{ClassFacts, Listed, ObjectState, ThawNeed, layout};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -21,6 +21,8 @@ pub(super) struct Lacking {
     number: u64,
     /// The storage class, if the pack must be thawed before it can be read.
     pub frozen: Option<String>,
+    /// Whether its thaw was requested already.
+    pub is_thawing: bool,
     pub is_missing: bool,
 }
 
@@ -66,14 +68,26 @@ impl MirrorPlanner<'_> {
                     let what = ItemKind::Pack(id, Some(Box::new(row)));
                     let item = MirrorItem { name, bytes, class, what };
                     let is_missing = !self.there.packs.contains_key(&id);
-                    lacking.push(Lacking { item, number, frozen: None, is_missing });
+                    lacking.push(Lacking {
+                        item,
+                        number,
+                        frozen: None,
+                        is_thawing: false,
+                        is_missing,
+                    });
                 }
             }
             None => {
                 for (id, (kind, object)) in &self.there.packs {
                     let (name, what) = (object.name.clone(), ItemKind::Pack(*id, None));
                     let item = MirrorItem { name, bytes: object.bytes, class: class(*kind), what };
-                    lacking.push(Lacking { item, number: 0, frozen: None, is_missing: false });
+                    lacking.push(Lacking {
+                        item,
+                        number: 0,
+                        frozen: None,
+                        is_thawing: false,
+                        is_missing: false,
+                    });
                 }
             }
         }
@@ -120,7 +134,10 @@ impl MirrorPlanner<'_> {
         let names: Vec<String> = asked.iter().map(|pack| pack.item.name.clone()).collect();
         for (pack, head) in asked.iter_mut().zip(from.heads(&names)) {
             match head? {
-                Some(head) if !head.state.is_readable() => pack.frozen = Some(head.class),
+                Some(head) if !head.state.is_readable() => {
+                    pack.is_thawing = head.state == ObjectState::Thawing;
+                    pack.frozen = Some(head.class);
+                }
                 Some(_) => {}
                 None => pack.is_missing = true,
             }

@@ -15,13 +15,15 @@ use crate::format::{Config, RepositoryId};
 use crate::progress::Progress;
 use crate::store::{Requests, Store, layout};
 
-/// Packs of the archive that must be thawed before they can be copied.
+/// Packs of the archive that cannot be read before they are thawed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrozenOrigin {
-    /// Number of packs.
+    /// Number of packs whose thaw must be requested.
     pub packs: u64,
     /// Their total size, by storage class.
     pub bytes_by_class: BTreeMap<String, u64>,
+    /// Number of packs that are being thawed.
+    pub thawing: u64,
 }
 
 /// The plan of a run.
@@ -177,7 +179,9 @@ impl MirrorPlan {
 fn frozen_of(packs: &[Lacking]) -> FrozenOrigin {
     let mut frozen = FrozenOrigin::default();
     for pack in packs {
-        if let Some(class) = &pack.frozen {
+        if pack.is_thawing {
+            frozen.thawing += 1;
+        } else if let Some(class) = &pack.frozen {
             frozen.packs += 1;
             *frozen.bytes_by_class.entry(class.clone()).or_default() += pack.item.bytes;
         }

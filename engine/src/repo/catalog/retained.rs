@@ -115,6 +115,17 @@ impl Catalog {
         })
     }
 
+    /// Returns the snapshots that the catalog of a repository in `cache_dir` lists, without accessing the repository.
+    pub fn known_snapshots(cache_dir: &Path, repository: RepositoryId) -> Vec<SnapshotRow> {
+        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
+        if !private::is_trusted(&path) {
+            return Vec::new();
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let connection = Connection::open_with_flags(&path, flags);
+        connection.and_then(|open| snapshots::rows(&open, false, Some(false))).unwrap_or_default()
+    }
+
     /// Returns the snapshots that the catalogs in `cache_dir` list for a place, without accessing the place itself.
     pub fn kept_snapshots(cache_dir: &Path, location: &str) -> Vec<SnapshotRow> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();

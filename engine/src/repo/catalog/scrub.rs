@@ -79,6 +79,19 @@ pub struct Readings {
 }
 
 impl Catalog {
+    /// Forgets what was read, and which chunks were found lost. For an archive that is used at another place from now
+    /// on: the findings are about the objects at the old one.
+    pub fn forget_readings(&self) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("DELETE FROM lost WHERE told = 0", [])?;
+            transaction.execute("UPDATE packs SET read_slots = NULL", [])?;
+            transaction.commit()
+        })())
+    }
+
     /// Records the findings about some chunks of some packs.
     pub fn was_read(&self, packs: &HashMap<PackRowId, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
