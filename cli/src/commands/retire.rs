@@ -11,6 +11,7 @@ use icecore_engine::repo::{Repository, TreeReader};
 use serde_json::json;
 
 use super::dropped::kept_until;
+use super::prune::expect_not_restoring;
 use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
@@ -144,6 +145,7 @@ fn end(
     if !report.json {
         print_narrow(report, rows, &["tags", "files"]);
     }
+    expect_not_restoring(session, repository, &ids)?;
     let dropped = if dry_run { 0 } else { forget(repository, &ids, now())? };
     if report.json {
         report.object(

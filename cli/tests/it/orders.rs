@@ -14,6 +14,20 @@ fn order(host: &Host) -> String {
 }
 
 #[test]
+fn a_history_that_an_order_restores_is_not_ended() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let job = order(&host);
+    let history = host.run("--json retire").ok().json()[0]["id"].clone();
+    let history = history.as_str().expect("an id").to_owned();
+    for line in ["", " -n"] {
+        host.run(&format!("retire {history}{line}")).fails(2, &["restores snapshot", &job]);
+    }
+    host.run(&format!("jobs cancel {job}")).ok();
+    host.run(&format!("retire {history}")).ok();
+}
+
+#[test]
 fn detach_and_wait_agree_to_no_price() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);

@@ -24,12 +24,7 @@ pub fn keep_restoring(
         true => open_jobs(session, repository)?,
         false => BTreeMap::new(),
     };
-    if let Some((id, job)) = named.iter().find_map(|id| Some((id, open.get(id)?.short()))) {
-        return Err(Failure::usage(
-            format!("job {job} restores snapshot {}: nothing was dropped", id.short()),
-            &format!("wait until the job is done, or end it: icecore jobs cancel {job}"),
-        ));
-    }
+    refuse(&open, named)?;
     for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
         if named.contains(&entry.id) {
             reasons.clear();
@@ -47,6 +42,25 @@ pub fn keep_restoring(
         reasons.push(Reason::Restoring(*job));
     }
     Ok(())
+}
+
+/// Fails if one of the snapshots, which are about to be dropped, belongs to an open job.
+pub fn expect_not_restoring(
+    session: &Session,
+    repository: &Repository,
+    named: &BTreeSet<SnapshotId>,
+) -> Result<(), Failure> {
+    refuse(&open_jobs(session, repository)?, named)
+}
+
+fn refuse(open: &BTreeMap<SnapshotId, JobId>, named: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
+    match named.iter().find_map(|id| Some((id, open.get(id)?.short()))) {
+        None => Ok(()),
+        Some((id, job)) => Err(Failure::usage(
+            format!("job {job} restores snapshot {}: nothing was dropped", id.short()),
+            &format!("wait until the job is done, or end it: icecore jobs cancel {job}"),
+        )),
+    }
 }
 
 /// Returns the open jobs by their snapshots. Without the identity, only those in waves on this computer are known.

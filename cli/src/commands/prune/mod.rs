@@ -31,6 +31,7 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{self, about, local, now};
 
+pub use jobs::expect_not_restoring;
 use jobs::keep_restoring;
 use notes::{say_displaced, say_groups, say_shrunk};
 use packs::show_packs;
