@@ -160,7 +160,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
     (
         "status",
         &[
-            ("is everything backed up? The exit code says it, too", "icecore status"),
+            ("is everything backed up? The exit code answers as well", "icecore status"),
             (
                 "figures for Prometheus",
                 "icecore status --prometheus /var/lib/node_exporter/icecore.prom",
@@ -211,11 +211,29 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY", "credentials for Azure"),
 ];
 
+/// The commands of the first day, …
+const FIRST_DAY: [&str; 2] = ["setup", "init"];
+/// … and the options that their short help (`-h`) leaves out. Their names need an explanation, and their defaults suit
+/// almost everyone.
+const ADVANCED: [&str; 2] = ["pack_class", "pack_size"];
+/// A global option that `-h` of these commands leaves out too: a new archive has no log head yet.
+const EXPECT_HEAD: &str = "expect_head";
+
 /// Returns the definition of the command line, with the examples in its help.
 pub fn command() -> Command {
     let mut command = Cli::command();
     for (name, examples) in EXAMPLES {
         command = command.mut_subcommand(name, |command| command.after_help(help_of(examples)));
+    }
+    let expect_head = command.get_arguments().find(|arg| arg.get_id() == EXPECT_HEAD).cloned();
+    for name in FIRST_DAY {
+        command = command.mut_subcommand(name, |command| {
+            let command = ADVANCED
+                .into_iter()
+                .fold(command, |command, id| command.mut_arg(id, |arg| arg.hide_short_help(true)));
+            // clap copies a global option only into commands that do not define it themselves.
+            command.args(expect_head.clone().map(|arg| arg.hide_short_help(true)))
+        });
     }
     command
 }
