@@ -79,12 +79,12 @@ mod tests {
         let all = all.chain(0x2028..=0x202e).chain(0x2066..=0x2069);
         for c in all.filter_map(char::from_u32) {
             let text = format!("a{c}b");
-            let told = [line(&text).into_owned(), bytes(text.as_bytes()), json(&text).into_owned()];
-            assert!(told.iter().all(|told| !told.contains(c) && told.ends_with('b')), "{told:?}");
+            let printed = [line(&text).into_owned(), bytes(text.as_bytes()), json(&text).into_owned()];
+            assert!(printed.iter().all(|printed| !printed.contains(c) && printed.ends_with('b')), "{printed:?}");
             assert_eq!(lines(&text).contains(c), c == '\n');
             let value = serde_json::Value::String(text);
-            let told = json(&value.to_string()).into_owned();
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap(), value);
+            let printed = json(&value.to_string()).into_owned();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
         }
         // Letters of any script, combined emoji and spaces are shown as they are.
         for plain in ["Köln am Rhein.jpg", "שלום.jpg", "👨\u{200d}👩\u{200d}👧.jpg", "", "a\\u{1b}"]

@@ -300,10 +300,10 @@ mod tests {
             header: vec!["id", "host", "size", "paths"],
             rows: vec![vec!["40e0204e".into(), "studio".into(), "1 MiB".into(), path.into()]],
         };
-        let go = ["size", "absent", "host"];
+        let droppable = ["size", "absent", "host"];
         let fitted = |path, columns| {
             let mut table = table(path);
-            let below = table.make_room_for_paths(columns, &go);
+            let below = table.make_room_for_paths(columns, &droppable);
             (table.header, table.rows[0].last().expect("a cell").clone(), below)
         };
         let all = vec!["id", "host", "size", "paths"];

@@ -85,10 +85,10 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
             "it lists all; --host, --path, --tag and --history choose"
         }
         ("snapshot", "-t" | "--label" | "--name" | "--comment") => {
-            "--tag TAG gives a snapshot a tag"
+            "--tag TAG adds a tag to the snapshot"
         }
         ("snapshot", "--to" | "--target" | "--dest" | "--destination") => {
-            "--repo URL says where the archive is"
+            "--repo URL names the archive"
         }
         ("snapshot", "--source" | "--sources" | "--path" | "--paths") => {
             "the folders stand without an option: icecore snapshot DIR"
@@ -101,7 +101,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
             "--password-file FILE reads the password from a file; without it, icecore asks for it"
         }
         (_, "--repository" | "--archive" | "--repository-file") => {
-            "--repo URL says where the archive is"
+            "--repo URL names the archive"
         }
         (_, "--config" | "-c") => "--profile NAME reads options from NAME.toml",
         _ => return None,

@@ -71,14 +71,14 @@ fn without_empty(arg: clap::Arg) -> clap::Arg {
     }
 }
 
-/// Formats the options that say where the archive is.
+/// Formats the options that locate the archive.
 fn address(options: impl Iterator<Item = (&'static str, String)>) -> String {
     let options = options.map(|(option, value)| format!("{option} {}", crate::shell::word(&value)));
     options.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the options of a command line that say where the archive is. The line may be invalid; then returns those
-/// that can be found.
+/// Returns the options of a command line that locate the archive. The line may be invalid; then returns those that can
+/// be found.
 pub fn address_of(line: &[String]) -> String {
     let names = [("-P", "-P"), ("--profile", "-P"), ("--repo", "--repo")];
     let words = line.iter().take_while(|word| *word != "--");

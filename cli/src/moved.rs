@@ -50,7 +50,7 @@ pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
 }
 
 /// Reports packs whose class differs from the one that they were written with.
-pub fn tell_moved(report: &Report, moved: &[Moved]) {
+pub fn report_moved(report: &Report, moved: &[Moved]) {
     for Moved { kind, from, to, packs } in moved {
         let prefix = layout::prefix(*kind);
         report.note(&format!(

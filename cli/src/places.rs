@@ -136,7 +136,7 @@ impl Session {
         let places = Places::new(&self.config_dir);
         let is_known = match places.find(&place) {
             Some(_) => true,
-            // A host that used the place only with an older version knows it from the catalog alone.
+            // Older versions of this program did not record places. The catalog shows whether one used this place.
             None => {
                 !location.is_remote() && !Catalog::kept_configs(&self.cache(), &place).is_empty()
             }
@@ -198,7 +198,7 @@ impl Session {
             return None;
         }
         let mut command = String::new();
-        // The settings of the profile are those of the archive, so the ones of the copy are variables.
+        // The profile has the settings of the archive. Variables override them with those of the copy.
         for (name, of_copy, of_archive) in [
             ("AWS_REGION", &mirror.region, &self.profile.region),
             ("AWS_ENDPOINT_URL", &mirror.endpoint, &self.profile.endpoint),
@@ -248,12 +248,12 @@ impl Session {
     /// Records the place of the repository in use; warns if another one was there before.
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
         self.remember(repository.config.repository)?;
-        self.tell_doubts(&repository)?;
+        self.warn_of_doubts(&repository)?;
         Ok(repository)
     }
 
     /// Warns once, in one line, about entries of the log that do not count.
-    fn tell_doubts(&self, repository: &Repository) -> Result<(), Failure> {
+    fn warn_of_doubts(&self, repository: &Repository) -> Result<(), Failure> {
         let void = repository.catalog.void_entries()?;
         let mut open: Vec<String> = void
             .iter()

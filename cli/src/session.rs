@@ -225,7 +225,7 @@ impl Session {
         &self,
         error: Error,
         repository: RepositoryId,
-        anew: bool,
+        is_damaged: bool,
     ) -> Result<(), Error> {
         let mut temporary = self.temporary.lock().expect("nothing panics here");
         let mut places = cache::places();
@@ -234,7 +234,7 @@ impl Session {
             places.drain(..tried);
         }
         // Do not copy a damaged catalog, or one that another user may have written.
-        let from = (!anew && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
+        let from = (!is_damaged && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
         let id = repository.to_string();
         let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
             return Err(error);

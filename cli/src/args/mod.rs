@@ -214,7 +214,7 @@ pub struct Global {
     /// The name of the command.
     #[arg(skip)]
     pub command: String,
-    /// The options on the command line that say where the archive is.
+    /// The options on the command line that locate the archive.
     #[arg(skip)]
     pub address: String,
     /// Options on the command line that have no effect on an archive in a folder.

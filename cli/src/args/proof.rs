@@ -65,8 +65,8 @@ pub struct AuditArgs {
 
 #[derive(Debug, Args)]
 pub struct DrillArgs {
-    /// Check the identity page in this file instead: does it open this archive, and does it still
-    /// say correctly where the archive is? Without a file, check the identity that you type
+    /// Check the identity page in this file instead: does it open this archive, and is the location
+    /// on it still right? Without a file, check the identity that you type
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach"])]
     pub identity_page: Option<Option<PathBuf>>,
     /// How fast to thaw the photo: bulk within 48 hours, standard within 12

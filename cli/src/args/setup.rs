@@ -57,7 +57,7 @@ pub struct SetupArgs {
     /// Take no snapshot yet
     #[arg(long)]
     pub no_snapshot: bool,
-    /// Ask nothing: use the proposed answer wherever no option gives another one
+    /// Ask nothing: use the proposed answer wherever no option sets another one
     #[arg(long)]
     pub yes: bool,
     /// Only show what would be done

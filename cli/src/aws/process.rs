@@ -17,7 +17,7 @@ use crate::signals;
 pub const PROCESS_MAX: Duration = Duration::from_secs(60);
 /// How often to check whether it has ended.
 const TICK: Duration = Duration::from_millis(20);
-/// The time that the program has to end after the signal to terminate.
+/// How long the program may take to end after the signal to terminate.
 const ENDING_MAX: Duration = Duration::from_millis(300);
 /// Maximum number of bytes that it may print.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;

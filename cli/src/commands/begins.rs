@@ -60,7 +60,7 @@ fn why(this: &SnapshotEntry, before: &SnapshotEntry) -> String {
             name(history)
         ),
         (None, None) => format!(
-            "the last snapshot of this host is of other folders (history {old}). Each set of folders has a history of its own; --history NAME gives one history to changing folders"
+            "the last snapshot of this host is of other folders (history {old}). Each set of folders has a history of its own; --history NAME keeps one history for changing folders"
         ),
     }
 }

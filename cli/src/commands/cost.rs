@@ -14,7 +14,7 @@ use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::moved::{moved_json, tell_moved};
+use crate::moved::{moved_json, report_moved};
 use crate::report::print_figures;
 use crate::session::Session;
 use crate::units::{compared, dollars, local, size, utc};
@@ -88,7 +88,7 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
     }
     session.report.line(&in_all(&monthly));
     say_uncounted(session, &monthly);
-    tell_moved(&session.report, &monthly.moved);
+    report_moved(&session.report, &monthly.moved);
     session.report.note(&format!(
         "this command cost {}",
         spent_text(&session.report, Some(prices.bill(&requests).total_usd()), &requests)

@@ -170,7 +170,7 @@ fn end(
 }
 
 /// Describes when a prune frees the space of dropped snapshots, and until when these can be undeleted. `until` contains
-/// those that a prune would keep for a while.
+/// the snapshots that can be undeleted, with the end of that time.
 fn frees_space(
     ids: &BTreeSet<SnapshotId>,
     until: &BTreeMap<SnapshotId, Time>,

@@ -30,8 +30,9 @@ pub struct Status {
     pub overdue: bool,
     pub running_since: Option<Timestamp>,
     pub last_check: Option<Timestamp>,
-    /// When a photo was last restored; below, when the identity page was last found correct.
+    /// When a photo was last restored.
     pub drill_photo: Option<Timestamp>,
+    /// When the identity page was last found correct.
     pub drill_page: Option<Timestamp>,
     /// Whether the drill of a photo is due, and how it is done.
     pub drill_due: Option<DrillDue>,

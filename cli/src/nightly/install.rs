@@ -70,7 +70,7 @@ fn run_as(
         ScheduleCommand::Install(args) => {
             let call = scheduler.call(global)?;
             match scheduler.recipe(&call) {
-                Some(recipe) => scheduler.tell(&recipe),
+                Some(recipe) => scheduler.explain(&recipe),
                 None => scheduler.change(Some(&call), args),
             }
         }
@@ -190,7 +190,7 @@ impl Scheduler<'_> {
         }
     }
 
-    fn tell(&self, recipe: &str) -> Result<u8, Failure> {
+    fn explain(&self, recipe: &str) -> Result<u8, Failure> {
         if self.report.json {
             self.report.object("recipe", json!({ "text": recipe }));
             self.summary(false);
@@ -316,7 +316,7 @@ impl Scheduler<'_> {
             if old.as_ref().is_some_and(|text| !timers::is_ours(text)) {
                 return Err(Failure::usage(
                     format!("{} was not written by icecore; nothing was changed", show(&path)),
-                    "move it away, or give the job another name by -P",
+                    "move it away, or choose another name for the job with -P",
                 ));
             }
             Ok(Change { path: Some(path), old, new })

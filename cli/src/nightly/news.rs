@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_told_once() {
+    fn a_warning_is_sent_once() {
         assert_eq!(
             worth(&[0, 3, 3, 0, 3], 2),
             [None, Some(News::Warned(0)), None, None, Some(News::Warned(0))]
@@ -458,7 +458,7 @@ mod tests {
         /// Compares with a simple model: each series of failures that is long enough causes one notification, and its
         /// end another one.
         #[test]
-        fn failures_and_their_end_are_told(exits in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8)], 1..60), after in 1usize..4) {
+        fn failures_and_their_end_are_sent(exits in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8)], 1..60), after in 1usize..4) {
             let mut row = 0;
             for (worth, exit) in worth(&exits, after).into_iter().zip(exits) {
                 let expected = match exit {

@@ -139,7 +139,7 @@ struct Running<'a> {
     tries: u32,
     /// A remark of a step that was done.
     remark: Option<String>,
-    /// Whether only to take a snapshot, because checking data that was stored a minute ago proves little.
+    /// Whether the run consists of a snapshot alone, because checking data that was stored a minute ago proves little.
     only_snapshot: bool,
 }
 
@@ -318,7 +318,7 @@ impl Running<'_> {
         let due = self.night.waves_due(Timestamp::now());
         if due > 0 && !self.night.session.has_keys() {
             let message = format!(
-                "{} in waves cannot go on: the profile has neither an identity nor a password",
+                "{} in waves cannot continue: the profile has neither an identity nor a password",
                 count(due, "restore")
             );
             self.journal.warn(&self.night.name, &message);

@@ -31,10 +31,10 @@ impl Speed {
             return;
         }
         match self.pause(now) {
-            // After an outage, the speed may be another one.
+            // The speed after an outage may differ from the one before.
             Some(late) if late > WINDOW => *self = Speed::default(),
-            // A stall must not lower the speed after it. Some of it counts, so that steps that really become slower
-            // are usual soon.
+            // A stall must not lower the speed that is measured after it. But count a part of it: if steps really take
+            // longer from now on, that soon becomes the usual pause.
             Some(late) if !late.is_zero() => {
                 let stall = late + PAUSE_USUAL;
                 self.steps.iter_mut().for_each(|(at, _)| *at += stall);
@@ -105,7 +105,7 @@ mod tests {
                 speed.note(now, (moving * 1000.0) as u64);
                 let rate = speed.at(now).map(|rate| rate / 1000.0);
                 match seconds - 60.0 {
-                    // So much is unusual that neither a rate nor a time left is true.
+                    // After so long a stall, any rate or remaining time would be wrong.
                     silent if silent > 25.0 && silent <= stall => {
                         assert_eq!(rate, None, "{seconds}")
                     }

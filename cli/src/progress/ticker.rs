@@ -16,8 +16,9 @@ pub const EVERY_VARIABLE: &str = "ICECORE_PROGRESS_SECONDS";
 const TICK: Duration = Duration::from_millis(200);
 /// A step that ends sooner shows nothing.
 const FIRST_TICK: Duration = Duration::from_millis(100);
-/// Time between two lines of a log; below, time between two objects.
+/// Time between two lines of a log.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Time between two JSON objects.
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
 /// When the last line was printed. Successive steps share this, so that they print one line per minute together.
@@ -48,7 +49,7 @@ impl Ticker {
         let ends = stopped.clone();
         let run = move || tick(report, how, &state, &ends);
         let named = std::thread::Builder::new().name("progress".to_owned());
-        // Without the thread, the work is done without showing progress.
+        // If the thread cannot be started, the command works, but shows no progress.
         let thread = if how == How::Nothing { None } else { named.spawn(run).ok() };
         Ticker { stopped, thread: Mutex::new(thread) }
     }

@@ -126,7 +126,8 @@ impl Session {
         let _ = std::fs::remove_file(self.credential_path(repository));
     }
 
-    /// Writes the credential of a writer that is to be enrolled; it replaces that of this host when it is kept.
+    /// Writes the credential of a new writer to a provisional file. The credential replaces that of this host when the
+    /// file is kept, as soon as the writer is enrolled.
     pub fn prepare_credential(&self, credential: &Credential) -> Result<Provisional, Failure> {
         private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
         Ok(credentials::prepare(&self.credentials(), credential)?)

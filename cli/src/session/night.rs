@@ -59,7 +59,8 @@ impl Own {
     fn is_by(&self, row: &SnapshotRow) -> bool {
         let of = |id: &WriterId| self.writers.iter().find(|writer| writer.id == *id);
         let is_earlier = of(&row.writer).zip(of(&self.id)).is_some_and(|(before, now)| {
-            // The owner has not named the computer that made the archive: `config` enrols it, before all entries.
+            // `config`, before all entries, enrols the computer that made the archive, and gives it no label of the
+            // owner's choice. So its label need not match.
             let is_same =
                 before.revoked_from.is_some() || before.label == now.label || before.number == 0;
             is_same && row.number < now.number && row.entry.host == self.host

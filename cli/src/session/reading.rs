@@ -24,13 +24,13 @@ impl Session {
             false => self.open_any_for(Purpose::Read)?,
         };
         if let Some(error) = repository.trouble.take() {
-            self.tell_newer(&error);
+            self.note_newer(&error);
         }
         Ok(repository)
     }
 
     /// Warns that the log has newer entries, which this program cannot read.
-    fn tell_newer(&self, error: &Error) {
+    fn note_newer(&self, error: &Error) {
         self.is_doubtful.store(true, Ordering::SeqCst);
         let how =
             "continuing with the entries before it; update icecore to see the rest, and to write";
@@ -68,7 +68,7 @@ impl Session {
         let mut repository = self.open_to_check(true, false)?;
         if let Some(error) = repository.trouble.take() {
             if error.is_newer() {
-                self.tell_newer(&error);
+                self.note_newer(&error);
                 return Ok(repository);
             }
             let known = repository.catalog.position()?.number;

@@ -9,9 +9,9 @@ const LEVEL: i32 = 1;
 const PROBE_BYTES_MIN: usize = 64 << 10;
 const SAMPLES: usize = 16;
 const SAMPLE_BYTES: usize = 1 << 10;
-/// Compression pays if all samples together have this many times as many pairs of equal bytes as noise, …
+/// Compression pays if the samples together have at least this many times the pairs of equal bytes that noise has, …
 const PAIRS_PAY: f64 = 1.5;
-/// … or if one sample alone has this many times as many.
+/// … or if a single sample has at least this many times the pairs of noise.
 const PAIRS_PAY_ALONE: f64 = 2.0;
 
 /// A compressor with its own buffers; each thread has one.

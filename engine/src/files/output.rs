@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_a_closed_file_are_told() {
+    fn a_full_disk_and_a_closed_file_are_errors() {
         let Ok(full) = File::options().write(true).open("/dev/full") else { return };
         let mut run = WriteBuffer::default();
         run.add(b"content");

@@ -20,7 +20,7 @@ use crate::format::{Entry, EntryKind};
 const PREFIX: &[u8] = b".icecore-";
 const SUFFIX: &[u8] = b".part";
 const DIGITS: usize = 16;
-/// How often to try another name if other processes remove ours at once.
+/// Maximum number of names to try while other processes keep removing our files.
 const TRIES: usize = 100;
 const COPIED_AT_ONCE: usize = 1 << 20;
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_from_nobody_who_was_not_asked_for() {
+    fn a_file_that_was_not_asked_for_keeps_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let root = Folder::root(folder.path()).unwrap();
         let names = || root.names().unwrap().len();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_carries_our_mark_and_nobody_uses_is_swept() {
+    fn only_unused_files_with_our_mark_are_swept() {
         let folder = tempfile::tempdir().unwrap();
         let root = Folder::root(folder.path()).unwrap();
         let path = |name: &str| folder.path().join(name);

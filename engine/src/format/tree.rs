@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_whose_number_is_not_told_before_are_counted_too() {
+    fn holes_in_an_array_of_unknown_length_are_counted_too() {
         let decoded = |holes: usize| {
             let mut tree = vec![0x81, 0xa1, 0x08, 0x9f];
             tree.resize(tree.len() + holes, 0);

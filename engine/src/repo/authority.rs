@@ -228,9 +228,9 @@ impl<C: LogFollower> Repository<C> {
         Ok(opened.entry().ok().filter(|_| is_proof).map(|entry| entry.previous))
     }
 
-    /// Reads a whole object of the log, valid or not; `None` if it is missing. For an object over
-    /// the limit it returns the length in words, which stands for the object in the chain (spec
-    /// section 6.1).
+    /// Reads a whole object of the log, valid or not; `None` if it is missing. Returns the length as
+    /// text for an object over the limit: its digest in the chain is that of this text (spec section
+    /// 6.1).
     pub(super) fn slot(&self, number: u64) -> Result<Option<Bytes>, Error> {
         if let Some(object) = self.ahead.lock().expect("nothing panics here").remove(&number) {
             return Ok(Some(object));

@@ -98,7 +98,7 @@ impl Repository {
     }
 
     /// Returns when thaws were requested by jobs other than `own` and by a check of this host, each with the tier in
-    /// the job record. Ended jobs of this host are included, because their thaws go on.
+    /// the job record. Ended jobs of this host are included, because their thaws continue.
     pub fn other_thaws(&self, own: Option<&JobId>) -> Result<Vec<(Time, Tier)>, Error> {
         let (jobs, _) = self.jobs()?;
         let jobs = jobs.into_iter().filter(|job| Some(&job.id) != own && job.has_asked());

@@ -229,7 +229,7 @@ fn bound(slots: &mut Vec<KeySlot>) -> usize {
         sum += cost(slot.cost);
         sum <= most
     };
-    // At least one slot is always tried, because the caller has allowed this much memory.
+    // Always try one slot: the caller allows its memory, and one hash does not take long.
     let count = slots.iter().take_while(affordable).count().max(1);
     let left_out = slots.len() - count;
     slots.truncate(count);

@@ -19,7 +19,7 @@ pub(super) struct Healed {
     /// Packs that cannot be healed.
     pub lost: HashSet<PackId>,
     /// Names of healed packs that were not reported yet.
-    pub untold: BTreeSet<String>,
+    pub unreported: BTreeSet<String>,
 }
 
 /// When the newest entry of another host was read, if the store had received it only a moment

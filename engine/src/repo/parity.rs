@@ -65,7 +65,7 @@ impl Repository {
             healed.lost.insert(row.id);
             return Ok(None);
         };
-        healed.untold.insert(layout::pack(row.kind, &row.id));
+        healed.unreported.insert(layout::pack(row.kind, &row.id));
         if healed.recent.len() >= HEALED_MAX {
             healed.recent.pop_front();
         }
@@ -108,11 +108,11 @@ impl Repository {
 
     /// Returns the names of the packs that were healed since the last call.
     pub fn take_healed(&self) -> BTreeSet<String> {
-        std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold)
+        std::mem::take(&mut self.healed.lock().expect("nothing panics here").unreported)
     }
 
     /// Reports the packs that were healed since the last call.
-    pub fn tell_healed(&self, progress: &dyn Progress) {
+    pub fn report_healed(&self, progress: &dyn Progress) {
         for name in self.take_healed() {
             let message = "it is damaged, but its parity repaired the data that was read; \
              `icecore check --read-data` finds all damage";

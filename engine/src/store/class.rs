@@ -54,16 +54,17 @@ impl Provider {
     }
 }
 
-/// How an object becomes readable.
+/// What a reader must request before it can read an object of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawNeed {
-    /// Readable at any time.
+    /// Nothing: the object is readable at any time.
     None,
-    /// By a request for a temporary copy that is kept for some days.
+    /// A temporary copy, which the store keeps for some days (S3 Glacier).
     Days,
-    /// By a request that moves the object back for good, if it is in an archive tier.
+    /// Nothing, unless the store has moved the object to an archive tier (Intelligent-Tiering). Then a request moves it
+    /// back for good.
     WhenArchived,
-    /// Only by the provider's own tools; icecore cannot request it.
+    /// A change of the class with the provider's own tools. icecore cannot request it.
     ByHand,
 }
 

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_answer_tells_the_time() {
+    fn the_last_answer_sets_the_clock() {
         let clock = StoreClock::default();
         assert_eq!(clock.time(), None);
         let hear = |date: &str| {

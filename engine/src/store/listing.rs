@@ -8,7 +8,7 @@ use object_store::ObjectStoreExt;
 
 use super::client::Store;
 use super::options::{Listed, path};
-use super::pages::Told;
+use super::pages::ListedObject;
 use super::patience::Try;
 use super::trouble::{Retry, Trouble};
 use super::{Location, StoreError, StoreErrorKind, layout};
@@ -89,30 +89,30 @@ impl Store {
         let known = pages.found.last().map(|object| object.name.clone());
         let offset = known.as_deref().or(after);
         let of_prefix = path(prefix);
-        let untold = |meta| (meta, None);
+        let without_class = |meta| (meta, None);
         let mut stream = match (&self.bucket, offset) {
             (Some(bucket), offset) => bucket.list(prefix, offset),
             (None, Some(offset)) => {
                 let listed = self.inner.list_with_offset(Some(&of_prefix), &path(offset));
-                listed.map_ok(untold).boxed()
+                listed.map_ok(without_class).boxed()
             }
-            (None, None) => self.inner.list(Some(&of_prefix)).map_ok(untold).boxed(),
+            (None, None) => self.inner.list(Some(&of_prefix)).map_ok(without_class).boxed(),
         };
         let mut last = offset.unwrap_or_default().to_owned();
         while pages.found.len() < pages.objects_max {
             let next = tokio::time::timeout(self.headway_max(), stream.try_next()).await;
             let next = next.map_err(|_| no_headway(prefix))?;
-            let Some(told) = next.map_err(|error| StoreError::classify(prefix, &error))? else {
+            let Some(object) = next.map_err(|error| StoreError::classify(prefix, &error))? else {
                 return Ok(());
             };
-            let name = told.0.location.as_ref();
+            let name = object.0.location.as_ref();
             // A listing that repeats itself would never end.
             if name <= last.as_str() {
                 return Err(too_long(prefix, format!("its names do not ascend at {name}")));
             }
             name.clone_into(&mut last);
             this.moved();
-            pages.push(prefix, told)?;
+            pages.push(prefix, object)?;
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Store {
 }
 
 impl Pages {
-    fn push(&mut self, prefix: &str, (meta, class): Told) -> Result<(), StoreError> {
+    fn push(&mut self, prefix: &str, (meta, class): ListedObject) -> Result<(), StoreError> {
         let name = meta.location.to_string();
         self.bytes += name.len() + class.as_ref().map_or(0, String::len) + OBJECT_BYTES;
         if self.bytes > self.bytes_max {

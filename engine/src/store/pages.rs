@@ -31,7 +31,7 @@ impl fmt::Debug for ListedBucket {
 pub(super) struct Classes(pub Arc<HashMap<String, String>>);
 
 /// An object in a page of a listing, and its class; `None` if the page does not contain the class.
-pub(super) type Told = (ObjectMeta, Option<String>);
+pub(super) type ListedObject = (ObjectMeta, Option<String>);
 
 impl ListedBucket {
     /// Lists the objects under a prefix, after the name `offset` if given. Requests the next page when the last one is
@@ -40,7 +40,7 @@ impl ListedBucket {
         &self,
         prefix: &str,
         offset: Option<&str>,
-    ) -> BoxStream<'_, object_store::Result<Told>> {
+    ) -> BoxStream<'_, object_store::Result<ListedObject>> {
         let below = self.full(prefix);
         let below = (!below.as_ref().is_empty()).then(|| format!("{below}/"));
         let offset = offset.map(|offset| self.full(offset).to_string());
@@ -52,20 +52,20 @@ impl ListedBucket {
                 let options =
                     PaginatedListOptions { offset, page_token, ..PaginatedListOptions::default() };
                 let page = self.store.list_paginated(below.as_deref(), options).await?;
-                let objects = self.told(page.result);
+                let objects = self.objects(page.result);
                 Ok::<_, object_store::Error>(Some((objects, page.page_token.map(Some))))
             }
         });
         pages.map_ok(|objects| stream::iter(objects.into_iter().map(Ok))).try_flatten().boxed()
     }
 
-    fn told(&self, page: object_store::ListResult) -> Vec<Told> {
+    fn objects(&self, page: object_store::ListResult) -> Vec<ListedObject> {
         let classes = page.extensions.get::<Classes>().cloned().unwrap_or_default();
-        let told = page.objects.into_iter().map(|meta| {
+        let objects = page.objects.into_iter().map(|meta| {
             let class = classes.0.get(meta.location.as_ref()).cloned();
             (ObjectMeta { location: self.name(&meta.location), ..meta }, class)
         });
-        told.collect()
+        objects.collect()
     }
 
     /// Returns the full key of a name within the repository.
@@ -130,11 +130,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_every_provider_tell_classes() {
-        let told = |page: &str| {
-            let mut told: Vec<_> = classes(page.as_bytes()).into_iter().collect();
-            told.sort();
-            told
+    fn pages_of_every_provider_contain_classes() {
+        let found = |page: &str| {
+            let mut found: Vec<_> = classes(page.as_bytes()).into_iter().collect();
+            found.sort();
+            found
         };
         let pair = |key: &str, class: &str| (key.to_owned(), class.to_owned());
         let s3 = "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
@@ -143,13 +143,13 @@ mod tests {
             <RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents>\
             <CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes>\
             <Contents><Key>d</Key><Size>2</Size></Contents></ListBucketResult>";
-        assert_eq!(told(s3), [pair("a&b", "DEEP_ARCHIVE")]);
+        assert_eq!(found(s3), [pair("a&b", "DEEP_ARCHIVE")]);
         let azure = "<EnumerationResults ContainerName=\"c\"><Prefix>a</Prefix><Blobs>\
             <Blob><Name>a/1</Name><Properties><Content-Length>3</Content-Length>\
             <AccessTier>Archive</AccessTier></Properties></Blob></Blobs><NextMarker/></EnumerationResults>";
-        assert_eq!(told(azure), [pair("a/1", "Archive")]);
+        assert_eq!(found(azure), [pair("a/1", "Archive")]);
         for nonsense in ["", "no page", "<Contents>", "<a><Contents><Key>b</Key></Contents></a>"] {
-            assert_eq!(told(nonsense), []);
+            assert_eq!(found(nonsense), []);
         }
     }
 }

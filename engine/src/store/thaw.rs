@@ -106,13 +106,13 @@ impl Store {
         let looks = names.iter().map(|name| self.head_of(name));
         let found: Vec<Result<_, StoreError>> =
             self.runtime.block_on(stream::iter(looks).buffered(CONCURRENT).collect());
-        let told = found.into_iter().zip(names).map(|(found, name)| {
+        let heads = found.into_iter().zip(names).map(|(found, name)| {
             match found.map_err(|error| self.denied_or_missing(name, error)) {
                 Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
                 other => other,
             }
         });
-        told.collect()
+        heads.collect()
     }
 
     async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_tell_the_state() {
+    fn headers_contain_the_state() {
         let state = |class: &str, restore: Option<&str>, archive: Option<&str>| {
             let headers = StateHeaders {
                 class: class.to_owned(),

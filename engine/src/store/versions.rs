@@ -122,12 +122,12 @@ mod tests {
             (page.is_truncated, page.next_key.as_deref(), page.next_version.as_deref()),
             (true, Some("a/c&d"), Some("x"))
         );
-        let told: Vec<_> = page
+        let versions: Vec<_> = page
             .versions
             .iter()
             .map(|found| (found.is_latest, found.size, found.storage_class.as_deref()))
             .collect();
-        assert_eq!(told, [(true, 3, None), (false, 5, Some("DEEP_ARCHIVE"))]);
+        assert_eq!(versions, [(true, 3, None), (false, 5, Some("DEEP_ARCHIVE"))]);
         for nonsense in ["", "no page", "<ListVersionsResult><Version/></ListVersionsResult>"] {
             assert!(super::page(nonsense).is_err(), "{nonsense}");
         }

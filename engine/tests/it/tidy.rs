@@ -234,18 +234,50 @@ fn the_ways_of_a_photo_are_as_they_are_drawn() {
     }
 }
 
-/// Forbids words in comments that leave open what they mean. The doc of a function states what it does.
+/// Forbids words that leave open what they mean, in names, messages and comments of both crates, in the README and in
+/// every page of docs/. A thread may hold a lock; everything else contains, has or keeps something.
 #[test]
-fn comments_are_in_plain_words() {
-    const WORDS: [&str; 7] = ["anew", "had back", "nobody", "whoever", "told", "tells", "let go"];
-    for Source { path, text, .. } in Source::below("engine/src") {
-        for (number, line) in text.lines().enumerate() {
-            let Some((_, comment)) = line.split_once("//") else { continue };
-            let comment = comment.to_lowercase();
+fn code_and_pages_are_in_plain_words() {
+    const WORDS: [&str; 11] = [
+        "anew",
+        "had back",
+        "nobody",
+        "whoever",
+        "told",
+        "tells",
+        "let go",
+        "leave away",
+        "goes on",
+        "go on",
+        "what becomes of",
+    ];
+    let check = |path: &Path, text: &str, is_code: bool| {
+        for (number, line) in text.to_lowercase().lines().enumerate() {
+            let place = format!("{}:{}", path.display(), number + 1);
+            // Parts of a name are words, too, but not phrases.
+            let parts = line.replace('_', if is_code { " " } else { "_" });
             for word in WORDS {
-                let found = source::words(&comment, word);
-                assert!(found.is_empty(), "{}:{}: {word}", path.display(), number + 1);
+                let line = if word.contains(' ') { line } else { &parts };
+                assert!(source::words(line, word).is_empty(), "{place}: {word}");
             }
+            let is_of_lock = line.contains("lock") || line.contains("connection");
+            assert!(source::words(line, "holds").is_empty() || is_of_lock, "{place}: holds");
         }
+    };
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
+        check(&path, &text, true);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let pages = std::fs::read_dir(root.join("docs")).expect("the folder of the pages");
+    let pages = pages.map(|entry| entry.expect("an entry").path());
+    let mut pages: Vec<_> =
+        pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    assert!(pages.len() > 20, "pages were found: {}", pages.len());
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+    pages.extend(others.map(|name| root.join(name)));
+    for path in pages {
+        check(&path, &std::fs::read_to_string(&path).expect("a page"), false);
     }
 }

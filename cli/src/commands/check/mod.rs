@@ -239,12 +239,12 @@ impl Checking<'_> {
             looked?;
         }
         self.thawing = plan.states().thawing;
-        self.tell_waiting(&plan);
+        self.report_waiting(&plan);
         Ok(())
     }
 
     /// Reports what to do about the packs that cannot be read yet.
-    fn tell_waiting(&self, plan: &ReadPlan) {
+    fn report_waiting(&self, plan: &ReadPlan) {
         let report = &self.session.report;
         let PackStates { cold, thawing, .. } = plan.states();
         if !self.repository.store.can_thaw() && self.waiting > 0 {
@@ -293,7 +293,7 @@ impl Checking<'_> {
         if found.frozen.iter().any(|part| part.prefix != HOT) && !found.trees_checked {
             return Err(Failure::new(
                 code::DAMAGED,
-                "the folder listings are frozen, so icecore cannot tell which damaged parts are needed: nothing was repaired",
+                "the folder listings are frozen, so icecore does not know which damaged parts are needed: nothing was repaired",
                 Some(
                     "`icecore restore latest --target DIR --detach --max-cost USD` thaws the listings; then check again",
                 ),

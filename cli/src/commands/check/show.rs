@@ -8,7 +8,7 @@ use super::checking::{Checking, Repaired};
 use super::written::Written;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
-use crate::moved::{frozen_json, moved_json, tell_moved, warn};
+use crate::moved::{frozen_json, moved_json, report_moved, warn};
 use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Number of files that are listed for one damaged object without -v.
@@ -41,7 +41,7 @@ pub(super) fn show(
     if repository.store.location().is_remote() {
         out.line(&cost_line(out, cost, &requests));
     }
-    tell_moved(out, &report.moved);
+    report_moved(out, &report.moved);
     warn(out, &session.location()?, &report.frozen);
     out.line(&verdict(checking, report, repaired));
     show_hints(checking, report);

@@ -22,7 +22,7 @@ const COMPARED: [&str; 4] = ["archive", "id", "region", "endpoint"];
 const HEAD: &str = "log head";
 /// Number of lines of an identity on the page.
 const LINES: usize = 3;
-/// Maximum number of bytes that are read of the file of a page.
+/// Maximum size of the file with a page.
 const PAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// The problems of a page, as text for the user.

@@ -247,8 +247,8 @@ impl Pruning<'_> {
     fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
         let hint = "-n without --max-cost shows what you would pay for";
         consent::bound(self.session, self.args.max_cost, total, "nothing was changed", hint)?;
-        let tells = self.session.location()?.is_remote() && !self.args.dry_run;
-        if let Some(total) = total.filter(|_| tells && !self.session.report.json) {
+        let is_billed = self.session.location()?.is_remote() && !self.args.dry_run;
+        if let Some(total) = total.filter(|_| is_billed && !self.session.report.json) {
             self.session.report.line(&format!("this costs {}", about(total)));
         }
         Ok(())

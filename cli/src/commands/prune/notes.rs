@@ -76,8 +76,8 @@ fn displaced(groups: &[Group]) -> Vec<Displaced> {
     found
 }
 
-/// Lists the displaced snapshots: with -v all of them, otherwise the first ones whose place a snapshot takes that stays. Returns
-/// all of them.
+/// Lists the displaced snapshots: with -v all of them, otherwise the first few for which the newer snapshot stays.
+/// Returns all of them.
 pub fn say_displaced(session: &Session, groups: &[Group]) -> Vec<Displaced> {
     let displaced = displaced(groups);
     let verbose = session.report.verbose;

@@ -308,7 +308,8 @@ fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
     })
 }
 
-/// Reports until when packs wait, in a line for each day. Several days are put together in the last line.
+/// Reports when the waiting packs can be deleted, one line for each day. If there are many days, the last line sums up
+/// the rest.
 fn show_free_days(report: &Report, plan: &PrunePlan) {
     let mut waiting: Vec<(Time, u64)> =
         plan.waiting().map(|(row, free)| (free, row.bytes)).collect();

@@ -67,7 +67,8 @@ impl Deal<'_> {
             true => Bill::default(),
             false => prices.bill(&own_requests(plan, tier)),
         };
-        // What the seed saves is the difference of two quotes, because a pack that is thawed already needs no thaw.
+        // Compute the saving by the seed as the difference of two quotes, because a pack that is thawed already needs
+        // no thaw.
         let without_seed = (plan.seed_bytes > 0).then(|| plan.without_seed());
         let copies_without_seed =
             without_seed.as_ref().and_then(|plan| CopyBills::of(self.session, plan));

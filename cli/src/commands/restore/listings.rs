@@ -140,7 +140,7 @@ impl Listings<'_> {
                 break;
             }
             if !consent.wait || cold > 0 {
-                self.tell(&plan, begun, priced.as_ref(), by)?;
+                self.report(&plan, begun, priced.as_ref(), by)?;
                 return Ok(Some(code::THAW_REQUESTED));
             }
             let ready = total.saturating_sub(thawing);
@@ -164,7 +164,7 @@ impl Listings<'_> {
     }
 
     /// Reports what was requested, and what to do when it is ready.
-    fn tell(
+    fn report(
         &self,
         plan: &RestorePlan,
         job: &Job,

@@ -10,8 +10,8 @@ use icecore_engine::store::Tier;
 use crate::failure::Failure;
 use crate::units::{hours_after, now};
 
-/// Returns the latest time at which thaws that a check or a job other than `own` has requested are done; `None` if
-/// none is known that may still be running. `hours` is how long a thaw takes.
+/// Returns when the last thaw ends that a check, or a job other than `own`, has requested; `None` if no such thaw may
+/// still be running. `hours` is how long a thaw takes.
 pub fn ordered_by(
     repository: &Repository,
     own: Option<&JobId>,
@@ -22,9 +22,9 @@ pub fn ordered_by(
     Ok(thaws.filter(|by| by.seconds > now().seconds).max_by_key(|by| by.seconds))
 }
 
-/// For the objects of a plan that were ordered by another job or a check, not by the job itself, returns the latest
-/// time at which they are ready. If no other order is known, they take as long as if they had been ordered just now,
-/// because the store reports neither the time nor the tier of a thaw.
+/// Returns the latest time at which the objects of a plan are ready whose thaws another job or a check has requested.
+/// If this host has no record of such a request, assumes that it was made just now, because the store reports neither
+/// the time nor the tier of a thaw.
 fn ready_by_others(
     repository: &Repository,
     job: &Job,

@@ -91,7 +91,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     Ok(if needs_attention { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Adds to a failure what was uploaded before it, if the keys of the bucket lack a permission.
+/// If a snapshot fails because the keys of the bucket lack a permission, adds to the message what was uploaded before.
 fn refused(error: Error, repository: &Repository) -> Failure {
     let failure = Failure::from(error);
     let packs = repository.catalog.packs(PackState::Uploaded).unwrap_or_default();

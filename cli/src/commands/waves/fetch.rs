@@ -50,7 +50,7 @@ impl WaveRun<'_> {
             let waiting = waves.waiting(None, &unreadable);
             let before = self.state.clone();
             if !self.afford(&waves, wave, CALLS_OF_PART)? {
-                // What the month was charged for the wave stays charged.
+                // Do not return to the month what it was charged for the wave.
                 let used = self.state.open.take().map(|open| open.used);
                 self.state = before;
                 if let Some((open, used)) = self.state.open.as_mut().zip(used) {
@@ -114,8 +114,9 @@ impl WaveRun<'_> {
         Ok((restored?, bytes))
     }
 
-    /// Charges the month for the rest of a wave, before that is fetched, with as many more `calls`. Returns whether it
-    /// fits into the month. If an earlier run was killed, parts are read again.
+    /// Charges the month for the rest of a wave before it is fetched, assuming that the archive is opened `calls` more
+    /// times. Returns whether the month can pay for it. If an earlier run was killed, some parts must be read, and paid
+    /// for, again.
     fn afford(&mut self, waves: &Waves, mut wave: OpenWave, calls: u64) -> Result<bool, Failure> {
         let [least, left] = [1, calls]
             .map(|calls| Spent::of(&self.prices, &waves.fetch().plus(&self.beside(calls))));
@@ -145,7 +146,7 @@ impl WaveRun<'_> {
         if !fits && !waves.is_empty() {
             return Ok(false);
         }
-        // Until the last part is fetched, what the month was charged before stays charged.
+        // Before the last part, never charge less than before.
         let price = so_far.plus(left);
         let price = if calls > 1 { price.max(before) } else { price };
         self.reserve(&mut wave, price);

@@ -54,7 +54,7 @@ pub struct WaveRun<'a> {
 #[derive(Debug, Default)]
 pub struct Done {
     pub code: u8,
-    /// What to tell the user.
+    /// What to show the user.
     pub text: String,
     pub files: u64,
     pub bytes: u64,
@@ -145,8 +145,8 @@ impl<'a> WaveRun<'a> {
         }
     }
 
-    /// Returns the requests of a wave besides those for its packs, if the archive is opened and its lists are read
-    /// `calls` times.
+    /// Predicts the requests of a wave that are not for its packs: opening the archive and reading its listings, as
+    /// often as `calls`.
     pub fn beside(&self, calls: u64) -> Requests {
         let call = self.call.clone().unwrap_or_else(|| {
             let mut reading = self.repository.store.requests().since(&self.before);
@@ -172,7 +172,7 @@ impl<'a> WaveRun<'a> {
         })
     }
 
-    /// Returns the terms of a wave, with requests besides those for its packs.
+    /// Returns the terms of a wave: prices, tier, days, and `beside`, the requests that are not for its packs.
     pub fn terms(&self, beside: Requests) -> WaveTerms<'_> {
         let (prices, tier, days) = (&self.prices, self.tier(), self.days());
         WaveTerms { prices, tier, days, looks: u64::from(LOOKS_MAX), beside }
@@ -216,7 +216,8 @@ impl<'a> WaveRun<'a> {
         self.state.open = None;
     }
 
-    /// Writes the state, with the price of everything so far. What an open wave is charged in advance is not spent yet.
+    /// Writes the state, with the price of everything so far. Counts of an open wave only what it has spent, not what
+    /// it was charged in advance.
     pub fn save(&mut self) -> Result<(), Failure> {
         let (mut spent_usd, mut agreed_usd) = (0.0, 0.0);
         for (month, charged) in &self.state.months {

@@ -42,7 +42,8 @@ impl WaveStanding {
         Ok(looked.map_or(WaveStanding::Unknown, |()| WaveStanding::Asked(plan.states())))
     }
 
-    /// Picks the open wave out of the plan of everything that is left, for which the store was asked.
+    /// Returns the state of the open wave, from a plan of everything that is left. The store was asked for the states of
+    /// its packs.
     pub fn of_plan(plan: &RestorePlan, state: &WaveJob) -> WaveStanding {
         let Some(wave) = &state.open else { return WaveStanding::Unknown };
         let of_wave = |pack: &&PlannedPack| wave.packs.contains(&pack.id.to_string());

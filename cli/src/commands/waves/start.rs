@@ -189,7 +189,7 @@ impl WaveRun<'_> {
             })?;
         }
         let until = i64::from(wave.hours) * 3600;
-        // The usual thaw is done before the time that the provider promises.
+        // A thaw usually ends before the time that the provider promises.
         self.state.next = self.now.seconds + until / 8 * 7;
         let waiting = plan.states().waiting();
         if let Some(wave) = &mut self.state.open {

@@ -29,8 +29,8 @@ pub enum Seen {
     Listed(&'static str),
     /// By this reason in the output of `prune -n`, which neither counts nor drops the snapshot.
     Planned(&'static str),
-    /// Only by the snapshot itself, which looks genuine. A policy may drop another one because of it, but that one
-    /// can be undeleted.
+    /// Only by looking at the false snapshot, which is listed like a genuine one. A policy may count it and drop a
+    /// genuine snapshot instead, but a dropped snapshot can be undeleted.
     Plausible,
     /// By a check that reads the packs.
     Read,
@@ -116,7 +116,7 @@ pub const ATTACKS: &[Attack] = &[
         fake(thief, SnapshotEntry { time: PAST, ..thief.snapshots().remove(0) });
     }),
     // Objects that could make the archive unusable.
-    attack("an entry that opens and holds nonsense", Seen::Void, |thief| {
+    attack("an entry that opens and contains nonsense", Seen::Void, |thief| {
         thief.says_bytes(&[0x5a; 4000]);
     }),
     attack("a time that cannot be", Seen::Void, |thief| {

@@ -81,12 +81,12 @@ pub(super) fn group(files: Vec<LocalFile>) -> Vec<FileGroup> {
     groups
 }
 
-/// A file that is searched for.
+/// A local file to find in a snapshot.
 pub(super) struct SoughtFile {
     pub path: PathBuf,
     pub bytes: u64,
-    /// The forms of the file, each as the contents that are not found yet. The file is found when one form has none
-    /// left.
+    /// The forms in which a snapshot may have the file. Each form lists the contents that are still missing; when one
+    /// list is empty, the file is found.
     pub ways: Vec<Vec<ContentHash>>,
     pub kind: Kind,
 }
@@ -97,7 +97,7 @@ pub(super) enum Kind {
     Plain,
     /// By the copy that SQLite makes, or byte for byte together with its journals.
     Database {
-        /// Why there is no copy.
+        /// Why SQLite could not copy the database; `None` if it could.
         no_copy: Option<String>,
     },
 }
@@ -107,16 +107,15 @@ fn name_of(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
 }
 
-/// All files that are searched for.
+/// All files to find.
 #[derive(Default)]
 pub(super) struct SoughtFiles {
     files: Vec<SoughtFile>,
-    /// For each content, the files that need it, and the index of the form.
+    /// For each content, the indices of the files and of their forms that need it.
     by_content: HashMap<ContentHash, Vec<(usize, usize)>>,
     /// Names of the databases that are not found yet.
     databases: HashSet<Vec<u8>>,
-    /// Names among these under which a snapshot contains the database file itself, not a copy made
-    /// by SQLite.
+    /// The names in `databases` for which some snapshot contains the database file itself, not a copy made by SQLite.
     with_journal: HashSet<Vec<u8>>,
     /// Number of files that may still be found.
     open: usize,

@@ -226,7 +226,12 @@ fn compare(before: &Entry, after: &Entry) -> Option<Change> {
     }
 }
 
-fn tell(change: Change, path: &Path, entry: &Entry, visit: &mut DiffVisitor) -> Result<(), Error> {
+fn report(
+    change: Change,
+    path: &Path,
+    entry: &Entry,
+    visit: &mut DiffVisitor,
+) -> Result<(), Error> {
     let (before, after) = match change {
         Change::Removed => (Some(entry), None),
         _ => (None, Some(entry)),
@@ -243,7 +248,7 @@ fn one_side(
 ) -> Result<(), Error> {
     let path = above.join(OsStr::from_bytes(&item.name));
     if let Some(entry) = &item.entry {
-        tell(change, &path, entry, visit)?;
+        report(change, &path, entry, visit)?;
     }
     match item.content {
         Some(content) => {
@@ -257,7 +262,7 @@ fn one_side(
 fn below(side: &Side, change: Change, path: &Path, visit: &mut DiffVisitor) -> Result<(), Error> {
     match &side.content {
         Content::Tree(chunks) => side.snapshot.walk(chunks, path, &mut |path, entry| {
-            tell(change, path, entry, visit)?;
+            report(change, path, entry, visit)?;
             Ok(Visit::Into)
         }),
         Content::Above(_) => {

@@ -407,7 +407,7 @@ pub fn dump(
         window?;
     }
     zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
-    reader.repository().tell_healed(progress);
+    reader.repository().report_healed(progress);
     out.flush().map_err(Error::file("write", "the output"))
 }
 

@@ -215,11 +215,11 @@ impl Check<'_> {
             };
         let catalog = &self.repository.catalog;
         catalog.was_verified(row, &damaged, seconds_now())?;
-        let told = catalog.marked_lost(row.key)?;
+        let marked = catalog.marked_lost(row.key)?;
         let bad = damaged.keys().map(|slot| u64::from(*slot)).collect();
         let rows = Ordinals::from_ranges([PackRange { first: 0, count: row.rows }]);
         // Ignore slots that the log lists beyond the end of the table.
-        let found = told.without(&bad).without(&told.without(&rows));
+        let found = marked.without(&bad).without(&marked.without(&rows));
         if !found.is_empty() {
             self.found.insert(row.key, found);
         }

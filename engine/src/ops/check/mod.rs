@@ -119,7 +119,7 @@ impl CheckReport {
     }
 }
 
-/// How much of the packs restores and checks of this host have read back and verified.
+/// How many bytes of the packs this host has read back and verified, in restores and checks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadBack {
     pub bytes: u64,
@@ -333,7 +333,7 @@ impl<'a> Check<'a> {
         let mut by_ordinal = BTreeMap::new();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
             if let (Some(ordinal), Some(bad)) = (pack.ordinal, self.bad_packs.get(&pack.key))
-                && !self.is_told(&pack)?
+                && !self.is_listed_lost(&pack)?
             {
                 by_ordinal.insert(ordinal, (name(&pack), bad.problem.clone()));
             }
@@ -357,14 +357,14 @@ impl<'a> Check<'a> {
         let mut rest: Vec<(String, Flaw)> = Vec::new();
         for (key, bad) in &self.bad_packs {
             if let Some(row) = catalog.pack(*key)?
-                && !self.is_told(&row)?
+                && !self.is_listed_lost(&row)?
             {
                 rest.push((name(&row), self.with_parity(*key, bad.problem.clone())));
             }
         }
         for (key, problem) in catalog.found_lost()? {
-            let untold = catalog.lost_slots(key, LostBy::Reading)?;
-            if !untold.without(&catalog.lost_slots(key, LostBy::Log)?).is_empty() {
+            let found = catalog.lost_slots(key, LostBy::Reading)?;
+            if !found.without(&catalog.lost_slots(key, LostBy::Log)?).is_empty() {
                 rest.push((self.pack_name(key)?, self.with_parity(key, problem.into())));
             }
         }
@@ -388,7 +388,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns whether the log lists every chunk of a pack as lost.
-    fn is_told(&self, row: &PackRow) -> Result<bool, Error> {
+    fn is_listed_lost(&self, row: &PackRow) -> Result<bool, Error> {
         let all = PackRange { first: 0, count: row.rows };
         let lost = self.repository.catalog.lost_slots(row.key, LostBy::Log)?;
         Ok(row.rows > 0 && lost.contains_all(&[all]))

@@ -200,8 +200,8 @@ impl Check<'_> {
             slots.entry(key).or_insert(catalog.lost_slots(key, LostBy::Reading)?);
         }
         for (key, slots) in slots {
-            let untold = slots.without(&catalog.lost_slots(key, LostBy::Log)?);
-            entry.lost.extend(self.in_log(key, &untold)?);
+            let new = slots.without(&catalog.lost_slots(key, LostBy::Log)?);
+            entry.lost.extend(self.in_log(key, &new)?);
         }
         entry.lost.sort_by_key(|lost| lost.pack);
         Ok(())
@@ -210,8 +210,8 @@ impl Check<'_> {
     /// Removes the marks of chunks that were read without an error.
     fn compose_found(&self, entry: &mut LogEntry) -> Result<(), Error> {
         for (key, slots) in &self.found {
-            let told = self.repository.catalog.marked_lost(*key)?;
-            let found = slots.without(&slots.without(&told));
+            let marked = self.repository.catalog.marked_lost(*key)?;
+            let found = slots.without(&slots.without(&marked));
             entry.found.extend(self.in_log(*key, &found)?);
         }
         entry.found.sort_by_key(|found| found.pack);

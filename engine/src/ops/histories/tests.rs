@@ -38,12 +38,12 @@ fn the_fewest_clocks_are_presumed_wrong() {
     use Clock::{Future, Right, Wrong};
     let right = |days: &[i64]| days.iter().map(|day| (*day, Right)).collect::<Vec<_>>();
     assert_eq!(judged(&[-9, -8, -8, -1], NOW), right(&[-9, -8, -8, -1]));
-    // A clock in 2099 for the snapshot before tonight's, and for one between two that fit.
+    // A clock in 2099 took the snapshot before tonight's, or one or two between snapshots with right clocks.
     let (far, unset) = (26_000, -20_000);
     assert_eq!(judged(&[far, 0], NOW), [(0, Wrong), (0, Right)]);
     assert_eq!(judged(&[-2, far, -1], NOW), [(-2, Right), (-2, Wrong), (-1, Right)]);
     assert_eq!(judged(&[-2, far, far + 1, -1], NOW)[1..3], [(-2, Wrong), (-2, Wrong)]);
-    // A clock in 1970 for the last snapshot, one in between and the first.
+    // A clock in 1970 took the last snapshot, one in between, or the first.
     assert_eq!(judged(&[-2, unset], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[-2, unset, -1], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[unset, -1], NOW)[0], (-1, Wrong));
@@ -81,7 +81,7 @@ fn what_does_not_count_has_no_say_in_the_times_of_others() {
 }
 
 #[test]
-fn histories_are_told_apart_by_host_and_name_or_sources() {
+fn histories_differ_by_host_and_name_or_sources() {
     let mut rows: Vec<SnapshotRow> = (0..6).map(|number| row(number, 0)).collect();
     rows[1].entry.host = "laptop".to_owned();
     rows[2].entry.paths_key = PathsKey([8; 16]);

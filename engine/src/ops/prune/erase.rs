@@ -26,24 +26,24 @@ const DAYS_A_MONTH: f64 = 30.0;
 pub struct Erasing {
     /// The plan that [`super::prune`] executes.
     pub plan: PrunePlan,
-    /// Packs that contain only chunks to erase, …
+    /// Packs that contain only chunks to erase. They are deleted.
     pub whole: PackSum,
-    /// … and packs that also contain needed chunks.
+    /// Packs that also contain needed chunks, which are copied first.
     pub shared: PackSum,
-    /// Number of the latter that must be thawed first.
+    /// Number of packs in `shared` that must be thawed first.
     pub cold: u64,
-    /// Packs that stay because they are named by a snapshot that is set apart.
+    /// Packs that stay because a snapshot that is set apart names them.
     pub held: Vec<PackRow>,
-    /// Number of packs with trees that stay until the other packs are deleted, because only these trees name the chunks
+    /// Number of meta packs that stay until the other packs are deleted, because only the trees in them name the chunks
     /// to erase.
     pub waiting: u64,
-    /// Dropped snapshots that can be undeleted before this, but not after it, because they need one of the packs. A
-    /// dropped snapshot never relies on the copies that repacking makes (spec, `moved`).
+    /// Dropped snapshots that can be undeleted now, but no longer after the erasure, because they need one of the packs.
+    /// A dropped snapshot never relies on the copies that repacking makes (spec, `moved`).
     pub lost: Vec<SnapshotId>,
-    /// When a [`super::prune`] may delete the first and the last of the packs in `whole`, if the snapshots in `going` are
-    /// dropped now and nothing is erased at once.
+    /// The alternative, if the snapshots are dropped now and nothing is erased at once: the times at which a
+    /// [`super::prune`] may delete the first and the last of the packs in `whole`, …
     pub whole_stay_until: Option<[Time; 2]>,
-    /// Until when the snapshots in `going` can be undeleted then.
+    /// … and until when the dropped snapshots can be undeleted.
     pub recoverable: Vec<Recoverable>,
     /// Price of deleting before the minimum days of a class, in dollars.
     pub early_usd: f64,

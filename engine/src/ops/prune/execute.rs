@@ -219,8 +219,8 @@ fn give_up_again(repository: &Repository, given_up: &LogEntry) -> Result<(), Err
     })
 }
 
-/// Repeats what an earlier run has given up that was ended before it had deleted everything, perhaps between its two
-/// entries. Without space for an entry, the objects are deleted all the same, because that makes space.
+/// Repeats the tombstones of an earlier run that was killed before it had deleted everything, perhaps between its two
+/// entries. If there is no space for an entry, deletes the objects nevertheless, because that makes space.
 fn give_up_leftovers_again(
     repository: &Repository,
     plan: &PrunePlan,

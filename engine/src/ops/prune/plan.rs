@@ -48,8 +48,8 @@ pub struct PrunePlan {
     pub drop: BTreeSet<SnapshotId>,
     /// Number of packs in the log.
     pub packs: u64,
-    /// Snapshots that stay. The plan does not know a snapshot that is neither here nor in `drop`, so the prune deletes
-    /// no pack that this snapshot names.
+    /// Snapshots that stay. A snapshot that is neither here nor in `drop` was added after the plan was made; prune
+    /// deletes no pack that it names.
     pub kept: BTreeSet<SnapshotId>,
     /// Packs that no kept snapshot needs, with the decision about each.
     pub dead: Vec<(PackRow, Decision)>,
@@ -120,7 +120,7 @@ impl PrunePlan {
         going.chain(self.orphans.iter().chain(&self.leftovers).cloned())
     }
 
-    /// Returns the packs that must be thawed and whose repacking then pays.
+    /// Returns the packs that are worth repacking, even including the thaw that they need first.
     pub fn thaws(&self) -> impl Iterator<Item = &PackRow> {
         self.partly.iter().filter(|pack| pack.wants_thaw()).map(|pack| &pack.row)
     }

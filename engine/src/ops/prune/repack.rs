@@ -41,11 +41,11 @@ pub(super) fn copy(
         let copies = &moving.copies[batch.copies.clone()];
         let copies: Vec<ChunkLocation> =
             copies.iter().filter(|place| going.contains(&place.pack)).copied().collect();
-        let tell = |error: Error| {
+        let report = |error: Error| {
             damaged.set(damaged.get() + u64::from(error.is_of_object()));
             progress.problem(problem(error));
         };
-        let pack = fill(&reader, batch, &copies, progress, &tell)?;
+        let pack = fill(&reader, batch, &copies, progress, &report)?;
         if pack.is_empty() {
             continue;
         }
@@ -60,7 +60,7 @@ pub(super) fn copy(
         copied.bytes += pack.record.bytes + repository.parity_bytes(pack.record.bytes)?;
     }
     copied.damaged = damaged.into_inner();
-    repository.tell_healed(progress);
+    repository.report_healed(progress);
     Ok(copied)
 }
 
@@ -69,7 +69,7 @@ fn fill(
     batch: &CopyBatch,
     copies: &[ChunkLocation],
     progress: &dyn Progress,
-    tell: &dyn Fn(Error),
+    report: &dyn Fn(Error),
 ) -> Result<PackBuilder, Error> {
     let repository = reader.repository();
     let bytes_target = repository.settings()?.bytes_of(batch.kind);
@@ -94,7 +94,7 @@ fn fill(
             new.add(place.frame.id, raw.len() as u32, codec, content);
         }
         if lost {
-            tell(error);
+            report(error);
         }
         Ok::<(), Error>(())
     };

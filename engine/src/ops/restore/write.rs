@@ -83,7 +83,7 @@ pub fn restore(
     let _ = reader.remember();
     let mut summary = writer.summary;
     summary.packs_fetched = writer.packs.len() as u64;
-    repository.tell_healed(progress);
+    repository.report_healed(progress);
     summary.requests = repository.store.requests().since(&requests);
     Ok(summary)
 }

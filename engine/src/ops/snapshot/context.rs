@@ -209,7 +209,7 @@ impl<'a> Context<'a> {
         });
     }
 
-    /// Compacts the recent chunks of the catalog, so that lookups stay fast.
+    /// Compacts the write buffer of the catalog, so that lookups stay fast.
     pub fn settle(&self) -> Result<(), Error> {
         self.dedup.settle(&self.repository.catalog, || self.progress.go_on())
     }

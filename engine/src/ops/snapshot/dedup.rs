@@ -57,7 +57,7 @@ impl Dedup {
         Ok(lookup)
     }
 
-    /// Compacts the recent chunks of the catalog, so that lookups stay fast.
+    /// Compacts the write buffer of the catalog, so that lookups stay fast.
     pub fn settle(
         &self,
         catalog: &Catalog,

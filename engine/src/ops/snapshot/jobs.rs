@@ -113,7 +113,7 @@ impl FolderJob {
     }
 }
 
-/// Events that the walk sends to the assembler, in the order of the walk.
+/// Events that the walk sends to the tree builder, in the order of the walk.
 #[derive(Debug)]
 pub(super) enum Event {
     Enter(Box<FolderJob>),

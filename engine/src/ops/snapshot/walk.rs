@@ -18,8 +18,8 @@ use crate::format::{EntryKind, PackKind};
 use crate::repo::PackRowId;
 use crate::repo::catalog::{CachedFile, CachedFolder, Catalog, FolderRow};
 
-/// Number of places left in the event channel when an open batch is dispatched: for the event that is being sent, and
-/// for the event that the tree builder may be waiting in.
+/// Number of free places in the event channel at which an open batch is dispatched: one for the event that is being
+/// sent, and one for the event whose outcomes the tree builder may be waiting for.
 const EVENTS_OPEN: usize = 2;
 /// Maximum number of files in one batch. The size of a pack limits its bytes.
 const BATCH_FILES_MAX: usize = 1024;

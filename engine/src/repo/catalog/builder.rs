@@ -154,8 +154,8 @@ impl CatalogBuilder {
         Ok(CatalogBuilder { tables, cache_dir: cache_dir.to_owned(), genesis, bulk })
     }
 
-    /// Durably replaces the old catalog by this one, and opens it. Copies the stat cache of the old one only if it is
-    /// `trusted`; then no file must be read again.
+    /// Durably replaces the old catalog by this one, and opens it. If the old one is `trusted`, copies its stat cache, so
+    /// that the next snapshot need not read every file again.
     pub fn finish(self, trusted: bool, progress: &dyn Progress) -> Result<Catalog, Error> {
         let CatalogBuilder { tables, cache_dir, genesis, bulk } = self;
         insert(&tables, bulk.into_inner().expect("nothing panics here"))?;

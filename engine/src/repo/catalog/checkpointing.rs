@@ -10,7 +10,8 @@ use crate::format::Digest;
 use crate::format::checkpoint::{CHECKPOINT_LEVELS, CHECKPOINT_STEP};
 use crate::format::signed::entry_bytes;
 
-/// For each level, the size of the entries of the newest range in the first part of a checkpoint.
+/// For each level of checkpoints, the size that the entries so far of the newest, incomplete range would have in the
+/// first part of its checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unfolded(pub [u64; CHECKPOINT_LEVELS.len()]);
 

@@ -19,7 +19,7 @@ pub enum LostBy {
 }
 
 impl LostBy {
-    fn told(self) -> bool {
+    fn is_by_log(self) -> bool {
         self == LostBy::Log
     }
 }
@@ -29,7 +29,7 @@ pub const MISSING: &str = "it is missing";
 /// The problem of chunks beyond the end of a pack that was truncated.
 const TRUNCATED: &str = "it is truncated";
 
-const TOLD: &str = "a part of it is lost, as an earlier repair found";
+const LOST_BY_LOG: &str = "a part of it is lost, as an earlier repair found";
 
 /// Records the chunks that a log entry lists as lost or as found again. Packs that are not in the log do not change.
 pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
@@ -65,12 +65,12 @@ pub(super) fn add(
         let last = range.first.saturating_add(range.count - 1);
         connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO lost(pack, told, first, last, problem)
+                "INSERT OR REPLACE INTO lost(pack, by_log, first, last, problem)
                 VALUES(?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 pack.0,
-                by.told(),
+                by.is_by_log(),
                 schema::signed(range.first),
                 schema::signed(last),
                 problem
@@ -87,8 +87,8 @@ pub(super) fn remove(
     slots: &Ordinals,
 ) -> rusqlite::Result<()> {
     let rows: Vec<(i64, i64, Option<String>)> = connection
-        .prepare_cached("SELECT first, last, problem FROM lost WHERE pack = ? AND told = ?")?
-        .query_map(params![pack.0, by.told()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .prepare_cached("SELECT first, last, problem FROM lost WHERE pack = ? AND by_log = ?")?
+        .query_map(params![pack.0, by.is_by_log()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (first, last, problem) in rows {
         let all = Ordinals::from_ranges([range(first, last)]);
@@ -97,9 +97,9 @@ pub(super) fn remove(
         }
         connection
             .prepare_cached(
-                "DELETE FROM lost WHERE pack = ? AND told = ? AND first = ? AND last = ?",
+                "DELETE FROM lost WHERE pack = ? AND by_log = ? AND first = ? AND last = ?",
             )?
-            .execute(params![pack.0, by.told(), first, last])?;
+            .execute(params![pack.0, by.is_by_log(), first, last])?;
         add(connection, pack, by, &all.without(slots), problem.as_deref())?;
     }
     Ok(())
@@ -111,8 +111,8 @@ pub(super) fn slots(
     by: LostBy,
 ) -> rusqlite::Result<Ordinals> {
     let ranges: Vec<PackRange> = connection
-        .prepare_cached("SELECT first, last FROM lost WHERE pack = ? AND told = ?")?
-        .query_map(params![pack.0, by.told()], |row| Ok(range(row.get(0)?, row.get(1)?)))?
+        .prepare_cached("SELECT first, last FROM lost WHERE pack = ? AND by_log = ?")?
+        .query_map(params![pack.0, by.is_by_log()], |row| Ok(range(row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(Ordinals::from_ranges(ranges))
 }
@@ -127,8 +127,8 @@ impl Catalog {
     /// Returns the source and the reason if a chunk is known to be lost in a pack. The findings of this host have
     /// priority over the log.
     pub fn lost_at(&self, pack: PackRowId, slot: u32) -> Result<Option<(LostBy, String)>, Error> {
-        let sql = "SELECT told, problem FROM lost
-            WHERE pack = ? AND ? BETWEEN first AND last ORDER BY told LIMIT 1";
+        let sql = "SELECT by_log, problem FROM lost
+            WHERE pack = ? AND ? BETWEEN first AND last ORDER BY by_log LIMIT 1";
         let connection = self.lock();
         self.wrap((|| {
             connection
@@ -136,7 +136,7 @@ impl Catalog {
                 .query_row(params![pack.0, slot], |row| {
                     let by = if row.get(0)? { LostBy::Log } else { LostBy::Reading };
                     let problem: Option<String> = row.get(1)?;
-                    Ok((by, problem.unwrap_or_else(|| TOLD.to_owned())))
+                    Ok((by, problem.unwrap_or_else(|| LOST_BY_LOG.to_owned())))
                 })
                 .optional()
         })())
@@ -153,7 +153,7 @@ impl Catalog {
         self.wrap((|| {
             let transaction = connection.transaction()?;
             transaction
-                .prepare_cached("DELETE FROM lost WHERE told = 0 AND problem IN (?, ?)")?
+                .prepare_cached("DELETE FROM lost WHERE by_log = 0 AND problem IN (?, ?)")?
                 .execute([MISSING, TRUNCATED])?;
             for pack in packs {
                 let rows: Option<i64> = transaction
@@ -185,7 +185,7 @@ impl Catalog {
     /// Returns the slots of a pack that a repair has marked as lost. Does not include slots that count as lost only
     /// because their writer is revoked.
     pub fn marked_lost(&self, pack: PackRowId) -> Result<Ordinals, Error> {
-        let sql = "SELECT first, last FROM lost WHERE pack = ? AND told = 1 AND problem IS NULL";
+        let sql = "SELECT first, last FROM lost WHERE pack = ? AND by_log = 1 AND problem IS NULL";
         let connection = self.lock();
         self.wrap((|| {
             let ranges: Vec<PackRange> = connection
@@ -200,7 +200,7 @@ impl Catalog {
     /// does not matter whether their objects exist.
     pub fn lost_whole(&self) -> Result<HashSet<PackRowId>, Error> {
         let sql = "SELECT p.key FROM packs p JOIN lost l ON l.pack = p.key
-            WHERE p.state = 2 AND p.rows > 0 AND l.told = 1 AND l.problem IS NULL
+            WHERE p.state = 2 AND p.rows > 0 AND l.by_log = 1 AND l.problem IS NULL
             GROUP BY p.key HAVING SUM(l.last - l.first + 1) >= p.rows";
         let connection = self.lock();
         self.wrap((|| {
@@ -222,7 +222,7 @@ impl Catalog {
     /// once.
     pub fn found_lost(&self) -> Result<Vec<(PackRowId, String)>, Error> {
         let sql = "SELECT DISTINCT l.pack, l.problem FROM lost l JOIN packs p ON p.key = l.pack
-            WHERE l.told = 0 AND p.state = 2 ORDER BY l.pack";
+            WHERE l.by_log = 0 AND p.state = 2 ORDER BY l.pack";
         let connection = self.lock();
         self.wrap((|| {
             connection

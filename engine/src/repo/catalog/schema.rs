@@ -10,7 +10,7 @@ use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Version of the schema, incremented whenever a table changes. A catalog of another version is rebuilt.
-const VERSION: u32 = 16;
+const VERSION: u32 = 17;
 
 /// SQLite's default cache size for a connection, enough for most sorting.
 const CACHE_KIB: i64 = -16_384;
@@ -43,10 +43,10 @@ CREATE TABLE settled(
 CREATE VIEW chunks AS SELECT * FROM recent UNION ALL SELECT * FROM settled;
 -- A Bloom filter of the ids in `settled`: `bits` is 63 blocks of it.
 CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
--- Runs of slots that are lost. told: by the log (1), or found by this host when it read them (0).
+-- Runs of slots that are lost. by_log: listed in the log (1), or found by this host when it read them (0).
 CREATE TABLE lost(
-    pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
+    pack INTEGER NOT NULL, by_log INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    problem TEXT, PRIMARY KEY(pack, by_log, first, last)) WITHOUT ROWID;
 -- place: in the order of the log. dropped: the entry that dropped it, 0 if it is visible. rank: the place of the first one that it replaces, or its own.
 -- accepted: by the owner, though marked. compared: its trees with those before. apart: its writer is revoked.
 CREATE TABLE snapshots(

@@ -86,7 +86,7 @@ impl Catalog {
         self.wrap((|| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute("DELETE FROM lost WHERE told = 0", [])?;
+            transaction.execute("DELETE FROM lost WHERE by_log = 0", [])?;
             transaction.execute("UPDATE packs SET read_slots = NULL", [])?;
             transaction.commit()
         })())
@@ -136,7 +136,7 @@ impl Catalog {
         self.wrap((|| {
             let transaction = connection.transaction()?;
             transaction
-                .prepare_cached("DELETE FROM lost WHERE pack = ? AND told = 0")?
+                .prepare_cached("DELETE FROM lost WHERE pack = ? AND by_log = 0")?
                 .execute([pack.key.0])?;
             put_damaged(&transaction, pack.key, damaged)?;
             transaction
@@ -166,8 +166,8 @@ impl Catalog {
     pub fn read_back(&self) -> Result<HashMap<PackRowId, PackReads>, Error> {
         let connection = self.lock();
         let sql = "SELECT key, read_at, read_slots, read_asked,
-            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 1),
-            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 0 AND problem = ?)
+            EXISTS(SELECT 1 FROM lost WHERE pack = key AND by_log = 1),
+            EXISTS(SELECT 1 FROM lost WHERE pack = key AND by_log = 0 AND problem = ?)
             FROM packs WHERE state = 2";
         self.wrap((|| {
             connection

@@ -44,12 +44,12 @@ fn entries(times: &[&str]) -> Vec<SnapshotEntry> {
 }
 
 /// Lists the snapshots of a group, newest first, with their numbers and the reasons to keep them.
-fn told(group: &Group) -> Vec<String> {
-    let tell = |(entry, reasons): &(SnapshotEntry, Vec<Reason>)| {
+fn listed(group: &Group) -> Vec<String> {
+    let line = |(entry, reasons): &(SnapshotEntry, Vec<Reason>)| {
         let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
         format!("{}: {}", entry.id.0[0], reasons.join(" + ")).trim_end().to_owned()
     };
-    group.snapshots.iter().map(tell).collect()
+    group.snapshots.iter().map(line).collect()
 }
 
 /// Applies a policy long after the snapshots were taken.
@@ -78,7 +78,7 @@ fn rows(snapshots: &[SnapshotEntry]) -> Vec<SnapshotRow> {
 fn check_in(rule: &str, policy: Policy, snapshots: &[SnapshotEntry], expected: &[&str]) {
     let groups = apply(snapshots, &policy, GroupBy::default(), &zone(rule));
     let [group] = &groups[..] else { panic!("{} groups", groups.len()) };
-    assert_eq!(told(group), expected);
+    assert_eq!(listed(group), expected);
 }
 
 #[track_caller]
@@ -361,7 +361,7 @@ fn groups_are_decided_by_themselves() {
     let check = |text: &str, expected: &[&[&str]]| {
         let group_by = text.parse().expect("a grouping");
         let groups = apply(&snapshots, &policy, group_by, &TimeZone::UTC);
-        assert_eq!(groups.iter().map(told).collect::<Vec<_>>(), expected, "{text}");
+        assert_eq!(groups.iter().map(listed).collect::<Vec<_>>(), expected, "{text}");
         groups
     };
     let last = |number: u8| format!("{number}: last snapshot");

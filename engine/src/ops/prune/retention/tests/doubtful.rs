@@ -9,15 +9,15 @@ fn the_newest_of_each_history_is_never_dropped() {
     snapshots[1].host = "laptop".to_owned();
     let policy = Policy { tags: vec![parse_tags("keep")], ..none() };
     let groups = apply(&snapshots, &policy, GroupBy::default(), &TimeZone::UTC);
-    assert_eq!(told(&groups[0]), ["1: newest of its history"]);
-    assert_eq!(told(&groups[1]), ["2: newest of its history", "0:"]);
+    assert_eq!(listed(&groups[0]), ["1: newest of its history"]);
+    assert_eq!(listed(&groups[1]), ["2: newest of its history", "0:"]);
     assert!(groups.iter().all(|group| !group.drops_all() && group.kept().count() == 1));
     assert_eq!(groups[1].dropped().count(), 1);
     // The newest of a history is kept, however the snapshots are grouped.
     let last = Policy { last: Some(1), ..none() };
     let one = "".parse().expect("a grouping");
     let groups = apply(&snapshots, &last, one, &TimeZone::UTC);
-    assert_eq!(told(&groups[0]), ["2: last snapshot", "1: newest of its history", "0:"]);
+    assert_eq!(listed(&groups[0]), ["2: last snapshot", "1: newest of its history", "0:"]);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn what_is_marked_is_neither_counted_nor_dropped() {
     let check = |rows: &[SnapshotRow], shrunk: &[usize], expected: &[&str]| {
         let shrunk = shrunk.iter().map(|number| snapshots[*number].id).collect();
         let groups = super::super::apply(rows, &last, GroupBy::default(), calendar, &shrunk);
-        assert_eq!(told(&groups[0]), expected);
+        assert_eq!(listed(&groups[0]), expected);
     };
     (4..6).for_each(|number| rows[number].entry.marked = Some(crate::format::SHRUNK));
     let marked = ["5: marked, not counted", "4: marked, not counted"];
@@ -66,7 +66,7 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
             LocalTime { zone: &TimeZone::UTC, now: time(now) },
             &BTreeSet::new(),
         );
-        assert_eq!(told(&groups[0]), expected, "{now}");
+        assert_eq!(listed(&groups[0]), expected, "{now}");
     };
     let week = Policy { within: within("7d"), ..none() };
     let last = Policy { last: Some(1), daily: Some(1), ..none() };
@@ -116,5 +116,5 @@ fn a_run_that_took_long_is_of_the_day_it_ended() {
     let policy = Policy { daily: Some(2), ..none() };
     let groups = apply(&snapshots, &policy, "".parse().expect("one group"), &TimeZone::UTC);
     let expected = ["3: daily snapshot", "2: daily snapshot", "1:", "0:"];
-    assert_eq!(told(&groups[0]), expected);
+    assert_eq!(listed(&groups[0]), expected);
 }
