@@ -291,16 +291,16 @@ fn chunks_that_are_settled_are_known_like_others() {
         catalog.query_row(&sql, [], |row| row.get(0)).expect("a count")
     };
     assert_eq!(rows("settled"), 0);
-    let many = "UPDATE meta SET value = x'0000000000000001' WHERE key = 'recent'";
+    let many = "UPDATE meta SET value = x'0000000000000001' WHERE key = 'write_buffer'";
     for round in 0..3 {
-        let recent = rows("recent");
+        let buffered = rows("write_buffer");
         assert_eq!(catalog.execute(many, []).expect("another count"), 1);
         bench.write(&format!("new/{round}.jpg"), photos::bytes(100 + round, 200_000));
         let options = SnapshotOptions { force: true, ..bench.snapshot_options() };
         let taken = snapshot(&bench.open_writer(), &options, &Log::default()).expect("a snapshot");
         assert_eq!(taken.totals.files(), 13 + round);
         assert!((200_000..220_000).contains(&taken.totals.bytes_added), "{:?}", taken.totals);
-        assert!(rows("settled") >= recent && rows("recent") > 0, "round {round}");
+        assert!(rows("settled") >= buffered && rows("write_buffer") > 0, "round {round}");
     }
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
     assert_eq!(bench.check().errors, []);

@@ -12,7 +12,7 @@ use crate::repo::{Repository, SnapshotRow, TreeReader};
 /// Initial capacity for ids.
 const ROOM_FIRST: usize = 1 << 16;
 
-/// The chunks that some snapshots need.
+/// The live set: the chunks that some snapshots need.
 ///
 /// Keeps eight bytes of each id, so that 20 million ids need 160 MB. If two ids begin with the same
 /// bytes, a dead chunk may look alive. This wastes its space but loses nothing.

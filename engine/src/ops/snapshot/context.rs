@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
         // Keep the memory of the catalog small, because packs need it.
         repository.catalog.keep_little()?;
         if !options.dry_run {
-            repository.catalog.settle(|| progress.go_on())?;
+            repository.catalog.compact(|| progress.go_on())?;
         }
         let chunking = repository.config.chunking;
         let roots = roots::find(&options.paths, repository.store.location())?;
@@ -210,8 +210,8 @@ impl<'a> Context<'a> {
     }
 
     /// Compacts the write buffer of the catalog, so that lookups stay fast.
-    pub fn settle(&self) -> Result<(), Error> {
-        self.dedup.settle(&self.repository.catalog, || self.progress.go_on())
+    pub fn compact(&self) -> Result<(), Error> {
+        self.dedup.compact(&self.repository.catalog, || self.progress.go_on())
     }
 
     /// Returns the key of a folder in the stat cache, by its real path.

@@ -58,15 +58,15 @@ impl Dedup {
     }
 
     /// Compacts the write buffer of the catalog, so that lookups stay fast.
-    pub fn settle(
+    pub fn compact(
         &self,
         catalog: &Catalog,
         go_on: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
-        let settled = catalog.settle(go_on);
+        let compacted = catalog.compact(go_on);
         *filter = catalog.filter()?;
-        settled
+        compacted
     }
 
     /// Releases the claims of chunks that are now in the catalog.

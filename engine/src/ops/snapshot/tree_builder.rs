@@ -405,7 +405,7 @@ impl TreeBuilder<'_> {
         }
         self.committed = written;
         drain(self.context.repository, self.context.options.time, 0)?;
-        self.context.settle()
+        self.context.compact()
     }
 
     fn put_rows(&mut self) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Compaction: moves chunks from the write buffer to the table of settled chunks.
 //!
 //! Ids arrive in random order. In a very large table, each new chunk would go to a page of its own, which must be read
-//! from the disk. The table of recent chunks is smaller, and more of its pages are in memory. The excess is moved in id
+//! from the disk. The write buffer is smaller, and more of its pages are in memory. The excess is moved in id
 //! order, round-robin over the id space, so that one page after the other receives its chunks. This is the
 //! log-structured merge-tree of O'Neil et al. (1996) with two components.
 
@@ -12,65 +12,65 @@ use super::{Catalog, bloom, schema};
 use crate::error::Error;
 use crate::format::ChunkId;
 
-/// Maximum number of recent chunks while few are settled, …
-const RECENT_MIN: u64 = 1 << 18;
+/// Maximum number of chunks in the write buffer while few chunks are settled, …
+const BUFFERED_MIN: u64 = 1 << 18;
 /// … and otherwise the fraction of the settled chunks: one in this many.
-const RECENT_SHARE: u64 = 16;
+const BUFFERED_SHARE: u64 = 16;
 /// Number of chunks that are moved in one transaction.
 const MOVED_AT_ONCE: u64 = 1 << 14;
 /// The largest id. After it, the moves start again from the smallest.
 const LAST: ChunkId = ChunkId([0xff; 32]);
 
 impl Catalog {
-    /// Moves the excess of recent chunks to the table of settled chunks, and calls `go_on` between transactions to
+    /// Moves the excess of the write buffer to the table of settled chunks, and calls `go_on` between transactions to
     /// allow an interruption. No other thread may do so at the same time. Open filters must be opened again afterwards,
     /// even if this fails.
-    pub fn settle(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
-        while self.wrap(settle(&mut self.lock(), RECENT_MIN))? {
+    pub fn compact(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+        while self.wrap(compact(&mut self.lock(), BUFFERED_MIN))? {
             go_on()?;
         }
         Ok(())
     }
 }
 
-/// Moves some chunks if more than `most` are recent. Returns whether it moved any.
-fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
+/// Moves some chunks if the write buffer has more than `most`. Returns whether it moved any.
+fn compact(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
     // Another process of this host may be inserting chunks of log entries that it has read.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let recent = count(&transaction)?;
-    let most = most.max(bloom::chunks(&transaction)? / RECENT_SHARE);
-    if recent <= most {
+    let buffered = count(&transaction)?;
+    let most = most.max(bloom::chunks(&transaction)? / BUFFERED_SHARE);
+    if buffered <= most {
         return Ok(false);
     }
     let after = schema::get_meta(&transaction, "settled_to")?.unwrap_or_default();
-    let wanted = (recent - most).min(MOVED_AT_ONCE);
+    let wanted = (buffered - most).min(MOVED_AT_ONCE);
     let last: Option<Vec<u8>> = transaction
-        .prepare_cached("SELECT id FROM recent WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?")?
+        .prepare_cached("SELECT id FROM write_buffer WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?")?
         .query_row(params![after, schema::signed(wanted - 1)], |row| row.get(0))
         .optional()?;
     let to = last.clone().unwrap_or(LAST.0.to_vec());
     let ids = ids(&transaction, &after, &to)?;
     transaction
         .prepare_cached(
-            "INSERT OR IGNORE INTO settled SELECT * FROM recent WHERE id > ? AND id <= ?",
+            "INSERT OR IGNORE INTO settled SELECT * FROM write_buffer WHERE id > ? AND id <= ?",
         )?
         .execute([&after, &to])?;
     let moved = transaction
-        .prepare_cached("DELETE FROM recent WHERE id > ? AND id <= ?")?
+        .prepare_cached("DELETE FROM write_buffer WHERE id > ? AND id <= ?")?
         .execute([&after, &to])?;
     bloom::add(&transaction, &ids)?;
     // Once all chunks are moved, the count is 0, whatever it was before.
     let all = after.is_empty() && last.is_none();
-    set_count(&transaction, if all { 0 } else { recent.saturating_sub(moved as u64) })?;
+    set_count(&transaction, if all { 0 } else { buffered.saturating_sub(moved as u64) })?;
     schema::set_meta(&transaction, "settled_to", &last.unwrap_or_default())?;
     transaction.commit()?;
     Ok(true)
 }
 
-/// Returns the ids of the recent chunks in a range, in order.
+/// Returns the ids of the chunks of the write buffer in a range, in order.
 fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec<ChunkId>> {
     connection
-        .prepare_cached("SELECT DISTINCT id FROM recent WHERE id > ? AND id <= ? ORDER BY id")?
+        .prepare_cached("SELECT DISTINCT id FROM write_buffer WHERE id > ? AND id <= ? ORDER BY id")?
         .query_map([after, to], |row| {
             let id = row.get_ref(0)?.as_blob().map_err(|error| schema::bad(&error))?;
             Ok(ChunkId(id.try_into().map_err(|error| schema::bad(&error))?))
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn all_chunks_are_there_wherever_they_are_and_few_stay_recent() {
+    fn all_chunks_are_found_in_either_table_and_few_stay_in_the_write_buffer() {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
         let rows = |table: &str| {
@@ -113,10 +113,10 @@ mod tests {
             all.extend(new.clone());
             insert(&catalog.lock(), &mut new).unwrap();
             insert(&catalog.lock(), &mut new).unwrap();
-            while settle(&mut catalog.lock(), 700).unwrap() {}
+            while compact(&mut catalog.lock(), 700).unwrap() {}
             let counted = count(&catalog.lock()).unwrap();
-            assert_eq!(counted, rows("recent"), "round {round}");
-            assert!(rows("recent") <= 700.max(rows("settled") / 16 + 1), "round {round}");
+            assert_eq!(counted, rows("write_buffer"), "round {round}");
+            assert!(rows("write_buffer") <= 700.max(rows("settled") / 16 + 1), "round {round}");
             assert_eq!(rows("chunks") as usize, all.len());
             let filter = catalog.filter().unwrap();
             assert!(all.iter().all(|chunk| filter.may_have(&catalog, &chunk.frame.id).unwrap()));
@@ -124,7 +124,7 @@ mod tests {
         assert!(all.iter().all(|chunk| {
             catalog.chunk_in(chunk.pack, &chunk.frame.id).unwrap() == Some(*chunk)
         }));
-        assert!(rows("recent") > 0 && rows("settled") > 0);
+        assert!(rows("write_buffer") > 0 && rows("settled") > 0);
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
         let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
         insert(&catalog.lock(), &mut [chunk([7; 32], 1), chunk([9; 32], 1)]).unwrap();
         set_count(&catalog.lock(), u64::MAX).unwrap();
-        catalog.settle(|| Ok(())).unwrap();
+        catalog.compact(|| Ok(())).unwrap();
         assert_eq!(count(&catalog.lock()).unwrap(), 0);
         assert!(catalog.chunk_in(PackRowId(1), &ChunkId([9; 32])).unwrap().is_some());
     }
@@ -154,7 +154,7 @@ mod tests {
         for sql in [super::super::chunks::sound_sql(), super::super::chunks::places_sql()] {
             let one = plan(&sql.replace('?', "x'00'"));
             let searches = |table| one.iter().any(|s| s.starts_with(&format!("SEARCH {table} ")));
-            assert!(searches("recent") && searches("settled"), "{one:?}");
+            assert!(searches("write_buffer") && searches("settled"), "{one:?}");
         }
     }
 }

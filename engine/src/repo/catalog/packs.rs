@@ -366,7 +366,7 @@ fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
         .query_row([&id.0[..]], |row| row.get(0))
         .optional()?;
     if let Some(key) = key {
-        connection.prepare_cached("DELETE FROM recent WHERE pack = ?")?.execute([key])?;
+        connection.prepare_cached("DELETE FROM write_buffer WHERE pack = ?")?.execute([key])?;
     }
     Ok(())
 }

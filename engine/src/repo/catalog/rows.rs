@@ -76,7 +76,7 @@ pub(super) fn insert(
 ) -> rusqlite::Result<u64> {
     sort(chunks);
     let mut statement = connection.prepare_cached(match table {
-        ChunkTable::Recent => "INSERT OR IGNORE INTO recent VALUES(?, ?, ?, ?, ?, ?, ?)",
+        ChunkTable::WriteBuffer => "INSERT OR IGNORE INTO write_buffer VALUES(?, ?, ?, ?, ?, ?, ?)",
         ChunkTable::Settled => "INSERT OR IGNORE INTO settled VALUES(?, ?, ?, ?, ?, ?, ?)",
     })?;
     let mut inserted = 0;
@@ -97,6 +97,6 @@ pub(super) fn insert(
 /// The table into which chunks are inserted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ChunkTable {
-    Recent,
+    WriteBuffer,
     Settled,
 }

@@ -30,9 +30,9 @@ CREATE TABLE packs(
     thaw_asked INTEGER NOT NULL DEFAULT 0, read_at INTEGER NOT NULL DEFAULT 0, read_slots BLOB,
     read_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
--- A chunk may be in several packs: when one dies, the others still have it. New ones are `recent`; many at
--- once, in the order of ids, they are moved to those that are `settled`, of which there may be millions.
-CREATE TABLE recent(
+-- A chunk may be in several packs: when one dies, the others still have it. New chunks are inserted into the write
+-- buffer. Compaction moves many at once, in the order of ids, to `settled`, which may have millions.
+CREATE TABLE write_buffer(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
@@ -40,7 +40,7 @@ CREATE TABLE settled(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
-CREATE VIEW chunks AS SELECT * FROM recent UNION ALL SELECT * FROM settled;
+CREATE VIEW chunks AS SELECT * FROM write_buffer UNION ALL SELECT * FROM settled;
 -- A Bloom filter of the ids in `settled`: `bits` is 63 blocks of it.
 CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 -- Runs of slots that are lost. by_log: listed in the log (1), or found by this host when it read them (0).

@@ -66,12 +66,12 @@ fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
     bench.snapshot();
     let library = oracle::snapshot_of(&bench.library);
     let spoilt = [
-        "UPDATE recent SET offset = offset + 64 WHERE slot % 2 = 0",
-        "UPDATE recent SET slot = slot + 1",
-        "UPDATE recent SET pack = 1 + pack % (SELECT COUNT(*) FROM packs)",
-        "UPDATE recent SET raw = raw - 1 WHERE slot % 3 = 1",
-        "UPDATE recent SET codec = 1 - codec",
-        "DELETE FROM recent WHERE slot % 2 = 1",
+        "UPDATE write_buffer SET offset = offset + 64 WHERE slot % 2 = 0",
+        "UPDATE write_buffer SET slot = slot + 1",
+        "UPDATE write_buffer SET pack = 1 + pack % (SELECT COUNT(*) FROM packs)",
+        "UPDATE write_buffer SET raw = raw - 1 WHERE slot % 3 = 1",
+        "UPDATE write_buffer SET codec = 1 - codec",
+        "DELETE FROM write_buffer WHERE slot % 2 = 1",
         "UPDATE packs SET id = zeroblob(16) WHERE kind = 3 AND key = (SELECT MAX(key) FROM packs
          WHERE kind = 3)",
     ];
@@ -100,7 +100,7 @@ fn borg_4829_an_index_that_has_what_is_not_stored() {
     spoil_catalog(
         &bench,
         &format!(
-            "INSERT INTO recent SELECT x'{hex}', pack, slot + 1, offset + stored, 100000, 100016, 0
+            "INSERT INTO write_buffer SELECT x'{hex}', pack, slot + 1, offset + stored, 100000, 100016, 0
              FROM chunks WHERE pack IN (SELECT key FROM packs WHERE kind = 3)
              ORDER BY slot DESC LIMIT 1"
         ),
