@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::live::Live;
+use super::live::LiveSet;
 use super::minimums::Minimums;
 use super::partial::{Partly, bound, count, moving};
 use super::plan::{PrunePlan, Recoverable, objects};
@@ -115,7 +115,7 @@ impl Erasing {
 /// as kept nor as dropped.
 pub fn erasing(
     repository: &Repository,
-    live: &Live,
+    live: &LiveSet,
     gone: &[ChunkId],
     going: &HashSet<SnapshotId>,
     conditions: Conditions,

@@ -17,21 +17,21 @@ const ROOM_FIRST: usize = 1 << 16;
 /// Keeps eight bytes of each id, so that 20 million ids need 160 MB. If two ids begin with the same
 /// bytes, a dead chunk may look alive. This wastes its space but loses nothing.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct LiveSet {
     /// Sorted and without duplicates once all are added.
     ids: Vec<u64>,
     room: usize,
 }
 
-impl Live {
+impl LiveSet {
     /// Reads the trees of snapshots, each folder once, however many snapshots share it.
     pub fn read(
         repository: &Repository,
         kept: &[SnapshotEntry],
         progress: &dyn Progress,
-    ) -> Result<Live, Error> {
+    ) -> Result<LiveSet, Error> {
         let reader = TreeReader::new(repository)?;
-        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+        let mut live = LiveSet { ids: Vec::new(), room: ROOM_FIRST };
         let rows = kept.iter().map(|entry| SnapshotRow {
             entry: entry.clone(),
             number: 0,
@@ -56,8 +56,8 @@ impl Live {
     /// Collects ids from a callback.
     pub fn gathered(
         gather: impl FnOnce(&mut dyn FnMut(&ChunkId)) -> Result<(), Error>,
-    ) -> Result<Live, Error> {
-        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+    ) -> Result<LiveSet, Error> {
+        let mut live = LiveSet { ids: Vec::new(), room: ROOM_FIRST };
         gather(&mut |id| live.add(id))?;
         live.settle();
         Ok(live)
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_id_is_found_and_doubles_take_no_room() {
-        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+        let mut live = LiveSet { ids: Vec::new(), room: ROOM_FIRST };
         for round in 0..5 {
             for number in 0..50_000 {
                 live.add(&id(number * 2 + round % 2));

@@ -25,7 +25,7 @@ pub use compare::{Compared, compare};
 pub use copied::{CopyCosts, InCopies};
 pub use erase::{Erasing, PackSum, erasing};
 pub use execute::{PruneSummary, accept, forget, prune, prune_into, set_undelete_days, undelete};
-pub use live::Live;
+pub use live::LiveSet;
 pub use partial::{CopyBatch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};
 pub use repack::{ThawingPacks, thaw};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::copied::{CopyCosts, InCopies};
-use super::live::Live;
+use super::live::LiveSet;
 use super::reclaim::{Conditions, Decision, PackUse, Terms, Usage, Why, decide, whole_days};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, padded_bytes, tail_bytes};
@@ -170,7 +170,7 @@ pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
     moved: &HashSet<PackRowId>,
-    live: &Live,
+    live: &LiveSet,
     conditions: Conditions,
 ) -> Result<(Vec<Partly>, HashSet<PackRowId>), Error> {
     let Conditions { terms, prices, now, copies } = conditions;
@@ -239,7 +239,7 @@ fn in_copies(
 /// pack.
 pub(super) fn count(
     repository: &Repository,
-    live: &Live,
+    live: &LiveSet,
     is_named: impl Fn(PackRowId) -> bool,
 ) -> Result<HashMap<PackRowId, Count>, Error> {
     let mut counts: HashMap<PackRowId, Count> = HashMap::new();
@@ -330,7 +330,7 @@ pub(super) fn bound(partly: &mut [Partly]) {
 pub(super) fn moving(
     repository: &Repository,
     partly: &[Partly],
-    live: &Live,
+    live: &LiveSet,
 ) -> Result<Moving, Error> {
     let packs = partly.iter().filter(|pack| pack.goes());
     let packs = packs.map(|pack| (pack.row.clone(), Vec::new())).collect();

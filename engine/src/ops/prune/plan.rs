@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use tracing::debug;
 
 use super::copied::{CopyCosts, InCopies};
-use super::live::Live;
+use super::live::LiveSet;
 use super::minimums::{Minimums, free_at};
 use super::partial::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
@@ -392,7 +392,7 @@ fn look_into(
     kept: &[SnapshotEntry],
     terms: &Terms,
     progress: &dyn Progress,
-) -> Result<Result<Live, Blind>, Error> {
+) -> Result<Result<LiveSet, Blind>, Error> {
     let all_kept = plan.drop.is_empty() && repository.catalog.dropped_count()? == 0;
     // A pack may still have unneeded chunks from an interrupted upload. In a folder, looking for them is free.
     let looks = !repository.store.location().is_remote() || terms.end_window;
@@ -402,7 +402,7 @@ fn look_into(
     if !repository.can_read() {
         return Ok(Err(Blind::NeedsIdentity));
     }
-    match Live::read(repository, kept, progress) {
+    match LiveSet::read(repository, kept, progress) {
         Ok(live) => Ok(Ok(live)),
         Err(error) if all_kept && error.is_frozen() => Ok(Err(Blind::NothingDropped)),
         Err(error) if error.is_of_object() => Ok(Err(Blind::Damaged)),

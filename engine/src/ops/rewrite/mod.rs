@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::format::{ChunkId, EntryKind};
 use crate::ops::browse::{Snapshot, ids};
 use crate::ops::prune::reclaim::Conditions;
-use crate::ops::prune::{Erasing, Live, erasing};
+use crate::ops::prune::{Erasing, LiveSet, erasing};
 use crate::progress::{Progress, Unit};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
@@ -153,7 +153,7 @@ fn sum(
 
 /// All chunks, divided by whether they are still needed.
 struct Divided {
-    live: Live,
+    live: LiveSet,
     /// Chunks that only removed files need.
     gone: Vec<ChunkId>,
     /// Whether remaining files also need some chunks of removed files.
@@ -162,7 +162,7 @@ struct Divided {
 
 impl KeptAndGone {
     fn divide(mut self, trees: &TreeReader, progress: &dyn Progress) -> Result<Divided, Error> {
-        let live = Live::gathered(|add| {
+        let live = LiveSet::gathered(|add| {
             self.kept.iter().for_each(&mut *add);
             below(trees, std::mem::take(&mut self.kept_trees), progress, false, add)
         })?;
