@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::ops::prune::{Partly, prune, thaw};
+use icecore_engine::ops::prune::{PartialPack, prune, thaw};
 use icecore_engine::ops::rewrite::{Plan, plan, rewrite};
 use icecore_engine::store::layout;
 
@@ -230,7 +230,7 @@ impl Rewriting<'_> {
             }
             let erasing = &left.erasing.plan;
             done.thawing = (erasing.thaws().count() + erasing.on_their_way().count()) as u64;
-            let is_thawing = |pack: &&Partly| pack.wants_thaw() || pack.is_thawing();
+            let is_thawing = |pack: &&PartialPack| pack.wants_thaw() || pack.is_thawing();
             let at_hand = erasing.partly.iter().filter(|pack| !is_thawing(pack));
             done.left = at_hand.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
             if done.left.is_empty() && erasing.leftovers.is_empty() {

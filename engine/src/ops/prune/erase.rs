@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::live::LiveSet;
 use super::minimums::Minimums;
-use super::partial::{Partly, bound, count, moving};
+use super::partial::{PartialPack, bound, count, moving};
 use super::plan::{PrunePlan, Recoverable, objects};
 use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why, price, whole_days};
 use super::still_there::StillThere;
@@ -83,7 +83,7 @@ impl Erasing {
         let held =
             HeldPacks::find(repository, gone, &there, &Minimums::of(&packs, terms), conditions)?;
         let whole = self.plan.partly.iter().filter(|pack| pack.live_chunks == 0);
-        let until = whole.map(|Partly { row, .. }| {
+        let until = whole.map(|PartialPack { row, .. }| {
             let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
             let days_min = i64::from(class.map_or(0, |class| class.days_min));
             let free = row.added.saturating_add(days_min * DAY_SECONDS);
@@ -160,7 +160,7 @@ pub fn erasing(
         group.free_in_days = group.free_in_days.max(left);
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
         let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
-        all.plan.partly.push(Partly::to_erase(row, count, state));
+        all.plan.partly.push(PartialPack::to_erase(row, count, state));
     }
     if !terms.end_window {
         all.find_stay(repository, &inventory, going, conditions)?;
@@ -200,7 +200,7 @@ fn lost(repository: &Repository, going: &Ordinals) -> Result<Vec<SnapshotId>, Er
 /// Decides on packs that contain needed chunks. Readable packs are repacked, frozen ones are thawed first.
 fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) -> Result<(), Error> {
     let Conditions { terms, prices, now, .. } = conditions;
-    let mut shared: Vec<&mut Partly> =
+    let mut shared: Vec<&mut PartialPack> =
         all.plan.partly.iter_mut().filter(|pack| pack.live_chunks > 0).collect();
     let cold = shared.iter().filter(|pack| pack.state == ObjectState::Cold);
     let names: Vec<String> = cold.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();

@@ -26,7 +26,7 @@ pub(super) const COPY_GAP_BYTES: u64 = ALIGN_BYTES;
 
 /// A partially live pack: a kept snapshot needs a part of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Partly {
+pub struct PartialPack {
     pub row: PackRow,
     pub live_bytes: u64,
     pub dead_bytes: u64,
@@ -37,12 +37,12 @@ pub struct Partly {
     pub in_copies: InCopies,
 }
 
-impl Partly {
+impl PartialPack {
     /// Returns a pack that is removed in any case.
-    pub(super) fn to_erase(row: PackRow, count: Count, state: ObjectState) -> Partly {
+    pub(super) fn to_erase(row: PackRow, count: Count, state: ObjectState) -> PartialPack {
         let Count { live_bytes, dead_bytes, live_chunks, .. } = count;
         let (decision, in_copies) = (Decision::Delete, InCopies::default());
-        Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
+        PartialPack { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
     }
 
     /// Returns the dead share of the pack, from 0 to 1.
@@ -52,7 +52,7 @@ impl Partly {
 
     /// Returns the facts on which a decision about the pack depends, at a time by the clock of the store.
     pub(super) fn usage_at(&self, now: Time) -> PackUse {
-        let Partly { live_bytes, dead_bytes, live_chunks, .. } = *self;
+        let PartialPack { live_bytes, dead_bytes, live_chunks, .. } = *self;
         PackUse {
             kind: self.row.kind,
             class: self.row.class.clone(),
@@ -172,7 +172,7 @@ pub(super) fn decide_partly(
     moved: &HashSet<PackRowId>,
     live: &LiveSet,
     conditions: Conditions,
-) -> Result<(Vec<Partly>, HashSet<PackRowId>), Error> {
+) -> Result<(Vec<PartialPack>, HashSet<PackRowId>), Error> {
     let Conditions { terms, prices, now, copies } = conditions;
     let keys: HashSet<PackRowId> = named.iter().map(|row| row.key).collect();
     let counts = count(repository, live, |pack| keys.contains(&pack))?;
@@ -194,7 +194,7 @@ pub(super) fn decide_partly(
         let decision = Decision::Keep(Why::AllLive);
         let in_copies = in_copies(copies, &row, terms, (prices, now));
         let mut pack =
-            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies };
+            PartialPack { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies };
         decide_one(&mut pack, terms, prices, now);
         partly.push(pack);
     }
@@ -263,7 +263,7 @@ pub(super) fn count(
     Ok(counts)
 }
 
-fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
+fn decide_one(pack: &mut PartialPack, terms: &Terms, prices: &Prices, now: Time) {
     let found = pack.usage_at(now);
     pack.decision = decide(&found, terms, prices);
 }
@@ -272,15 +272,15 @@ fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
 /// already.
 fn look(
     repository: &Repository,
-    partly: &mut [Partly],
+    partly: &mut [PartialPack],
     terms: &Terms,
     prices: &Prices,
     now: Time,
 ) -> Result<(), Error> {
-    let mut cold: Vec<&mut Partly> = partly
+    let mut cold: Vec<&mut PartialPack> = partly
         .iter_mut()
         .filter(|pack| {
-            let mut warm = Partly { state: ObjectState::Warm, ..(*pack).clone() };
+            let mut warm = PartialPack { state: ObjectState::Warm, ..(*pack).clone() };
             decide_one(&mut warm, terms, prices, now);
             pack.state == ObjectState::Cold && matches!(warm.decision, Decision::Repack { .. })
         })
@@ -315,7 +315,7 @@ fn look(
 }
 
 /// Leaves packs to the next run if they exceed what one run moves.
-pub(super) fn bound(partly: &mut [Partly]) {
+pub(super) fn bound(partly: &mut [PartialPack]) {
     let mut chunks = 0;
     for pack in partly.iter_mut().filter(|pack| pack.goes() || pack.wants_thaw()) {
         if chunks > 0 && chunks + pack.row.rows > MOVED_CHUNKS_MAX {
@@ -329,7 +329,7 @@ pub(super) fn bound(partly: &mut [Partly]) {
 /// Collects the chunks to move out of the packs that are removed.
 pub(super) fn moving(
     repository: &Repository,
-    partly: &[Partly],
+    partly: &[PartialPack],
     live: &LiveSet,
 ) -> Result<Moving, Error> {
     let packs = partly.iter().filter(|pack| pack.goes());
@@ -451,12 +451,12 @@ mod tests {
             let (live_bytes, dead_bytes, live_chunks) = (1, 1, 1);
             let (state, decision) = (ObjectState::Warm, Decision::Delete);
             let in_copies = InCopies::default();
-            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
+            PartialPack { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies }
         };
         let goes = |rows: &[u64]| {
-            let mut packs: Vec<Partly> = rows.iter().map(|rows| pack(*rows)).collect();
+            let mut packs: Vec<PartialPack> = rows.iter().map(|rows| pack(*rows)).collect();
             bound(&mut packs);
-            packs.iter().map(Partly::goes).collect::<Vec<bool>>()
+            packs.iter().map(PartialPack::goes).collect::<Vec<bool>>()
         };
         let half = MOVED_CHUNKS_MAX / 2;
         assert_eq!(goes(&[half, half]), [true, true]);

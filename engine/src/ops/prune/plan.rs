@@ -9,7 +9,7 @@ use tracing::debug;
 use super::copied::{CopyCosts, InCopies};
 use super::live::LiveSet;
 use super::minimums::{Minimums, free_at};
-use super::partial::{Moving, Partly, bound, decide_partly, moving};
+use super::partial::{Moving, PartialPack, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
 };
@@ -54,7 +54,7 @@ pub struct PrunePlan {
     /// Packs that no kept snapshot needs, with the decision about each.
     pub dead: Vec<(PackRow, Decision)>,
     /// Partially live packs.
-    pub partly: Vec<Partly>,
+    pub partly: Vec<PartialPack>,
     /// Why the trees were not read, so that the partially live packs are unknown.
     pub blind: Option<Blind>,
     /// Whether the log has void or doubtful entries that the owner has not dismissed. Then only snapshots are dropped,
@@ -170,7 +170,7 @@ impl PrunePlan {
     }
 
     /// Returns the bytes of a pack that no kept snapshot needs. Includes the parity if the whole pack is unneeded.
-    fn unused_bytes(&self, pack: &Partly) -> u64 {
+    fn unused_bytes(&self, pack: &PartialPack) -> u64 {
         pack.unused_bytes() + if pack.live_chunks == 0 { self.parity_of(&pack.row) } else { 0 }
     }
 
@@ -342,7 +342,7 @@ impl PrunePlan {
     /// names. `apart` are the snapshots of revoked writers.
     fn set_partly(
         &mut self,
-        partly: Vec<Partly>,
+        partly: Vec<PartialPack>,
         unnamed: &HashSet<PackRowId>,
         apart: &[SnapshotEntry],
     ) {
@@ -379,7 +379,7 @@ impl PrunePlan {
         for (row, decision) in &self.dead {
             debug!(pack = %row.id, bytes = row.bytes, "no kept snapshot needs this pack: {decision}");
         }
-        for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &self.partly {
+        for PartialPack { row, live_bytes, dead_bytes, state, decision, .. } in &self.partly {
             debug!(pack = %row.id, live_bytes, dead_bytes, ?state, "kept snapshots need some of this pack: {decision}");
         }
     }
