@@ -79,8 +79,12 @@ mod tests {
         let all = all.chain(0x2028..=0x202e).chain(0x2066..=0x2069);
         for c in all.filter_map(char::from_u32) {
             let text = format!("a{c}b");
-            let printed = [line(&text).into_owned(), bytes(text.as_bytes()), json(&text).into_owned()];
-            assert!(printed.iter().all(|printed| !printed.contains(c) && printed.ends_with('b')), "{printed:?}");
+            let printed =
+                [line(&text).into_owned(), bytes(text.as_bytes()), json(&text).into_owned()];
+            assert!(
+                printed.iter().all(|printed| !printed.contains(c) && printed.ends_with('b')),
+                "{printed:?}"
+            );
             assert_eq!(lines(&text).contains(c), c == '\n');
             let value = serde_json::Value::String(text);
             let printed = json(&value.to_string()).into_owned();

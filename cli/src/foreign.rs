@@ -100,9 +100,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         (_, "--password" | "--passphrase" | "--key-file" | "--passphrase-file") => {
             "--password-file FILE reads the password from a file; without it, icecore asks for it"
         }
-        (_, "--repository" | "--archive" | "--repository-file") => {
-            "--repo URL names the archive"
-        }
+        (_, "--repository" | "--archive" | "--repository-file") => "--repo URL names the archive",
         (_, "--config" | "-c") => "--profile NAME reads options from NAME.toml",
         _ => return None,
     })

@@ -234,7 +234,8 @@ impl Session {
             places.drain(..tried);
         }
         // Do not copy a damaged catalog, or one that another user may have written.
-        let from = (!is_damaged && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
+        let from =
+            (!is_damaged && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
         let id = repository.to_string();
         let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
             return Err(error);

@@ -27,23 +27,23 @@ impl Repository {
     /// them already.
     ///
     /// A failure is not an error of the caller, whose entry is committed. The next run tries again.
-    pub(super) fn fold(&self) {
-        _ = self.try_fold();
+    pub(super) fn write_missing_checkpoints(&self) {
+        _ = self.try_checkpoints();
     }
 
-    fn try_fold(&self) -> Result<(), Error> {
+    fn try_checkpoints(&self) -> Result<(), Error> {
         let position = self.catalog.position()?.number;
-        let folded = self.catalog.folded()?;
+        let checkpointed = self.catalog.checkpointed()?;
         let due = position / CHECKPOINT_STEP * CHECKPOINT_STEP;
         // One attempt per run, because a role that may not write checkpoints should not repeat the
         // request.
-        if due <= folded.max(self.fold_tried.fetch_max(due, Ordering::SeqCst)) {
+        if due <= checkpointed.max(self.checkpoint_tried.fetch_max(due, Ordering::SeqCst)) {
             return Ok(());
         }
         let mut listed = self.listed_checkpoints()?;
         // Each level is built from the one below.
         for count in CHECKPOINT_LEVELS {
-            for step in folded / count..position / count {
+            for step in checkpointed / count..position / count {
                 let range = step * count + 1..=(step + 1) * count;
                 if listed.has(&range) {
                     self.catalog.forget_entries(&range)?;
@@ -62,7 +62,7 @@ impl Repository {
                 }
             }
         }
-        self.catalog.set_folded(due)
+        self.catalog.set_checkpointed(due)
     }
 
     /// Writes one checkpoint from the log that this host has read, and returns the length of the
@@ -124,24 +124,24 @@ impl Repository {
     /// `entry_bytes` each, in separate commits.
     ///
     /// Assumes that earlier ranges have their checkpoints.
-    pub fn predict_fold(&self, entries: u64, entry_bytes: u64) -> Result<Requests, Error> {
+    pub fn predict_checkpoints(&self, entries: u64, entry_bytes: u64) -> Result<Requests, Error> {
         let mut requests = Requests::default();
         let known = self.catalog.position()?.number;
         let mut position = known;
-        let mut folded = self.catalog.folded()?;
-        let mut unfolded = self.catalog.unfolded()?;
+        let mut checkpointed = self.catalog.checkpointed()?;
+        let mut open_ranges = self.catalog.open_ranges()?;
         let is_small = entry_bytes <= SMALL_ENTRY_BYTES;
         let slot_bytes = if is_small { QUIET_SLOT_BYTES } else { entry_bytes };
         for _ in 0..entries {
             position += 1;
-            unfolded.add(position, slot_bytes);
+            open_ranges.add(position, slot_bytes);
             let due = position / CHECKPOINT_STEP * CHECKPOINT_STEP;
-            if due <= folded {
+            if due <= checkpointed {
                 continue;
             }
-            folded = due;
+            checkpointed = due;
             requests.list += 1 + position / CHECKPOINT_STEP / PAGE_NAMES;
-            for (count, slots_bytes) in CHECKPOINT_LEVELS.into_iter().zip(unfolded.0) {
+            for (count, slots_bytes) in CHECKPOINT_LEVELS.into_iter().zip(open_ranges.0) {
                 let bytes = checkpoint_bytes(count, slots_bytes);
                 if !position.is_multiple_of(count) || bytes > CHECKPOINT_BYTES_MAX {
                     continue;

@@ -306,7 +306,7 @@ impl Repository {
                     return Err(Error::damaged(layout::log(number + 1), reason));
                 }
                 self.catalog.acknowledged(number + 1, &object)?;
-                self.fold();
+                self.write_missing_checkpoints();
                 return Ok(());
             }
             debug!(
@@ -319,7 +319,7 @@ impl Repository {
             if !is_void && self.is_in_log(number + 1, &object)? {
                 // The entry was in the log all the time, although it was not seen. It must not be appended twice.
                 self.catalog.acknowledged(number + 1, &object)?;
-                self.fold();
+                self.write_missing_checkpoints();
                 return Ok(());
             }
             // Read the slot itself, because a listing may lag.

@@ -154,7 +154,7 @@ impl Attempt<'_> {
             behind_gap: Mutex::default(),
             has_mark: AtomicBool::new(false),
             trouble: None,
-            fold_tried: AtomicU64::new(0),
+            checkpoint_tried: AtomicU64::new(0),
             healed: Healing::default(),
             news: News::default(),
             copies: RwLock::default(),

@@ -160,7 +160,7 @@ pub struct Repository<C = Catalog> {
     /// Why the log could not be read to its end, if the purpose permits that.
     pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
-    pub(super) fold_tried: AtomicU64,
+    pub(super) checkpoint_tried: AtomicU64,
     pub(super) healed: Healing,
     pub(super) news: News,
     /// Other copies from which packs are read.
@@ -197,7 +197,7 @@ impl<C> Repository<C> {
             has_mark: self.has_mark,
             author: self.author,
             trouble: self.trouble,
-            fold_tried: self.fold_tried,
+            checkpoint_tried: self.checkpoint_tried,
             healed: self.healed,
             news: self.news,
             copies: self.copies,

@@ -1,9 +1,9 @@
 //! Checkpoints of the log: a new host reads few bytes and learns the same as from every entry, even if the checkpoints
 //! are bad.
 
-mod folding;
 mod forged;
 mod measured;
+mod writing;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -188,7 +188,7 @@ fn state(repository: &Repository) -> impl PartialEq + std::fmt::Debug + use<> {
         rows.map(|rows| rows.expect("snapshots")),
         packs,
         catalog.settings().expect("settings"),
-        catalog.unfolded().expect("sizes"),
+        catalog.open_ranges().expect("sizes"),
     )
 }
 
@@ -212,7 +212,7 @@ fn ten_thousand_entries_are_read_with_few_requests() {
     assert_eq!((read.get, read.list), (1 + 9_999, 2), "config and every entry");
     commit(&singly, 1);
     assert_eq!(bench.under("checkpoints/").len(), 312 + 9);
-    assert_eq!(singly.catalog.folded().expect("a number"), 9_984);
+    assert_eq!(singly.catalog.checkpointed().expect("a number"), 9_984);
 
     let begun = Instant::now();
     let fresh = open(&bench, "fresh");

@@ -180,7 +180,7 @@ pub fn erasing(
     objects(repository, &inventory, &mut all.plan, conditions)?;
     all.add_parity(&ids);
     // Each of the two entries is followed by one that repeats its tombstones.
-    all.plan.fold = repository.predict_fold(4, SMALL_ENTRY_BYTES)?;
+    all.plan.checkpoints = repository.predict_checkpoints(4, SMALL_ENTRY_BYTES)?;
     Ok(all)
 }
 

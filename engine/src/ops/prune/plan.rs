@@ -83,7 +83,7 @@ pub struct PrunePlan {
     /// Size of the parity of each pack in the log that has one.
     pub parity: HashMap<PackId, u64>,
     /// Requests for the checkpoints that its log entries make due.
-    pub fold: Requests,
+    pub checkpoints: Requests,
     /// When the plan was made, by the clock of the store if it has one.
     pub(super) now: Time,
 }
@@ -228,7 +228,7 @@ impl PrunePlan {
             // The appended entry is read again.
             requests.add_get("", SMALL_ENTRY_BYTES);
         }
-        requests = requests.plus(&self.fold);
+        requests = requests.plus(&self.checkpoints);
         requests.delete += deletes as u64;
         requests.plus(&self.moving.predict())
     }
@@ -333,7 +333,7 @@ pub fn plan(
         plan.set_doubtful();
     }
     plan.log();
-    plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
+    plan.checkpoints = repository.predict_checkpoints(plan.entries(), SMALL_ENTRY_BYTES)?;
     Ok(plan)
 }
 

@@ -119,7 +119,7 @@ pub(super) fn predict(repository: &Repository, totals: &Totals) -> Result<Reques
     }
     let position = repository.catalog.position()?.number;
     // Assume that an entry is as large as the earlier ones.
-    let entry_bytes = repository.catalog.unfolded()?.entry_bytes(position);
+    let entry_bytes = repository.catalog.open_ranges()?.entry_bytes(position);
     let entry_bytes = entry_bytes.unwrap_or(SMALL_ENTRY_BYTES);
     let mut log_is_empty = position == 0;
     let mut look = |requests: &mut Requests, append: bool| {
@@ -141,7 +141,7 @@ pub(super) fn predict(repository: &Repository, totals: &Totals) -> Result<Reques
     }
     look(&mut requests, false);
     look(&mut requests, true);
-    Ok(requests.plus(&repository.predict_fold(entries_of_packs + 1, entry_bytes)?))
+    Ok(requests.plus(&repository.predict_checkpoints(entries_of_packs + 1, entry_bytes)?))
 }
 
 /// Records which packs each folder that was read needs, so that the next run can check them.

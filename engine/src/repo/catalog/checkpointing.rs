@@ -13,9 +13,9 @@ use crate::format::signed::entry_bytes;
 /// For each level of checkpoints, the size that the entries so far of the newest, incomplete range would have in the
 /// first part of its checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unfolded(pub [u64; CHECKPOINT_LEVELS.len()]);
+pub struct OpenRanges(pub [u64; CHECKPOINT_LEVELS.len()]);
 
-impl Unfolded {
+impl OpenRanges {
     /// Counts the entry with this number, which must be the next one.
     pub fn add(&mut self, number: u64, entry_bytes: u64) {
         for (count, bytes) in CHECKPOINT_LEVELS.into_iter().zip(&mut self.0) {
@@ -42,15 +42,15 @@ impl LogTables {
 
 impl Catalog {
     /// Returns the entry up to which this host has seen or written all checkpoints.
-    pub fn folded(&self) -> Result<u64, Error> {
-        let folded = self.wrap(schema::get_meta(&self.lock(), "folded"))?;
+    pub fn checkpointed(&self) -> Result<u64, Error> {
+        let checkpointed = self.wrap(schema::get_meta(&self.lock(), "checkpointed"))?;
         // icecore never writes a value of another length, and looking for checkpoints again does no
         // harm.
-        Ok(folded.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
+        Ok(checkpointed.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
-    pub fn set_folded(&self, number: u64) -> Result<(), Error> {
-        self.wrap(schema::set_meta(&self.lock(), "folded", &number.to_le_bytes()))
+    pub fn set_checkpointed(&self, number: u64) -> Result<(), Error> {
+        self.wrap(schema::set_meta(&self.lock(), "checkpointed", &number.to_le_bytes()))
     }
 
     /// Returns the hash of the log up to an entry; `None` if it is not recorded.
@@ -76,8 +76,8 @@ impl Catalog {
         self.wrap(schema::get_count(&self.lock(), "vouched"))
     }
 
-    pub fn unfolded(&self) -> Result<Unfolded, Error> {
-        self.wrap(get_unfolded(&self.lock()))
+    pub fn open_ranges(&self) -> Result<OpenRanges, Error> {
+        self.wrap(get_open_ranges(&self.lock()))
     }
 }
 
@@ -101,16 +101,16 @@ pub(super) fn count(
     number: u64,
     entry_bytes: u64,
 ) -> rusqlite::Result<()> {
-    let mut unfolded = get_unfolded(connection)?;
-    unfolded.add(number, entry_bytes);
-    schema::set_meta(connection, "unfolded", unfolded.0.map(u64::to_le_bytes).as_flattened())
+    let mut open_ranges = get_open_ranges(connection)?;
+    open_ranges.add(number, entry_bytes);
+    schema::set_meta(connection, "open_ranges", open_ranges.0.map(u64::to_le_bytes).as_flattened())
 }
 
-fn get_unfolded(connection: &Connection) -> rusqlite::Result<Unfolded> {
-    let stored = schema::get_meta(connection, "unfolded")?.unwrap_or_default();
-    let mut unfolded = Unfolded::default();
-    for (bytes, stored) in unfolded.0.iter_mut().zip(stored.as_chunks().0) {
+fn get_open_ranges(connection: &Connection) -> rusqlite::Result<OpenRanges> {
+    let stored = schema::get_meta(connection, "open_ranges")?.unwrap_or_default();
+    let mut open_ranges = OpenRanges::default();
+    for (bytes, stored) in open_ranges.0.iter_mut().zip(stored.as_chunks().0) {
         *bytes = u64::from_le_bytes(*stored);
     }
-    Ok(unfolded)
+    Ok(open_ranges)
 }

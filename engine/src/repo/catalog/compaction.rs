@@ -70,7 +70,9 @@ fn compact(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
 /// Returns the ids of the chunks of the write buffer in a range, in order.
 fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec<ChunkId>> {
     connection
-        .prepare_cached("SELECT DISTINCT id FROM write_buffer WHERE id > ? AND id <= ? ORDER BY id")?
+        .prepare_cached(
+            "SELECT DISTINCT id FROM write_buffer WHERE id > ? AND id <= ? ORDER BY id",
+        )?
         .query_map([after, to], |row| {
             let id = row.get_ref(0)?.as_blob().map_err(|error| schema::bad(&error))?;
             Ok(ChunkId(id.try_into().map_err(|error| schema::bad(&error))?))

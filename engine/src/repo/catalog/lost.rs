@@ -88,7 +88,9 @@ pub(super) fn remove(
 ) -> rusqlite::Result<()> {
     let rows: Vec<(i64, i64, Option<String>)> = connection
         .prepare_cached("SELECT first, last, problem FROM lost WHERE pack = ? AND by_log = ?")?
-        .query_map(params![pack.0, by.is_by_log()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map(params![pack.0, by.is_by_log()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
         .collect::<Result<_, _>>()?;
     for (first, last, problem) in rows {
         let all = Ordinals::from_ranges([range(first, last)]);

@@ -32,7 +32,7 @@ mod write_buffer;
 pub use apply::LogFollower;
 pub use authors::{Verdicts, VoidEntry, Writer, WriterEntry, WriterTotals};
 pub use builder::{CatalogBuilder, CatalogState};
-pub use checkpointing::Unfolded;
+pub use checkpointing::OpenRanges;
 pub use filter::Filter;
 pub use folders::{CachedDatabase, CachedFile, CachedFolder, FolderRow};
 pub use handle::{Catalog, LogTables};

@@ -25,7 +25,7 @@ fn is_of_checkpoint(head: &RequestHead) -> bool {
 }
 
 #[test]
-fn what_was_not_folded_is_folded_by_the_next_run() {
+fn missing_checkpoints_are_written_by_the_next_run() {
     let server = S3Server::start();
     let bench = Bench::s3(&server, small_packs());
     fill(&bench, 31, into_bucket(&server));
@@ -57,13 +57,13 @@ fn what_was_not_folded_is_folded_by_the_next_run() {
     commit(&owner, 29);
     fault_on_put(Fault::DropConnectionAfter);
     commit(&owner, 1);
-    assert_eq!(owner.catalog.folded().expect("a number"), 32);
+    assert_eq!(owner.catalog.checkpointed().expect("a number"), 32);
     assert_eq!(bench.under("checkpoints/").len(), 2);
     drop(owner);
     puts.store(0, Ordering::SeqCst);
     let owner = open(&bench, "owner");
     commit(&owner, 1);
-    assert_eq!((puts.load(Ordering::SeqCst), owner.catalog.folded().expect("it")), (0, 64));
+    assert_eq!((puts.load(Ordering::SeqCst), owner.catalog.checkpointed().expect("it")), (0, 64));
     let before = owner.store.requests();
     commit(&owner, 1);
     assert_eq!(owner.store.requests().since(&before).list, 1, "it looked once more");
@@ -96,7 +96,7 @@ fn a_bad_checkpoint_does_not_spoil_the_level_above() {
 }
 
 #[test]
-fn hosts_that_fold_at_once() {
+fn hosts_that_write_checkpoints_at_once() {
     let bench = Bench::local(small_packs());
     // The catalog of this host exists and is empty.
     drop(open(&bench, "new"));
@@ -164,14 +164,14 @@ fn a_role_without_checkpoints_takes_snapshots() {
 
 /// A snapshot and a prune that fill ranges cost as much as predicted.
 #[test]
-fn folding_is_in_the_predicted_bill() {
+fn checkpoints_are_in_the_predicted_bill() {
     let prices = Prices::built_in(None);
     for entries in [31, 63, 1023] {
         let server = S3Server::start();
         let bench = Bench::s3(&server, small_packs());
         fill(&bench, entries - 1, into_bucket(&server));
         commit(&open(&bench, "host"), 1);
-        let folded = bench.under("checkpoints/").len();
+        let checkpointed = bench.under("checkpoints/").len();
         bench.write("a.jpg", photos::jpeg(1, 60_000, 100));
         let dry = open(&bench, "host");
         let options = SnapshotOptions { dry_run: true, ..bench.snapshot_options() };
@@ -183,7 +183,7 @@ fn folding_is_in_the_predicted_bill() {
         let billed = Bill::of(&server.requests()).total();
         let what = format!("snapshot {}", entries + 1);
         assert_close(predicted.total_usd(), billed, &what);
-        let made = bench.under("checkpoints/").len() - folded;
+        let made = bench.under("checkpoints/").len() - checkpointed;
         assert_eq!(made, if entries == 1023 { 2 } else { 1 });
         let looks = |requests: &icecore_engine::store::Requests| (requests.list, requests.get);
         let ahead = dry.store.requests().plus(&planned.predicted);
