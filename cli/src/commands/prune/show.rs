@@ -4,7 +4,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{Orphan, PrunePlan, Recoverable, ThawingPacks};
+use icecore_engine::ops::prune::{PackObject, PrunePlan, Recoverable, ThawingPacks};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
@@ -76,8 +76,8 @@ impl Totals {
     fn of(pruning: &Pruning, plan: &PrunePlan) -> Totals {
         let Pruning { repository, prices, priced, done, .. } = pruning;
         let mut totals = if pruning.args.dry_run {
-            let (parity, packs): (Vec<Orphan>, Vec<Orphan>) =
-                plan.objects().partition(Orphan::is_parity);
+            let (parity, packs): (Vec<PackObject>, Vec<PackObject>) =
+                plan.objects().partition(PackObject::is_parity);
             Totals {
                 snapshots_dropped: plan.drop.len() as u64,
                 packs_deleted: packs.len() as u64,

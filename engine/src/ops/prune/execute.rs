@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan, needed};
+use super::plan::{ORPHAN_SECONDS_MIN, PackObject, PrunePlan, needed};
 use super::repack::{Moves, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
@@ -131,7 +131,7 @@ fn execute(
 
 /// Reports the objects that a writer has tombstoned too early.
 fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progress) {
-    for Orphan { name, .. } in &plan.held_back {
+    for PackObject { name, .. } in &plan.held_back {
         let message = "a writer has marked it for deletion although a dropped snapshot that needs it could be undeleted; kept until that time is over. If somebody else has dropped it, `icecore key revoke` undoes that"
             .to_owned();
         progress.problem(Problem { path: name.into(), message });
@@ -244,16 +244,16 @@ fn give_up_leftovers_again(
 /// Deletes objects if the log has tombstoned their packs, in this prune or in an earlier one that did not finish.
 fn delete(
     repository: &Repository,
-    objects: impl Iterator<Item = Orphan>,
+    objects: impl Iterator<Item = PackObject>,
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let needed = needed(repository)?;
-    let objects: Vec<Orphan> = objects.collect();
+    let objects: Vec<PackObject> = objects.collect();
     progress.expect(Unit::Objects, objects.len() as u64, 0);
     for object in objects {
         let is_parity = object.is_parity();
-        let Orphan { id, name, bytes } = object;
+        let PackObject { id, name, bytes } = object;
         let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
         if row.state != PackState::Tombstoned {
             continue;

@@ -27,6 +27,6 @@ pub use erase::{Erasing, PackSum, erasing};
 pub use execute::{PruneSummary, accept, forget, prune, prune_into, set_undelete_days, undelete};
 pub use live::LiveSet;
 pub use partial::{CopyBatch, Moving, PartialPack};
-pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};
+pub use plan::{Blind, PackObject, PrunePlan, Recoverable, plan};
 pub use repack::{ThawingPacks, thaw};
 pub use window::doubtful_clock;

@@ -26,15 +26,15 @@ use crate::store::{Listed, ObjectState, Requests, layout};
 /// progress. Deleting it earlier is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 
-/// A pack or its parity, by its name in the store. Usually one that no log entry names.
+/// A pack or its parity, by its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orphan {
+pub struct PackObject {
     pub id: PackId,
     pub name: String,
     pub bytes: u64,
 }
 
-impl Orphan {
+impl PackObject {
     /// Returns whether the object is the parity of a pack.
     pub fn is_parity(&self) -> bool {
         layout::parity_id(&self.name).is_some()
@@ -63,20 +63,20 @@ pub struct PrunePlan {
     /// The chunks to move out of partially live packs that are removed.
     pub moving: Moving,
     /// Objects of interrupted runs that are old enough to be deleted.
-    pub orphans: Vec<Orphan>,
+    pub orphans: Vec<PackObject>,
     /// Number of objects of interrupted runs that stay for now.
     pub orphans_waiting: u64,
     /// Dropped snapshots that can be undeleted, in the order of the log.
     pub recoverable: Vec<Recoverable>,
     /// Objects that an earlier prune tombstoned but did not delete.
-    pub leftovers: Vec<Orphan>,
+    pub leftovers: Vec<PackObject>,
     /// Objects that were tombstoned although a snapshot needs them. They stay.
-    pub given_up_in_vain: Vec<Orphan>,
+    pub given_up_in_vain: Vec<PackObject>,
     /// Packs that a writer has tombstoned although a dropped snapshot that can still be undeleted needs them. They are
     /// kept for now.
     pub(super) given_up_early: Ordinals,
     /// The objects of these packs.
-    pub held_back: Vec<Orphan>,
+    pub held_back: Vec<PackObject>,
     /// Unneeded packs whose objects do not exist: they are gone, or a writer added them to the log without uploading
     /// them.
     pub absent: HashSet<PackId>,
@@ -100,8 +100,8 @@ impl PrunePlan {
     }
 
     /// Returns the objects of a pack: itself, and its parity if it has any.
-    pub(super) fn objects_of(&self, row: &PackRow) -> impl Iterator<Item = Orphan> {
-        let object = |name, bytes| Orphan { id: row.id, name, bytes };
+    pub(super) fn objects_of(&self, row: &PackRow) -> impl Iterator<Item = PackObject> {
+        let object = |name, bytes| PackObject { id: row.id, name, bytes };
         let parity = self.parity.get(&row.id);
         let parity = parity.map(|bytes| object(layout::parity(&row.id), *bytes));
         let is_there = !self.absent.contains(&row.id);
@@ -115,7 +115,7 @@ impl PrunePlan {
     }
 
     /// Returns the objects that the plan deletes, unless other hosts write to the log before it is executed.
-    pub fn objects(&self) -> impl Iterator<Item = Orphan> {
+    pub fn objects(&self) -> impl Iterator<Item = PackObject> {
         let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
         going.chain(self.orphans.iter().chain(&self.leftovers).cloned())
     }
@@ -217,8 +217,8 @@ impl PrunePlan {
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
         let deletes = self.objects().count();
-        // Before an entry is appended, the end of the log is listed and its last entry is read. A prune that gives up
-        // nothing looks as well.
+        // Before an entry is appended, the end of the log is listed and its last entry is read. This happens once even
+        // if there is nothing to append.
         for _ in 0..self.entries().max(1) {
             requests.list += 1;
             requests.add_get("", SMALL_ENTRY_BYTES);
@@ -464,7 +464,7 @@ pub(super) fn objects(
         let class = object.class.as_deref().unwrap_or(class);
         let id = pack.map(|(_, id)| id).or_else(|| layout::parity_id(&object.name));
         let Some(id) = id else { continue };
-        let found = Orphan { id, name: object.name.clone(), bytes: object.bytes };
+        let found = PackObject { id, name: object.name.clone(), bytes: object.bytes };
         let row = repository.catalog.pack_by_id(&id)?;
         let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
         let ordinal = row.as_ref().and_then(|row| row.ordinal);
