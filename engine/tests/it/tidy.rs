@@ -234,6 +234,30 @@ fn the_ways_of_a_photo_are_as_they_are_drawn() {
     }
 }
 
+/// The glossary of the crate contains no word that the code does not use, and no word twice.
+#[test]
+fn the_glossary_has_the_words_of_the_code() {
+    let sources = Source::below("engine/src");
+    let glossary = sources.iter().find(|source| source.name == "lib.rs").expect("the crate");
+    let others: Vec<String> = sources
+        .iter()
+        .filter(|source| source.name != "lib.rs")
+        .map(|source| source.text.to_lowercase())
+        .collect();
+    let rows = glossary.text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let mut words = BTreeSet::new();
+    for row in rows.filter(|row| !row.starts_with("word ")) {
+        let (word, _) = row.split_once(" | ").expect("a word and its meaning");
+        assert!(words.insert(word), "{word} is there twice");
+        let word = word.split(" (").next().unwrap_or_default();
+        for word in word.split(", ") {
+            let uses = others.iter().any(|text| !source::words(text, word).is_empty());
+            assert!(uses, "no source uses the word {word}");
+        }
+    }
+    assert!(words.len() >= 40, "{} words", words.len());
+}
+
 /// Forbids words that leave open what they mean, in names, messages and comments of both crates, in the README and in
 /// every page of docs/. A thread may hold a lock; everything else contains, has or keeps something.
 #[test]
