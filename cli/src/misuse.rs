@@ -339,7 +339,7 @@ mod tests {
         );
         is(
             "icecore tag add latest",
-            "`icecore tag add` is missing <TAG>",
+            "`icecore tag add` is missing <TAG>...",
             "icecore tag add SNAP TAG, as in: icecore tag add latest best,rome",
         );
         let (message, _) = said("icecore restore latest -t out --days 0");
