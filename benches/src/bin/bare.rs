@@ -82,7 +82,7 @@ impl Bare {
         while !reading.is_over() {
             reading.step(&self.cutter, &mut window, &mut cuts)?;
             for cut in cuts.drain(..) {
-                self.chunk(window.raw(&cut.place));
+                self.chunk(window.raw(&cut));
             }
             window.go_on();
         }

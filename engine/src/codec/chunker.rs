@@ -1,11 +1,11 @@
-//! Decides where files are cut (spec section 5). Readers do not need it, because they see chunks
-//! only as ranges.
+//! Decides where files are cut (spec section 5), and names the chunks. Readers do not need the cuts, because they see
+//! chunks only as ranges; they compute the names again, to verify what they have read.
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 
 use super::Secrets;
-use crate::format::Chunking;
 use crate::format::tree::ENTRY_CHUNKS_MAX;
+use crate::format::{ChunkId, Chunking, PackKind};
 
 /// A JPEG marker and the length field of its segment.
 const MARKER_BYTES: usize = 4;
@@ -34,6 +34,7 @@ pub struct Cutter {
 }
 
 impl Cutter {
+    /// Returns the cutter of a repository. Files below `small_file_bytes` are one chunk.
     pub fn new(secrets: &Secrets, chunking: Chunking, small_file_bytes: u64) -> Self {
         let gear = secrets.gear_table();
         let (mask_small, mask_large) =
@@ -106,6 +107,13 @@ impl Cutter {
             &self.gear_shifted[..],
         );
         length
+    }
+}
+
+impl Secrets {
+    /// Computes the id of a chunk: a keyed BLAKE3 of its plaintext, with one key for metadata and another for photos.
+    pub fn chunk_id(&self, kind: PackKind, plaintext: &[u8]) -> ChunkId {
+        ChunkId(*blake3::keyed_hash(self.chunk_id_key(kind), plaintext).as_bytes())
     }
 }
 

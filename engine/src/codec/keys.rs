@@ -10,7 +10,7 @@ use super::{CodecError, identity_text};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::SEALED_KEY_BYTES;
 use crate::format::{
-    ChunkId, Config, Credential, Digest, KdfCost, KeySlot, PackKind, PathsKey, RepositoryId, SlotId,
+    Config, Credential, Digest, KdfCost, KeySlot, PackKind, PathsKey, RepositoryId, SlotId,
 };
 
 /// Returns fresh random bytes from the operating system.
@@ -37,10 +37,12 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
+    /// Makes a new identity from the randomness of the operating system.
     pub fn generate() -> Self {
         Identity::from_seed(random())
     }
 
+    /// Returns the identity of a seed of 32 bytes.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let (key, derived) = (Arc::new(DecapsulationKey::from(seed)), Arc::default());
         Identity { key, derived, seed: Zeroizing::new(seed) }
@@ -62,6 +64,7 @@ impl Identity {
         Ok(Identity::from_seed(*identity_text::read(text)?))
     }
 
+    /// Returns the X-Wing public key, to which packs are sealed.
     pub fn public_key(&self) -> [u8; PUBLIC_KEY_BYTES] {
         use x_wing::kem::Decapsulator;
         self.key.encapsulation_key().to_bytes().into()
@@ -196,6 +199,7 @@ impl Drop for Secrets {
 }
 
 impl Secrets {
+    /// Derives the keys from the dedup secret of a credential.
     pub fn new(credential: Credential) -> Self {
         let from = |context| derive(context, &[&credential.dedup_secret]);
         Secrets {
@@ -206,22 +210,23 @@ impl Secrets {
         }
     }
 
+    /// Returns the id of the repository.
     pub fn repository(&self) -> RepositoryId {
         self.credential.repository
     }
 
+    /// Returns the credential from which the keys are derived.
     pub fn credential(&self) -> &Credential {
         &self.credential
     }
 
-    /// Computes the id of a chunk. Metadata has its own key, so that a photo can never have the id
-    /// of a tree.
-    pub fn chunk_id(&self, kind: PackKind, plaintext: &[u8]) -> ChunkId {
-        let key = match kind {
+    /// Returns the key with which the ids of chunks are computed. Metadata has its own key, so that a photo can never
+    /// have the id of a tree.
+    pub(super) fn chunk_id_key(&self, kind: PackKind) -> &[u8; 32] {
+        match kind {
             PackKind::Meta => &self.meta_id_key,
             PackKind::Hot | PackKind::Cold => &self.data_id_key,
-        };
-        ChunkId(*blake3::keyed_hash(key, plaintext).as_bytes())
+        }
     }
 
     /// Returns a hasher for keys of the local catalog, which must not contain names.

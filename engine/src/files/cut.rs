@@ -27,11 +27,6 @@ impl ReadBuffer {
         &self.bytes[place.clone()]
     }
 
-    /// Returns all bytes that were cut.
-    pub fn cut(&self) -> &[u8] {
-        &self.bytes[..self.start]
-    }
-
     /// Returns how many bytes are cut.
     pub fn cut_bytes(&self) -> usize {
         self.start
@@ -77,16 +72,6 @@ impl ReadBuffer {
     }
 }
 
-/// A chunk of a file in a window.
-#[derive(Debug, Clone)]
-pub struct Cut {
-    pub place: Range<usize>,
-    /// Its offset in the file.
-    pub offset: u64,
-    /// Bytes of data from the start of this chunk to the end of the file.
-    pub left: u64,
-}
-
 /// A file that is being read and cut.
 #[derive(Debug)]
 pub struct Reading {
@@ -107,6 +92,7 @@ pub struct Reading {
 /// A file that was read to its end.
 #[derive(Debug)]
 pub struct WasRead {
+    /// The file, open and at its end.
     pub file: SourceFile,
     /// The ranges in which data was read.
     pub ranges: Vec<Range<u64>>,
@@ -115,6 +101,10 @@ pub struct WasRead {
 }
 
 impl Reading {
+    /// Begins to read a file.
+    ///
+    /// # Errors
+    /// If the file system cannot find where the file has data.
     pub fn new(file: SourceFile) -> io::Result<Reading> {
         let ranges = file.data_ranges()?;
         let left = ranges.iter().map(|range| range.end - range.start).sum();
@@ -133,18 +123,25 @@ impl Reading {
         Ok(())
     }
 
+    /// Returns whether everything was read and cut.
     pub fn is_over(&self) -> bool {
         self.at == self.ranges.len()
     }
 
-    /// Reads on and cuts at least one chunk, if there is more. The uncut bytes of the window must
-    /// belong to this file. If a long chunk needs the whole window, cuts nothing and leaves the
+    /// Returns the number of bytes of data from the next chunk to the end of the file.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Reads on and cuts at least one chunk, if there is more. Adds the range of each chunk in the
+    /// window to `cuts`; the chunks follow each other. The uncut bytes of the window must belong to
+    /// this file. If a long chunk needs the whole window, cuts nothing and leaves the
     /// window full.
     pub fn step(
         &mut self,
         cutter: &Cutter,
         window: &mut ReadBuffer,
-        cuts: &mut Vec<Cut>,
+        cuts: &mut Vec<Range<usize>>,
     ) -> io::Result<()> {
         let Some(range) = self.ranges.get(self.at).cloned() else { return Ok(()) };
         let mut ended = false;
@@ -178,7 +175,13 @@ impl Reading {
     }
 
     /// Cuts the bytes that were read, until the next cut depends on bytes that were not.
-    fn cut(&mut self, cutter: &Cutter, window: &mut ReadBuffer, cuts: &mut Vec<Cut>, ended: bool) {
+    fn cut(
+        &mut self,
+        cutter: &Cutter,
+        window: &mut ReadBuffer,
+        cuts: &mut Vec<Range<usize>>,
+        ended: bool,
+    ) {
         let most = cutter.window_bytes();
         let first = window.start;
         while window.start < window.end {
@@ -200,7 +203,7 @@ impl Reading {
             }
             let place = window.start..window.start + length;
             window.start = place.end;
-            cuts.push(Cut { place, offset: self.offset, left: self.left });
+            cuts.push(place);
             self.left = self.left.saturating_sub(length as u64);
             self.offset += length as u64;
         }
@@ -227,9 +230,12 @@ pub fn cut_file<E: From<io::Error>>(
     (window.start, window.end, window.full) = (0, 0, false);
     let mut cuts = Vec::new();
     while !reading.is_over() {
+        let mut offset = reading.offset;
         reading.step(cutter, window, &mut cuts)?;
         for cut in cuts.drain(..) {
-            chunk(cut.offset, window.raw(&cut.place))?;
+            let raw = window.raw(&cut);
+            chunk(offset, raw)?;
+            offset += raw.len() as u64;
         }
         window.go_on();
     }

@@ -20,7 +20,7 @@ pub mod target;
 mod temp;
 
 pub use beside::{Beside, Journals, Sight};
-pub use cut::{Cut, ReadBuffer, Reading, WasRead, cut_file};
+pub use cut::{ReadBuffer, Reading, WasRead, cut_file};
 pub use exclude::{Exclude, ExcludeOptions};
 pub(crate) use forms::normal;
 pub use forms::{forms, is_alike, on_disk};

@@ -142,6 +142,19 @@ pub struct Frame {
     pub codec: Codec,
 }
 
+impl Frame {
+    /// Returns the row of a chunk whose encoded content has `content_bytes` bytes, without the tag. The content may not
+    /// be larger than the plaintext, which has at most [`CHUNK_BYTES_MAX`].
+    pub fn new(id: ChunkId, raw_bytes: u32, codec: Codec, content_bytes: usize) -> Frame {
+        Frame { id, raw_bytes, stored_bytes: (content_bytes + TAG_BYTES) as u32, codec }
+    }
+
+    /// Returns the size of the encoded content, in bytes, without the tag.
+    pub fn content_bytes(&self) -> u64 {
+        u64::from(self.stored_bytes).saturating_sub(TAG_BYTES as u64)
+    }
+}
+
 /// Encodes a table, [`ROW_BYTES`] for each frame (spec section 4.5).
 pub fn encode_table(frames: &[Frame]) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len() * ROW_BYTES);

@@ -36,7 +36,7 @@ pub use jobs::Job;
 pub use keys::{KeyInfo, KeySlots, SlotProblem};
 pub use opening::{Opening, Purpose};
 pub use other_copy::OtherCopy;
-pub use packer::{FrameSlot, PackBuilder, Sealed, SealedPack, grown_bytes_max};
+pub use packer::{FrameSlot, PackBuilder, SealedPack, grown_bytes_max};
 pub use prices::{ClassReadPrice, ReadPrices};
 pub use reader::{ChunkReader, TreeReader};
 pub(crate) use remains::{config_is_missing, log_in, remains};

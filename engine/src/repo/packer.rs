@@ -51,33 +51,31 @@ pub struct PackBuilder {
     bytes_target: usize,
 }
 
-/// The reserved space of one chunk in a pack. The thread that has the chunk seals it there.
+/// The space of one chunk in a pack: [`PackBuilder::place`] reserves it, the thread that has the chunk seals the chunk
+/// there, and [`PackBuilder::put_back`] joins it to the pack.
 pub struct FrameSlot {
-    key: Arc<PackKey>,
     frame: Frame,
-    slot: u32,
+    number: u32,
     out: BytesMut,
-}
-
-/// A sealed chunk in its reserved space.
-#[derive(Debug)]
-pub struct Sealed {
-    slot: u32,
-    out: BytesMut,
+    /// `None` once the chunk is sealed.
+    key: Option<Arc<PackKey>>,
 }
 
 impl FrameSlot {
     /// Seals the content of the chunk.
-    pub fn seal(mut self, content: &[u8]) -> Sealed {
-        self.key.seal_frame(&mut self.out, self.slot, &self.frame, content);
-        Sealed { slot: self.slot, out: self.out }
+    pub fn seal(mut self, content: &[u8]) -> FrameSlot {
+        let key = self.key.take().expect("a slot is sealed once");
+        key.seal_frame(&mut self.out, self.number, &self.frame, content);
+        self
     }
 }
 
 /// A closed pack, ready to be uploaded.
 #[derive(Debug, Clone)]
 pub struct SealedPack {
+    /// Its record for the log.
     pub record: PackRecord,
+    /// The whole object.
     pub object: Bytes,
 }
 
@@ -160,10 +158,12 @@ impl PackBuilder {
         self.append(out);
     }
 
+    /// Returns the kind of the pack.
     pub fn kind(&self) -> PackKind {
         self.kind
     }
 
+    /// Returns whether it has no chunk.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -188,24 +188,18 @@ impl PackBuilder {
         self.is_empty() || (!self.is_full() && wanted <= grown_bytes_max(self.bytes_target as u64))
     }
 
-    /// Reserves the space of the next chunk; `content_bytes` is its compressed length.
-    pub fn place(
-        &mut self,
-        id: ChunkId,
-        raw_bytes: u32,
-        codec: Codec,
-        content_bytes: usize,
-    ) -> FrameSlot {
-        let stored_bytes = (content_bytes + TAG_BYTES) as u32;
-        let frame = Frame { id, raw_bytes, stored_bytes, codec };
-        let slot = self.frames.len() as u32;
+    /// Reserves the space of the next chunk.
+    pub fn place(&mut self, frame: Frame) -> FrameSlot {
+        let number = self.frames.len() as u32;
         self.frames.push(frame);
-        FrameSlot { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
+        let out = self.room(frame.stored_bytes as usize);
+        FrameSlot { frame, number, out, key: Some(self.key.clone()) }
     }
 
-    /// Puts back a sealed chunk.
-    pub fn put_back(&mut self, sealed: Sealed) {
-        self.ahead.insert(sealed.slot, sealed.out);
+    /// Puts back the space of a chunk, which must be sealed.
+    pub fn put_back(&mut self, slot: FrameSlot) {
+        assert!(slot.key.is_none(), "a slot is put back with its chunk sealed");
+        self.ahead.insert(slot.number, slot.out);
         while let Some(out) = self.ahead.remove(&self.slot) {
             self.append(out);
             self.slot += 1;
@@ -219,9 +213,9 @@ impl PackBuilder {
 
     /// Seals one chunk into the pack.
     pub fn add(&mut self, id: ChunkId, raw_bytes: u32, codec: Codec, content: &[u8]) -> Frame {
-        let place = self.place(id, raw_bytes, codec, content.len());
-        let frame = place.frame;
-        self.put_back(place.seal(content));
+        let frame = Frame::new(id, raw_bytes, codec, content.len());
+        let slot = self.place(frame);
+        self.put_back(slot.seal(content));
         frame
     }
 

@@ -30,7 +30,9 @@ const OPEN_PACKS_MAX: usize = 4096;
 
 /// An opened pack: its row, and the key of its frames.
 pub struct OpenPack {
+    /// Its row in the catalog.
     pub row: PackRow,
+    /// Name of the object.
     pub name: String,
     pub(super) key: PackKey,
     /// Whether it is read from the store itself. What another copy contains says nothing about the store.
@@ -39,9 +41,11 @@ pub struct OpenPack {
 
 /// The result of reading a chunk from elsewhere, because its pack is damaged.
 pub enum Elsewhere {
+    /// The plaintext of the chunk.
     Read(Vec<u8>),
     /// The chunk is in another pack, which must be thawed first.
     Frozen(Error),
+    /// No other pack has it, and the pack cannot be healed.
     Nowhere,
 }
 
@@ -63,6 +67,7 @@ pub struct ChunkReader<'a> {
 }
 
 impl<'a> ChunkReader<'a> {
+    /// Begins to read. Fails with [`Error::NeedsIdentity`] without the identity.
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
         let (packs, looked, counts, openers, readings) = <_>::default();
@@ -75,6 +80,7 @@ impl<'a> ChunkReader<'a> {
         self.repository.catalog.was_read(&readings, seconds_now())
     }
 
+    /// Returns the repository.
     pub fn repository(&self) -> &'a Repository {
         self.repository
     }
@@ -282,42 +288,44 @@ impl<'a> ChunkReader<'a> {
         if raw.len() < bytes {
             raw.resize(bytes, 0);
         }
-        self.verify_to(pack, window, place, opener, &mut raw[..bytes])
+        let packed = self.verify_to(pack, window, place, opener, &mut raw[..bytes])?;
+        let raw = &raw[..place.frame.raw_bytes as usize];
+        Ok(OpenedChunk { content: packed.unwrap_or(raw), raw })
     }
 
+    /// Opens one chunk at the beginning of `out`. Returns its compressed content if it is compressed.
     fn verify_to<'s>(
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
         place: &ChunkLocation,
         opener: &'s mut Opener,
-        out: &'s mut [u8],
-    ) -> Result<OpenedChunk<'s>, Error> {
+        out: &mut [u8],
+    ) -> Result<Option<&'s [u8]>, Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
-        let open = |sealed| pack.key.open_frame(place.slot, frame, sealed).map_err(fail);
-        let (content, raw) = match frame.codec {
+        let (packed, raw) = match frame.codec {
             Codec::Stored if frame.stored_bytes as usize != out.len() => {
                 return Err(fail(CodecError::Decompression));
             }
             // The chunk is decrypted in place.
             Codec::Stored => {
                 window.read_to(place.offset, out)?;
-                let raw = open(out)?;
-                (raw, raw)
+                (None, pack.key.open_frame(place.slot, frame, out).map_err(fail)?)
             }
             Codec::Zstd => {
                 let Opener { content, decompressor } = opener;
-                let content = open(window.read(place.range(), content)?)?;
+                let sealed = window.read(place.range(), content)?;
+                let content = pack.key.open_frame(place.slot, frame, sealed).map_err(fail)?;
                 let raw = &mut out[..frame.raw_bytes as usize];
                 decompressor.decompress(content, raw).map_err(fail)?;
-                (content, &*raw)
+                (Some(content), &*raw)
             }
         };
         if self.repository.secrets.chunk_id(pack.row.kind, raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
         }
-        Ok(OpenedChunk { content, raw })
+        Ok(packed)
     }
 
     /// Opens the sealed trailer and table of a pack. `end` contains the last bytes of the pack.
@@ -364,10 +372,11 @@ pub struct Spare {
     raw: Vec<u8>,
 }
 
-/// A chunk that was opened and verified by its id.
+/// A chunk that was opened and verified by its id, to be copied to another pack.
 pub struct OpenedChunk<'a> {
     /// The compressed content, which can be sealed into another pack.
     pub content: &'a [u8],
+    /// The plaintext.
     pub raw: &'a [u8],
 }
 
@@ -407,10 +416,12 @@ pub struct TreeReader<'a> {
 }
 
 impl<'a> TreeReader<'a> {
+    /// Begins to read. Fails with [`Error::NeedsIdentity`] without the identity.
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         Ok(TreeReader { chunks: ChunkReader::new(repository)?, windows: Mutex::default() })
     }
 
+    /// Returns the repository.
     pub fn repository(&self) -> &'a Repository {
         self.chunks.repository
     }

@@ -209,20 +209,24 @@ fn no_circle_of_imports() {
     }
 }
 
-/// ARCHITECTURE.md draws the paths of a photo through the code. The files that it names exist, and no path is longer
-/// than necessary.
+/// ARCHITECTURE.md draws the paths of a photo through the code. The files that it names exist, and so do the types for a
+/// chunk, in these files or below. No path is longer than necessary.
 #[test]
 fn the_ways_of_a_photo_are_as_they_are_drawn() {
     const FILES_IN_MAX: usize = 12;
     const FILES_OUT_MAX: usize = 10;
+    const TYPES_MAX: usize = 3;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the page");
+    let types: BTreeSet<String> =
+        Source::below("engine/src").iter().flat_map(Source::types).map(|(name, _)| name).collect();
     for (title, most) in
         [("## How a snapshot stores", FILES_IN_MAX), ("## How a restore reads", FILES_OUT_MAX)]
     {
         let (_, section) = text.split_once(title).expect("the section");
+        let (section, _) = section.split_once("\n## ").expect("the next section");
         let (_, drawing) = section.split_once("```text\n").expect("the drawing");
-        let (drawing, _) = drawing.split_once("```").expect("its end");
+        let (drawing, words) = drawing.split_once("```").expect("its end");
         let is_part = |c: char| !(c.is_alphanumeric() || "_/.".contains(c));
         let names: BTreeSet<&str> =
             drawing.split(is_part).filter(|word| word.ends_with(".rs")).collect();
@@ -231,7 +235,27 @@ fn the_ways_of_a_photo_are_as_they_are_drawn() {
             assert!(file.is_file(), "{title}: there is no file {name}");
         }
         assert!(names.len() > 5 && names.len() <= most, "{title}: {} files", names.len());
+        let (_, list) = words.split_once("Types for a chunk on this way:").expect("the types");
+        let list = list.split("\n\n").next().unwrap_or_default();
+        let named: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() && named.len() <= TYPES_MAX, "{title}: the types are {named:?}");
+        for name in named {
+            assert!(types.contains(name), "{title}: there is no type {name}");
+        }
     }
+}
+
+/// In the stages of a snapshot, only the two files that ARCHITECTURE.md draws see the bytes of a photo.
+#[test]
+fn the_bytes_of_a_photo_are_where_they_are_drawn() {
+    let mut found = BTreeSet::new();
+    for Source { name, code, .. } in Source::below("engine/src") {
+        if name.starts_with("ops/snapshot/") && !source::words(&code, "window").is_empty() {
+            found.insert(name);
+        }
+    }
+    let drawn = ["ops/snapshot/prepare.rs", "ops/snapshot/read.rs"];
+    assert_eq!(found, drawn.map(str::to_owned).into());
 }
 
 /// The glossary of the crate contains no word that the code does not use, and no word twice.

@@ -48,10 +48,9 @@ impl<'a> Assigner<'a> {
 
     /// Assigns slots to the chunks of a task.
     pub fn assign(&mut self, context: &Context, prepared: &mut Prepared) -> Result<(), Error> {
-        let Prepared { task, chunks, packed, .. } = prepared;
-        let raw = task.window.cut();
+        let mut items = std::mem::take(&mut prepared.task.items);
         let mut number = 0;
-        for item in task.items.drain(..) {
+        for item in items.drain(..) {
             match item {
                 Item::Batch(kind, folder) => self.writer(kind).turn_to(&folder),
                 Item::Begin(kind) => {
@@ -60,19 +59,18 @@ impl<'a> Assigner<'a> {
                     self.reported = 0;
                     self.writer(kind).next_file();
                 }
-                Item::Chunk(kind, cut) => {
-                    let (before, rest) = chunks.split_at_mut(number);
-                    let chunk = &mut rest[0];
+                Item::Chunk { kind, left, .. } => {
+                    let chunk = &prepared.chunks[number];
                     let bytes = chunk.raw.len() as u64;
                     self.chunks.push(chunk.id);
                     self.same &= chunk.is_in_last;
                     self.was_lost |= chunk.was_lost;
                     if chunk.is_new {
+                        let frame = chunk.frame();
                         let writer = self.writer(kind);
                         let uploads = writer.uploads();
-                        let seal_rest =
-                            || before.iter_mut().for_each(|chunk| chunk.seal(uploads, raw, packed));
-                        writer.place(context, chunk, cut.left, seal_rest)?;
+                        let slot = writer.place(context, frame, left, || prepared.seal(uploads))?;
+                        prepared.chunks[number].slot = Some(slot);
                     }
                     // A film can take an hour, so report its bytes before it is done.
                     context.progress.advance(0, bytes);
@@ -96,6 +94,8 @@ impl<'a> Assigner<'a> {
                 Item::Deliver(promised) => promised.deliver(std::mem::take(&mut self.batch)),
             }
         }
+        // The next task reuses the memory.
+        prepared.task.items = items;
         Ok(())
     }
 

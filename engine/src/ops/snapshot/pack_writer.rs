@@ -1,6 +1,5 @@
 //! Assigns chunks to slots in the open pack of one kind, and decides when a pack is closed.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -9,46 +8,12 @@ use super::handover::lock;
 use super::upload::Uploads;
 use crate::codec::Compressor;
 use crate::error::Error;
-use crate::format::{ChunkId, Codec, PackKind};
+use crate::format::{ChunkId, Frame, PackKind};
 use crate::repo::{Buffers, FrameSlot, PackBuilder};
 
 /// Number of packs of photo data in memory, so that one is filled while another is uploaded. Each other kind has one
 /// pack, and the next one waits for its memory.
 const COLD_BUFFERS: usize = 2;
-
-/// A chunk to be written into a pack.
-pub(super) struct Chunk {
-    pub id: ChunkId,
-    /// Whether it must be stored.
-    pub is_new: bool,
-    /// Whether the chunk is new because the archive has lost it.
-    pub was_lost: bool,
-    /// Whether the last full snapshot has it.
-    pub is_in_last: bool,
-    /// Its range in the read buffer.
-    pub raw: Range<usize>,
-    /// The range of its compressed form, if it is compressed.
-    pub packed: Option<Range<usize>>,
-    /// Its slot, until it is sealed there.
-    pub slot: Option<(Arc<SharedPack>, FrameSlot)>,
-}
-
-impl Chunk {
-    /// Seals the chunk in its slot, if it has one. `raw` and `packed` are the buffers of the two ranges.
-    pub fn seal(&mut self, uploads: &Uploads, raw: &[u8], packed: &[u8]) {
-        let Some((pack, slot)) = self.slot.take() else { return };
-        let content = match &self.packed {
-            Some(range) => &packed[range.clone()],
-            None => &raw[self.raw.clone()],
-        };
-        let sealed = slot.seal(content);
-        pack.change(uploads, |progress| {
-            if let Some(pack) = &mut progress.pack {
-                pack.put_back(sealed);
-            }
-        });
-    }
-}
 
 /// A pack whose chunks are sealed by several threads. Whichever thread seals the last chunk of a closed pack submits
 /// it for upload.
@@ -64,6 +29,15 @@ struct PackProgress {
 }
 
 impl SharedPack {
+    /// Puts back the slot of a sealed chunk.
+    pub fn put_back(&self, uploads: &Uploads, slot: FrameSlot) {
+        self.change(uploads, |progress| {
+            if let Some(pack) = &mut progress.pack {
+                pack.put_back(slot);
+            }
+        });
+    }
+
     fn change(&self, uploads: &Uploads, change: impl FnOnce(&mut PackProgress)) {
         let mut progress = lock(&self.progress);
         change(&mut progress);
@@ -119,7 +93,7 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    /// Stores a single chunk, unless it is known.
+    /// Stores a single chunk of a listing, unless it is known.
     pub fn store(
         &mut self,
         context: &Context,
@@ -131,11 +105,9 @@ impl<'a> PackWriter<'a> {
         if lookup.knows(&id)?.is_new() {
             drop(lookup);
             let (codec, content) = compressor.compress(bytes);
-            let packed = (codec == Codec::Zstd).then_some(0..content.len());
-            let (is_new, was_lost, is_in_last, raw) = (true, false, false, 0..bytes.len());
-            let mut chunk = Chunk { id, is_new, was_lost, is_in_last, raw, packed, slot: None };
-            self.place(context, &mut chunk, bytes.len() as u64, || {})?;
-            chunk.seal(self.uploads, bytes, content);
+            let frame = Frame::new(id, bytes.len() as u32, codec, content.len());
+            let (pack, slot) = self.place(context, frame, bytes.len() as u64, || {})?;
+            pack.put_back(self.uploads, slot.seal(content));
         }
         Ok(id)
     }
@@ -146,11 +118,11 @@ impl<'a> PackWriter<'a> {
     pub fn place(
         &mut self,
         context: &Context,
-        chunk: &mut Chunk,
+        frame: Frame,
         left: u64,
         seal_rest: impl FnOnce(),
-    ) -> Result<(), Error> {
-        let raw_bytes = chunk.raw.len() as u64;
+    ) -> Result<(Arc<SharedPack>, FrameSlot), Error> {
+        let raw_bytes = u64::from(frame.raw_bytes);
         let bytes_target = context.settings.bytes_of(self.kind);
         if !self.fits {
             self.fits = left <= bytes_target;
@@ -168,16 +140,11 @@ impl<'a> PackWriter<'a> {
                 self.begin(context, bytes_target, raw_bytes)?
             }
         };
-        let (codec, content_bytes) = match &chunk.packed {
-            Some(range) => (Codec::Zstd, range.len()),
-            None => (Codec::Stored, chunk.raw.len()),
-        };
         let slot = lock(&pack.progress)
             .pack
             .as_mut()
             .expect("only a closed pack is submitted")
-            .place(chunk.id, raw_bytes as u32, codec, content_bytes);
-        chunk.slot = Some((pack, slot));
+            .place(frame);
         context.count(|totals| {
             totals.chunks_new += 1;
             totals.bytes_added += raw_bytes;
@@ -188,9 +155,9 @@ impl<'a> PackWriter<'a> {
         // A dry run uploads nothing, and trees do not count as bytes of files.
         if !context.options.dry_run {
             let file_bytes = if self.kind == PackKind::Meta { 0 } else { raw_bytes };
-            context.progress.queued(file_bytes, content_bytes as u64);
+            context.progress.queued(file_bytes, frame.content_bytes());
         }
-        Ok(())
+        Ok((pack, slot))
     }
 
     /// Begins a pack whose first chunk has `raw_bytes` bytes.

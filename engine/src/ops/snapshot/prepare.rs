@@ -1,13 +1,46 @@
-//! Hashes, deduplicates and compresses the chunks of a task while they are hot in cache.
+//! Hashes, deduplicates and compresses the chunks of a task while they are hot in cache, and seals those that got a slot.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::context::Context;
 use super::dedup::Known;
-use super::pack_writer::Chunk;
+use super::pack_writer::SharedPack;
 use super::read::{Item, Task};
 use super::upload::Uploads;
 use crate::codec::Compressor;
 use crate::error::Error;
+use crate::format::{ChunkId, Codec, Frame};
+use crate::repo::FrameSlot;
 use crate::repo::catalog::Catalog;
+
+/// A chunk of a file, with its id. Its bytes are in the buffers of its task.
+pub(super) struct Chunk {
+    pub id: ChunkId,
+    /// Whether it must be stored.
+    pub is_new: bool,
+    /// Whether the chunk is new because the archive has lost it.
+    pub was_lost: bool,
+    /// Whether the last full snapshot has it.
+    pub is_in_last: bool,
+    /// Its range in the read buffer.
+    pub raw: Range<usize>,
+    /// The range of its compressed form, if it is compressed.
+    packed: Option<Range<usize>>,
+    /// Its slot, until it is sealed there.
+    pub slot: Option<(Arc<SharedPack>, FrameSlot)>,
+}
+
+impl Chunk {
+    /// Returns its row in the table of a pack.
+    pub fn frame(&self) -> Frame {
+        let (codec, content) = match &self.packed {
+            Some(packed) => (Codec::Zstd, packed),
+            None => (Codec::Stored, &self.raw),
+        };
+        Frame::new(self.id, self.raw.len() as u32, codec, content.len())
+    }
+}
 
 /// A task that one thread is working on, with the buffers of that thread.
 pub(super) struct Prepared {
@@ -17,7 +50,7 @@ pub(super) struct Prepared {
     /// The chunks of the task, in order.
     pub chunks: Vec<Chunk>,
     /// Compressed chunks, one after the other.
-    pub packed: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl Prepared {
@@ -41,11 +74,11 @@ impl Prepared {
             *packed = vec![0; bytes.max(context.cutter.window_bytes())];
         }
         for item in &task.items {
-            let Item::Chunk(kind, cut) = item else { continue };
+            let Item::Chunk { kind, raw, .. } = item else { continue };
             if context.stopped() {
                 return Err(Error::Interrupted);
             }
-            let raw = cut.place.clone();
+            let raw = raw.clone();
             let id = context.repository.secrets.chunk_id(*kind, task.window.raw(&raw));
             let (packed, slot) = (None, None);
             let (is_new, was_lost, is_in_last) = (false, false, false);
@@ -72,7 +105,13 @@ impl Prepared {
 
     /// Seals the chunks that have slots.
     pub fn seal(&mut self, uploads: &Uploads) {
-        let raw = self.task.window.cut();
-        self.chunks.iter_mut().for_each(|chunk| chunk.seal(uploads, raw, &self.packed));
+        for chunk in &mut self.chunks {
+            let Some((pack, slot)) = chunk.slot.take() else { continue };
+            let content = match &chunk.packed {
+                Some(packed) => &self.packed[packed.clone()],
+                None => self.task.window.raw(&chunk.raw),
+            };
+            pack.put_back(uploads, slot.seal(content));
+        }
     }
 }

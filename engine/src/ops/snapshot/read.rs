@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
@@ -9,7 +10,7 @@ use super::context::Context;
 use super::database::{self, DatabaseSet, OpenedFile, ReadFile};
 use super::handover::Promised;
 use super::jobs::{FileJob, Outcome, Work};
-use crate::files::{Beside, Cut, ReadBuffer, SourceFile};
+use crate::files::{Beside, ReadBuffer, SourceFile};
 use crate::format::PackKind;
 
 /// Approximate number of bytes of one task. Small files share a task.
@@ -32,7 +33,8 @@ pub(super) enum Item {
     Batch(PackKind, PathBuf),
     /// A file is begun, or begun again.
     Begin(PackKind),
-    Chunk(PackKind, Cut),
+    /// A chunk of the file: its range in the window, and the number of bytes from its start to the end of the file.
+    Chunk { kind: PackKind, raw: Range<usize>, left: u64 },
     /// A file was read, or could not be read.
     End(Box<FileJob>, io::Result<Box<ReadFile>>),
     /// A file is left out because it lies beside a database.
@@ -194,9 +196,13 @@ impl ReadingFile {
             }
         };
         let kind = kind_of(&opened);
-        let mut cuts = Vec::new();
+        let (mut cuts, mut left) = (Vec::new(), opened.reading.left());
         let stepped = opened.reading.step(&context.cutter, &mut task.window, &mut cuts);
-        task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
+        for raw in cuts {
+            let bytes = raw.len() as u64;
+            task.items.push(Item::Chunk { kind, raw, left });
+            left = left.saturating_sub(bytes);
+        }
         stepped.inspect_err(|_| task.window.forget_uncut())?;
         // If the run has failed, the next call notices that.
         if !opened.reading.is_over() || context.stopped() {
