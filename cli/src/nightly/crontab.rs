@@ -12,12 +12,15 @@ pub fn read() -> Result<Vec<u8>, Failure> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.success() {
         true => Ok(output.stdout),
-        // This is how it reports that there is no crontab yet.
-        false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
-            Ok(Vec::new())
-        }
+        false if output.stdout.is_empty() && is_missing(&said) => Ok(Vec::new()),
         false => Err(no_crontab(&said)),
     }
+}
+
+/// Returns whether the program reports that this user has no crontab yet. It exits with 1 in this case and after each
+/// failure, and every implementation has these words (docs/decisions/design.md, "Decisions by text").
+fn is_missing(said: &str) -> bool {
+    said.to_lowercase().contains("no crontab")
 }
 
 fn no_crontab(why: &str) -> Failure {
@@ -43,5 +46,24 @@ pub fn write(text: &[u8]) -> Result<(), Failure> {
         Ok(()) if output.status.success() => Ok(()),
         Ok(()) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
         Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_crontab_is_an_empty_one() {
+        // cron of Debian, cronie and busybox, …
+        for said in
+            ["no crontab for maria", "crontab: no crontab for maria", "No crontab for maria"]
+        {
+            assert!(is_missing(said), "{said}");
+        }
+        // … and refusals, after which the crontab of the user must not be replaced.
+        for said in ["", "You (maria) are not allowed to use this program (crontab)"] {
+            assert!(!is_missing(said), "{said}");
+        }
     }
 }

@@ -3,15 +3,18 @@
 use std::error::Error;
 
 use super::trouble::{Retry, StoreErrorKind, Trouble};
+use super::wording::Wording;
 use super::{Location, layout};
 
 /// A failed request to the store.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct StoreError {
+    /// What failed.
     pub kind: StoreErrorKind,
     /// The object, or the URL of the store.
     pub name: String,
+    /// Why, in one line without secrets.
     pub reason: String,
     /// Whether the operating system failed, not a server.
     pub of_system: bool,
@@ -49,7 +52,8 @@ impl StoreError {
     /// Wraps the failure of a request without a usable answer.
     pub(super) fn of_trouble(name: &str, trouble: &Trouble) -> StoreError {
         let error = StoreError::new(trouble.kind, name.to_owned(), scrub(&trouble.reason));
-        let remedy = trouble.remedy.clone().or_else(|| expired(&trouble.reason));
+        let remedy = trouble.remedy.clone();
+        let remedy = remedy.or_else(|| of_expired(Wording::of(&trouble.reason)));
         StoreError { again: trouble.again, remedy, ..error }
     }
 
@@ -79,7 +83,8 @@ impl StoreError {
 
     /// Classifies an answer that is not a success.
     pub(super) fn answered(name: &str, status: u16, text: &str) -> StoreError {
-        let kind = kind_of_text(text).unwrap_or(match status {
+        let wording = Wording::of(text);
+        let kind = wording.kind.unwrap_or(match status {
             404 => StoreErrorKind::NotFound,
             401 | 403 => StoreErrorKind::Denied,
             408 | 429 | 500..=599 => StoreErrorKind::Busy,
@@ -90,45 +95,34 @@ impl StoreError {
             reason => reason,
         };
         let error = StoreError::new(kind, name.to_owned(), reason);
-        let again = again_of(status, text).unwrap_or(error.again);
-        StoreError { again, remedy: expired(text), ..error }
+        let again = again_of(status, text.is_empty(), wording).unwrap_or(error.again);
+        StoreError { again, remedy: of_expired(wording), ..error }
     }
 
-    /// Classifies an error of `object_store`, mostly by its text, because its types say little.
+    /// Classifies an error of `object_store`: by its type as far as this says anything, else by its [`Wording`].
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
+        let wording = Wording::of(&text);
         if let Some(trouble) = trouble_of(error)
-            && !text.contains("169.254.169.254")
+            && !wording.is_of_metadata
         {
             return StoreError::of_trouble(name, trouble);
         }
-        if is_without_authorities(&text) {
+        if wording.lacks_authorities {
             let error =
                 StoreError::new(StoreErrorKind::Other, name.to_owned(), NO_AUTHORITIES.to_owned());
             return StoreError { remedy: Some(INSTALL_AUTHORITIES.to_owned()), ..error };
         }
-        // A malformed listing, or an answer without a header that every store sends.
-        let foreign = [
-            "Got invalid list response",
-            "ETag Header missing",
-            "Last-Modified Header missing",
-            "Content-Length Header missing",
-            "Got invalid DeleteObjects",
-        ];
-        if foreign.into_iter().any(|needle| text.contains(needle)) {
+        if wording.is_of_no_store {
             return StoreError::of_trouble(name, &Trouble::page());
         }
-        let kind = kind_of_text(&text).unwrap_or_else(|| match error {
+        let kind = wording.kind.unwrap_or_else(|| match error {
             object_store::Error::NotFound { .. } => StoreErrorKind::NotFound,
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => StoreErrorKind::Denied,
-            _ => io_kind(error).unwrap_or_else(|| {
-                let gone = ["error sending request", "onnection", "timed out", "dns error"];
-                if gone.into_iter().any(|needle| text.contains(needle)) {
-                    StoreErrorKind::Unreachable
-                } else {
-                    StoreErrorKind::Other
-                }
+            _ => io_kind(error).unwrap_or(match wording.is_unreachable {
+                true => StoreErrorKind::Unreachable,
+                false => StoreErrorKind::Other,
             }),
         });
         let reason = match kind {
@@ -137,26 +131,20 @@ impl StoreError {
             _ => summarize(&text),
         };
         let error = StoreError::new(kind, name.to_owned(), reason);
-        let again = again_of(0, &text).unwrap_or(error.again);
-        StoreError { again, remedy: expired(&text), ..error }
+        let again = again_of(0, text.is_empty(), wording).unwrap_or(error.again);
+        StoreError { again, remedy: of_expired(wording), ..error }
     }
 }
 
-/// The reason and the hint of [`is_without_authorities`].
+/// The reason and the hint if this computer has no root certificates.
 pub(super) const NO_AUTHORITIES: &str =
     "this computer has no root certificates, so it can trust no server over https";
 pub(super) const INSTALL_AUTHORITIES: &str = "install the package ca-certificates (`apt install ca-certificates`), then run the command again";
 
-/// Returns whether no HTTP client can be made because the system has no root certificates, as in a bare container.
-pub(super) fn is_without_authorities(text: &str) -> bool {
-    text.contains("No CA certificates were loaded")
-}
-
-/// Returns a hint if temporary credentials have expired, which S3 reports by a code or in words.
-fn expired(text: &str) -> Option<String> {
-    let codes = ["ExpiredToken", "TokenRefreshRequired", "token has expired", "token is expired"];
+/// Returns a hint if temporary credentials have expired.
+fn of_expired(wording: Wording) -> Option<String> {
     let remedy = "get new temporary credentials (`aws sso login` for a profile), or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, all three of the same session";
-    codes.iter().any(|code| text.contains(code)).then(|| remedy.to_owned())
+    wording.is_expired.then(|| remedy.to_owned())
 }
 
 /// Finds the trouble that the link reported among the sources of an error.
@@ -171,52 +159,13 @@ fn trouble_of(error: &object_store::Error) -> Option<&Trouble> {
     None
 }
 
-/// Returns how to retry if other credentials may help.
-fn again_of(status: u16, text: &str) -> Option<Retry> {
-    let codes = [
-        "ExpiredToken",
-        "TokenRefreshRequired",
-        "InvalidToken",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-    ];
-    let refused = codes.into_iter().any(|code| text.contains(code));
+/// Returns how to retry if other credentials may help. `is_empty` is whether the answer has no text.
+fn again_of(status: u16, is_empty: bool, wording: Wording) -> Option<Retry> {
+    let refused = wording.is_refused;
     // The answer to a HEAD contains no reason. S3 answers a HEAD with 400 only because of an
     // expired token.
-    let bare = text.is_empty() && matches!(status, 400 | 403);
+    let bare = is_empty && matches!(status, 400 | 403);
     (refused || bare).then_some(Retry::Credentials { awaited: refused || status == 400 })
-}
-
-/// Finds the error codes of S3 in a text.
-fn kind_of_text(text: &str) -> Option<StoreErrorKind> {
-    let has = |needle: &&str| text.contains(needle);
-    let credentials = [
-        "SignatureDoesNotMatch",
-        "InvalidAccessKeyId",
-        "ExpiredToken",
-        "InvalidToken",
-        "RequestTimeTooSkewed",
-        "AuthorizationHeaderMalformed",
-        "401 Unauthorized",
-        "Failed to get credentials",
-        "169.254.169.254",
-    ];
-    if has(&"NoSuchBucket") {
-        Some(StoreErrorKind::NoBucket)
-    } else if has(&"InvalidObjectState") || has(&"BlobArchived") {
-        Some(StoreErrorKind::Archived)
-    } else if credentials.iter().any(has) {
-        Some(StoreErrorKind::Credentials)
-    } else if has(&"InvalidRange") || has(&"Requested range was invalid") {
-        Some(StoreErrorKind::Length)
-    } else if has(&"SlowDown") {
-        Some(StoreErrorKind::Busy)
-    } else if has(&"AccessDenied") {
-        // There is no error type for a refused listing.
-        Some(StoreErrorKind::Denied)
-    } else {
-        None
-    }
 }
 
 fn io_kind(error: &object_store::Error) -> Option<StoreErrorKind> {

@@ -36,6 +36,7 @@ mod versions;
 mod watch;
 mod window;
 mod wire;
+mod wording;
 
 pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed, Tier};
 pub use client::Store;

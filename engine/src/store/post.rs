@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use super::error::{INSTALL_AUTHORITIES, NO_AUTHORITIES, is_without_authorities};
+use super::error::{INSTALL_AUTHORITIES, NO_AUTHORITIES};
+use super::wording::Wording;
 
 /// A text to post, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     /// Begins with `http://` or `https://`. It may contain a secret, so errors never contain it.
     pub url: String,
+    /// Names and values of headers.
     pub headers: Vec<(String, String)>,
+    /// The text.
     pub body: String,
     /// Time limit of the whole request.
     pub time_max: Duration,
@@ -58,7 +61,7 @@ fn plain(error: reqwest::Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    if is_without_authorities(&text) {
+    if Wording::of(&text).lacks_authorities {
         return format!("{NO_AUTHORITIES}: {INSTALL_AUTHORITIES}");
     }
     text
