@@ -6,7 +6,6 @@ use icecore_engine::files::Links;
 use icecore_engine::format::JobId;
 use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::Tier;
 use serde_json::json;
 
 use super::bill_text;
@@ -235,7 +234,7 @@ fn row(job: &Job, ready: String) -> Vec<String> {
         local(record.created),
         show(Path::new(&record.host)),
         record.snapshot.short(),
-        Tier::of_number(record.tier).name().to_lowercase(),
+        record.tier.name().to_lowercase(),
         ready,
         format!("{}\nto {}", what(job), where_to(job)),
     ]

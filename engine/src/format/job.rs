@@ -53,6 +53,36 @@ impl JobHeader {
     }
 }
 
+/// What a restore does with files that exist in its target. A reader refuses other values (spec section 4.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum OverwriteRule {
+    /// It does not begin: the target must be empty.
+    #[n(0)]
+    Refuse = 0,
+    /// They stay.
+    #[n(1)]
+    Never = 1,
+    /// They are replaced if they differ.
+    #[n(2)]
+    IfChanged = 2,
+    /// They are replaced.
+    #[n(3)]
+    Always = 3,
+}
+
+/// How fast a thaw is, and what it costs. A reader refuses other values in a job (spec section 4.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Tier {
+    /// The slowest and cheapest: up to two days.
+    #[n(0)]
+    Bulk = 0,
+    /// Within half a day.
+    #[n(1)]
+    Standard = 1,
+}
+
 /// The sealed part of a job: a restore with its options (spec section 4.8).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -78,18 +108,18 @@ pub struct JobRecord {
     /// Folder on that host.
     #[n(6)]
     pub target: ByteVec,
-    /// What happens to existing files: 0 refuse, 1 never overwrite, 2 overwrite if changed, 3 always overwrite.
+    /// What happens to existing files.
     #[n(7)]
-    pub overwrite: u8,
+    pub overwrite: OverwriteRule,
     /// Whether files that are not in the snapshot are removed from the target.
     #[n(8)]
     pub delete: bool,
     /// Whether restored files are read again.
     #[n(9)]
     pub verify: bool,
-    /// Tier of the thaw: 0 bulk, 1 standard.
+    /// Tier of the thaw.
     #[n(10)]
-    pub tier: u8,
+    pub tier: Tier,
     /// Number of days for which thawed copies are kept, at least 1.
     #[n(11)]
     pub days: u32,
@@ -113,11 +143,12 @@ impl JobRecord {
     /// Decodes a record with its length and padding (spec section 4.8).
     ///
     /// # Errors
-    /// If the record is malformed or has a field out of its range, or the padding is not zeros.
+    /// [`FormatError::Record`] if the record is malformed or has an unknown rule or tier, [`FormatError::Invalid`] if it
+    /// has another field out of its range or the padding is not zeros.
     pub fn decode_padded(bytes: &[u8]) -> Result<JobRecord, FormatError> {
         let record: JobRecord = from_padded("job record", bytes, JOB_BYTES_MAX)?;
         record.created.validate()?;
-        if record.overwrite > 3 || record.tier > 1 || record.days == 0 {
+        if record.days == 0 {
             return Err(FormatError::Invalid { what: "job record" });
         }
         Ok(record)

@@ -36,7 +36,7 @@ pub use head::LogHead;
 pub use id::{
     ChunkId, Digest, JobId, PackId, PathsKey, RepositoryId, SlotId, SnapshotId, WriterId,
 };
-pub use job::{JobHeader, JobRecord};
+pub use job::{JobHeader, JobRecord, OverwriteRule, Tier};
 pub use key_slot::{KdfCost, KeySlot};
 pub use log::{
     HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, ROTTED, Replaced, SHRUNK,

@@ -24,7 +24,9 @@ const REQUESTS_KEPT: i64 = 10 * 86_400;
 /// A restore in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    /// Its id.
     pub id: JobId,
+    /// What is restored, and how.
     pub record: JobRecord,
     /// Whether every thaw was requested once. Then a pack that is cold now had a thawed copy that
     /// has expired, and another thaw costs money again.
@@ -36,7 +38,7 @@ pub struct Job {
 impl Job {
     /// Returns the tier of its thaws.
     pub fn tier(&self) -> Tier {
-        Tier::of_number(self.record.tier)
+        self.record.tier
     }
 
     /// Returns whether the job itself has requested a thaw. Otherwise its objects may have been thawing already.
@@ -48,17 +50,22 @@ impl Job {
 /// A job that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobProblem {
+    /// Name of the object.
     pub object: String,
+    /// Why it cannot be read.
     pub reason: String,
 }
 
 /// The row of a job in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
+    /// Its id.
     pub id: JobId,
     /// The job record, sealed because it contains file names.
     pub object: Vec<u8>,
+    /// Whether every thaw was requested.
     pub asked: bool,
+    /// Whether it is over.
     pub ended: bool,
 }
 
@@ -108,7 +115,7 @@ impl Repository {
         {
             let record = identity.open_job(self.config.repository, row.id, &row.object);
             if let (Some(time), Ok(record)) = (self.catalog.noted_thaw(Some(&row.id))?, record) {
-                thaws.push((time, Tier::of_number(record.tier)));
+                thaws.push((time, record.tier));
             }
         }
         // The tier of a check is not recorded; bulk takes the longest.
@@ -119,7 +126,7 @@ impl Repository {
     /// Records that thaws of objects are requested now.
     pub fn note_requests(&self, names: &[&str], tier: Tier) -> Result<(), Error> {
         let now = seconds_now();
-        let request = (now, tier.number());
+        let request = (now, tier as u8);
         match self.catalog.note_requests(names, request, now.saturating_sub(REQUESTS_KEPT)) {
             // These times are only informative, so a failure of the catalog does not matter.
             Err(error) if error.is_of_cache() => Ok(()),

@@ -1,10 +1,14 @@
 //! The properties of storage classes: one table for all providers. Prices are in `ops/cost/prices.toml`, because
 //! they change.
 
+use crate::format::Tier;
+
 /// The properties of a storage class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassFacts {
+    /// Its name, as the store writes it.
     pub name: &'static str,
+    /// Its provider.
     pub provider: Provider,
     /// How an object of this class becomes readable.
     pub thaw: ThawNeed,
@@ -18,14 +22,18 @@ pub struct ClassFacts {
     pub overhead_standard_bytes: u64,
     /// Hours until the first byte, by tier; 0 for milliseconds.
     pub hours_standard: u32,
+    /// By the bulk tier.
     pub hours_bulk: u32,
 }
 
 /// The provider of the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
+    /// Amazon S3, or a server that speaks its protocol.
     S3,
+    /// Google Cloud Storage.
     Gcs,
+    /// Azure Blob Storage.
     Azure,
 }
 
@@ -141,24 +149,14 @@ impl ClassFacts {
     }
 }
 
-/// How fast a thaw is, and what it costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    Bulk,
-    Standard,
-}
-
 impl Tier {
+    /// All tiers, the cheapest first.
     pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
 
-    /// Returns the tier with this number in a record; bulk if the number is unknown.
-    pub fn of_number(number: u8) -> Tier {
-        if number == 1 { Tier::Standard } else { Tier::Bulk }
-    }
-
-    /// Returns the number of the tier in records.
-    pub fn number(self) -> u8 {
-        u8::from(self == Tier::Standard)
+    /// Returns the tier with this number in the catalog; bulk if the number is unknown, because the catalog may be
+    /// damaged, and bulk takes the longest.
+    pub(crate) fn of_number(number: u8) -> Tier {
+        if number == Tier::Standard as u8 { Tier::Standard } else { Tier::Bulk }
     }
 
     /// Returns S3's name of the tier.

@@ -38,7 +38,8 @@ mod window;
 mod wire;
 mod wording;
 
-pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed, Tier};
+pub use crate::format::Tier;
+pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed};
 pub use client::Store;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::StoreError;

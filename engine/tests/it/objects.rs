@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use icecore_engine::codec::random;
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobRecord, KdfCost, LogEntry, SnapshotId, Time};
+use icecore_engine::format::{JobRecord, KdfCost, LogEntry, OverwriteRule, SnapshotId, Tier, Time};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::keys::PasswordTry;
@@ -153,10 +153,10 @@ pub fn job_record() -> JobRecord {
         include: Vec::new(),
         exclude: Vec::new(),
         target: b"/restored".to_vec().into(),
-        overwrite: 0,
+        overwrite: OverwriteRule::Refuse,
         delete: false,
         verify: true,
-        tier: 0,
+        tier: Tier::Bulk,
         days: 3,
         seeds: Vec::new(),
         agreed_micro_usd: Some(1),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::error::Error;
 use icecore_engine::files::Links;
-use icecore_engine::format::{Entry, EntryKind, JobRecord};
+use icecore_engine::format::{Entry, EntryKind, JobRecord, OverwriteRule};
 use icecore_engine::ops::browse::{self, Snapshot, Visit};
 use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::progress::Progress;
@@ -18,7 +18,7 @@ use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
 use crate::answers;
-use crate::args::{DrillArgs, PickArgs, TierName};
+use crate::args::{DrillArgs, PickArgs};
 use crate::commands::pick::resolve;
 use crate::commands::restore::{Consent, Going};
 use crate::commands::{consent, cost_line, spent};
@@ -209,13 +209,10 @@ fn record(args: &DrillArgs, chosen: &Chosen, state: &DrillState) -> JobRecord {
         include: Vec::new(),
         exclude: Vec::new(),
         target: real_path(&state.target()).as_os_str().as_bytes().to_vec().into(),
-        overwrite: 0,
+        overwrite: OverwriteRule::Refuse,
         delete: false,
         verify: true,
-        tier: match args.tier {
-            TierName::Bulk => 0,
-            TierName::Standard => 1,
-        },
+        tier: args.tier.into(),
         days: 1,
         seeds: Vec::new(),
         agreed_micro_usd: None,

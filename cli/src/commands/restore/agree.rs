@@ -33,7 +33,7 @@ pub struct Deal<'a> {
 
 impl Deal<'_> {
     pub fn tier(&self) -> Tier {
-        Tier::of_number(self.record.tier)
+        self.record.tier
     }
 
     /// Prices a plan with each tier, including what this run has spent so far.

@@ -39,7 +39,7 @@ impl Flow<'_> {
     }
 
     fn tier(&self) -> Tier {
-        Tier::of_number(self.record.tier)
+        self.record.tier
     }
 
     fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {

@@ -32,7 +32,7 @@ use self::listings::Listings;
 use self::order::Flow;
 use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
-use crate::args::{MonthlyArgs, OverwriteWhen, RestoreArgs, TierName};
+use crate::args::{MonthlyArgs, OverwriteWhen, RestoreArgs};
 use crate::failure::{Failure, code};
 use crate::mistyped;
 use crate::patterns::Patterns;
@@ -325,18 +325,10 @@ fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
         } else {
             bytes(real(&target))
         },
-        overwrite: match args.overwrite {
-            None => 0,
-            Some(OverwriteWhen::Never) => 1,
-            Some(OverwriteWhen::IfChanged) => 2,
-            Some(OverwriteWhen::Always) => 3,
-        },
+        overwrite: args.overwrite.map(Overwrite::from).into(),
         delete: args.delete,
         verify: args.verify,
-        tier: match args.thaw.tier {
-            TierName::Bulk => 0,
-            TierName::Standard => 1,
-        },
+        tier: args.thaw.tier.into(),
         // The number of days is determined when the restore is planned.
         days: args.thaw.days.unwrap_or(1),
         seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
@@ -360,12 +352,7 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
     use std::os::unix::ffi::OsStringExt;
     RestoreOptions {
         target: std::ffi::OsString::from_vec(record.target.to_vec()).into(),
-        overwrite: match record.overwrite {
-            1 => Some(Overwrite::Never),
-            2 => Some(Overwrite::IfChanged),
-            3 => Some(Overwrite::Always),
-            _ => None,
-        },
+        overwrite: record.overwrite.into(),
         // Files are deleted only in the original run, because it is unknown what was added to the folder since then.
         delete: false,
         verify: record.verify,

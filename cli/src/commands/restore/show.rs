@@ -338,7 +338,7 @@ fn summary_json(
     let Outlook { job, priced, by } = outlook;
     let requests = flow.requests();
     let waiting = plan.states().waiting();
-    let tier = Tier::of_number(flow.record.tier);
+    let tier = flow.record.tier;
     let hours = match by.map(|by| by.seconds - now().seconds) {
         // Another restore may have requested the thaws long ago.
         Some(seconds @ 1..) => seconds.unsigned_abs().div_ceil(3600),
@@ -387,8 +387,7 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
         true => "icecore drill".to_owned(),
         false => format!("icecore jobs resume {}{target}", job.short()),
     };
-    let hours =
-        plan.hours(flow.selection.snapshot.trees.repository(), Tier::of_number(flow.record.tier));
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), flow.record.tier);
     report.line(&match states.cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
         _ => format!(

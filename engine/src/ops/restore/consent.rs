@@ -22,11 +22,13 @@ pub enum ConsentNeed {
 /// A job that is continued although some of its packs are cold.
 #[derive(Debug, Clone, Copy)]
 pub struct ContinuedJob<'a> {
+    /// The job.
     pub job: &'a Job,
     /// The price of the rest, in dollars; `None` if it is unknown.
     pub usd: Option<f64>,
     /// Hours until the packs are thawed.
     pub hours: u32,
+    /// The present time.
     pub now: Time,
 }
 
@@ -75,7 +77,7 @@ pub fn agreed_micro_usd(usd: Option<f64>, max_usd: Option<f64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{JobId, JobRecord, SnapshotId};
+    use crate::format::{JobId, JobRecord, OverwriteRule, SnapshotId, Tier};
 
     fn job(agreed_micro_usd: Option<u64>, asked: bool) -> Job {
         let created = Time { seconds: 1_000_000, nanos: 0 };
@@ -87,10 +89,10 @@ mod tests {
             include: Vec::new(),
             exclude: Vec::new(),
             target: Vec::new().into(),
-            overwrite: 0,
+            overwrite: OverwriteRule::Refuse,
             delete: false,
             verify: false,
-            tier: 0,
+            tier: Tier::Bulk,
             days: 2,
             seeds: Vec::new(),
             agreed_micro_usd,

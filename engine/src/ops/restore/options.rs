@@ -6,16 +6,42 @@ use std::sync::Arc;
 
 use super::seed::Seed;
 use crate::files::Links;
+use crate::format::OverwriteRule;
 use crate::repo::PackRowId;
 use crate::store::Requests;
 
 /// What to do with an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
+    /// It stays.
     Never,
     /// Replaced if its size or its time differs or, for a database, its content.
     IfChanged,
+    /// Replaced, whatever its size and its time are.
     Always,
+}
+
+/// The rule as the record of a job has it.
+impl From<Option<Overwrite>> for OverwriteRule {
+    fn from(overwrite: Option<Overwrite>) -> Self {
+        match overwrite {
+            None => OverwriteRule::Refuse,
+            Some(Overwrite::Never) => OverwriteRule::Never,
+            Some(Overwrite::IfChanged) => OverwriteRule::IfChanged,
+            Some(Overwrite::Always) => OverwriteRule::Always,
+        }
+    }
+}
+
+impl From<OverwriteRule> for Option<Overwrite> {
+    fn from(rule: OverwriteRule) -> Self {
+        match rule {
+            OverwriteRule::Refuse => None,
+            OverwriteRule::Never => Some(Overwrite::Never),
+            OverwriteRule::IfChanged => Some(Overwrite::IfChanged),
+            OverwriteRule::Always => Some(Overwrite::Always),
+        }
+    }
 }
 
 /// A part of a selection, in the order in which files are restored. Paths are those below the target.
@@ -70,7 +96,9 @@ pub struct RestoreOptions {
 /// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
+    /// Number of files that were written.
     pub files: u64,
+    /// Their total size.
     pub bytes: u64,
     /// Files that already existed and were kept.
     pub files_skipped: u64,
@@ -92,7 +120,18 @@ pub struct RestoreSummary {
     pub special_left: u64,
     /// Names that were removed because of `delete`.
     pub deleted: u64,
+    /// Number of packs of which something was read.
     pub packs_fetched: u64,
+    /// Number of files that were read again and are as in the snapshot.
     pub files_verified: u64,
+    /// The requests that were made.
     pub requests: Requests,
+}
+
+impl RestoreSummary {
+    /// Returns whether a later run would restore no more: no file waits, and only files that are damaged in the store
+    /// have failed.
+    pub fn is_over(&self) -> bool {
+        self.files_waiting == 0 && self.files_failed == self.files_damaged
+    }
 }

@@ -11,8 +11,9 @@ use icecore_engine::format::checkpoint::Slot;
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
     CheckpointHeader, ChunkId, Chunking, Digest, Entry, EntryKind, Hole, JobHeader, JobId,
-    JobRecord, KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId,
-    Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
+    JobRecord, KdfCost, LogEntry, LogHeader, Lost, Move, OverwriteRule, PackId, PackKind,
+    PackRange, RepositoryId, Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Tier, Time,
+    Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -305,10 +306,10 @@ fn job() -> JobRecord {
         include: vec!["*.raw".into()],
         exclude: Vec::new(),
         target: b"/home/me/back".to_vec().into(),
-        overwrite: 2,
+        overwrite: OverwriteRule::IfChanged,
         delete: false,
         verify: true,
-        tier: 1,
+        tier: Tier::Standard,
         days: 3,
         seeds: vec![b"/mnt/nas".to_vec().into()],
         agreed_micro_usd: Some(1_250_000),

@@ -149,7 +149,13 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
         let at = find(r, &[0x0a, 0x01, 0x0b, 0x03]);
         r[at + 1] = 2;
     });
-    cases.change("job_unknown_tier", "job", "Invalid", tier);
+    cases.change("job_unknown_tier", "job", "Record", tier);
+    // The rule for files in the way, after its key and before that of the deletion.
+    let rule = resealed(|r| {
+        let at = find(r, &[0x07, 0x02, 0x08, 0xf4]);
+        r[at + 1] = 4;
+    });
+    cases.change("job_unknown_overwrite", "job", "Record", rule);
 }
 
 /// Changes both heads of a parity object, and corrects their digests.
