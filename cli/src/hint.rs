@@ -355,7 +355,7 @@ mod tests {
         let hints = [
             (damaged(ObjectName::Entry(3)), "`icecore check --repair`"),
             (damaged("packs/1".into()), "`icecore check`"),
-            (Error::Starved { slots: 64 }, "--status Inactive"),
+            (Error::Starved { slots: 64, writer: None }, "--status Inactive"),
             (newer, "update icecore"),
             (class, "--pack-class STANDARD"),
             (Error::NeedsIdentity, "--identity FILE"),

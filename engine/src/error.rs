@@ -206,11 +206,14 @@ pub enum Error {
     },
     /// Other writers took every slot of the log that this host tried (spec section 6.3). Try again later.
     #[error(
-        "other hosts wrote {slots} entries of the log in a row, so this host could not add its own"
+        "other hosts wrote {slots} entries of the log in a row, so this host could not add its own{}",
+        most_by(.writer.as_deref())
     )]
     Starved {
         /// Number of slots that were lost.
         slots: u32,
+        /// The label of the writer that took most of them, if they are by an enrolled writer.
+        writer: Option<String>,
     },
     /// The log ends before the head that the user expects (spec section 6.1).
     #[error(
@@ -318,6 +321,11 @@ impl From<StoreError> for Error {
             _ => Error::Store(error),
         }
     }
+}
+
+/// Names the writer that took most of the slots.
+fn most_by(writer: Option<&str>) -> String {
+    writer.map_or(String::new(), |label| format!("; most of them are by the writer {label:?}"))
 }
 
 /// Describes how many key slots were not tried.

@@ -330,7 +330,20 @@ impl Repository {
                 }
             }
         }
-        Err(Error::Starved { slots: LOST_MAX })
+        Err(self.starved())
+    }
+
+    /// Returns the error for a host that never got a slot. It names the writer whose entries are in most of the last
+    /// slots, so that the owner knows which key to disable.
+    fn starved(&self) -> Error {
+        let busiest = || {
+            let last = self.catalog.position()?.number;
+            let from = last.saturating_sub(u64::from(LOST_MAX)) + 1;
+            let Some(id) = self.catalog.busiest_writer(from)? else { return Ok(None) };
+            Ok::<_, Error>(self.catalog.writer(&id)?.map(|writer| writer.label))
+        };
+        // The name is only informative, so a failure of the catalog does not matter.
+        Error::Starved { slots: LOST_MAX, writer: busiest().unwrap_or_default() }
     }
 
     fn seal_entry(&self, number: u64, entry: &LogEntry) -> Result<Bytes, Error> {

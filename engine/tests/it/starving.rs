@@ -58,6 +58,10 @@ fn a_writer_that_loses_every_place_gives_up() {
     bench.write_photos("second", 1, 100_000);
     let error = snapshot(&bench.open_writer(), &bench.snapshot_options(), &Silent);
     let error = error.expect_err("it has no place");
+    assert!(
+        error.to_string().ends_with("; most of them are by the writer \"first host\""),
+        "{error}"
+    );
     assert!(matches!(error, Error::Starved { .. }), "{error}");
     let puts = server.requests().into_iter();
     let puts = puts.filter(|request| request.method == "PUT" && request.path.contains("/log/"));

@@ -15,9 +15,13 @@ use crate::format::{Authority, Digest, Enrolled, LogEntry, SlotId, WriterId};
 /// A writer that the owner has enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
+    /// Its id, as in its entries.
     pub id: WriterId,
+    /// Its ML-DSA-65 public key.
     pub key: Box<[u8; SIGNING_KEY_BYTES]>,
+    /// The name that the owner gave it.
     pub label: String,
+    /// What it may do.
     pub rights: Rights,
     /// Number of the entry that enrolled it; 0 for the first writer, which `config` names.
     pub number: u64,
@@ -28,20 +32,26 @@ pub struct Writer {
 /// Totals of what a writer has written so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterTotals {
+    /// Number of its packs in the log.
     pub packs: u64,
+    /// Their total size.
     pub bytes: u64,
+    /// Number of its snapshots.
     pub snapshots: u64,
     /// Numbers of its first and its last entry, whatever is in them; 0 if it has none.
     pub first: u64,
+    /// The last one.
     pub last: u64,
 }
 
 /// An entry of a writer, with what it has added and what it has said, as far as that is still in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterEntry {
+    /// Number of the entry.
     pub number: u64,
     /// Snapshots that it added. Includes those that the writer itself has dropped since.
     pub snapshots: u64,
+    /// Packs that it added and that are alive.
     pub packs: u64,
     /// Total size of these packs.
     pub bytes: u64,
@@ -56,7 +66,9 @@ pub struct WriterEntry {
 /// A void entry, which changes nothing, or a doubtful one, which counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidEntry {
+    /// Number of the entry.
     pub number: u64,
+    /// Why it is void or doubtful.
     pub reason: String,
     /// Whether the entry counts: true for a doubtful entry, unless the owner makes it void.
     pub counts: bool,
@@ -110,6 +122,7 @@ impl LogTables {
         self.wrap(enrol(&self.lock(), &first, 0))
     }
 
+    /// Finds a writer; `None` if none with this id was enrolled.
     pub fn writer(&self, id: &WriterId) -> Result<Option<Writer>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -137,6 +150,7 @@ impl LogTables {
         })())
     }
 
+    /// Returns the owner's verdicts that this catalog knows.
     pub fn verdicts(&self) -> Result<Verdicts, Error> {
         self.wrap(verdicts(&self.lock()))
     }
@@ -202,6 +216,24 @@ impl Catalog {
                 first: first as u64,
                 last: last as u64,
             })
+        })())
+    }
+
+    /// Returns the author of most entries from a number on; of equals, the one with the latest entry. `None` if no
+    /// entry from there on has an author.
+    pub fn busiest_writer(&self, from: u64) -> Result<Option<WriterId>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(
+                    "SELECT writer FROM said WHERE number >= ?
+                     GROUP BY writer ORDER BY COUNT(*) DESC, MAX(number) DESC LIMIT 1",
+                )?
+                .query_row([schema::signed(from)], |row| {
+                    let writer: Vec<u8> = row.get(0)?;
+                    WriterId::try_from(&writer[..]).map_err(|error| schema::bad(&error))
+                })
+                .optional()
         })())
     }
 
