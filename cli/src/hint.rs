@@ -210,6 +210,7 @@ fn of_host(error: &Error) -> Option<&'static str> {
         Error::Exposed { reason: Exposed::Irregular, .. } => {
             "move it away and run the command again"
         }
+        Error::JobInUse { .. } => "wait until it ends, or stop it first",
         Error::LockWait { .. } => {
             "wait until that run ends, or stop it, then run the command again; --lock-wait 6h waits longer"
         }

@@ -18,7 +18,7 @@ fn main() -> Result<(), Error> {
     let aws = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
     place.store.settings = aws.map(|(name, value)| (name.to_lowercase(), value)).collect();
     let archive = Archive::open_reader(&place, &Key::password(&password), &Silent)?;
-    let (snapshot, path) = ("latest".to_owned(), args.next().unwrap_or_default());
+    let (snapshot, path) = ("latest".to_owned(), args.next().unwrap_or_default().into());
     let request = RestoreRequest { snapshot, path, ..RestoreRequest::default() };
     let plan = archive.plan_restore(&request, &Silent)?;
     println!("{} files, {} bytes, {} packs", plan.files, plan.bytes, plan.packs.len());

@@ -27,7 +27,7 @@ fn main() -> Result<(), Error> {
     archive.snapshot(&options, &Counter::default())?;
 
     let mut request = RestoreRequest { snapshot: "latest".into(), ..RestoreRequest::default() };
-    request.path = photo.to_string_lossy().into_owned();
+    request.path = photo;
     request.options.target = "./example-restored".into();
     let plan = archive.plan_restore(&request, &Silent)?;
     let quote = archive.quote(&plan, Tier::Bulk, &Prices::built_in(None));

@@ -10,7 +10,7 @@ pub use mirror::MirrorError;
 use std::path::PathBuf;
 
 use crate::codec::CodecError;
-use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
+use crate::format::{ChunkId, FormatError, JobId, RepositoryId, SlotId};
 use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
 /// Why a private file or folder cannot be trusted.
@@ -302,6 +302,12 @@ pub enum Error {
     LockWait {
         /// What was waited for, and for how long.
         what: String,
+    },
+    /// Another process on this host works on a job.
+    #[error("another process is working on job {}", .job.short())]
+    JobInUse {
+        /// The job.
+        job: JobId,
     },
     /// The store failed; the kind of the error distinguishes transient from permanent failures.
     #[error(transparent)]

@@ -6,8 +6,9 @@
 //!
 //! # Use it
 //!
-//! [`archive::Archive`] is the front door. Everything that a program needs is in [`archive`]. The other modules are
-//! public for the program `icecore` and for tests, and may change without notice.
+//! [`archive::Archive`] is the front door. Everything that a program needs is in [`archive`]: it makes archives, takes
+//! snapshots, prices restores and runs them, waits for thaws by jobs, and enrols computers. The other modules are public
+//! for the program `icecore` and for tests, and may change without notice.
 //!
 //! ```
 //! use icecore_engine::archive::{Archive, InitOptions, Place, Silent, SnapshotOptions, Time};
@@ -113,21 +114,19 @@
 //!
 //! # Platform
 //!
-//! Linux. The engine uses `O_DIRECT`, `syncfs`, `statx` and `/proc/self/fd`.
+//! Linux alone. The engine names open files by `O_PATH` and `/proc/self/fd`, syncs file systems with `syncfs`, and writes
+//! with `O_DIRECT`, so it does not compile for another system. It is built and tested on x86_64; the oldest kernel on
+//! which the program was tried has the system calls of Linux 3.10. Where a kernel or a file system lacks direct I/O,
+//! holes, extended attributes or `statx`, the engine does without.
 
 #![warn(missing_docs)]
 
 pub mod archive;
-#[doc(hidden)]
 pub mod codec;
 pub mod error;
-#[doc(hidden)]
 pub mod files;
 pub mod format;
-#[doc(hidden)]
 pub mod ops;
 pub mod progress;
-#[doc(hidden)]
 pub mod repo;
-#[doc(hidden)]
 pub mod store;

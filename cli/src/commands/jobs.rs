@@ -357,14 +357,7 @@ fn resume(
 }
 
 fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
-    let lock = repository.lock_job(&job.id)?;
-    if lock.is_none() {
-        return Err(Failure::new(
-            code::FAILED,
-            format!("another process is working on job {}", job.id.short()),
-            Some("stop it first"),
-        ));
-    }
+    let _lock = repository.claim_job(&job.id)?;
     repository.end_job(&job.id)?;
     WaveFolder::of(&session.location()?.place())?.end(&job.id)?;
     if session.report.json {

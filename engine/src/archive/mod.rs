@@ -2,8 +2,12 @@
 //!
 //! This is a thin layer above the verbs of `ops`. It never prints, prompts, sleeps or reads the environment; the
 //! calling program does.
+//!
+//! Locks are those of the kernel, on files in [`Place::cache`]. A process that ends, however it ends, releases its locks,
+//! so there are no stale ones to remove. [`Progress::waits`] reports a wait for another process, and can end it.
 
 pub mod credentials;
+mod jobs;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +18,10 @@ pub use crate::codec::Identity;
 pub use crate::error::Error;
 pub use crate::files::{ExcludeOptions, Ignore};
 pub use crate::format::authority::Rights;
-pub use crate::format::{Credential, KdfCost, LogHead, Settings, SnapshotId, Time};
+pub use crate::format::{
+    Credential, JobId, JobRecord, KdfCost, LogHead, OverwriteRule, RepositoryId, Settings,
+    SnapshotId, Time, WriterId,
+};
 pub use crate::ops::cold::{PackStates, Quote};
 pub use crate::ops::cost::{Bill, Prices};
 pub use crate::ops::init::InitOptions;
@@ -22,8 +29,9 @@ pub use crate::ops::restore::{ConsentNeed, ContinuedJob};
 pub use crate::ops::restore::{Overwrite, RestoreOptions, RestorePlan, RestoreSummary};
 pub use crate::ops::snapshot::{SnapshotOptions, SnapshotSummary};
 pub use crate::progress::{Problem, Progress, Silent, Unit, Wait};
-pub use crate::repo::Job;
+pub use crate::repo::{Job, JobProblem, Writer};
 pub use crate::store::{Location, StoreOptions, Tier};
+pub use jobs::{JobList, JobTerms};
 pub use restore::RestoreRequest;
 
 use crate::ops;
@@ -143,6 +151,31 @@ impl Archive {
     fn open(place: &Place, keys: Keys, progress: &dyn Progress) -> Result<Archive, Error> {
         let (store, config) = read_config(place)?;
         open(place, store, config, keys, progress)
+    }
+
+    /// Returns the id of the archive, by which [`credentials`] are named.
+    pub fn id(&self) -> RepositoryId {
+        self.repository.config.repository
+    }
+
+    /// Returns whether this computer has a writer credential for the archive in a place, that is, whether
+    /// [`Archive::open_writer`] can be tried. Needs no key.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`] if there is no archive, [`Error::Exposed`] or [`Error::Damaged`] if there is a credential
+    /// that must not or cannot be used.
+    pub fn has_credential(place: &Place) -> Result<bool, Error> {
+        let (_, config) = read_config(place)?;
+        let file = credentials::path(&place.credentials, config.config.repository);
+        Ok(credentials::load(&place.credentials, &file)?.is_some())
+    }
+
+    /// Lists the computers that may write, and those whose right was revoked, in the order in which they were enrolled.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] if the local catalog cannot be read.
+    pub fn writers(&self) -> Result<Vec<Writer>, Error> {
+        self.repository.catalog.writers()
     }
 
     /// Enrols this computer: adds the owner's statement to the log, and saves the writer credential. The archive must

@@ -1,5 +1,8 @@
 //! Restores from an archive: plans, prices, thaws and writes files.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
 use super::Archive;
 use crate::error::Error;
 use crate::files::Globs;
@@ -18,7 +21,11 @@ pub struct RestoreRequest {
     /// The name of a snapshot: the first digits of its id, `latest`, `latest~3`, `latest@2026-01-28`.
     pub snapshot: String,
     /// A file or folder in the snapshot, by its real path; empty for everything.
-    pub path: String,
+    pub path: PathBuf,
+    /// Patterns of the files that are restored, as in a `.gitignore`; empty for all.
+    pub include: Vec<String>,
+    /// Patterns of the files that are left out.
+    pub exclude: Vec<String>,
     /// Where to restore to, and what to do with files that already exist there.
     pub options: RestoreOptions,
 }
@@ -28,7 +35,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::NoSnapshot`] or [`Error::AmbiguousSnapshot`] if the name matches none or several,
-    /// [`Error::NotInSnapshot`] if the path is not in it, [`Error::NeedsIdentity`] if the archive is not open for
+    /// [`Error::NotInSnapshot`] if the path is not in it, [`Error::Pattern`] if a pattern is not valid,
+    /// [`Error::NeedsIdentity`] if the archive is not open for
     /// reading.
     pub fn plan_restore(
         &self,
@@ -84,8 +92,13 @@ impl Archive {
         let trees = TreeReader::new(&self.repository)?;
         let row = resolve(&self.repository, &request.snapshot)?;
         let snapshot = Snapshot::open(&trees, row)?;
-        let path = request.path.trim_start_matches('/').as_bytes().to_vec();
-        let (include, exclude) = (Globs::new([])?, Globs::new([])?);
-        work(&Selection { snapshot: &snapshot, path, include, exclude })
+        let globs = |patterns: &[String]| Globs::new(patterns.iter().map(String::as_str));
+        let (include, exclude) = (globs(&request.include)?, globs(&request.exclude)?);
+        work(&Selection { snapshot: &snapshot, path: inside(&request.path), include, exclude })
     }
+}
+
+/// Returns a path as it is in a snapshot, without the slash in front.
+pub(super) fn inside(path: &Path) -> Vec<u8> {
+    path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes().to_vec()
 }

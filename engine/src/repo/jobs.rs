@@ -187,6 +187,15 @@ impl Repository {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
+    /// Acquires the lock of a job, because two processes that fetch for one job would pay twice and interfere with each
+    /// other.
+    ///
+    /// # Errors
+    /// [`Error::JobInUse`] if another process of this host has it.
+    pub fn claim_job(&self, id: &JobId) -> Result<std::fs::File, Error> {
+        self.lock_job(id)?.ok_or(Error::JobInUse { job: *id })
+    }
+
     /// Acquires the lock of a restore into a folder, given by its real path, so that only one process of this host runs
     /// it; `None` if another process has the lock.
     pub fn lock_restore(

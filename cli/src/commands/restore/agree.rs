@@ -223,12 +223,6 @@ impl Deal<'_> {
 
     /// Locks a job, because two processes that fetch for one job would pay twice and interfere with each other.
     pub fn lock(&self, job: &Job) -> Result<File, Failure> {
-        self.repository.lock_job(&job.id)?.ok_or_else(|| {
-            Failure::new(
-                code::FAILED,
-                format!("another process is working on job {}", job.id.short()),
-                Some("wait until it ends, or stop it first"),
-            )
-        })
+        Ok(self.repository.claim_job(&job.id)?)
     }
 }

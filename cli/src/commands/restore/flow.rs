@@ -367,7 +367,7 @@ impl Flow<'_> {
             same = self.deal().same_job().unwrap_or_default();
         }
         let Some(job) = job.or(same.as_ref()) else { return Ok(()) };
-        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
+        let over = total.is_over();
         if over && self.is_elsewhere() {
             // The original target of the job may be incomplete.
             self.say_open(job);

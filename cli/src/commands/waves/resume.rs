@@ -23,7 +23,7 @@ pub fn resume_one(
     job: &Job,
     (folder, state): (&WaveFolder, WaveJob),
 ) -> Result<u8, Failure> {
-    let _lock = lock(repository, job)?;
+    let _lock = repository.claim_job(&job.id)?;
     let mut run = WaveRun::new(session, repository, job, (folder, state))?;
     let done = run.step()?;
     show_step(&run, &done)?;
@@ -60,7 +60,7 @@ pub fn resume_due(session: &Session, cap: Option<f64>) -> Result<u8, Failure> {
         if number > 0 {
             run = run.after(opening.clone(), before);
         }
-        match lock(&repository, job).and_then(|_lock| run.step()) {
+        match repository.claim_job(&job.id).map_err(Failure::from).and_then(|_lock| run.step()) {
             Ok(done) => {
                 say_step(&run, &done);
                 (files, bytes) = (files + done.files, bytes + done.bytes);
@@ -127,16 +127,6 @@ fn put_off_if_gone(folder: &WaveFolder, job: &Job, failure: &Failure) -> Result<
     }
     let Some(state) = folder.find(&job.id) else { return Ok(()) };
     folder.write(&WaveJob { next: month_after(now().seconds, 1).seconds, ..state })
-}
-
-fn lock(repository: &Repository, job: &Job) -> Result<std::fs::File, Failure> {
-    repository.lock_job(&job.id)?.ok_or_else(|| {
-        Failure::new(
-            code::FAILED,
-            format!("another process is working on job {}", job.id.short()),
-            Some("wait until it ends, or stop it first"),
-        )
-    })
 }
 
 impl WaveRun<'_> {
