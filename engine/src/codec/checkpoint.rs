@@ -28,7 +28,9 @@ pub fn seen(before: &Digest, slot: &Slot) -> Digest {
 /// A checkpoint with both parts opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedCheckpoint {
+    /// The clear part.
     pub header: CheckpointHeader,
+    /// The slots of the log, in order.
     pub slots: Vec<Slot>,
     /// The proof of each slot; `None` for a slot that is not authentic.
     pub proofs: Vec<Option<Proof>>,

@@ -17,9 +17,11 @@ pub enum Cutting {
     Whole,
     /// Into fixed blocks: SQLite files, whose pages change in place.
     Blocks,
-    /// By content; `first` is the length of a first chunk that follows the structure of the file; 0
-    /// if there is none.
-    Content { first: usize },
+    /// By content.
+    Content {
+        /// Length of a first chunk that follows the structure of the file, in bytes; 0 if there is none.
+        first: usize,
+    },
 }
 
 /// Cuts by content with the secret gear table of one repository.

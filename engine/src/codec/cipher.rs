@@ -108,18 +108,28 @@ impl PackKey {
         open_in_place(&self.cipher, &nonce, &self.frame_data(slot, frame), sealed)
     }
 
+    /// Seals the table into `out`, which is 16 bytes longer, for the tag.
     pub fn seal_table(&self, out: &mut [u8], table: &[u8]) {
         self.seal(out, &nonce(0, Domain::Table), &self.context, table);
     }
 
+    /// Opens the table in place.
+    ///
+    /// # Errors
+    /// [`CodecError::Authentication`] if it is not the table of this pack, or was changed.
     pub fn open_table<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], CodecError> {
         open_in_place(&self.cipher, &nonce(0, Domain::Table), &self.context, sealed)
     }
 
+    /// Seals the trailer into `out`, which has [`TRAILER_BYTES`](crate::format::pack::TRAILER_BYTES) bytes.
     pub fn seal_trailer(&self, out: &mut [u8], trailer: &Trailer) {
         self.seal(out, &nonce(0, Domain::Trailer), &self.context, &trailer.encode());
     }
 
+    /// Opens the trailer in place.
+    ///
+    /// # Errors
+    /// [`CodecError::Authentication`] if it is not the trailer of this pack, or was changed.
     pub fn open_trailer<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], CodecError> {
         open_in_place(&self.cipher, &nonce(0, Domain::Trailer), &self.context, sealed)
     }
@@ -209,7 +219,9 @@ impl Secrets {
 /// A log entry, the author it names, and the proof for that author.
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
+    /// What the entry says, and the author that it names.
     pub said: Said,
+    /// The salt and the signature, which has not been verified.
     pub proof: Proof,
     head: Vec<u8>,
 }

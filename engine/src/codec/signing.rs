@@ -15,6 +15,7 @@ const CONTEXT: &[u8] = b"icecore v1 log entry";
 /// Someone who can sign log entries: the owner, or an enrolled writer.
 #[derive(Clone)]
 pub struct Author {
+    /// Its id in the log; zeros for the owner.
     pub id: WriterId,
     key: SigningKey<MlDsa65>,
 }

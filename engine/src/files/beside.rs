@@ -71,10 +71,13 @@ pub fn path_beside(database: &Path, ending: &str) -> PathBuf {
 /// Size and times of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Journal {
+    /// Size in bytes.
     #[n(0)]
     pub size: u64,
+    /// When its content was last changed.
     #[n(1)]
     pub mtime: Time,
+    /// When its content or its metadata was last changed.
     #[n(2)]
     pub ctime: Time,
 }
@@ -83,13 +86,19 @@ pub struct Journal {
 /// they reach the database file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Journals {
+    /// The write-ahead log, `-wal`.
     #[n(0)]
     pub wal: Option<Journal>,
+    /// The rollback journal, `-journal`.
     #[n(1)]
     pub journal: Option<Journal>,
 }
 
 impl Journals {
+    /// Looks at the journals beside a database.
+    ///
+    /// # Errors
+    /// If the file system cannot tell whether a journal exists.
     pub fn of(database: &Path) -> io::Result<Journals> {
         let look = |ending| match scan::stat(&path_beside(database, ending), true) {
             Ok(Stat { size, mtime, ctime, .. }) => Ok(Some(Journal { size, mtime, ctime })),
@@ -118,11 +127,17 @@ impl Journals {
 /// The state of a database and its journals at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
+    /// The `stat` of the database file.
     pub stat: Stat,
+    /// Its journals.
     pub journals: Journals,
 }
 
 impl Sight {
+    /// Looks at a database and its journals.
+    ///
+    /// # Errors
+    /// If the database does not exist, or cannot be examined.
     pub fn of(database: &Path) -> io::Result<Sight> {
         Ok(Sight { stat: scan::stat(database, false)?, journals: Journals::of(database)? })
     }

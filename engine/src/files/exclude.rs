@@ -10,6 +10,7 @@ use crate::format::EntryKind;
 /// What a snapshot leaves out.
 #[derive(Debug, Clone, Default)]
 pub struct ExcludeOptions {
+    /// Patterns of names that are left out, as in a `.gitignore`.
     pub patterns: Vec<String>,
     /// Leave out litter: files that systems and programs create again.
     pub litter: bool,
@@ -17,6 +18,7 @@ pub struct ExcludeOptions {
     pub if_present: Vec<String>,
     /// Leave out the content of folders with a `CACHEDIR.TAG`.
     pub caches: bool,
+    /// Leave out folders on another file system than the given path above them.
     pub one_file_system: bool,
 }
 
@@ -31,6 +33,10 @@ const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 impl Exclude {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] if one is not valid.
     pub fn new(options: ExcludeOptions) -> Result<Exclude, Error> {
         let globs = Globs::new(options.patterns.iter().map(String::as_str))?;
         let globs = globs.with_litter(options.litter);
@@ -47,6 +53,7 @@ impl Exclude {
         self.globs.unmatched()
     }
 
+    /// Returns whether folders on another file system are left out.
     pub fn one_file_system(&self) -> bool {
         self.options.one_file_system
     }

@@ -13,6 +13,7 @@ pub type LocalFile = (PathBuf, u64);
 /// The result of a search.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
+    /// The files, with their sizes in bytes.
     pub files: Vec<LocalFile>,
     /// Paths that cannot be examined or listed.
     pub failed: Vec<PathBuf>,

@@ -40,12 +40,19 @@ struct PatternSet {
 /// Why a name is left out, if it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftOut {
+    /// It is not left out.
     No,
+    /// A pattern matches it.
     ByPattern,
+    /// It is litter.
     AsLitter,
 }
 
 impl Globs {
+    /// Compiles patterns in the syntax of `.gitignore`.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] if one is not valid.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Globs, Error> {
         let patterns: Vec<&str> = patterns.into_iter().collect();
         let mut all = GitignoreBuilder::new("");
@@ -77,6 +84,7 @@ impl Globs {
         Globs { litter, ..self }
     }
 
+    /// Returns whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.set.alone.is_empty()
     }

@@ -30,11 +30,13 @@ pub struct Links {
 /// Why a name cannot be opened as a folder.
 #[derive(Debug)]
 pub enum NoFolder {
+    /// Nothing has this name.
     Missing,
     /// A symlink that is not followed, and why.
     Link(String),
     /// Another kind of entry is in the way.
     Other,
+    /// The system cannot open it.
     Failed(io::Error),
 }
 
@@ -59,6 +61,7 @@ impl std::fmt::Display for NoFolder {
 }
 
 impl Links {
+    /// Returns the rules for a restore. With `follow`, any symlink in the target may stand for a folder.
     pub fn new(follow: bool) -> Links {
         Links { follow, ..Links::default() }
     }

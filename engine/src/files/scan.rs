@@ -13,17 +13,27 @@ use crate::format::{EntryKind, Time};
 /// The result of `stat`, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
+    /// File, folder, symlink, pipe, socket or device.
     pub kind: EntryKind,
+    /// Permission bits, without the kind.
     pub mode: u32,
+    /// Number of the owner.
     pub uid: u32,
+    /// Number of the group.
     pub gid: u32,
+    /// Size in bytes.
     pub size: u64,
     /// Number of allocated 512-byte blocks.
     pub blocks: u64,
+    /// When the content was last changed.
     pub mtime: Time,
+    /// When the content or the metadata was last changed.
     pub ctime: Time,
+    /// Number of the file system.
     pub device: u64,
+    /// Number of the file in its file system.
     pub inode: u64,
+    /// Number of names of the file.
     pub links: u64,
     /// Number of a device file.
     pub rdev: u64,
@@ -33,11 +43,14 @@ pub struct Stat {
 /// systems may change inode numbers at each mount, and a copied disk has new inodes and ctimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ignore {
+    /// Ignore the inode number.
     pub inode: bool,
+    /// Ignore the ctime.
     pub ctime: bool,
 }
 
 impl Stat {
+    /// Converts the answer of the system.
     pub fn of(stat: &rustix::fs::Stat) -> Stat {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => EntryKind::Folder,
@@ -103,11 +116,14 @@ impl Stat {
 /// A name in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// The name, as bytes.
     pub name: Vec<u8>,
+    /// Its `stat`; a symlink is not followed.
     pub stat: Stat,
 }
 
 impl Found {
+    /// Returns its path, if it is in `folder`.
     pub fn path_in(&self, folder: &Path) -> PathBuf {
         folder.join(OsStr::from_bytes(&self.name))
     }
@@ -117,6 +133,7 @@ impl Found {
 pub struct Listing {
     /// Sorted by name, byte by byte.
     pub found: Vec<Found>,
+    /// The names that could not be examined, as paths, and why.
     pub problems: Vec<(PathBuf, io::Error)>,
 }
 

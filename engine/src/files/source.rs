@@ -134,6 +134,7 @@ impl SourceFile {
         Ok(filled)
     }
 
+    /// Returns the open file.
     pub fn file(&self) -> &File {
         &self.file
     }

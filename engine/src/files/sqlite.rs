@@ -1,8 +1,7 @@
-//! Makes a consistent copy of an SQLite database that may be in use, with SQLite's online backup,
-//! into an unnamed file.
+//! Makes a consistent copy of an SQLite database that may be in use, with SQLite's online backup, into an unnamed file.
 //!
-//! Writes nothing in the folder of the database: neither shared memory nor a journal. Never rolls
-//! back a journal. If SQLite would have to do either, there is no copy.
+//! Writes nothing in the folder of the database: neither shared memory nor a journal. Never rolls back a journal. If
+//! SQLite would have to do either, there is no copy.
 
 use std::fs::File;
 use std::io;
@@ -63,6 +62,7 @@ pub enum NoCopy {
     Torn,
     /// SQLite finds the database itself damaged.
     Damaged(String),
+    /// The run has ended.
     Stopped,
 }
 

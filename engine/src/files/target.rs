@@ -40,6 +40,7 @@ pub(super) const UNFINISHED: u32 = 0o1700;
 /// An opened folder of this user.
 #[derive(Debug)]
 pub struct OwnFolder {
+    /// The open folder.
     pub folder: Folder,
     /// Its `stat` before it was opened.
     pub before: Stat,
@@ -123,6 +124,7 @@ impl Folder {
         Ok(rustix::fs::readlinkat(&self.fd, name, Vec::new())?.into_bytes())
     }
 
+    /// Returns the path of a name in the folder, to show it.
     pub fn path_of(&self, name: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(name))
     }

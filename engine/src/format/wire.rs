@@ -9,10 +9,15 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Begins to read; `what` is the object or record in errors.
     pub fn new(what: &'static str, bytes: &'a [u8]) -> Self {
         Reader { what, rest: bytes }
     }
 
+    /// Reads the next `count` bytes.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there are fewer.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
         if count > self.rest.len() {
             return Err(FormatError::Truncated {
@@ -26,29 +31,53 @@ impl<'a> Reader<'a> {
         Ok(front)
     }
 
+    /// Reads the next `N` bytes.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there are fewer.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there is none.
     pub fn u8(&mut self) -> Result<u8, FormatError> {
         Ok(self.array::<1>()?[0])
     }
 
+    /// Reads two bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there are fewer.
     pub fn u16(&mut self) -> Result<u16, FormatError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
+    /// Reads four bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there are fewer.
     pub fn u32(&mut self) -> Result<u32, FormatError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
+    /// Reads eight bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if there are fewer.
     pub fn u64(&mut self) -> Result<u64, FormatError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// Returns a length field after checking it against its limit.
+    /// Reads a length field of four bytes, after checking it against its limit.
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] if it is over `max`, [`FormatError::Truncated`] if there are fewer than four bytes. The
+    /// bytes that it counts need not be there.
     pub fn length(&mut self, what: &'static str, max: u64) -> Result<usize, FormatError> {
         let found = u64::from(self.u32()?);
         if found > max {
@@ -59,18 +88,28 @@ impl<'a> Reader<'a> {
 
     /// Reads the first 12 bytes of an object: magic, version, and critical flags, which must be
     /// zero.
+    ///
+    /// # Errors
+    /// As [`Reader::flags`].
     pub fn preamble(&mut self, magic: &[u8; 8]) -> Result<(), FormatError> {
         self.flags(magic, 0).map(|_| ())
     }
 
     /// Reads magic, version and those critical flags that are `known`.
+    ///
+    /// # Errors
+    /// As [`Reader::any_version`], and as [`known_version`].
     pub fn flags(&mut self, magic: &[u8; 8], known: u16) -> Result<u16, FormatError> {
         let (version, flags) = self.any_version(magic)?;
         known_version(self.what, version, flags, known)?;
         Ok(flags)
     }
 
-    /// Reads magic, version and critical flags. Accepts any version and flags.
+    /// Reads magic, version and critical flags. Accepts any flags, and any version but 0.
+    ///
+    /// # Errors
+    /// [`FormatError::Magic`] if the magic is another or not whole, [`FormatError::Invalid`] if the version is 0,
+    /// [`FormatError::Truncated`] if there are fewer than 12 bytes.
     pub fn any_version(&mut self, magic: &[u8; 8]) -> Result<(u16, u16), FormatError> {
         let what = self.what;
         if self.take(8).map_err(|_| FormatError::Magic { what })? != magic {
@@ -83,7 +122,11 @@ impl<'a> Reader<'a> {
         Ok((version, self.u16()?))
     }
 
-    /// Reads and verifies the BLAKE3 of everything before it; `object` must end with it.
+    /// Reads and verifies the BLAKE3 of everything before it, 32 bytes; `object` must end with it.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] if it does not match, [`FormatError::Truncated`] or [`FormatError::Limit`] if `object`
+    /// ends before or after it.
     pub fn digest(mut self, object: &[u8]) -> Result<(), FormatError> {
         let body = &object[..object.len() - self.rest.len()];
         let digest: [u8; 32] = self.array()?;
@@ -98,7 +141,10 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Fails if any bytes are left.
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] if any bytes are left.
     pub fn end(self) -> Result<(), FormatError> {
         match self.rest.len() as u64 {
             0 => Ok(()),
@@ -107,7 +153,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Fails on a version or a critical flag that this program does not know.
+/// Checks that this program knows a version and the critical flags.
+///
+/// # Errors
+/// [`FormatError::TooNew`] or [`FormatError::UnknownFlags`] if it does not.
 pub(super) fn known_version(
     what: &'static str,
     found: u16,
@@ -152,6 +201,10 @@ pub(super) fn to_padded<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
 }
 
 /// Decodes the output of [`to_padded`].
+///
+/// # Errors
+/// [`FormatError::Limit`] if the record has more than `bytes_max` bytes, [`FormatError::Invalid`] if the padding is not
+/// zeros, and as [`from_cbor`].
 pub(super) fn from_padded<'a, T: minicbor::Decode<'a, ()>>(
     what: &'static str,
     bytes: &'a [u8],
@@ -172,6 +225,9 @@ pub(super) fn to_cbor<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
 }
 
 /// Decodes one CBOR record that must fill `bytes` exactly.
+///
+/// # Errors
+/// [`FormatError::Record`] if it does not, or if it does not match its CDDL.
 pub(super) fn from_cbor<'a, T: minicbor::Decode<'a, ()>>(
     what: &'static str,
     bytes: &'a [u8],

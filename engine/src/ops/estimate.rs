@@ -10,6 +10,7 @@ use crate::store::{ClassFacts, Requests, ThawNeed, Tier};
 pub struct Estimate {
     /// Cost of the requests of the first upload.
     pub upload_usd: f64,
+    /// Cost of keeping everything, in dollars a month.
     pub month_usd: f64,
     /// Cost of restoring everything once with the cheapest tier.
     pub back: Bill,

@@ -23,7 +23,9 @@ const PREFIXES: [&str; 5] = ["meta", layout::LOG, layout::CHECKPOINTS, layout::K
 pub struct Frozen {
     /// The prefix: `meta`, `log`, …
     pub prefix: &'static str,
+    /// Their storage class.
     pub class: String,
+    /// Number of objects in this class.
     pub objects: u64,
     /// Number of objects that were checked; there may be more.
     pub looked_at: u64,

@@ -27,6 +27,7 @@ const APART_SECONDS: i64 = 86_400;
 pub struct HistoryId([u8; 4]);
 
 impl HistoryId {
+    /// Returns the history of a snapshot.
     pub fn of(entry: &SnapshotEntry) -> HistoryId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(entry.host.len() as u64).to_le_bytes()).update(entry.host.as_bytes());
@@ -53,11 +54,14 @@ pub fn name_of(entry: &SnapshotEntry) -> String {
 /// Snapshots that belong together, in the order of the log; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
+    /// Its id.
     pub id: HistoryId,
+    /// Its snapshots.
     pub rows: Vec<SnapshotRow>,
 }
 
 impl History {
+    /// Returns the last snapshot.
     pub fn newest(&self) -> &SnapshotRow {
         self.rows.last().expect("a history has a snapshot")
     }
@@ -80,6 +84,7 @@ pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
 /// Whether the clock of a snapshot was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
+    /// Nothing shows that it was wrong.
     Right,
     /// The neighbours in the log show that it was taken at another time.
     Wrong,
@@ -90,9 +95,11 @@ pub enum Clock {
 /// A snapshot, and when it was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dated {
+    /// The snapshot.
     pub row: SnapshotRow,
     /// The time by its own clock, or if that is wrong, by its neighbours in the log.
     pub time: Time,
+    /// Whether its own clock was right.
     pub clock: Clock,
 }
 
@@ -187,6 +194,7 @@ fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usi
 /// Selects snapshots by host, history, tags and sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pick {
+    /// The host that took it.
     pub host: Option<String>,
     /// The name or the id of a history.
     pub history: Option<String>,
@@ -197,6 +205,7 @@ pub struct Pick {
 }
 
 impl Pick {
+    /// Returns whether all snapshots match.
     pub fn is_empty(&self) -> bool {
         *self == Pick::default()
     }
@@ -299,13 +308,16 @@ fn trim(path: &[u8]) -> &[u8] {
 /// The clock and time zone by which a date in a name is interpreted.
 #[derive(Debug, Clone)]
 pub struct Calendar {
+    /// The time zone.
     pub zone: TimeZone,
+    /// The present time. Snapshots that are ahead of it have a wrong clock.
     pub now: Time,
 }
 
 /// The snapshot that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
+    /// The snapshot.
     pub row: SnapshotRow,
     /// Number of histories among which the newest snapshot was chosen; 0 if there was no choice.
     pub histories: usize,

@@ -15,7 +15,9 @@ use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
 /// The options of a new repository.
 pub struct InitOptions {
+    /// Storage classes, sizes of packs and the undelete window.
     pub settings: Settings,
+    /// The first password.
     pub password: Zeroizing<Vec<u8>>,
     /// Label of the first key slot.
     pub label: String,
@@ -23,13 +25,16 @@ pub struct InitOptions {
     pub time: i64,
     /// Cost of one attempt with its password.
     pub cost: KdfCost,
+    /// The identity, and the id of the repository.
     pub owner: Owner,
 }
 
 /// The identity and id of a new repository. They can be generated before the repository is created, so that the
 /// identity is on paper before anything depends on it.
 pub struct Owner {
+    /// The identity.
     pub identity: Identity,
+    /// The id of the repository.
     pub repository: RepositoryId,
 }
 
@@ -57,7 +62,9 @@ impl InitOptions {
 
 /// A repository that was created.
 pub struct Created {
+    /// Its `config`.
     pub config: Config,
+    /// Its identity, which the owner must keep.
     pub identity: Identity,
     /// Test objects that this role could not delete. Nothing reads them.
     pub left: Vec<String>,

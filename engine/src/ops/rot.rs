@@ -13,6 +13,7 @@ use crate::repo::{Repository, SnapshotRow, TreeReader};
 /// A snapshot that is marked because files in it were corrupted on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotted {
+    /// The snapshot.
     pub entry: SnapshotEntry,
     /// The last full snapshot before it, which contains the good versions; `None` if it was dropped.
     pub before: Option<SnapshotEntry>,

@@ -10,18 +10,26 @@ use crate::store::layout;
 /// Packs of one kind and class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindStats {
+    /// The kind.
     pub kind: PackKind,
+    /// The class in the store; empty in a folder.
     pub class: String,
+    /// Number of packs.
     pub packs: u64,
+    /// Their total size.
     pub bytes: u64,
+    /// Number of chunks in them.
     pub chunks: u64,
 }
 
 /// Sizes of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Number of snapshots that are not dropped.
     pub snapshots: u64,
+    /// Number of entries of the log.
     pub log_entries: u64,
+    /// The packs, by kind and class.
     pub kinds: Vec<KindStats>,
     /// Parity objects and their bytes; in a bucket there are none.
     pub parity: (u64, u64),
@@ -29,6 +37,10 @@ pub struct Stats {
     pub bytes_of_snapshots: u64,
 }
 
+/// Measures a repository by its catalog and a listing of its packs.
+///
+/// # Errors
+/// [`Error::Store`] if the packs cannot be listed, [`Error::Catalog`] if the catalog cannot be read.
 pub fn stats(repository: &Repository) -> Result<Stats, Error> {
     let snapshots = repository.catalog.snapshots()?;
     let mut kinds: Vec<KindStats> = Vec::new();

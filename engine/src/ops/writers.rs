@@ -14,8 +14,11 @@ use crate::store::layout;
 
 /// A writer that is to be enrolled.
 pub struct NewWriter<'a> {
+    /// Its credential, which [`new_credential`] makes.
     pub credential: &'a Credential,
+    /// Its label, at most [`LABEL_BYTES_MAX`] bytes without control characters.
     pub label: &'a str,
+    /// What it may do.
     pub rights: Rights,
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffers {
+    /// Returns a pool of at most `most` buffers. They are allocated when they are first needed.
     pub fn new(most: usize) -> Arc<Buffers> {
         Arc::new(Buffers { most, state: Mutex::default(), freed: Condvar::new() })
     }

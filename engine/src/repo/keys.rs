@@ -25,10 +25,13 @@ const DIGEST_BYTES: usize = 32;
 /// The public part of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
+    /// Its id.
     pub slot: SlotId,
+    /// The name of the password.
     pub label: String,
     /// Seconds since 1970 UTC.
     pub created: i64,
+    /// Cost of one attempt with the password.
     pub cost: KdfCost,
 }
 
@@ -42,7 +45,9 @@ impl From<KeySlot> for KeyInfo {
 /// A key slot that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotProblem {
+    /// Name of the object.
     pub object: String,
+    /// Why it cannot be used.
     pub reason: String,
     /// Whether the slot belongs to another repository. An interrupted `init` leaves such a slot.
     pub foreign: bool,
@@ -154,6 +159,7 @@ pub fn known(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
 
 /// The parameters of an attempt to open the identity with a password.
 pub struct PasswordTry<'a> {
+    /// The password, as it was typed, in UTF-8.
     pub password: &'a [u8],
     /// Slots whose password hash needs more memory than this, in bytes, are skipped.
     pub memory_max: u64,
@@ -164,7 +170,9 @@ pub struct PasswordTry<'a> {
 /// The result of opening the identity with a password.
 #[derive(Debug)]
 pub struct Unlocked {
+    /// The identity.
     pub identity: Identity,
+    /// The slot that the password opens.
     pub slot: SlotId,
     /// Number of slots that are never tried, because there are too many.
     pub left_out: usize,
@@ -259,8 +267,11 @@ fn composed(text: &str) -> Zeroizing<Vec<u8>> {
 
 /// A new password for the repository.
 pub struct NewPassword<'a> {
+    /// The password, in UTF-8.
     pub password: &'a Zeroizing<Vec<u8>>,
+    /// Its name, which anyone who can read the store sees.
     pub label: String,
+    /// When it is set.
     pub time: Time,
     /// Cost of one attempt with a password.
     pub cost: KdfCost,

@@ -33,9 +33,11 @@ pub enum Purpose {
 /// Options for opening a repository.
 #[derive(Clone, Copy)]
 pub struct Opening<'a> {
+    /// Why it is opened.
     pub purpose: Purpose,
     /// The folder of the catalogs.
     pub cache_dir: &'a Path,
+    /// Hears of waits and of the log that is read.
     pub progress: &'a dyn Progress,
 }
 

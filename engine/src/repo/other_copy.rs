@@ -20,6 +20,7 @@ pub(super) struct CopiedPack {
 /// Another copy of a repository.
 #[derive(Debug, Clone)]
 pub struct OtherCopy {
+    /// Its store.
     pub store: Store,
     /// What reading from it costs.
     pub(super) prices: ReadPrices,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 /// The price of reading from one storage class, in dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassReadPrice {
+    /// Price of a GET request.
     pub per_get: f64,
+    /// Price of a byte that is read.
     pub per_byte: f64,
 }
 
@@ -17,8 +19,13 @@ pub enum ReadPrices {
     Free,
     /// A bucket whose prices are not known. It counts as dearer than any other.
     Unknown,
-    /// By storage class; other classes cost as much as the default.
-    Known { by_class: BTreeMap<String, ClassReadPrice>, default: ClassReadPrice },
+    /// A bucket whose prices are known.
+    Known {
+        /// The price of each storage class.
+        by_class: BTreeMap<String, ClassReadPrice>,
+        /// The price of any other class.
+        default: ClassReadPrice,
+    },
 }
 
 impl ReadPrices {

@@ -32,6 +32,7 @@ pub enum Keys {
 /// The object `config` as it was read, not yet verified with a key.
 #[derive(Debug, Clone)]
 pub struct StoredConfig {
+    /// What it says.
     pub config: Config,
     pub(super) body: Vec<u8>,
     pub(super) mac: [u8; 32],
@@ -139,9 +140,13 @@ impl StoredConfig {
 /// then the log can be read, and nothing else can be done.
 #[derive(Debug)]
 pub struct Repository<C = Catalog> {
+    /// Its objects.
     pub store: Store,
+    /// Its `config`, verified.
     pub config: Config,
+    /// The keys that every writer has.
     pub secrets: Secrets,
+    /// The local copy of the log.
     pub catalog: C,
     pub(super) genesis: Digest,
     pub(super) identity: Option<Identity>,
@@ -241,6 +246,7 @@ impl Repository {
         self.author.id == OWNER
     }
 
+    /// Returns whether it is open with the identity, so that names and contents can be read.
     pub fn can_read(&self) -> bool {
         self.identity.is_some()
     }

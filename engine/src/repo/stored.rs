@@ -20,8 +20,11 @@ const HEADS_AT_ONCE: usize = 512;
 /// The state of an object in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
+    /// Its storage class; empty for the store's default.
     pub class: String,
+    /// Whether it can be read.
     pub state: ObjectState,
+    /// Its size.
     pub bytes: u64,
     /// The index of the copy of the repository from which the pack is read; `None` for the store itself.
     pub copy: Option<usize>,
@@ -124,10 +127,13 @@ fn by_name(listed: Vec<Listed>) -> HashMap<String, Listed> {
 /// Packs whose class in the store differs from the one in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
+    /// Their kind.
     pub kind: PackKind,
     /// The class that they were written with.
     pub from: String,
+    /// The class in the store.
     pub to: String,
+    /// Number of these packs.
     pub packs: u64,
 }
 
@@ -154,6 +160,7 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// Finds the object of a pack; `None` if it is missing.
     pub fn find(&self, row: &PackRow) -> Option<&Listed> {
         self.0.get(&layout::pack(row.kind, &row.id))
     }
@@ -163,14 +170,17 @@ impl Inventory {
         self.0.values()
     }
 
+    /// Removes the object of a pack from the listing, and returns it.
     pub fn remove(&mut self, row: &PackRow) -> Option<Listed> {
         self.0.remove(&layout::pack(row.kind, &row.id))
     }
 
+    /// Returns the number of objects.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -135,6 +135,7 @@ impl Store {
         Ok(())
     }
 
+    /// Returns where the store is.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -325,6 +326,7 @@ impl Store {
         error
     }
 
+    /// Deletes an object. Succeeds if it does not exist.
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.count_local(|requests| requests.delete += 1);
         let of_system = !self.location.is_remote();

@@ -21,9 +21,13 @@ const ASKED_EVERY: Duration = Duration::from_millis(500);
 /// Access keys of an S3 store.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// The public id of the key.
     pub key_id: String,
+    /// The secret.
     pub secret_key: String,
+    /// The token of a session, for temporary credentials.
     pub token: Option<String>,
+    /// When they expire; `None` if they do not.
     pub expires: Option<SystemTime>,
 }
 
@@ -38,6 +42,7 @@ impl fmt::Debug for Credentials {
 pub struct CredentialSource(Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>);
 
 impl CredentialSource {
+    /// Returns a source that calls `read` whenever credentials are missing, expire or are refused.
     pub fn new(read: impl Fn() -> Result<Credentials, String> + Send + Sync + 'static) -> Self {
         CredentialSource(Arc::new(read))
     }

@@ -32,7 +32,9 @@ const SERVERS: [&str; 9] = [
 pub struct LocationError {
     /// The URL as it was given, without its password.
     pub url: String,
+    /// What is wrong with it.
     pub reason: String,
+    /// What to write instead.
     pub hint: String,
 }
 

@@ -41,6 +41,7 @@ pub fn prefix(kind: PackKind) -> &'static str {
     }
 }
 
+/// Returns the name of a pack.
 pub fn pack(kind: PackKind, id: &PackId) -> String {
     format!("{}/{id}", prefix(kind))
 }
@@ -65,6 +66,7 @@ pub fn parity_id(name: &str) -> Option<PackId> {
     (parity(&id) == name).then_some(id)
 }
 
+/// Returns the name of a key slot.
 pub fn key_slot(id: &SlotId) -> String {
     format!("{KEYS}/{id}")
 }

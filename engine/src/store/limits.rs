@@ -195,6 +195,7 @@ pub struct LimitTime {
 
 /// The clock of limits.
 pub trait LimitClock: fmt::Debug + Send + Sync {
+    /// Returns the time.
     fn now(&self) -> LimitTime;
 }
 
@@ -289,6 +290,7 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns limits for both directions, which change with the time of day.
     pub fn new(upload: Timetable, download: Timetable, clock: Arc<dyn LimitClock>) -> Limits {
         let download = Throttle::new(download, clock.clone());
         Limits { upload: Throttle::new(upload, clock), download }

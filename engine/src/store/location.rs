@@ -15,11 +15,24 @@ const SYMLINKS_MAX: u32 = 40;
 /// A parsed repository URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
+    /// A folder, by its path.
     Folder(PathBuf),
-    Bucket { provider: Provider, bucket: String, prefix: String },
+    /// A prefix of a bucket.
+    Bucket {
+        /// The kind of store.
+        provider: Provider,
+        /// Name of the bucket; on Azure, of the container.
+        bucket: String,
+        /// Prefix of all names, without a slash at the end; empty for the whole bucket.
+        prefix: String,
+    },
 }
 
 impl Location {
+    /// Parses a URL or a path.
+    ///
+    /// # Errors
+    /// If it names no kind of store that icecore supports, with a hint on how to write it.
     pub fn parse(url: &str) -> Result<Location, LocationError> {
         if url.trim().is_empty() {
             return Err(LocationError {

@@ -46,7 +46,9 @@ impl Default for StoreOptions {
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
+    /// Its name below the location of the store.
     pub name: String,
+    /// Its size.
     pub bytes: u64,
     /// When it was written, by the store's clock, in seconds since 1970 UTC.
     pub modified: i64,

@@ -11,12 +11,19 @@ use super::{ClassFacts, Provider, ThawNeed, Tier};
 /// are not billed and not counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests {
+    /// PUT requests.
     pub put: u64,
+    /// GET requests for objects.
     pub get: u64,
+    /// Requests for a page of a listing.
     pub list: u64,
+    /// HEAD requests.
     pub head: u64,
+    /// DELETE requests.
     pub delete: u64,
+    /// Bytes of the objects that were put.
     pub bytes_uploaded: u64,
+    /// Bytes that arrived.
     pub bytes_fetched: u64,
     /// By storage class of the object; the key is empty for the store's default.
     pub by_class: BTreeMap<String, ClassRequests>,
@@ -27,15 +34,18 @@ pub struct Requests {
 /// Requests for objects of one class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClassRequests {
+    /// PUT requests.
     pub put: u64,
     /// GET and HEAD requests, which have the same price.
     pub get: u64,
+    /// Bytes that arrived.
     pub bytes_fetched: u64,
 }
 
 /// Requests to thaw objects of one class by one tier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Thaws {
+    /// Number of requests.
     pub requests: u64,
     /// Bytes that were retrieved from the archive.
     pub bytes: u64,
@@ -49,12 +59,14 @@ impl Requests {
         self.by_class.entry(class.to_owned()).or_default()
     }
 
+    /// Adds a PUT of an object.
     pub fn add_put(&mut self, class: &str, bytes: u64) {
         self.put += 1;
         self.bytes_uploaded += bytes;
         self.class(class).put += 1;
     }
 
+    /// Adds a GET, and the bytes that arrived for it.
     pub fn add_get(&mut self, class: &str, bytes: u64) {
         self.get += 1;
         self.class(class).get += 1;
@@ -67,6 +79,7 @@ impl Requests {
         self.class(class).bytes_fetched += bytes;
     }
 
+    /// Adds a HEAD of an object.
     pub fn add_head(&mut self, class: &str) {
         self.head += 1;
         self.class(class).get += 1;

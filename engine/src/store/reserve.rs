@@ -31,6 +31,7 @@ impl Store {
         self.reserve().is_some_and(|path| std::fs::remove_file(path).is_ok())
     }
 
+    /// Returns whether there is a reserve.
     pub fn has_reserve(&self) -> bool {
         self.reserve().is_some_and(|path| path.exists())
     }

@@ -33,8 +33,11 @@ const SIGNED_FOR: Duration = Duration::from_secs(60);
 pub enum ObjectState {
     /// Readable at any time.
     Warm,
-    /// Readable as a temporary copy until this time, in seconds since 1970 UTC.
-    Thawed { until: i64 },
+    /// Readable as a temporary copy.
+    Thawed {
+        /// When the copy expires, in seconds since 1970 UTC.
+        until: i64,
+    },
     /// Not readable yet: a thaw is in progress.
     Thawing,
     /// Not readable until it is thawed.
@@ -56,9 +59,11 @@ impl ObjectState {
 /// What a HEAD request returns about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
+    /// Size of the object.
     pub bytes: u64,
     /// Empty for the store's default class.
     pub class: String,
+    /// Whether it can be read.
     pub state: ObjectState,
     /// The CRC-64/NVME of the whole object, if the store keeps one.
     pub crc64: Option<u64>,
@@ -67,9 +72,13 @@ pub struct Head {
 /// A thaw to request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThawRequest {
+    /// Name of the object.
     pub name: String,
+    /// Its storage class, by which the request is counted.
     pub class: String,
+    /// Size of the object.
     pub bytes: u64,
+    /// The tier.
     pub tier: Tier,
     /// How long the temporary copy is kept.
     pub days: u32,
@@ -78,6 +87,7 @@ pub struct ThawRequest {
 /// The answer of the store to a thaw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawAnswer {
+    /// The thaw begins.
     Accepted,
     /// A thaw is already in progress.
     InProgress,

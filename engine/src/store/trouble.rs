@@ -12,7 +12,9 @@ pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps
 pub enum StoreErrorKind {
     /// The URL names no kind of store that icecore supports.
     Location,
+    /// There is no object of this name.
     NotFound,
+    /// There is no such bucket.
     NoBucket,
     /// The credentials are missing, wrong or expired.
     Credentials,
@@ -24,6 +26,7 @@ pub enum StoreErrorKind {
     Unreachable,
     /// The store is too busy, and repeating the request did not help.
     Busy,
+    /// The disk of a folder is full, or a quota is used up.
     NoSpace,
     /// The disk of a folder failed.
     Disk,
@@ -39,6 +42,7 @@ pub enum StoreErrorKind {
     Unsupported,
     /// The user has stopped the run while it waited for the store.
     Interrupted,
+    /// None of these.
     Other,
 }
 

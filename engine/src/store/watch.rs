@@ -31,7 +31,9 @@ pub trait Watch: fmt::Debug + Send + Sync {
 pub struct Away {
     /// Since when it cannot be reached: the time of the last byte, or of the first failed request.
     pub since: SystemTime,
+    /// What failed last.
     pub kind: StoreErrorKind,
+    /// Why.
     pub reason: String,
 }
 

@@ -58,6 +58,7 @@ impl ObjectRange {
         self.range.end - self.range.start
     }
 
+    /// Returns whether a range of the object is in this one.
     pub fn covers(&self, wanted: &Range<u64>) -> bool {
         self.range.start <= wanted.start
             && wanted.start <= wanted.end

@@ -127,6 +127,16 @@ fn files_are_created_where_their_rights_are_known() {
     }
 }
 
+/// The compiler warns about each public item without documentation. A hidden module would be an exception.
+#[test]
+fn no_module_is_hidden_from_the_documentation() {
+    for Source { path, text, .. } in Source::below("engine/src") {
+        for exception in ["#[doc(hidden)]", "allow(missing_docs)", "expect(missing_docs)"] {
+            assert!(!text.contains(exception), "{}: {exception}", path.display());
+        }
+    }
+}
+
 /// Text from outside is escaped where it is printed.
 #[test]
 fn text_is_printed_in_one_place() {

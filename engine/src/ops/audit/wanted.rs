@@ -12,7 +12,9 @@ use crate::progress::{Problem, Progress};
 /// The result of an audit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
+    /// Number of files that were examined.
     pub files: u64,
+    /// Their total size.
     pub bytes: u64,
     /// Files that no snapshot contains completely, sorted by path, with their sizes.
     pub missing: Vec<(PathBuf, u64)>,

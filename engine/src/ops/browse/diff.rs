@@ -15,7 +15,9 @@ use crate::ops::tree_limits::Sharing;
 /// How an entry differs between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
+    /// Only the newer snapshot has it.
     Added,
+    /// Only the older snapshot has it.
     Removed,
     /// The content, the target or the kind differs.
     Modified,
@@ -26,11 +28,13 @@ pub enum Change {
 /// An entry that differs.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference<'a> {
+    /// How it differs.
     pub change: Change,
     /// The real path, without its leading slash.
     pub path: &'a Path,
     /// At least one of `before` and `after` is present.
     pub before: Option<&'a Entry>,
+    /// The entry in the newer snapshot.
     pub after: Option<&'a Entry>,
 }
 

@@ -40,9 +40,13 @@ pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error
 
 /// A snapshot whose trees can be read.
 pub struct Snapshot<'a> {
+    /// Its row in the catalog.
     pub row: SnapshotRow,
+    /// Its record, which names its root.
     pub record: SnapshotRecord,
+    /// Where its sources are in it.
     pub places: Places,
+    /// The reader of its trees.
     pub trees: &'a TreeReader<'a>,
 }
 
@@ -56,6 +60,10 @@ pub enum Visit {
 }
 
 impl<'a> Snapshot<'a> {
+    /// Reads the record of a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the record is lost, or belongs to another snapshot; [`Error::Store`] if it cannot be read.
     pub fn open(trees: &'a TreeReader<'a>, row: SnapshotRow) -> Result<Self, Error> {
         let record = trees.record(&row.entry.record)?;
         if record.id != row.entry.id {
@@ -67,6 +75,10 @@ impl<'a> Snapshot<'a> {
         Ok(Snapshot { row, record, places, trees })
     }
 
+    /// Returns the tree chunks of the top folder.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the record has no valid list of them.
     pub fn root(&self) -> Result<Vec<ChunkId>, Error> {
         self.record.root_chunks().map_err(|error| Error::object("a snapshot record", error))
     }

@@ -25,6 +25,7 @@ pub struct Version {
     /// The indexes of the first and the last snapshot that contain it, in the order in which they
     /// were added.
     pub first: usize,
+    /// The index of the last one.
     pub last: usize,
     /// Number of snapshots that contain it.
     pub snapshots: u64,
@@ -41,7 +42,9 @@ pub struct Versions {
 
 /// What to search for.
 pub struct VersionSearch<'a> {
+    /// Patterns of the paths.
     pub patterns: &'a Globs,
+    /// Which of the entries with such a path are found.
     pub filter: &'a dyn Fn(&Entry) -> bool,
 }
 

@@ -19,6 +19,7 @@ use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 /// The packs that a check reads.
 #[derive(Debug, Clone, Default)]
 pub struct ReadPlan {
+    /// The packs, with their states in the store.
     pub packs: Vec<ColdRow>,
     /// Whether an earlier check has requested thaws. Then only the packs of that check are read.
     pub goes_on: bool,
@@ -82,10 +83,12 @@ impl ReadPlan {
         cold::look(repository, &mut self.packs, progress)
     }
 
+    /// Returns the rows of the packs.
     pub fn rows(&self) -> impl Iterator<Item = &PackRow> {
         self.packs.iter().map(|pack| &pack.row)
     }
 
+    /// Returns the total size of the packs.
     pub fn bytes(&self) -> u64 {
         self.rows().map(|row| row.bytes).sum()
     }

@@ -49,8 +49,13 @@ pub struct CheckOptions {
 /// A subset of the packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subset {
-    /// Part `part` of `parts`, counted from 1. All parts together contain all packs.
-    Part { part: u64, parts: u64 },
+    /// One of several parts. All parts together contain all packs.
+    Part {
+        /// Number of the part, from 1.
+        part: u64,
+        /// Number of parts.
+        parts: u64,
+    },
     /// The packs that were read back longest ago, up to about this share of all bytes, from 0 to 1.
     Share(f64),
 }
@@ -58,6 +63,7 @@ pub enum Subset {
 /// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
+    /// The object, or the chunk.
     pub object: ObjectName,
     /// Text that describes the problem, and whether parity can repair it.
     pub problem: String,
@@ -74,8 +80,11 @@ pub struct Damage {
 /// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
+    /// The problems, by object.
     pub errors: Vec<Damage>,
+    /// Number of objects whose existence and length were checked.
     pub objects_checked: u64,
+    /// Bytes of packs that were read and verified.
     pub bytes_read: u64,
     /// Number of packs whose checksum in the store was compared. The others have none, or this role has no
     /// permission to read it.
@@ -103,6 +112,7 @@ pub struct CheckReport {
     pub slots_lost: u64,
     /// Number of key slots that a mirror does not have yet. The next run copies them.
     pub slots_to_copy: u64,
+    /// How much of the packs was ever read back.
     pub read_back: ReadBack,
     /// Packs whose class differs from the one in the log. This is not damage.
     pub moved: Vec<Moved>,
@@ -122,10 +132,13 @@ impl CheckReport {
 /// How many bytes of the packs this host has read back and verified, in restores and checks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadBack {
+    /// Bytes that were read back.
     pub bytes: u64,
+    /// Bytes of all packs.
     pub bytes_total: u64,
     /// The oldest and the newest of the times at which packs were last read, even in part.
     pub oldest: i64,
+    /// The newest of these times, in seconds since 1970 UTC, as the oldest.
     pub newest: i64,
 }
 

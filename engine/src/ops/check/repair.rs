@@ -27,7 +27,9 @@ pub struct RepairSummary {
     pub chunks_found: u64,
     /// Number of parity objects that were written again.
     pub parity_renewed: u64,
+    /// Number of packs with healed chunks.
     pub packs_written: u64,
+    /// Their total size.
     pub bytes_written: u64,
     /// Number of log entries that were damaged or missing and were put back, including `config`.
     pub objects_put_back: u64,

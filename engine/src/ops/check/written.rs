@@ -9,7 +9,9 @@ use crate::repo::{PackState, Repository};
 /// A pack that is alive, its writer, and how much of it this host has read back and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenPack {
+    /// Id of the pack.
     pub id: PackId,
+    /// Kind of the pack.
     pub kind: PackKind,
     /// Size of the object.
     pub bytes: u64,
@@ -44,8 +46,11 @@ impl WrittenPack {
 /// How much a writer has written, and how much of it was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WrittenSum {
+    /// Number of its packs.
     pub packs: u64,
+    /// Their total size.
     pub bytes: u64,
+    /// How many of these bytes were read back, about.
     pub bytes_read: u64,
     /// When the oldest pack that was not read completely was added to the log, in seconds since
     /// 1970 UTC; `None` if all were read.

@@ -10,6 +10,7 @@ use crate::store::{ObjectState, layout};
 pub struct ColdRow {
     /// The pack. After the store was asked, its class is the one in the store.
     pub row: PackRow,
+    /// Whether it can be read.
     pub state: ObjectState,
 }
 

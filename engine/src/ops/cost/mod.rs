@@ -25,12 +25,17 @@ const MONTH_DAYS: f64 = 30.0;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassPrices {
+    /// Price of keeping a GB (2
+    /// 30 bytes) for a month.
     pub storage_per_gb_month: f64,
+    /// Price of a thousand PUT requests.
     pub put_per_1000: f64,
+    /// Price of a thousand GET or HEAD requests.
     pub get_per_1000: f64,
     /// Price per GB that is read, in addition to transfer.
     #[serde(default)]
     pub retrieval_per_gb: f64,
+    /// Price of watching a thousand objects for a month, in INTELLIGENT_TIERING.
     #[serde(default)]
     pub monitoring_per_1000_objects_month: f64,
     /// `None` if it is not known, or if the class needs no thaw.
@@ -41,14 +46,19 @@ pub struct ClassPrices {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThawPrices {
+    /// By the standard tier.
     pub standard: TierPrices,
+    /// By the bulk tier.
     pub bulk: TierPrices,
 }
 
+/// Prices of thaws by one tier, in US dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TierPrices {
+    /// Price of a thousand requests.
     pub per_1000: f64,
+    /// Price of a GB that is retrieved.
     pub per_gb: f64,
 }
 
@@ -58,6 +68,7 @@ pub struct TierPrices {
 pub struct EgressStep {
     /// GB per month up to which this step applies; the last step has no end.
     pub up_to_gb: Option<f64>,
+    /// Price of a GB, in US dollars.
     pub per_gb: f64,
 }
 
@@ -80,6 +91,7 @@ struct PriceTable {
 /// The prices of one region.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices {
+    /// The day on which the figures were read, as in 2026-11-24.
     pub date: String,
     /// The source of the figures.
     pub source: String,
@@ -91,14 +103,18 @@ pub struct Prices {
 /// A price in US dollars, split by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bill {
+    /// Requests, including those for thaws.
     pub request_usd: f64,
     /// Retrieving bytes from an archive class or an infrequent-access class.
     pub retrieval_usd: f64,
+    /// Temporary copies of thawed objects.
     pub temporary_storage_usd: f64,
+    /// Transfer out of the store.
     pub egress_usd: f64,
 }
 
 impl Bill {
+    /// Returns the sum.
     pub fn total_usd(&self) -> f64 {
         self.request_usd + self.retrieval_usd + self.temporary_storage_usd + self.egress_usd
     }

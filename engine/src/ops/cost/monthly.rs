@@ -13,20 +13,26 @@ use crate::store::{Listed, StoreErrorKind, layout};
 /// Objects of one class.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClassCost {
+    /// Number of objects.
     pub objects: u64,
+    /// Their total size.
     pub bytes: u64,
+    /// What they cost, in dollars a month.
     pub usd_per_month: f64,
 }
 
 /// The packs of one snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotCost {
+    /// The snapshot.
     pub entry: SnapshotEntry,
     /// Bytes of all packs that it needs, …
     pub bytes: u64,
+    /// What these packs cost, in dollars a month.
     pub usd_per_month: f64,
     /// … and bytes of those that no other snapshot needs, which dropping it could free.
     pub own_bytes: u64,
+    /// What its own packs cost, in dollars a month.
     pub own_usd_per_month: f64,
 }
 
@@ -35,6 +41,7 @@ pub struct SnapshotCost {
 pub struct Monthly {
     /// By storage class in the store.
     pub classes: BTreeMap<String, ClassCost>,
+    /// Each snapshot that is not dropped.
     pub snapshots: Vec<SnapshotCost>,
     /// Packs whose class in the store differs from the class that they were written with.
     pub moved: Vec<Moved>,
@@ -48,6 +55,7 @@ pub struct Monthly {
 }
 
 impl Monthly {
+    /// Returns the sum of all classes and old versions, in dollars a month.
     pub fn total_usd(&self) -> f64 {
         let old = self.old_versions.iter().flatten().map(|(_, cost)| cost);
         self.classes.values().chain(old).map(|cost| cost.usd_per_month).sum()

@@ -14,7 +14,9 @@ const DAYS_A_MONTH: f64 = 30.0;
 /// Another copy of the archive, with its prices.
 #[derive(Debug, Clone)]
 pub struct CopyCosts {
+    /// The copy.
     pub copy: OtherCopy,
+    /// The prices of its store.
     pub prices: Prices,
 }
 

@@ -54,6 +54,7 @@ pub struct Erasing {
 /// Number and size of some packs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackSum {
+    /// Number of packs.
     pub packs: u64,
     /// Number of these packs that have parity, which is deleted with them.
     pub parity: u64,

@@ -17,6 +17,7 @@ use crate::store::StoreErrorKind;
 /// The result of a prune.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneSummary {
+    /// Number of snapshots that were dropped.
     pub snapshots_dropped: u64,
     /// Number of packs whose live chunks were moved to other packs.
     pub packs_repacked: u64,
@@ -26,6 +27,7 @@ pub struct PruneSummary {
     pub objects_deleted: u64,
     /// Number of deleted objects that were the parity of packs.
     pub parity_deleted: u64,
+    /// Bytes of the deleted objects.
     pub bytes_freed: u64,
     /// Number of objects that cannot be read, or that were tombstoned although a current or dropped snapshot needs
     /// them.

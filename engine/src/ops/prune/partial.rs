@@ -27,11 +27,17 @@ pub(super) const COPY_GAP_BYTES: u64 = ALIGN_BYTES;
 /// A partially live pack: a kept snapshot needs a part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartialPack {
+    /// Its row in the catalog.
     pub row: PackRow,
+    /// Bytes of the frames that are needed.
     pub live_bytes: u64,
+    /// Bytes of the frames that are not.
     pub dead_bytes: u64,
+    /// Number of the needed chunks.
     pub live_chunks: u64,
+    /// Whether it can be read.
     pub state: ObjectState,
+    /// What the prune does with it.
     pub decision: Decision,
     /// What it costs in other copies of the archive.
     pub in_copies: InCopies,
@@ -107,8 +113,11 @@ pub struct Moving {
 /// The copies that make up one new pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyBatch {
+    /// Kind of the new pack.
     pub kind: PackKind,
+    /// Its storage class; empty for the store's default.
     pub class: String,
+    /// The range of its chunks in the list of copies.
     pub copies: Range<usize>,
     /// Bytes of the pack and its parity.
     pub bytes: u64,

@@ -29,8 +29,11 @@ pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 /// A pack or its parity, by its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackObject {
+    /// Id of the pack.
     pub id: PackId,
+    /// Name of the object.
     pub name: String,
+    /// Size of the object.
     pub bytes: u64,
 }
 
@@ -251,6 +254,7 @@ impl PrunePlan {
 /// A dropped snapshot that can be undeleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recoverable {
+    /// The snapshot.
     pub id: SnapshotId,
     /// Until this time, no prune deletes anything that it needs.
     pub until: Time,
@@ -261,6 +265,7 @@ pub struct Recoverable {
 pub enum Blind {
     /// No snapshot was ever dropped, and packs were not searched for remains of interrupted uploads.
     NothingDropped,
+    /// This host has no key that reads trees.
     NeedsIdentity,
     /// A tree cannot be read, so the dead chunks are unknown. `check` names the tree.
     Damaged,
@@ -430,8 +435,7 @@ fn decide_dead(
     decide(&pack, conditions.terms, conditions.prices)
 }
 
-/// Returns the packs that are named by snapshots which are visible or set apart. No prune deletes one of them, even if
-/// an entry tombstones it.
+/// Returns the packs of visible snapshots and of those set apart. No prune deletes them, even if they are tombstoned.
 pub(super) fn needed(repository: &Repository) -> Result<Ordinals, Error> {
     let rows = repository.catalog.snapshots()?.into_iter();
     let rows = rows.chain(repository.catalog.apart_snapshots()?);

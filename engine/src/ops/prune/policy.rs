@@ -152,8 +152,11 @@ impl fmt::Display for Within {
 /// The properties by which snapshots are grouped; the policy is applied to each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupBy {
+    /// By host.
     pub host: bool,
+    /// By history: its name, or its sources.
     pub paths: bool,
+    /// By the set of tags.
     pub tags: bool,
 }
 

@@ -36,6 +36,7 @@ const DAYS_A_MONTH: f64 = 30.0;
 /// A pack to decide about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackUse {
+    /// Kind of the pack.
     pub kind: PackKind,
     /// Storage class; empty for the store's default.
     pub class: String,
@@ -44,7 +45,9 @@ pub struct PackUse {
     /// Number of whole days since the pack was committed. It was uploaded before that, so this is
     /// never too high.
     pub age_days: u32,
+    /// Whether it can be read.
     pub state: ObjectState,
+    /// How much of it is needed.
     pub usage: Usage,
     /// What the pack costs in other copies of the archive.
     pub in_copies: InCopies,
@@ -56,12 +59,20 @@ pub enum Usage {
     /// According to the log, no kept snapshot names the pack.
     Dead,
     /// The chunks were counted. Bytes are those of their frames.
-    Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
+    Counted {
+        /// Bytes that are needed.
+        live_bytes: u64,
+        /// Bytes that are not.
+        dead_bytes: u64,
+        /// Number of the needed chunks.
+        live_chunks: u64,
+    },
 }
 
 /// The longest time over which savings count, in months of 30 days.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Horizon {
+    /// The number of months.
     pub months: f64,
 }
 
@@ -77,6 +88,7 @@ pub struct Terms {
     /// The provider of the storage classes; `None` for a local folder, whatever its classes are
     /// called.
     pub provider: Option<Provider>,
+    /// How far in the future a saving counts.
     pub horizon: Horizon,
     /// Whether the table of prices is that of the provider.
     pub prices_known: bool,
@@ -101,7 +113,9 @@ pub struct Terms {
 /// The inputs of a decision besides the pack itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
+    /// The terms.
     pub terms: &'a Terms,
+    /// The prices of the store.
     pub prices: &'a Prices,
     /// The time, by the clock of the store if it has one.
     pub now: Time,
@@ -143,17 +157,21 @@ impl Default for Terms {
 /// The decision about a pack. `Display` shows it to the user as one line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
+    /// The pack stays.
     Keep(Why),
     /// The pack is completely dead, and deleting it ends its cost.
     Delete,
     /// The pack is completely dead, but for some days deleting it costs as much as keeping it.
     Wait {
+        /// Days until deleting it costs nothing.
         free_in_days: u32,
     },
     /// The live chunks are copied to new packs, then the pack is deleted. A cold pack is thawed
     /// first. The saving is the one within the horizon.
     Repack {
+        /// The saving, in dollars.
         saves_usd: f64,
+        /// The cost of copying, in dollars.
         costs_usd: f64,
     },
 }
@@ -161,24 +179,32 @@ pub enum Decision {
 /// The reason why a pack is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Why {
+    /// All of it is needed.
     AllLive,
     /// Deleting the pack now would be billed like keeping it.
     TooYoung {
+        /// Days until deleting it costs nothing.
         free_in_days: u32,
     },
+    /// Too little of it is dead.
     BelowThreshold {
+        /// The share of its bytes that is dead, from 0 to 1.
         dead_fraction: f64,
+        /// The share from which such packs are repacked.
         dead_fraction_min: f64,
     },
     /// The saving within the horizon is less than the cost.
     DoesNotPay {
+        /// The saving within the horizon, in dollars.
         saves_usd: f64,
+        /// The cost of copying, in dollars.
         costs_usd: f64,
     },
     /// Repacking pays as soon as the pack can be read, because its thaw is already paid for.
     Thawing,
     /// Repacking would pay, but another copy is billed for the old pack for some more days.
     BilledInCopy {
+        /// Days until deleting it costs nothing.
         free_in_days: u32,
     },
     /// A dropped snapshot that can still be undeleted needs the pack.
@@ -205,7 +231,9 @@ pub enum Why {
 /// The one-time cost of repacking a pack, and the saving from then on, in dollars.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RepackPrice {
+    /// The saving of each month.
     pub saves_usd_per_month: f64,
+    /// The cost.
     pub costs_usd: f64,
 }
 

@@ -23,6 +23,7 @@ use crate::repo::SnapshotRow;
 /// The properties that the snapshots of a group share; `None` if they are not grouped by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
+    /// The host.
     pub host: Option<String>,
     /// The name of the history, or its sources if it has no name.
     pub paths: Option<HistoryKey>,
@@ -33,6 +34,7 @@ pub struct GroupKey {
 /// Snapshots to which the policy is applied together; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
+    /// What they share.
     pub key: GroupKey,
     /// The snapshots from newest to oldest, with the reasons to keep each. A snapshot without a
     /// reason is dropped.
@@ -110,11 +112,15 @@ impl fmt::Display for Reason {
 pub enum Bucket {
     /// Each snapshot has its own bucket.
     Last,
+    /// Hours of the local clock.
     Hourly,
+    /// Local days.
     Daily,
     /// ISO weeks, from Monday to Sunday.
     Weekly,
+    /// Calendar months.
     Monthly,
+    /// Calendar years.
     Yearly,
 }
 
@@ -142,7 +148,9 @@ pub fn dated_with(rows: &[SnapshotRow], now: Time, shrunk: &BTreeSet<SnapshotId>
 /// The time zone that determines days and hours, and the present time.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalTime<'a> {
+    /// The time zone.
     pub zone: &'a TimeZone,
+    /// The present time.
     pub now: Time,
 }
 

@@ -14,6 +14,7 @@ use crate::ops::browse::{Snapshot, clean};
 pub struct Original {
     /// Path in the snapshot; the content of a folder goes directly into the target.
     pub path: Vec<u8>,
+    /// The folder on the host.
     pub target: PathBuf,
     /// The folder of the snapshot that corresponds to the target.
     folder: PathBuf,

@@ -27,7 +27,9 @@ use crate::store::Tier;
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestorePlan {
+    /// Number of files of the selection.
     pub files: u64,
+    /// Their total size.
     pub bytes: u64,
     /// Bytes of the files that are written; additional names and holes take no space.
     pub write_bytes: u64,
@@ -39,8 +41,11 @@ pub struct RestorePlan {
     pub removed: u64,
     /// Files that cannot be restored because of known damage; the restore will report them.
     pub files_damaged: u64,
+    /// Size of all packs that are read, whole.
     pub pack_bytes: u64,
+    /// Bytes to read from these packs.
     pub fetch_bytes: u64,
+    /// The packs that are read, with their states in the store.
     pub packs: Vec<PlannedPack>,
     /// Packs that are not needed because of the seed.
     pub spared: Vec<PlannedPack>,

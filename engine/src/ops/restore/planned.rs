@@ -12,10 +12,13 @@ use crate::store::{ObjectState, layout};
 /// A pack that a restore reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPack {
+    /// Its row in the catalog.
     pub key: PackRowId,
+    /// Its id.
     pub id: PackId,
     /// Name of the object.
     pub name: String,
+    /// Size of the object.
     pub bytes: u64,
     /// The class in the store; until the store was asked, the class in the log.
     pub class: String,
@@ -27,6 +30,7 @@ pub struct PlannedPack {
     /// together they may read more bytes than the pack has.
     pub gets: u64,
     pub(super) request_bytes: u64,
+    /// Whether it can be read; warm until the store was asked.
     pub state: ObjectState,
     /// Whether it is missing or truncated.
     pub lost: bool,

@@ -168,6 +168,7 @@ impl Seeder<'_> {
 }
 
 impl Seed {
+    /// Returns whether a chunk was found.
     pub fn has(&self, id: &ChunkId) -> bool {
         self.chunks.contains_key(id)
     }
@@ -177,6 +178,7 @@ impl Seed {
         self.chunks.len()
     }
 
+    /// Returns whether no chunk was found.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }

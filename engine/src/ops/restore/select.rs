@@ -12,10 +12,13 @@ use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
 /// A path in a snapshot, and patterns that include or exclude files below it.
 pub struct Selection<'a> {
+    /// The snapshot.
     pub snapshot: &'a Snapshot<'a>,
     /// Path in the snapshot; its content goes straight into the target. Empty for everything.
     pub path: Vec<u8>,
+    /// Patterns of the files that are restored; none for all.
     pub include: Globs,
+    /// Patterns of the files that are left out.
     pub exclude: Globs,
 }
 

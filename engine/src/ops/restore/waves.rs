@@ -48,7 +48,9 @@ impl Allowance {
 /// The terms of a wave.
 #[derive(Debug, Clone)]
 pub struct WaveTerms<'a> {
+    /// The prices of the store.
     pub prices: &'a Prices,
+    /// The tier of the thaws.
     pub tier: Tier,
     /// Days for which temporary copies are kept; `None` for as many as the download takes.
     pub days: Option<u32>,
@@ -61,14 +63,19 @@ pub struct WaveTerms<'a> {
 /// A part of a restore.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wave {
+    /// Its first file, and the first file after it.
     pub span: Span,
+    /// Number of its files.
     pub files: u64,
     /// Bytes of its files.
     pub bytes: u64,
+    /// All packs that its files need.
     pub packs: Vec<PackRowId>,
     /// Days for which its temporary copies are kept.
     pub days: u32,
+    /// The requests that it makes.
     pub requests: Requests,
+    /// What they cost.
     pub bill: Bill,
     /// Number of the first file after it.
     next: usize,
@@ -86,6 +93,7 @@ pub struct Waves {
 /// The files that have to wait, because they need a pack that cannot be read yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WaitingFiles {
+    /// Number of these files.
     pub files: u64,
     /// All packs that these files need, also those that can be read.
     pub packs: BTreeSet<PackRowId>,

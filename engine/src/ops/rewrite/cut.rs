@@ -14,7 +14,9 @@ use crate::repo::TreeReader;
 /// Numbers of files and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Number of files.
     pub files: u64,
+    /// Their total size.
     pub bytes: u64,
     /// Number of empty files.
     pub empty: u64,

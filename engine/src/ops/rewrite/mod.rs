@@ -30,7 +30,9 @@ use crate::repo::{Repository, SnapshotRow, TreeReader};
 /// A snapshot that contains one of the paths.
 #[derive(Debug, Clone)]
 pub struct Affected {
+    /// The snapshot.
     pub row: SnapshotRow,
+    /// What is removed from it.
     pub removed: Counts,
     /// Whether it contains nothing else. Then it is dropped without a replacement.
     pub is_all: bool,

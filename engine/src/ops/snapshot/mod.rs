@@ -67,7 +67,9 @@ const REBASES_MAX: u32 = 5;
 pub struct SnapshotSummary {
     /// `None` after a dry run.
     pub id: Option<SnapshotId>,
+    /// The counts of files and bytes.
     pub totals: Totals,
+    /// The requests that were made.
     pub requests: Requests,
     /// After a dry run, the requests that a real run would have made in addition.
     pub predicted: Requests,

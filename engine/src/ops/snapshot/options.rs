@@ -10,17 +10,21 @@ use crate::repo::Repository;
 /// What to archive, and how.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotOptions {
+    /// The files and folders to archive: real, absolute paths.
     pub paths: Vec<PathBuf>,
     /// If all `paths` were given as relative paths, the real, absolute path of the folder that they are relative to
     /// (spec section 4.7, key 10).
     pub base: Option<PathBuf>,
+    /// The name of this computer.
     pub host: String,
+    /// Tags of the snapshot.
     pub tags: Vec<String>,
     /// The name of the history that the snapshot belongs to; without one, the host and the set of sources identify the
     /// history.
     pub history: Option<String>,
     /// The time of the snapshot, for its record.
     pub time: Time,
+    /// What is left out.
     pub exclude: ExcludeOptions,
     /// Read every file, even if it is unchanged.
     pub force: bool,

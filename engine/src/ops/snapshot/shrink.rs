@@ -42,6 +42,7 @@ pub struct Mark {
 /// A source, or a mount point below one, that has lost its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emptied {
+    /// The source, or the mount point.
     pub path: PathBuf,
     /// Number of files that it had, …
     pub before: u64,
@@ -52,6 +53,7 @@ pub struct Emptied {
 /// What the owner should know about a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubts {
+    /// The mark that the snapshot got, because it lacks many files.
     pub mark: Option<Mark>,
     /// Sources and mount points that had files and now have none or few, perhaps because a disk is not mounted.
     pub emptied: Vec<Emptied>,

@@ -12,6 +12,7 @@ pub struct Totals {
     pub files_moved: u64,
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
+    /// Files that are as this host last read them.
     pub files_unmodified: u64,
     /// Unmodified files that the last full snapshot of the history did not have, but an earlier one did: they were gone
     /// for a while, or another history has them. They are not counted as unmodified. If other files were removed in the
@@ -19,6 +20,7 @@ pub struct Totals {
     pub files_back: u64,
     /// Number of files with content that was stored again because the archive had lost it.
     pub files_stored_again: u64,
+    /// Files that could not be read as they are on the disk; each was reported.
     pub files_failed: u64,
     /// Number of files whose content has changed although their size and times have not. They are counted as changed
     /// too.
@@ -33,7 +35,9 @@ pub struct Totals {
     pub bytes_of_listings: u64,
     /// Bytes of the uploaded objects, including the parity of packs.
     pub bytes_stored: u64,
+    /// Number of chunks that were stored.
     pub chunks_new: u64,
+    /// Number of packs that were uploaded.
     pub packs_written: u64,
     /// Storage class and bytes of each pack that was written.
     pub stored: Vec<(String, u64)>,
@@ -70,6 +74,7 @@ impl Totals {
 /// The counts of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceTotals {
+    /// Number of files.
     pub files: u64,
     /// Empty files, whose content shows nothing.
     pub empty: u64,

@@ -50,7 +50,9 @@ pub struct CatalogBuilder {
 /// The catalog of a repository that is being opened.
 #[derive(Debug)]
 pub enum CatalogState {
+    /// It is complete.
     Built(Catalog),
+    /// It is built from the log first.
     Unbuilt(CatalogBuilder),
 }
 

@@ -49,6 +49,7 @@ impl Catalog {
         Ok(checkpointed.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
+    /// Records the entry up to which this host has seen or written all checkpoints.
     pub fn set_checkpointed(&self, number: u64) -> Result<(), Error> {
         self.wrap(schema::set_meta(&self.lock(), "checkpointed", &number.to_le_bytes()))
     }
@@ -76,6 +77,7 @@ impl Catalog {
         self.wrap(schema::get_count(&self.lock(), "vouched"))
     }
 
+    /// Returns, for each level of checkpoints, the size of the entries of the newest range.
     pub fn open_ranges(&self) -> Result<OpenRanges, Error> {
         self.wrap(get_open_ranges(&self.lock()))
     }

@@ -19,20 +19,26 @@ const OF_ONE_INODE_MAX: i64 = 16;
 /// A file in the state in which it was last read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CachedFile {
+    /// Keyed hash of its name.
     #[n(0)]
     #[cbor(with = "minicbor::bytes")]
     pub name_key: [u8; 16],
+    /// Size in bytes.
     #[n(1)]
     pub size: u64,
+    /// When its content was last changed.
     #[n(2)]
     pub mtime: Time,
+    /// When its content or its metadata was last changed.
     #[n(3)]
     pub ctime: Time,
+    /// Number of the file in its file system.
     #[n(4)]
     pub inode: u64,
     /// Concatenated chunk ids.
     #[n(5)]
     pub chunks: ByteVec,
+    /// Its holes, if it has any.
     #[n(6)]
     pub holes: Option<Vec<Hole>>,
     /// False if the file may have changed after it was read, within the resolution of its timestamps. Then this record
@@ -61,7 +67,9 @@ pub struct CachedDatabase {
 /// A folder to store, with its files.
 #[derive(Debug)]
 pub struct FolderRow {
+    /// Keyed hash of its path.
     pub key: i64,
+    /// The folder itself.
     pub folder: CachedFolder,
     /// The files, sorted by name key.
     pub files: Vec<CachedFile>,
@@ -198,6 +206,7 @@ impl Catalog {
         })())
     }
 
+    /// Records which packs the files of each folder need, by the keys of the folders.
     pub fn set_folder_packs(&self, rows: &[(i64, Vec<PackRowId>)]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -219,6 +228,7 @@ impl Catalog {
         self.wrap(schema::get_count(&self.lock(), &reread_key(history)))
     }
 
+    /// Records the place on the ring of files.
     pub fn set_reread_from(&self, history: &[u8; 16], place: u64) -> Result<(), Error> {
         self.wrap(schema::set_meta(&self.lock(), &reread_key(history), &place.to_le_bytes()))
     }

@@ -150,6 +150,7 @@ impl Catalog {
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
+    /// Returns the settings in force; `None` if the log has changed none.
     pub fn settings(&self) -> Result<Option<Settings>, Error> {
         let blob: Option<Vec<u8>> = self.wrap(schema::get_meta(&self.lock(), "settings"))?;
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
@@ -162,6 +163,7 @@ impl LogTables {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
+    /// Returns how far the log was read.
     pub fn position(&self) -> Result<Position, Error> {
         let connection = self.lock();
         self.wrap(schema::position(&connection))

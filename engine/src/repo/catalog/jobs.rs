@@ -8,6 +8,7 @@ use crate::format::{JobId, Time};
 use crate::repo::jobs::JobRow;
 
 impl Catalog {
+    /// Records a job, or replaces its row.
     pub fn put_job(&self, row: &JobRow) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute(
@@ -75,6 +76,7 @@ impl Catalog {
         }))
     }
 
+    /// Returns all jobs that this host knows, also those that are over.
     pub fn jobs(&self) -> Result<Vec<JobRow>, Error> {
         let connection = self.lock();
         self.wrap((|| {

@@ -10,9 +10,11 @@ use crate::error::Error;
 /// An entry of this host that the store has lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
+    /// Its row in the catalog.
     pub key: i64,
     /// Number of the slot that it was in.
     pub number: u64,
+    /// The object, as it was acknowledged.
     pub object: Vec<u8>,
 }
 

@@ -18,23 +18,36 @@ use crate::format::{
 /// The state of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackState {
+    /// Its upload has begun.
     Uploading = 0,
+    /// It is in the store, and no entry of the log names it yet.
     Uploaded = 1,
+    /// It is in the log, and alive.
     Committed = 2,
+    /// It is in the log, and may be deleted.
     Tombstoned = 3,
 }
 
 /// A pack in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackRow {
+    /// Its row.
     pub key: PackRowId,
+    /// Its id.
     pub id: PackId,
+    /// Its state.
     pub state: PackState,
+    /// Its number in the order in which the log added packs; `None` if it is not in the log.
     pub ordinal: Option<u64>,
+    /// Its kind.
     pub kind: PackKind,
+    /// Size of the object.
     pub bytes: u64,
+    /// BLAKE3 of its header, table and trailer.
     pub digest: Digest,
+    /// CRC-64/NVME of the whole object.
     pub crc64: u64,
+    /// The storage class that it was written with; empty for the store's default.
     pub class: String,
     /// Number of chunks in it.
     pub rows: u64,
@@ -85,6 +98,7 @@ impl LogTables {
 }
 
 impl Catalog {
+    /// Finds a pack by its row.
     pub fn pack(&self, key: PackRowId) -> Result<Option<PackRow>, Error> {
         let connection = self.lock();
         let sql = format!("SELECT {COLUMNS} FROM packs WHERE key = ?");

@@ -22,7 +22,9 @@ pub(super) const LAST_SLOT: &str = "last slot";
 /// A kept `config`, and how far the host has read the log that belongs to it.
 #[derive(Debug, Clone)]
 pub struct KeptConfig {
+    /// The object `config`.
     pub object: Vec<u8>,
+    /// How far the log was read.
     pub position: Position,
 }
 

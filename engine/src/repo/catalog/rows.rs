@@ -22,7 +22,9 @@ pub struct Position {
 /// A slot of the log that is being applied.
 #[derive(Debug, Clone, Copy)]
 pub struct TakenSlot<'a> {
+    /// Its number.
     pub number: u64,
+    /// BLAKE3 of the object in it.
     pub digest: Digest,
     /// Running hash of the log, including this slot.
     pub seen: Digest,
@@ -35,6 +37,7 @@ pub struct TakenSlot<'a> {
 /// The author of an entry, and whether the entry counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
+    /// The author.
     pub author: WriterId,
     /// Whether the author is revoked, or the owner has declared the entry void. Then the additions of the entry are kept apart, and nothing else in it counts.
     pub revoked: bool,
@@ -47,11 +50,13 @@ pub struct Standing {
 /// The location of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkLocation {
+    /// The pack.
     pub pack: PackRowId,
     /// Position in the table of the pack.
     pub slot: u32,
     /// Byte offset of the frame in the pack.
     pub offset: u64,
+    /// Its row in the table of the pack.
     pub frame: Frame,
 }
 

@@ -73,6 +73,7 @@ impl SlotBits {
 /// The findings of a reader, by slots of a pack.
 #[derive(Debug, Default)]
 pub struct Readings {
+    /// Chunks that were read and verified.
     pub sound: SlotBits,
     /// Damaged chunks, with the problem of each.
     pub damaged: BTreeMap<u32, String>,

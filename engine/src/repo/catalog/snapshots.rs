@@ -18,6 +18,7 @@ const HAS_SHRUNK: i64 = 2;
 /// A snapshot in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRow {
+    /// What the log says about it.
     pub entry: SnapshotEntry,
     /// Number of the log entry that added it.
     pub number: u64,
@@ -104,6 +105,7 @@ impl Catalog {
         })())
     }
 
+    /// Returns whether a snapshot is in the log.
     pub fn has_snapshot(&self, id: &SnapshotId) -> Result<bool, Error> {
         let connection = self.lock();
         self.wrap(connection.query_row(
