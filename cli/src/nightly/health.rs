@@ -22,6 +22,8 @@ pub struct Status {
     pub flags: String,
     pub sources: Vec<String>,
     pub target: String,
+    /// The settings of the profile that give access to the keys of the archive.
+    pub keys: Vec<&'static str>,
     pub last_success: Option<Timestamp>,
     pub last_try: Option<Record>,
     pub failures_in_a_row: usize,

@@ -60,6 +60,7 @@ mod tests {
             flags: "-P home".to_owned(),
             sources: Vec::new(),
             target: String::new(),
+            keys: Vec::new(),
             last_success: Some(jiff::Timestamp::UNIX_EPOCH),
             last_try: None,
             failures_in_a_row: 2,

@@ -77,6 +77,7 @@ impl Status {
             flags: night.flags.clone(),
             sources: profile.sources.iter().map(|source| show(source)).collect(),
             target: night.session.location()?.to_string(),
+            keys: profile.keys(),
             last_success: last_success.map(|run| run.started.0),
             failures_in_a_row: record::failures_in_a_row(&records),
             next_due: rhythm.next_due(last_snapshot, now, &zone),
@@ -144,6 +145,13 @@ impl Status {
             let when = self.last_mirror.map_or("never copied".to_owned(), local_of);
             lines.push(("second copy", format!("{to}, {when}")));
         }
+        if !self.keys.is_empty() {
+            let text = format!(
+                "the profile contains `{}`, so a thief of this computer can read and delete the archive; snapshots need no password",
+                self.keys.join("` and `")
+            );
+            lines.push(("password", text));
+        }
         for job in &self.waves {
             let id = job.job.get(..8).unwrap_or(&job.job);
             let text = match self.standing_of(job) {
@@ -197,6 +205,7 @@ impl Status {
             "target": self.target,
             "last_success": self.last_success.map(seconds),
             "last_try": self.last_try.as_ref().map(|run| seconds(run.last_began().0)),
+            "keys": self.keys,
             "result": self.last_try.as_ref().map(|run| run.outcome.name()),
             "failures_in_a_row": self.failures_in_a_row,
             "next_due": self.next_due.map(seconds),

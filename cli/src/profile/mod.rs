@@ -100,6 +100,16 @@ impl fmt::Display for Wrong {
 }
 
 impl Profile {
+    /// Returns the settings that give access to the keys of the archive. A thief of this profile has the owner's keys.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let settings = [
+            ("password-file", self.password_file.is_some()),
+            ("password-command", self.password_command.is_some()),
+            ("identity", self.identity.is_some()),
+        ];
+        settings.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+    }
+
     /// Parses a profile. The error contains the line.
     pub fn parse(text: &str) -> Result<Profile, Wrong> {
         toml::from_str(text).map_err(|error| {

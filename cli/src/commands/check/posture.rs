@@ -55,13 +55,8 @@ fn keys_in_profiles(session: &Session, location: &Location) -> Vec<KeyInProfile>
         if other.is_some_and(|other| other.to_string() != location.to_string()) {
             continue;
         }
-        let options = [
-            ("password-file", profile.password_file.is_some()),
-            ("password-command", profile.password_command.is_some()),
-            ("identity", profile.identity.is_some()),
-        ];
-        let given = options.into_iter().filter(|(_, is_given)| *is_given);
-        found.extend(given.map(|(option, _)| KeyInProfile { profile: name.clone(), option }));
+        let keys = profile.keys().into_iter();
+        found.extend(keys.map(|option| KeyInProfile { profile: name.clone(), option }));
     }
     found
 }
