@@ -59,12 +59,15 @@ fn show_json(
     let cost = spent(session, &requests)?;
     let head = repository.head()?.map(|head| head.to_string());
     let writers = written.json(session);
-    let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
+    let (doubts, errors): (Vec<&Damage>, Vec<&Damage>) =
+        report.errors.iter().partition(|error| error.is_of_doubt);
+    let errors: Vec<Value> = errors.into_iter().map(error_json).collect();
+    let doubts: Vec<Value> = doubts.into_iter().map(doubt_json).collect();
     warn(&session.report, &session.location()?, &report.frozen);
     session.report.object(
         "summary",
         json!({
-            "errors": errors, "objects_checked": report.objects_checked,
+            "errors": errors, "doubts": doubts, "objects_checked": report.objects_checked,
             "checksums_checked": report.checksums_checked, "packs": report.packs,
             "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
             "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
@@ -114,14 +117,23 @@ fn show_left(checking: &Checking, report: &CheckReport) {
 /// Summarizes the check in one sentence: how much is damaged, what was checked, and what was not.
 fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
     let Checking { repository, selected, waiting, .. } = checking;
-    let before = repaired.map_or(0, |(before, _)| before.errors.len());
-    let found = match report.errors.len() {
+    let before = repaired.map_or(0, |(before, _)| before.damaged());
+    let found = match report.damaged() {
         0 if before > 0 => {
             format!("{} repaired; no damage is left", count(before, "damaged object"))
         }
         0 if selected.is_some() && *waiting > 0 => "no damage found in what was read".to_owned(),
         0 => "no damage found".to_owned(),
         n => count(n, "damaged object"),
+    };
+    let doubts = match report.errors.len() - report.damaged() {
+        0 => String::new(),
+        n => format!(
+            ", {} {} {}",
+            if report.damaged() == 0 { "but" } else { "and" },
+            count(n, "log entry"),
+            agree(n, "does not count or is doubtful", "do not count or are doubtful"),
+        ),
     };
     let checksums = match report.checksums_checked {
         0 => String::new(),
@@ -138,7 +150,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
         ),
     };
     format!(
-        "{found}{within}; {} checked{checksums}, {} read{trees}{}",
+        "{found}{within}{doubts}; {} checked{checksums}, {} read{trees}{}",
         count(report.objects_checked, "object"),
         size(report.bytes_read),
         data_not_read(checking, report),
@@ -271,6 +283,10 @@ fn must_be_thawed(all: usize, thawing: u64) -> String {
     }
 }
 
+fn doubt_json(doubt: &Damage) -> Value {
+    json!({ "object": doubt.object.to_string(), "problem": doubt.problem })
+}
+
 fn error_json(error: &Damage) -> Value {
     json!({
         "object": error.object.to_string(),
@@ -313,7 +329,7 @@ fn read_back_text(report: &CheckReport, oldest_unread: Option<String>) -> String
 
 fn repair_json((before, done): &Repaired) -> Value {
     json!({
-        "errors_before": before.errors.iter().map(error_json).collect::<Vec<_>>(),
+        "errors_before": before.errors.iter().filter(|error| !error.is_of_doubt).map(error_json).collect::<Vec<_>>(),
         "chunks_healed": done.chunks_healed, "chunks_lost": done.chunks_lost,
         "packs_written": done.packs_written, "bytes_written": done.bytes_written,
         "objects_put_back": done.objects_put_back, "chunks_unread": done.chunks_unread,

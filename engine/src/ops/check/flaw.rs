@@ -12,6 +12,15 @@ pub(super) struct Flaw {
     pub is_healable: bool,
     /// Whether the object belongs to another user, and only that user can read it.
     pub is_closed: bool,
+    /// Whether nothing is damaged, but an entry of the log does not count or is doubtful.
+    pub is_of_doubt: bool,
+}
+
+impl Flaw {
+    /// Returns the flaw of an entry of the log that does not count or is doubtful.
+    pub fn of_doubt(reason: String) -> Flaw {
+        Flaw { is_of_doubt: true, ..Flaw::from(reason) }
+    }
 }
 
 impl fmt::Display for Flaw {
@@ -23,7 +32,7 @@ impl fmt::Display for Flaw {
 
 impl From<String> for Flaw {
     fn from(text: String) -> Flaw {
-        Flaw { text, is_healable: false, is_closed: false }
+        Flaw { text, is_healable: false, is_closed: false, is_of_doubt: false }
     }
 }
 

@@ -40,7 +40,7 @@ impl Check<'_> {
                 "it comes after the end of the log: entry {} is missing, or never existed",
                 position.number + 1
             );
-            self.damage(layout::log(number), problem);
+            self.damage(layout::log(number), Flaw::of_doubt(problem));
         }
         self.report.rolled_back = false;
         // The reason why the log could not be read to its end may be after this host's position.
@@ -114,7 +114,9 @@ impl Check<'_> {
             return Ok(false);
         };
         if !entry.dismissed {
-            self.damage(layout::log(number), entry.reason);
+            let then = if entry.counts { "doubtful, but counts" } else { "does not count" };
+            let reason = format!("{then}: {}", entry.reason);
+            self.damage(layout::log(number), Flaw::of_doubt(reason));
         }
         Ok(entry.counts)
     }

@@ -71,6 +71,9 @@ pub struct Damage {
     pub is_healable: bool,
     /// Whether the object belongs to another user, and only that user can read it.
     pub is_closed: bool,
+    /// Whether nothing is damaged, but an entry of the log does not count or is doubtful, and the owner has not
+    /// dismissed it.
+    pub is_of_doubt: bool,
     /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
     /// Affected snapshots.
@@ -80,7 +83,7 @@ pub struct Damage {
 /// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// The problems, by object.
+    /// What is damaged, and the entries of the log that do not count or are doubtful.
     pub errors: Vec<Damage>,
     /// Number of objects whose existence and length were checked.
     pub objects_checked: u64,
@@ -125,7 +128,12 @@ pub struct CheckReport {
 impl CheckReport {
     /// Returns whether a repair has something to do.
     pub fn needs_repair(&self) -> bool {
-        !self.errors.is_empty() || self.found_again > 0 || self.stored_again > 0
+        self.damaged() > 0 || self.found_again > 0 || self.stored_again > 0
+    }
+
+    /// Returns the number of damaged objects.
+    pub fn damaged(&self) -> usize {
+        self.errors.iter().filter(|error| !error.is_of_doubt).count()
     }
 }
 
@@ -298,6 +306,7 @@ impl<'a> Check<'a> {
             problem: flaw.to_string(),
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
+            is_of_doubt: flaw.is_of_doubt,
             files: BTreeSet::new(),
             snapshots: BTreeSet::new(),
         })
