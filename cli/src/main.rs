@@ -48,7 +48,6 @@ mod units;
 mod waves;
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use args::{Cli, Command, Global};
 use icecore_engine::repo::Catalog;
@@ -242,10 +241,8 @@ fn run_with(
     };
     let failure = match execute(&session, command) {
         Err(failure) if failure.broken_catalog.is_some() => failure,
-        Ok(failure::code::DONE) if is_unattended && session.is_doubtful.load(Ordering::SeqCst) => {
-            return Ok(failure::code::DOUBTFUL);
-        }
-        other => return other.map_err(explain),
+        Ok(done) => return Ok(session.log.code(done, is_unattended)),
+        Err(failure) => return Err(explain(failure)),
     };
     // The catalog is a cache. If it is damaged, rebuild it and run the command again.
     let (Some(repository), Ok(again)) = (failure.broken_catalog, line::parse()) else {

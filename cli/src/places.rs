@@ -249,6 +249,7 @@ impl Session {
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
         self.remember(repository.config.repository)?;
         self.warn_of_doubts(&repository)?;
+        self.warn_of_theft(&repository)?;
         Ok(repository)
     }
 
@@ -268,7 +269,7 @@ impl Session {
             behind.iter().map(|number| format!("entry {number}: an entry before it is missing")),
         );
         let Some(first) = open.first() else { return Ok(()) };
-        if self.is_doubtful.swap(true, Ordering::SeqCst) {
+        if self.log.is_doubtful.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let more = match open.len() - 1 {

@@ -1,7 +1,6 @@
 //! The beginning of every command: chooses the repository, the keys and the catalog.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ use crate::units::show;
 
 mod copies;
 mod credential;
+mod findings;
 mod log_reader;
 mod night;
 mod prices;
@@ -78,8 +78,8 @@ pub struct Session {
     pub host: Option<String>,
     /// Whether the command only shows what it would do, so that nothing is recorded or enrolled.
     pub makes_nothing: bool,
-    /// Whether an entry of the log does not count.
-    pub is_doubtful: AtomicBool,
+    /// What this run has found in the log.
+    pub log: findings::LogFindings,
     /// The identity that this run has unlocked, so that it asks for a password only once. Whether the password's key
     /// slot is still valid is known only after the log is read.
     unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
@@ -160,7 +160,7 @@ impl Session {
             temporary: Mutex::default(),
             host: None,
             makes_nothing: false,
-            is_doubtful: AtomicBool::new(false),
+            log: findings::LogFindings::default(),
             unlocked: Mutex::default(),
             stores: Mutex::default(),
             copies: Mutex::default(),

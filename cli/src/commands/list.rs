@@ -7,7 +7,7 @@ use std::path::Path;
 
 use icecore_engine::format::{Entry, EntryKind, SnapshotEntry, SnapshotId};
 use icecore_engine::ops::browse::{self, Change, Snapshot};
-use icecore_engine::ops::histories::{Clock, Dated, dated};
+use icecore_engine::ops::histories::{Clock, Dated, claimed_shrunk, dated};
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
@@ -86,7 +86,8 @@ fn list(
     all: &[Dated],
 ) -> Result<Table<'static>, Failure> {
     let session = records.session;
-    let shrunk = repository.catalog.shrunk()?;
+    let mut shrunk = repository.catalog.shrunk()?;
+    shrunk.extend(claimed_shrunk(&repository.catalog.snapshots()?));
     let mark = |dated: &Dated| mark(dated, &shrunk);
     let any_marked = all.iter().any(|dated| mark(dated).is_some());
     let writers = Writers::of(repository)?;
@@ -133,7 +134,7 @@ struct Records<'a> {
 impl Records<'_> {
     /// Returns the paths of a snapshot; `None` if they cannot be read now.
     fn paths(&mut self, entry: &SnapshotEntry) -> Result<Option<Vec<String>>, Failure> {
-        let paths = match self.trees.as_ref().map(|trees| trees.record(&entry.record)) {
+        let paths = match self.trees.as_ref().map(|trees| browse::record(trees, entry)) {
             None => return Ok(None),
             Some(Ok(record)) => record.paths,
             // One damaged record must not hide the other snapshots.
@@ -162,8 +163,8 @@ impl Records<'_> {
     }
 }
 
-/// Returns the mark of a snapshot that the owner has not accepted. `shrunk` are snapshots that a prune has found to
-/// lack files although the log does not mark them.
+/// Returns the mark of a snapshot that the owner has not accepted. `shrunk` are snapshots that lack files although the log
+/// does not mark them, by their counts or because a prune has found it.
 fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
     let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {

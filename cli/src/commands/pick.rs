@@ -70,6 +70,7 @@ pub fn resolve(
     name: &str,
     args: &PickArgs,
 ) -> Result<SnapshotRow, Failure> {
+    session.log.expect_newest(name)?;
     let mut pick = pick(args);
     if after_latest(name).is_some() {
         pick = of_profile(session, repository, pick)?;
@@ -252,6 +253,7 @@ pub fn resolve_two(
     names: [&str; 2],
     args: &PickArgs,
 ) -> Result<[SnapshotRow; 2], Failure> {
+    names.iter().try_for_each(|name| session.log.expect_newest(name))?;
     let mut pick = pick(args);
     let mut of_same_history = false;
     let by_date = |name: &str| after_latest(name).is_some();

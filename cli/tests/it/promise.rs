@@ -22,6 +22,7 @@ fn hosts(server: &S3Server, count: u64) -> Vec<Host> {
         let mut host = first.copy();
         host.set("ICECORE_HOST", &format!("host{number}"));
         write(&host.path("photos/own.CR3"), photos::bytes(100 + number, 300_000));
+        host.run("--identity identity key enrol").ok();
         host
     };
     (0..count).map(host).collect()

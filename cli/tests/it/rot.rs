@@ -117,8 +117,9 @@ fn a_catalog_is_not_given_up_for_a_log_that_cannot_be_read() {
     assert!(host.run("rebuild-index").ok().stdout.contains("3 log entries"));
     // A host that has never read the log cannot repair it, and is referred to one that has.
     spoil(&first);
-    let ran = host.run("--cache-dir fresh check").exits(22);
-    assert!(ran.stdout.contains("log/0000000000000001: its content was changed"), "{ran:#?}");
+    let ran = host.run("--cache-dir fresh check").exits(23);
+    let words = "log/0000000000000001: does not count: its content was changed";
+    assert!(ran.stdout.contains(words), "{ran:#?}");
     assert!(ran.stderr.contains("on a computer that has read it before"), "{ran:#?}");
     host.run("--cache-dir fresh prune --keep-last 1").exits(23);
     // After the repair, the entry is valid for every host again.
@@ -168,4 +169,45 @@ fn damage_that_a_restore_has_found_is_named_once() {
         assert_eq!(of_pack, [format!("{name}: its content was changed")], "{told:#?}");
         assert!(told.stdout.contains("1 damaged object;"), "{told:#?}");
     }
+}
+
+/// A host that has never read the archive stops at damage that the owner's next entry proves. It shows what lies before,
+/// and writes nothing.
+#[test]
+fn what_lies_before_proven_damage_can_be_read() {
+    let host = host();
+    host.run("tag add latest later").ok();
+    let listed = host.run("--json snapshots").ok().json();
+    let ids: Vec<&str> = listed.iter().filter_map(|line| line["id"].as_str()).collect();
+    let all = entries(&host);
+    spoil(&all[2]);
+    let before = host.state("repo");
+    let fresh = |line: &str| host.run(&format!("--cache-dir fresh {line}"));
+    let told = fresh("snapshots").exits(22);
+    assert!(told.stdout.contains(&ids[1][..8]) && !told.stdout.contains(&ids[2][..8]), "{told:#?}");
+    assert_eq!(
+        told.stderr.matches("warning: the log: log/0000000000000003").count(),
+        1,
+        "{told:#?}"
+    );
+    let told = fresh(&format!("restore {}:photos -t out", ids[1])).exits(22);
+    assert!(told.stderr.contains("continuing with the entries before it"), "{told:#?}");
+    assert_eq!(fs::read(host.path("out/a.txt")).expect("a file"), b"two");
+    let photo = format!("{}:photos/a.txt", ids[0]);
+    assert_eq!(fresh(&format!("dump {photo}")).exits(22).stdout, "one");
+    // A newer snapshot may be behind the damage.
+    for line in ["restore latest:photos -t newest", "dump latest:photos/a.txt", "ls latest~1"] {
+        fresh(line).fails(22, &["log/0000000000000003", "cannot tell which snapshot", "by its id"]);
+    }
+    assert!(!host.path("newest").exists());
+    let told = fresh("check").exits(22);
+    assert!(told.stdout.contains("log/0000000000000003"), "{told:#?}");
+    for line in ["snapshot photos", "prune --keep-last 1", "tag add latest more"] {
+        fresh(line).fails(22, &["log/0000000000000003"]);
+    }
+    assert_eq!(host.state("repo"), before, "nothing was written");
+    // The computer that has read the entry puts it back.
+    host.run("check --repair").ok();
+    fresh("restore latest:photos -t newest").ok();
+    assert_eq!(fs::read(host.path("newest/a.txt")).expect("a file"), b"three");
 }

@@ -122,6 +122,11 @@ impl Error {
         self.is_damage() && !matches!(self, Error::Forked { .. })
     }
 
+    /// Returns whether the log is damaged in an entry after number `known`, up to which it was read.
+    pub fn cuts_log_after(&self, known: u64) -> bool {
+        matches!(self, Error::Damaged { object: ObjectName::Entry(number), .. } if *number > known)
+    }
+
     /// Returns whether the owner has written an entry of the log that only a newer program understands. The entries
     /// before it can be read.
     pub fn is_newer(&self) -> bool {

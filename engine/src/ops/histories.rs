@@ -3,7 +3,7 @@
 //! A history is a host and a name, or a host and the set of its sources. The order of snapshots is that of the log;
 //! the clock of a host may say anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use crate::error::{Argument, Error};
 use crate::files::{forms, is_alike, normal};
 use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
+use crate::ops::snapshot::is_less_than_half;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
 /// A time before this one, in 2001, comes from a clock that was never set.
@@ -79,6 +80,23 @@ pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
         all.into_iter().map(|(id, (last, rows))| (last, History { id, rows })).collect();
     all.sort_by_key(|(last, _)| *last);
     all.into_iter().map(|(_, history)| history).collect()
+}
+
+/// Returns the unmarked snapshots that have, by the counts of their writers, less than half as many files as the last full
+/// one before them. An icecore that takes such a snapshot marks it, so somebody else may have written these.
+pub fn claimed_shrunk(rows: &[SnapshotRow]) -> HashSet<SnapshotId> {
+    let mut shrunk = HashSet::new();
+    for history in histories(rows) {
+        let mut full: Option<u64> = None;
+        for SnapshotRow { entry, accepted, .. } in history.rows.iter().filter(|r| !r.is_marked()) {
+            let has_shrunk = |full| full >= 2 && is_less_than_half(entry.files, full);
+            match full.is_some_and(has_shrunk) && !accepted {
+                true => _ = shrunk.insert(entry.id),
+                false => full = Some(entry.files),
+            }
+        }
+    }
+    shrunk
 }
 
 /// Whether the clock of a snapshot was right.

@@ -16,6 +16,7 @@ use crate::codec::seen;
 use crate::error::Error;
 use crate::format::checkpoint::CHECKPOINT_STEP;
 use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::signed::OWNER;
 use crate::format::{FORMAT_VERSION, LogEntry, LogHead, LogHeader};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
@@ -346,6 +347,7 @@ impl Repository {
         Error::Starved { slots: LOST_MAX, writer: busiest().unwrap_or_default() }
     }
 
+    /// Seals an entry, and records that this host sends it.
     fn seal_entry(&self, number: u64, entry: &LogEntry) -> Result<Bytes, Error> {
         let header = LogHeader {
             repository: self.config.repository,
@@ -359,6 +361,9 @@ impl Repository {
         if object.len() as u64 > ENTRY_BYTES_MAX {
             let reason = format!("a log entry of {} bytes is over the limit", object.len());
             return Err(Error::Input { what: "the entry".into(), reason });
+        }
+        if self.author.id != OWNER {
+            self.catalog.sends(&digest(&[&object]))?;
         }
         Ok(Bytes::from(object))
     }

@@ -20,10 +20,11 @@ use super::{Catalog, Keys, Repository, StoredConfig};
 pub enum Purpose {
     /// To work with it: the log must be intact from this host's position on.
     Use,
-    /// To read it: if an entry of the owner needs a newer program, the entries before it are enough. `trouble` then
+    /// To read it: if an entry is damaged or needs a newer program, the entries before it are enough. `trouble` then
     /// contains the reason.
     Read,
-    /// To check it: if the log is damaged or too new, the entries that this host knows are enough.
+    /// To check it: as to read it. If this host has read an entry that is damaged now, the entries that it knows are
+    /// enough.
     Check,
     /// To rebuild the catalog: the knowledge of this host is not trusted. The old catalog stays
     /// until the log is read.
@@ -241,12 +242,14 @@ impl Attempt<'_> {
                 Ok(repository)
             }
             Err(error) => {
+                let read = repository.catalog.position()?.number;
+                let has_end = error.is_newer() || error.cuts_log_after(read);
                 let serves = match self.purpose {
                     Purpose::Use | Purpose::Rebuild => false,
-                    Purpose::Read => error.is_newer(),
-                    Purpose::Check => known && error.is_rot() || error.is_newer(),
+                    Purpose::Read => has_end,
+                    Purpose::Check => has_end || known && error.is_rot(),
                 };
-                if !serves || repository.catalog.position()?.number == 0 {
+                if !serves || read == 0 {
                     return Err(error);
                 }
                 repository.trouble = Some(error);

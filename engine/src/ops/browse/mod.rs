@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::normal;
 use crate::format::tree::DEPTH_MAX;
-use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
+use crate::format::{ChunkId, Entry, EntryKind, SnapshotEntry, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
 use crate::ops::tree_limits::Sharing;
 use crate::progress::{Progress, Unit};
@@ -59,18 +59,23 @@ pub enum Visit {
     Over,
 }
 
+/// Reads the record of a snapshot. Fails if it is that of another one, which a thief can name in the log.
+pub fn record(trees: &TreeReader, entry: &SnapshotEntry) -> Result<SnapshotRecord, Error> {
+    let record = trees.record(&entry.record)?;
+    if record.id != entry.id {
+        let reason = "it is the record of another snapshot".to_owned();
+        return Err(Error::damaged(format!("the record of snapshot {}", entry.id.short()), reason));
+    }
+    Ok(record)
+}
+
 impl<'a> Snapshot<'a> {
     /// Reads the record of a snapshot.
     ///
     /// # Errors
     /// [`Error::Damaged`] if the record is lost, or belongs to another snapshot; [`Error::Store`] if it cannot be read.
     pub fn open(trees: &'a TreeReader<'a>, row: SnapshotRow) -> Result<Self, Error> {
-        let record = trees.record(&row.entry.record)?;
-        if record.id != row.entry.id {
-            let reason = "it is the record of another snapshot".to_owned();
-            let object = format!("the record of snapshot {}", row.entry.id.short());
-            return Err(Error::damaged(object, reason));
-        }
+        let record = record(trees, &row.entry)?;
         let places = Places::of(&record);
         Ok(Snapshot { row, record, places, trees })
     }

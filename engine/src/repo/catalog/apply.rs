@@ -6,8 +6,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::rows::{ChunkLocation, Standing, TakenSlot};
 use super::{
-    Catalog, LogTables, authors, checkpointing, lost, packs, places, retained, schema, snapshots,
-    write_buffer,
+    Catalog, LogTables, authors, checkpointing, lost, own, packs, places, retained, schema,
+    snapshots, write_buffer,
 };
 use crate::error::Error;
 use crate::format::LogEntry;
@@ -79,7 +79,8 @@ impl LogTables {
             for writer in entry.enrolled.iter().flatten() {
                 authors::enrol(&transaction, writer, number)?;
             }
-            authors::remember(&transaction, number, &entry, standing)?;
+            let ours = own::is_ours(&transaction, &taken.digest)?;
+            authors::remember(&transaction, number, &entry, standing, ours)?;
             snapshots::add(&transaction, number, &entry, standing)?;
             packs::orphan(&transaction, &entry)?;
             if !standing.revoked {

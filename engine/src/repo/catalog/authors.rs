@@ -329,18 +329,21 @@ const SAID_BY: &str = "
         WHERE given_up IN (SELECT number FROM own) AND by_writer AND (writer <> ?1 OR place >> ?3 < ?2))
     WHERE number >= ?2 GROUP BY number ORDER BY number";
 
-/// Records the author of an entry.
+/// Records the author of an entry, and whether this host has sent it; `None` if that is not known.
 pub(super) fn remember(
     connection: &Connection,
     number: u64,
     entry: &LogEntry,
     standing: Standing,
+    ours: Option<bool>,
 ) -> rusqlite::Result<()> {
     // An entry that does not count undeletes nothing.
     let undropped = if standing.revoked { 0 } else { entry.undropped.len() };
     connection
-        .prepare_cached("INSERT OR REPLACE INTO said(number, writer, undropped) VALUES(?, ?, ?)")?
-        .execute(params![schema::signed(number), &standing.author.0[..], undropped as i64])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO said(number, writer, undropped, ours) VALUES(?, ?, ?, ?)",
+        )?
+        .execute(params![schema::signed(number), &standing.author.0[..], undropped as i64, ours])?;
     Ok(())
 }
 
@@ -350,7 +353,7 @@ pub(super) fn list_slots(connection: &Connection, slots: &[SlotId]) -> rusqlite:
     schema::set_meta(connection, "slots", &encoded)
 }
 
-fn verdicts(connection: &Connection) -> rusqlite::Result<Verdicts> {
+pub(super) fn verdicts(connection: &Connection) -> rusqlite::Result<Verdicts> {
     let stored = schema::get_meta(connection, "verdicts")?;
     stored.map_or(Ok(Verdicts::default()), |stored| {
         minicbor::decode(&stored).map_err(|error| schema::bad(&error))

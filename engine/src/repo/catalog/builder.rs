@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::bulk::{Bulk, Failure};
 use super::handle::{begin_file, lock_file, make_folder, remove, remove_with};
-use super::{Catalog, LogFollower, LogTables, Standing, TakenSlot, lock, schema};
+use super::{Catalog, LogFollower, LogTables, Standing, TakenSlot, lock, own, schema};
 use crate::error::Error;
 use crate::format::{Digest, LogEntry, RepositoryId};
 use crate::progress::Progress;
@@ -27,11 +27,13 @@ INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %' OR key
 INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;
 INSERT OR IGNORE INTO own SELECT * FROM old.own;
 INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
+INSERT OR IGNORE INTO sent SELECT * FROM old.sent;
 ";
 
-/// Copies the stat cache without the packs that each folder needs. These are looked up again, because they have other
+/// Copies who has sent each entry, and the stat cache without the packs that each folder needs. These are looked up again, because they have other
 /// row ids now and the owner may have ruled that nothing may rely on one of them.
-const CARRY_FOLDERS: &str = "
+const CARRY_TRUSTED: &str = "
+UPDATE said SET ours = (SELECT o.ours FROM old.said o WHERE o.number = said.number);
 INSERT OR IGNORE INTO folders(key, inode, signature, children, tree, packs, detail)
     SELECT key, inode, signature, children, tree, NULL, detail FROM old.folders;
 ";
@@ -157,7 +159,7 @@ impl CatalogBuilder {
     }
 
     /// Durably replaces the old catalog by this one, and opens it. If the old one is `trusted`, copies its stat cache, so
-    /// that the next snapshot need not read every file again.
+    /// that the next snapshot need not read every file again, and what it knows about who has sent entries.
     pub fn finish(self, trusted: bool, progress: &dyn Progress) -> Result<Catalog, Error> {
         let CatalogBuilder { tables, cache_dir, genesis, bulk } = self;
         insert(&tables, bulk.into_inner().expect("nothing panics here"))?;
@@ -167,6 +169,7 @@ impl CatalogBuilder {
         if readable.is_some_and(|connection| to_one_file(&connection).is_ok()) {
             let _ = carry(&tables, &old, trusted);
         }
+        tables.wrap(own::is_whole(&tables.lock()))?;
         tables.wrap(to_one_file(&tables.lock()))?;
         let LogTables { repository, path, connection, _in_use: lock } = tables;
         drop(connection);
@@ -207,8 +210,8 @@ fn insert(tables: &LogTables, bulk: Bulk) -> Result<(), Error> {
 fn carry(tables: &LogTables, old: &Path, trusted: bool) -> rusqlite::Result<()> {
     let connection = tables.lock();
     connection.execute("ATTACH ? AS old", [old.to_string_lossy()])?;
-    let folders = if trusted { CARRY_FOLDERS } else { "" };
-    let carried = connection.execute_batch(&format!("BEGIN; {CARRY} {folders} COMMIT;"));
+    let trusted = if trusted { CARRY_TRUSTED } else { "" };
+    let carried = connection.execute_batch(&format!("BEGIN; {CARRY} {trusted} COMMIT;"));
     if carried.is_err() {
         connection.execute_batch("ROLLBACK")?;
     }

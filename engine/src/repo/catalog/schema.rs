@@ -58,8 +58,12 @@ CREATE TABLE snapshots(
 CREATE TABLE writers(
     id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
     number INTEGER NOT NULL) WITHOUT ROWID;
--- The author of each entry that is not void, and how many snapshots it has undeleted.
-CREATE TABLE said(number INTEGER PRIMARY KEY, writer BLOB NOT NULL, undropped INTEGER NOT NULL);
+-- The author of each entry that is not void, and how many snapshots it has undeleted. ours: whether this host has sent
+-- it, null if that is not known.
+CREATE TABLE said(
+    number INTEGER PRIMARY KEY, writer BLOB NOT NULL, undropped INTEGER NOT NULL, ours INTEGER);
+-- The entries that this host has sent, until it reads them in the log.
+CREATE TABLE sent(digest BLOB PRIMARY KEY) WITHOUT ROWID;
 -- Entries that change nothing, or that are doubtful and count. previous: the digest of the object before it.
 CREATE TABLE voids(
     number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL,
