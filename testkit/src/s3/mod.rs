@@ -132,7 +132,9 @@ impl S3Server {
 
     /// Advances the clock of [`S3Server::now`].
     pub fn advance(&self, time: Duration) {
-        self.store.lock().clock += time;
+        let mut state = self.store.lock();
+        state.clock += time;
+        state.advanced += time;
     }
 
     /// Makes an archived object readable at once, until 2100 on the server's clock. Returns false if there is no such

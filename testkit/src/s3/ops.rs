@@ -31,7 +31,8 @@ pub(crate) fn service(
     secret_key: &str,
     users: Arc<Users>,
 ) -> S3Service {
-    let mut builder = S3ServiceBuilder::new(Server { store });
+    let mut builder = S3ServiceBuilder::new(Server { store: Arc::clone(&store) });
+    builder.set_config(store);
     // With keys set, s3s itself refuses requests without a signature.
     builder.set_auth(Keys {
         access_key: access_key.to_owned(),

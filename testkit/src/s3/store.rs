@@ -2,10 +2,11 @@
 //! conditional write has exactly one winner.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use s3s::config::{S3Config, S3ConfigProvider};
 
 use super::thaw::{Thaw, Warmth};
 
@@ -140,6 +141,8 @@ pub(crate) struct State {
     pub(crate) classes: Classes,
     /// The current time, which only the test changes.
     pub(crate) clock: SystemTime,
+    /// By how much the test has advanced it.
+    pub(crate) advanced: Duration,
 }
 
 pub(crate) struct Store(Mutex<State>);
@@ -156,7 +159,19 @@ impl Default for Store {
             create_only: CreateOnly::default(),
             classes: Classes::default(),
             clock: SystemTime::now(),
+            advanced: Duration::ZERO,
         }))
+    }
+}
+
+/// A client may sign its requests with the time of the machine, or with one that the test has advanced like the clock.
+impl S3ConfigProvider for Store {
+    fn snapshot(&self) -> Arc<S3Config> {
+        let mut config = S3Config::default();
+        let advanced = u32::try_from(self.lock().advanced.as_secs()).unwrap_or(u32::MAX);
+        let skew = &mut config.presigned_url_max_skew_time_secs;
+        *skew = skew.saturating_add(advanced);
+        Arc::new(config)
     }
 }
 

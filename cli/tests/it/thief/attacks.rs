@@ -18,24 +18,30 @@ const FUTURE: Time = Time { seconds: 4_102_444_800, nanos: 0 };
 /// A time in 1970, as on a host without a battery for its clock.
 const PAST: Time = Time { seconds: 86_400, nanos: 0 };
 
-const SHRUNK: &str = "it has less than half of the files of the last full snapshot";
+/// What is wrong with the record of a snapshot that only repeats another one.
+const COPIED: &str = "it is the record of another snapshot";
 
-/// How the owner learns of an attack.
+/// How the owner learns of an attack. The first command on the robbed computer reports each entry that counts, because that
+/// computer has not written it. This is what each other computer of the owner reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     /// By a void entry. Every command reports it, and prune deletes nothing until it is dismissed.
     Void,
-    /// By this word in the output of `snapshots`.
+    /// By this word in the output of the first `snapshots`. A prune neither counts nor drops the snapshot.
     Listed(&'static str),
-    /// By this reason in the output of `prune -n`, which neither counts nor drops the snapshot.
-    Planned(&'static str),
-    /// Only by looking at the false snapshot, which is listed like a genuine one. A policy may count it and drop a
-    /// genuine snapshot instead, but a dropped snapshot can be undeleted.
-    Plausible,
+    /// By this word there, too. A policy may drop another snapshot because of the false one, but that one can be
+    /// undeleted.
+    Plausible(&'static str),
     /// By a check that reads the packs.
     Read,
-    /// Not at all. The attack adds an object that nothing reads.
-    Nothing,
+    /// By a check. The attack adds an object that nothing relies on.
+    Checked,
+}
+
+impl Seen {
+    pub fn is_plausible(self) -> bool {
+        matches!(self, Seen::Plausible(_))
+    }
 }
 
 pub struct Attack {
@@ -78,14 +84,14 @@ pub const ATTACKS: &[Attack] = &[
             thief.says(LogEntry { packs, moved, ..new() });
         }
     }),
-    // False snapshots. A prune by the owner reads their trees and so finds out what they contain.
-    attack("for each snapshot an empty one, a second later", Seen::Planned(SHRUNK), |thief| {
+    // False snapshots. A prune by the owner reads their trees, too, and so finds out what they contain.
+    attack("for each snapshot an empty one, a second later", Seen::Listed("shrunk"), |thief| {
         for genuine in thief.snapshots() {
             let time = Time { seconds: genuine.time.seconds + 1, ..genuine.time };
             thief.says(thief.empty(&genuine, time));
         }
     }),
-    attack("ten empty snapshots of today", Seen::Planned(SHRUNK), |thief| {
+    attack("ten empty snapshots of today", Seen::Listed("shrunk"), |thief| {
         let newest = thief.snapshots().pop().expect("a snapshot");
         let today = Time { seconds: newest.time.seconds + 86_400, ..newest.time };
         (0..10).for_each(|_| thief.says(thief.empty(&newest, today)));
@@ -95,19 +101,27 @@ pub const ATTACKS: &[Attack] = &[
             thief.says(thief.empty(&genuine, FUTURE));
         }
     }),
-    attack("for each snapshot one that names none of its packs", Seen::Plausible, |thief| {
-        for genuine in thief.snapshots() {
-            let time = Time { seconds: genuine.time.seconds + 1, ..genuine.time };
-            fake(thief, SnapshotEntry { time, packs: Vec::new(), ..genuine });
-        }
-    }),
-    attack("a snapshot that says it has a thousand times the files", Seen::Plausible, |thief| {
-        let newest = thief.snapshots().pop().expect("a snapshot");
-        let more = |source: SourceCount| SourceCount { files: source.files * 1000, ..source };
-        let sources = newest.sources.clone().map(|all| all.into_iter().map(more).collect());
-        let (files, bytes) = (newest.files * 1000, newest.bytes * 1000);
-        fake(thief, SnapshotEntry { files, bytes, sources, ..newest });
-    }),
+    attack(
+        "for each snapshot one that names none of its packs",
+        Seen::Plausible(COPIED),
+        |thief| {
+            for genuine in thief.snapshots() {
+                let time = Time { seconds: genuine.time.seconds + 1, ..genuine.time };
+                fake(thief, SnapshotEntry { time, packs: Vec::new(), ..genuine });
+            }
+        },
+    ),
+    attack(
+        "a snapshot that says it has a thousand times the files",
+        Seen::Plausible(COPIED),
+        |thief| {
+            let newest = thief.snapshots().pop().expect("a snapshot");
+            let more = |source: SourceCount| SourceCount { files: source.files * 1000, ..source };
+            let sources = newest.sources.clone().map(|all| all.into_iter().map(more).collect());
+            let (files, bytes) = (newest.files * 1000, newest.bytes * 1000);
+            fake(thief, SnapshotEntry { files, bytes, sources, ..newest });
+        },
+    ),
     // Snapshots from the future and from the past.
     attack("the oldest snapshot again, of 2100", Seen::Listed("future"), |thief| {
         fake(thief, SnapshotEntry { time: FUTURE, ..thief.snapshots().remove(0) });
@@ -157,7 +171,7 @@ pub const ATTACKS: &[Attack] = &[
         let object = thief.secrets.seal_log(&header, &entry, &thief.author).expect("it is signed");
         thief.create(&layout::log(last + 1), object);
     }),
-    attack("a checkpoint of nonsense", Seen::Nothing, |thief| {
+    attack("a checkpoint of nonsense", Seen::Checked, |thief| {
         thief.create(&layout::checkpoint(&(1..=32)), vec![0x5a; 4000]);
     }),
     // Poisoned chunks.

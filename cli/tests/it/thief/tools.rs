@@ -1,9 +1,11 @@
 //! The tools of a thief, and the archive to attack: in a folder, or in a bucket whose server enforces the printed
 //! policies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::codec::{Author, Secrets};
@@ -19,7 +21,8 @@ use icecore_engine::store::{Location, Store, StoreOptions, layout};
 use icecore_testkit::iam::Policy;
 use icecore_testkit::{S3Server, photos};
 
-use crate::support::{BUCKET, Host, Ran, State, objects, write};
+use crate::nights::faketime;
+use crate::support::{BUCKET, Host, Ran, State, left_out, objects, write};
 
 /// The roles that have a printed policy.
 const ROLES: [&str; 3] = ["backup", "restore", "prune"];
@@ -37,6 +40,10 @@ pub struct Archive {
     keys: Vec<Vec<(String, String)>>,
     /// The genuine snapshots, with the state that each must restore.
     pub genuine: Vec<(String, State)>,
+    /// The library that fakes the clock of the host.
+    faketime: Option<PathBuf>,
+    /// Number of days by which the clock is ahead.
+    days: u32,
 }
 
 impl Archive {
@@ -85,7 +92,12 @@ impl Archive {
             bucket_policy: None,
             keys: Vec::new(),
             genuine: Vec::new(),
+            faketime: faketime(),
+            days: 0,
         };
+        if archive.faketime.is_none() {
+            left_out("the clocks of the nights after a theft", "libfaketime is not installed");
+        }
         archive.date_back();
         let listed = archive.run("restore", "--json snapshots").ok().json();
         let ids = listed.iter().filter_map(|line| line["id"].as_str()).map(str::to_owned);
@@ -103,6 +115,8 @@ impl Archive {
             bucket_policy: self.bucket_policy.clone(),
             keys: Vec::new(),
             genuine: self.genuine.clone(),
+            faketime: self.faketime.clone(),
+            days: self.days,
         };
         if let Some(from) = &self.server {
             let server = S3Server::start();
@@ -122,6 +136,38 @@ impl Archive {
         let users = self.policies.iter().map(|policy| server.create_user(policy.clone()));
         self.keys = users.collect();
         server.set_bucket_policy(self.bucket_policy.clone().expect("it was printed"));
+    }
+
+    /// Advances the clocks of the host and of the server by a day. Without libfaketime, the clock of the host stays.
+    pub fn sleeps_a_day(&mut self) {
+        self.days += 1;
+        if let Some(server) = &self.server {
+            server.advance(Duration::from_secs(DAY.unsigned_abs()));
+        }
+        if let Some(library) = &self.faketime {
+            let (library, time) = (library.to_string_lossy(), format!("+{}d", self.days));
+            for (name, value) in [("LD_PRELOAD", &*library), ("FAKETIME", &*time)] {
+                self.host.set(name, value);
+            }
+            self.host.set("NO_FAKE_STAT", "1");
+            self.host.set("DONT_FAKE_MONOTONIC", "1");
+        }
+    }
+
+    /// Checks that the newest snapshots are of as many days as there were nights, if the clock can be faked.
+    pub fn has_slept(&mut self) {
+        let listed = self.run("restore", "--json snapshots").json();
+        let times = listed.iter().rev().filter_map(|line| line["time"].as_str()?.get(..10));
+        let days: BTreeSet<&str> = times.take(NIGHTS as usize).collect();
+        assert!(self.faketime.is_none() || days.len() == NIGHTS as usize, "{days:?}");
+    }
+
+    /// Runs a command on another computer of the owner, with the identity alone.
+    pub fn run_elsewhere(&mut self, line: &str) -> Ran {
+        self.take_keys_of("restore");
+        let mut command = self.host.command(line);
+        command.env("ICECORE_CONFIG_DIR", "elsewhere").env("ICECORE_CACHE_DIR", "elsewhere/cache");
+        Ran::new(line, &command.output().expect("the program starts"))
     }
 
     /// Runs a command with the keys of a role. A backup host has only its writer credential, the other roles have the
@@ -179,7 +225,7 @@ impl Archive {
         let Some(server) = &self.server else {
             let kinds = ["log", "meta", "hot", "packs"].iter();
             let found = kinds.flat_map(|kind| objects(&self.host.path("repo"), kind));
-            let name = |path: std::path::PathBuf| {
+            let name = |path: PathBuf| {
                 let path = path.strip_prefix(self.host.path("repo")).expect("below").to_owned();
                 path.to_str().expect("a plain name").to_owned()
             };
