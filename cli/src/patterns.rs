@@ -9,8 +9,7 @@ use crate::failure::Failure;
 use crate::report::Report;
 
 /// The hint on how to write a bracket that belongs to a name.
-const BRACKET: &str =
-    "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
+const BRACKET: &str = "[abc] stands for one of these characters; if the name has a bracket or a brace, write \\[ or \\{ for it";
 
 const BRACE: &str =
     "{a,b} stands for one of these texts; if the name has a brace, write \\{ for it";

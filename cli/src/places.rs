@@ -104,6 +104,20 @@ impl Places {
         found.into_iter().rev().map(|(_, place)| place).collect()
     }
 
+    /// Returns whether a place was first used, or promoted, after another one.
+    fn is_newer(&self, place: &str, other: &str) -> bool {
+        let since = |place: &str| self.file(place).metadata().and_then(|stat| stat.modified()).ok();
+        since(place) > since(other)
+    }
+
+    /// Makes a place the newest one of its repository.
+    pub fn renew(&self, place: &str) {
+        // The order of places only improves hints.
+        if let Ok(file) = std::fs::File::options().append(true).open(self.file(place)) {
+            let _ = file.set_modified(std::time::SystemTime::now());
+        }
+    }
+
     /// Returns the file in which this host remembers a place.
     pub fn file(&self, place: &str) -> PathBuf {
         let name = digest(&[place.as_bytes()]).to_string();
@@ -228,6 +242,10 @@ impl Session {
         let Ok(place) = place else { return failure };
         let others = Places::new(&self.config_dir).others(&place);
         let Some(newest) = others.first() else { return failure };
+        // Nothing was moved to a place that was used before this one.
+        if !Places::new(&self.config_dir).is_newer(newest, &place) {
+            return failure;
+        }
         let hint = format!(
             "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use {}. Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
             listed(&others),

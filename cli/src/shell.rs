@@ -12,8 +12,9 @@ pub fn word(text: &str) -> String {
 }
 
 /// Commands that need an archive.
-const OF_ARCHIVES: [&str; 23] = [
+const OF_ARCHIVES: [&str; 24] = [
     "accept",
+    "accept-file",
     "audit",
     "check",
     "cost",

@@ -43,6 +43,13 @@ const HARMLESS: [&str; 16] = [
     "AWS_TOOLKIT_",
 ];
 
+/// Returns the profiles of the AWS files if there is none of this name; `None` if there is, or if the files cannot be
+/// read.
+pub fn instead_of(name: &str) -> Option<Vec<String>> {
+    let files = Files::read(Some(name)).ok()?;
+    (!files.is_there()).then_some(files.profiles)
+}
+
 /// Returns the name of the profile in the AWS files that a variable names.
 pub fn variable_profile() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

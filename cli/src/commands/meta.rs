@@ -7,8 +7,8 @@ use icecore_engine::files::private;
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::frozen::Frozen;
 use icecore_engine::ops::stats::{KindStats, stats as measure};
-use icecore_engine::repo::Purpose;
 use icecore_engine::repo::stored::is_archive;
+use icecore_engine::repo::{Catalog, Purpose, StoredConfig};
 use icecore_engine::store::{Location, layout};
 use serde_json::json;
 
@@ -24,6 +24,10 @@ use crate::units::{count, show, size};
 
 pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
+    let place = session.location()?.place();
+    if let Ok(stored) = StoredConfig::read(&session.store()?) {
+        Catalog::forget_sent_elsewhere(&session.cache(), stored.config.repository, &place);
+    }
     let repository = session.open_any_for(Purpose::Rebuild)?;
     let entries = repository.catalog.position()?.number;
     let chunks = repository.catalog.chunk_count()?;

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::consent;
 use crate::args::PromoteArgs;
+use crate::config;
 use crate::failure::{Failure, code};
+use crate::places::Places;
 use crate::session::Session;
 use crate::units::now;
 
@@ -58,6 +60,8 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         Err(_) => session.open_any_for(Purpose::Rebuild)?,
     };
     promoted.catalog.forget_readings()?;
+    let place = config::place(&location, &session.store_options(&location)?);
+    Places::new(&session.config_dir).renew(&place);
     if session.report.json {
         session.report.object(
             "summary",

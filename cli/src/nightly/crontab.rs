@@ -24,7 +24,7 @@ fn is_missing(said: &str) -> bool {
 }
 
 fn no_crontab(why: &str) -> Failure {
-    let hint = "`icecore schedule install --print` shows a line for another scheduler";
+    let hint = "install cron, or let another scheduler call `icecore -q run --if-due` every hour";
     Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
 }
 

@@ -26,7 +26,7 @@ pub fn run(
     journal: &Journal,
 ) -> Result<(), String> {
     commands.iter().try_for_each(|line| {
-        journal.say(&format!("hook {name}: {line}"));
+        journal.say(&format!("running the hook `{name}`: {line}"));
         let mut command = Command::new("sh");
         command.args(["-c", line]).stdin(Stdio::null());
         for (variable, value) in [

@@ -252,12 +252,20 @@ pub fn why_warned(run: &Record) -> Option<String> {
     let odd = |step: &&Step| ![code::DONE, code::THAW_REQUESTED].contains(&step.code);
     let others = run.steps.iter().filter(|step| step.name != SNAPSHOT).filter(odd);
     reasons.extend(others.map(|step| {
-        let frozen = step.summary.get("objects_frozen").and_then(Value::as_u64).unwrap_or(0);
-        match step.name == record::MIRROR && step.code == code::INCOMPLETE && frozen > 0 {
-            true => {
+        let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let is_mirror = step.name == record::MIRROR && step.code == code::INCOMPLETE;
+        match (number("objects_frozen"), number("objects_thawing")) {
+            (frozen @ 1.., _) if is_mirror => {
                 format!("{} must be thawed before the copy is complete", count(frozen, "object"))
             }
-            false => format!("{} ended with exit code {}", step.name, step.code),
+            (_, thawing @ 1..) if is_mirror => {
+                let is = agree(thawing, "is", "are");
+                format!(
+                    "{} {is} being thawed before the copy is complete",
+                    count(thawing, "object")
+                )
+            }
+            _ => format!("{} ended with exit code {}", step.name, step.code),
         }
     }));
     (!reasons.is_empty()).then(|| reasons.join("; "))

@@ -176,7 +176,20 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
         None => talk.line(question, value),
     };
     let question = "The profile of your keys in ~/.aws (Enter: the usual one)";
-    let profile = one(&args.aws_profile, question, &known.aws_profile)?;
+    let profile = match &args.aws_profile {
+        Some(profile) => profile.clone(),
+        None => talk.until(question, &known.aws_profile, |answer| {
+            let instead = crate::aws::instead_of(answer).filter(|_| !answer.is_empty());
+            instead.map_or(Ok(answer.to_owned()), |profiles| {
+                let hint = match profiles.is_empty() {
+                    true => "~/.aws has no profile: press Enter to use the keys of this shell"
+                        .to_owned(),
+                    false => format!("type one of: {}", profiles.join(", ")),
+                };
+                Err(Failure::usage(format!("there is no AWS profile {answer}"), &hint))
+            })
+        })?,
+    };
     if profile != known.aws_profile {
         // Another profile may have another region.
         let given = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -15,16 +15,16 @@ use crate::units::{about, agree, count};
 type Offer = (PackRow, f64);
 
 impl Checking<'_> {
-    /// Restores packs from other copies of the archive, the cheapest first. Returns whether any were restored.
-    pub(super) fn put_back(&self, check: &mut Check) -> Result<bool, Failure> {
+    /// Restores packs from other copies of the archive, the cheapest first. Returns how many were restored.
+    pub(super) fn put_back(&self, check: &mut Check) -> Result<u64, Failure> {
         let rows = check.packs_to_put_back()?;
         let named = self.args.also.as_slice();
         if rows.is_empty() && named.is_empty() {
-            return Ok(false);
+            return Ok(0);
         }
         let mut copies = self.session.all_copies(named, self.repository)?;
         if copies.is_empty() {
-            return Ok(false);
+            return Ok(0);
         }
         copies.sort_by_key(|copy| copy.location().is_remote());
         let mut offers: Vec<Offer> = Vec::new();
@@ -60,7 +60,7 @@ impl Checking<'_> {
                 count(put_back, "object") + agree(put_back, " was", " were")
             ));
         }
-        Ok(put_back > 0)
+        Ok(put_back)
     }
 
     /// Returns whether packs that cost money may be read. If not, reports that.

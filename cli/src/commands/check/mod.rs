@@ -13,7 +13,7 @@ use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::{ObjectState, Tier};
 
-use self::checking::Checking;
+use self::checking::{Checking, Repaired};
 use crate::args::CheckArgs;
 use crate::commands::restore::{are_thawing, ordered_by, ready_of, thaws_requested};
 use crate::commands::{bill_text, consent, poll};
@@ -68,14 +68,24 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         checking.read(&mut check, plan)?;
     }
     let mut report = checking.finish(&mut check)?;
-    if args.repair && !report.errors.is_empty() && checking.put_back(&mut check)? {
-        report = checking.finish(&mut check)?;
+    let mut repaired: Option<Repaired> = None;
+    if args.repair && !report.errors.is_empty() {
+        let packs_put_back = checking.put_back(&mut check)?;
+        if packs_put_back > 0 {
+            let before = std::mem::replace(&mut report, checking.finish(&mut check)?);
+            repaired = Some((before, RepairSummary { packs_put_back, ..RepairSummary::default() }));
+        }
     }
-    let mut repaired = None;
     // A mirror can be repaired only from its archive.
     if args.repair && report.needs_repair() && !repository.is_mirror() {
         match checking.repair(&mut check, &report) {
-            Ok(summary) => repaired = Some((report, summary)),
+            Ok(summary) => {
+                let (before, packs_put_back) = match repaired {
+                    Some((before, done)) => (before, done.packs_put_back),
+                    None => (report, 0),
+                };
+                repaired = Some((before, RepairSummary { packs_put_back, ..summary }));
+            }
             Err(failure) => {
                 show::show(&checking, &report, None)?;
                 return Err(failure);

@@ -332,7 +332,8 @@ fn repair_json((before, done): &Repaired) -> Value {
         "errors_before": before.errors.iter().filter(|error| !error.is_of_doubt).map(error_json).collect::<Vec<_>>(),
         "chunks_healed": done.chunks_healed, "chunks_lost": done.chunks_lost,
         "packs_written": done.packs_written, "bytes_written": done.bytes_written,
-        "objects_put_back": done.objects_put_back, "chunks_unread": done.chunks_unread,
+        "objects_put_back": done.objects_put_back, "packs_put_back": done.packs_put_back,
+        "chunks_unread": done.chunks_unread,
         "chunks_found": done.chunks_found, "parity_renewed": done.parity_renewed,
     })
 }
@@ -358,7 +359,9 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     }
     if !parts.is_empty() {
         report.line(&format!("repair: {}", parts.join(", ")));
-    } else if done.objects_put_back + done.chunks_found + done.parity_renewed == 0 {
+    } else if [done.objects_put_back, done.packs_put_back, done.chunks_found, done.parity_renewed]
+        == [0; 4]
+    {
         report.line("repair: nothing could be repaired");
     }
     if let Some(found) =

@@ -121,7 +121,7 @@ fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
     if done.lacking > 0 || !planned.spoiled.is_empty() || !planned.missing.is_empty() {
         return code::DAMAGED;
     }
-    match planned.frozen.packs {
+    match planned.frozen.packs + planned.frozen.thawing {
         0 => code::DONE,
         _ => code::INCOMPLETE,
     }

@@ -146,7 +146,10 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
     let stays = format!(
         "the content of {contents} of these files stays in the archive, because other files have it too"
     );
-    let then = format!("name {these} with --exclude as well to erase it");
+    let then = format!(
+        "name {these} with --exclude as well to erase {}",
+        agree(names.len(), "it", "them")
+    );
     if many && report.verbose {
         report.note(&format!("{stays}; {then}:"));
         names.iter().for_each(|path| report.note(&format!("    {}", name(path))));
@@ -242,7 +245,7 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
 fn extent(plan: &Plan) -> Vec<String> {
     let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
     let waits = plan.erasing.cold > 0 || plan.erasing.plan.on_their_way().next().is_some();
-    let when = if waits { "to erase" } else { "erased at once" };
+    let when = if waits { "to erase" } else { "to be erased at once" };
     let mut lines = Vec::new();
     if whole.packs > 0 {
         let packs = packs_of(&whole);

@@ -33,6 +33,8 @@ pub struct RepairSummary {
     pub bytes_written: u64,
     /// Number of log entries that were damaged or missing and were put back, including `config`.
     pub objects_put_back: u64,
+    /// Number of packs that [`Check::put_back_packs`] has put back, if the caller counts them here.
+    pub packs_put_back: u64,
 }
 
 impl Check<'_> {

@@ -332,7 +332,7 @@ pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Resu
 
 /// Accepts a marked snapshot as full, and with it the earlier snapshots of its history that are marked because files
 /// are missing. Snapshots that are marked because files were corrupted on disk keep their mark, because it protects the
-/// good versions. Returns the snapshots that were not accepted before.
+/// good versions; and if such a snapshot is accepted, that says nothing about what is missing from earlier ones. Returns the snapshots that were not accepted before.
 pub fn accept(
     repository: &Repository,
     id: &SnapshotId,
@@ -348,7 +348,8 @@ pub fn accept(
         let is_before = |row: &&SnapshotRow| {
             row.is_marked() && !row.is_rotted() && HistoryId::of(&row.entry) == history
         };
-        let before = rows[..at].iter().filter(is_before);
+        let end = if rows[at].is_rotted() { 0 } else { at };
+        let before = rows[..end].iter().filter(is_before);
         // The snapshot itself may be unmarked, because a prune may have found from its trees that it has shrunk.
         let this = rows[at..=at].iter().filter(|row| !row.accepted);
         accepted = before.chain(this).map(|row| row.entry.id).collect();

@@ -117,6 +117,20 @@ impl Catalog {
         })
     }
 
+    /// Forgets what this host has sent, if the catalog of a repository in `cache_dir` was used at another place: the
+    /// store at this place has not lost it. For a user who continues at this place.
+    pub fn forget_sent_elsewhere(cache_dir: &Path, repository: RepositoryId, location: &str) {
+        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
+        if !private::is_trusted(&path) || open_kept(&path, location).is_some() {
+            return;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        if let Ok(connection) = Connection::open_with_flags(&path, flags) {
+            // A catalog that cannot be changed is not carried over either.
+            let _ = connection.execute_batch("DELETE FROM own; DELETE FROM owed;");
+        }
+    }
+
     /// Returns the snapshots that the catalog of a repository in `cache_dir` lists, without accessing the repository.
     pub fn known_snapshots(cache_dir: &Path, repository: RepositoryId) -> Vec<SnapshotRow> {
         let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
