@@ -33,6 +33,9 @@ pub struct Place {
     /// Ids of the repositories that were there. There can be several if disks are swapped.
     #[serde(default)]
     pub repositories: Vec<String>,
+    /// Whether the last of them is a mirror, to which nothing was moved.
+    #[serde(default)]
+    pub is_mirror: bool,
 }
 
 impl Place {
@@ -59,13 +62,21 @@ impl Places {
     }
 
     /// Records durably that a repository is at a place.
-    pub fn remember(&self, place: &str, repository: RepositoryId) -> Result<(), Error> {
+    pub fn remember(
+        &self,
+        place: &str,
+        repository: RepositoryId,
+        is_mirror: bool,
+    ) -> Result<(), Error> {
         let mut known = self.find(place).unwrap_or_default();
-        if known.knows(repository) {
+        if known.knows(repository) && known.is_mirror == is_mirror {
             return Ok(());
         }
         known.place = place.to_owned();
-        known.repositories.push(repository.to_string());
+        known.is_mirror = is_mirror;
+        if !known.knows(repository) {
+            known.repositories.push(repository.to_string());
+        }
         let text = toml::to_string(&known).map_err(|error| Error::Input {
             what: "the place".into(),
             reason: error.to_string(),
@@ -82,8 +93,8 @@ impl Places {
     }
 
     /// Returns the other places where this host has used the repository that it last used at `place`, the newest
-    /// first.
-    pub fn others(&self, place: &str) -> Vec<String> {
+    /// first. Mirrors are included only if that is asked for.
+    pub fn others(&self, place: &str, with_mirrors: bool) -> Vec<String> {
         let Some(id) = self.find(place).and_then(|known| known.repositories.last().cloned()) else {
             return Vec::new();
         };
@@ -95,7 +106,8 @@ impl Places {
             let Ok(other) = toml::from_str::<Place>(&String::from_utf8_lossy(&text)) else {
                 continue;
             };
-            if other.place != place && other.repositories.contains(&id) {
+            let is_asked_for = with_mirrors || !other.is_mirror;
+            if is_asked_for && other.place != place && other.repositories.contains(&id) {
                 let since = file.metadata().and_then(|stat| stat.modified()).ok();
                 found.push((since, other.place));
             }
@@ -165,7 +177,7 @@ impl Session {
                 hint.push_str(&format!(
                     "If the archive is lost, the profile names a copy: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
                 ));
-            } else if let others = places.others(&place)
+            } else if let others = places.others(&place, true)
                 && let Some(newest) = others.first()
             {
                 hint.push_str(&format!(
@@ -240,7 +252,7 @@ impl Session {
             .location()
             .and_then(|location| Ok(config::place(&location, &self.store_options(&location)?)));
         let Ok(place) = place else { return failure };
-        let others = Places::new(&self.config_dir).others(&place);
+        let others = Places::new(&self.config_dir).others(&place, false);
         let Some(newest) = others.first() else { return failure };
         // Nothing was moved to a place that was used before this one.
         if !Places::new(&self.config_dir).is_newer(newest, &place) {
@@ -265,7 +277,7 @@ impl Session {
 
     /// Records the place of the repository in use; warns if another one was there before.
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
-        self.remember(repository.config.repository)?;
+        self.remember(repository.config.repository, repository.is_mirror())?;
         self.warn_of_doubts(&repository)?;
         self.warn_of_theft(&repository)?;
         Ok(repository)
@@ -311,7 +323,7 @@ impl Session {
     }
 
     /// Records the place of a repository, unless the command must not change anything.
-    pub fn remember(&self, repository: RepositoryId) -> Result<(), Failure> {
+    pub fn remember(&self, repository: RepositoryId, is_mirror: bool) -> Result<(), Failure> {
         if self.makes_nothing {
             return Ok(());
         }
@@ -319,10 +331,10 @@ impl Session {
         let place = config::place(&location, &self.store_options(&location)?);
         let places = Places::new(&self.config_dir);
         let known = places.find(&place).unwrap_or_default();
-        if known.knows(repository) {
+        if known.knows(repository) && known.is_mirror == is_mirror {
             return Ok(());
         }
-        if let Some(before) = known.repositories.last() {
+        if let Some(before) = known.repositories.last().filter(|_| !known.knows(repository)) {
             let message = format!(
                 "this is archive {}; the one that this host used there before was {}",
                 repository.short(),
@@ -331,7 +343,7 @@ impl Session {
             self.report.problem(&location.to_string(), &message);
         }
         // A read-only config directory must not make a nightly run fail.
-        if let Err(error) = places.remember(&place, repository) {
+        if let Err(error) = places.remember(&place, repository, is_mirror) {
             let Failure { message, .. } = error.into();
             self.report.note(&format!("failed to record where the archive is: {message}"));
         }
@@ -349,9 +361,9 @@ mod tests {
         let places = Places::new(folder.path());
         assert_eq!(places.find("/mnt/nas"), None);
         let (one, other) = (RepositoryId([1; 16]), RepositoryId([2; 16]));
-        places.remember("/mnt/nas", one).unwrap();
-        places.remember("/mnt/nas", other).unwrap();
-        places.remember("/mnt/nas", other).unwrap();
+        places.remember("/mnt/nas", one, false).unwrap();
+        places.remember("/mnt/nas", other, false).unwrap();
+        places.remember("/mnt/nas", other, false).unwrap();
         let found = places.find("/mnt/nas").unwrap();
         assert_eq!(found.repositories, [one.to_string(), other.to_string()]);
         assert!(found.knows(one) && !found.knows(RepositoryId([3; 16])));

@@ -148,7 +148,7 @@ pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
     // Prefer the error about the file to the error of the engine.
     let credential = saved.transpose()?;
     let created = created.map_err(|error| refused(error, &location))?;
-    session.remember(created.config.repository)?;
+    session.remember(created.config.repository, false)?;
     show_remarks(session, &location, &created);
     session.say_less_memory(cost);
     Ok(Made {

@@ -159,6 +159,26 @@ fn it_is_found_named_and_the_good_version_stays_until_it_is_accepted() {
 }
 
 #[test]
+fn a_file_is_accepted_without_what_was_missing_before() {
+    let mut host = host();
+    fs::rename(host.path("photos/2024"), host.path("aside")).expect("photos are away");
+    host.run("snapshot photos").exits(3);
+    fs::remove_dir_all(host.path("photos/2024")).ok();
+    fs::rename(host.path("aside"), host.path("photos/2024")).expect("photos are back");
+    host.run("snapshot photos").ok();
+    rot(&host, PHOTO);
+    host.run("snapshot photos --reread 100%").exits(3);
+    host.export_identity();
+    host.run(&format!("accept-file {PHOTO}")).ok();
+    let shown = host.run("snapshots").ok().stdout;
+    assert_eq!(
+        (shown.matches("shrunk").count(), shown.matches("rotted").count()),
+        (1, 0),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_snapshot_is_accepted_as_a_whole() {
     let mut host = host();
     rot(&host, PHOTO);

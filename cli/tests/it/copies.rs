@@ -106,6 +106,7 @@ fn damage_on_a_disk_is_read_from_the_bucket() {
     std::fs::write(&pack, &damaged).expect("it is written");
     let healed = host.run("--profile home check --read-data --repair").ok();
     assert!(healed.stderr.contains("put back from another copy"), "{healed:#?}");
+    assert!(healed.stdout.contains("repaired; no damage is left"), "{healed:#?}");
     assert!(std::fs::read(&pack).expect("a pack") == sound, "byte for byte");
 }
 

@@ -336,6 +336,7 @@ fn a_copy_heals_its_archive_byte_for_byte() {
     host.run("check --repair --read-data --also other").fails(2, &["another archive"]);
     let healed = host.run("check --repair --read-data --also copy").ok();
     assert!(healed.stderr.contains("put back from another copy"), "{healed:#?}");
+    assert!(healed.stdout.contains("repaired; no damage is left"), "{healed:#?}");
     for pack in [damaged, missing] {
         let copy = host.path("copy/packs").join(pack.file_name().expect("a name"));
         let read = |path| std::fs::read(path).expect("a pack");
@@ -424,6 +425,15 @@ fn a_copy_is_promoted_and_the_old_archive_refused() {
     host.run("mirror --no-key repo copy").fails(1, &["archive of its own"]);
     host.run("mirror copy second").ok();
     host.run("--repo second check --read-data").ok();
+    // If the user continues with the old archive nevertheless, its store has not lost what only the copy has.
+    host.run("--repo repo rebuild-index").ok();
+    for line in ["snapshot photos", "snapshots"] {
+        let ran = host.run(&format!("--repo repo {line}"));
+        assert!(!ran.stderr.contains("broke its promise"), "{ran:#?}");
+    }
+    // The copy was promoted later than the old archive was used, so it is no old copy of that.
+    let ran = host.run("snapshots").fails(22, &["do not write to it"]);
+    assert!(!ran.stderr.contains("this is the old copy"), "{ran:#?}");
 }
 
 #[test]

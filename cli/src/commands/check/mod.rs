@@ -68,22 +68,13 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         checking.read(&mut check, plan)?;
     }
     let mut report = checking.finish(&mut check)?;
-    let mut repaired: Option<Repaired> = None;
-    if args.repair && !report.errors.is_empty() {
-        let packs_put_back = checking.put_back(&mut check)?;
-        if packs_put_back > 0 {
-            let before = std::mem::replace(&mut report, checking.finish(&mut check)?);
-            repaired = Some((before, RepairSummary { packs_put_back, ..RepairSummary::default() }));
-        }
-    }
+    let mut repaired = checking.repair_from_copies(&mut check, &mut report)?;
     // A mirror can be repaired only from its archive.
     if args.repair && report.needs_repair() && !repository.is_mirror() {
         match checking.repair(&mut check, &report) {
             Ok(summary) => {
-                let (before, packs_put_back) = match repaired {
-                    Some((before, done)) => (before, done.packs_put_back),
-                    None => (report, 0),
-                };
+                let (before, first) = repaired.unwrap_or((report, RepairSummary::default()));
+                let packs_put_back = first.packs_put_back;
                 repaired = Some((before, RepairSummary { packs_put_back, ..summary }));
             }
             Err(failure) => {
@@ -107,6 +98,24 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
 impl Checking<'_> {
     fn tier(&self) -> Tier {
         self.args.tier.into()
+    }
+
+    /// With `--repair`, puts damaged packs back from other copies, and replaces the report by what is found after that.
+    /// Returns the earlier report and what was done, if anything was.
+    fn repair_from_copies(
+        &self,
+        check: &mut Check,
+        report: &mut CheckReport,
+    ) -> Result<Option<Repaired>, Failure> {
+        if !self.args.repair || report.errors.is_empty() {
+            return Ok(None);
+        }
+        let packs_put_back = self.put_back(check)?;
+        if packs_put_back == 0 {
+            return Ok(None);
+        }
+        let before = std::mem::replace(report, self.finish(check)?);
+        Ok(Some((before, RepairSummary { packs_put_back, ..RepairSummary::default() })))
     }
 
     /// Chooses what to read. Fails before anything is paid if the price exceeds the bound.

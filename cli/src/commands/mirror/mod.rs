@@ -84,7 +84,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
                 show_done(session, &target, &planned, &done)?;
                 let place = config::place(&target.location, &target.options);
                 // Ignore errors, because the config directory may be read-only.
-                let _ = Places::new(&session.config_dir).remember(&place, planned.repository);
+                let _ = Places::new(&session.config_dir).remember(&place, planned.repository, true);
                 return Ok(ends(&planned, &done));
             }
         }

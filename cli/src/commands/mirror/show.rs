@@ -163,7 +163,7 @@ fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
         ),
     );
     report.note(&format!(
-        "hint: `icecore check --read-data-subset 5% --detach --max-cost USD`, with the password of the archive, requests the thaw of what it has never read, and reads at most that share; when {} readable, run this command again",
+        "hint: `icecore check --read-data --detach --max-cost USD`, with the password of the archive, requests the thaw, and reads the whole archive; --read-data-subset 5% instead of --read-data reads only that share, beginning with what was never read. When {} readable, run this command again",
         agree(packs, "it is", "they are"),
     ));
 }
