@@ -45,12 +45,12 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             }
             message
         }
-        ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues if command.contains("tag") => {
-            let hint = format!("{command} SNAP TAG, as in: {command} latest best,rome");
-            return Some(Failure::usage(format!("`{command}` is missing <TAG>"), &hint));
-        }
         ErrorKind::MissingRequiredArgument => {
             let missing = missing_arguments(error);
+            if command.starts_with("icecore tag ") {
+                let hint = format!("{command} SNAP TAG, as in: {command} latest best,rome");
+                return Some(Failure::usage(format!("`{command}` is missing a tag"), &hint));
+            }
             if missing.starts_with("--overwrite") {
                 let hint = "add --overwrite if-changed, which replaces what differs";
                 return Some(Failure::usage(format!("`{command}` is missing {missing}"), hint));
@@ -339,7 +339,7 @@ mod tests {
         );
         is(
             "icecore tag add latest",
-            "`icecore tag add` is missing <TAG>...",
+            "`icecore tag add` is missing a tag",
             "icecore tag add SNAP TAG, as in: icecore tag add latest best,rome",
         );
         let (message, _) = said("icecore restore latest -t out --days 0");
