@@ -18,7 +18,8 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
     let location = session.location()?;
     if !repository.is_mirror() {
         let error = MirrorError::NotMirror { location: location.to_string() };
-        let hint = "name the copy: `icecore promote --repo` with its place; one that was promoted is an archive already";
+        let hint =
+            "name the copy with --repo; a copy that was promoted before is an archive already";
         return Err(Failure::from(Error::from(error)).hinted(hint));
     }
     let settings = settings_at(&location, repository.settings()?);

@@ -30,8 +30,8 @@ INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
 INSERT OR IGNORE INTO sent SELECT * FROM old.sent;
 ";
 
-/// Copies who has sent each entry, and the stat cache without the packs that each folder needs. These are looked up again, because they have other
-/// row ids now and the owner may have ruled that nothing may rely on one of them.
+/// Copies who has sent each entry, and the stat cache without the packs that each folder needs. The packs are looked up
+/// again, because they have other row ids now and the owner may have ruled that nothing may rely on one of them.
 const CARRY_TRUSTED: &str = "
 UPDATE said SET ours = (SELECT o.ours FROM old.said o WHERE o.number = said.number);
 INSERT OR IGNORE INTO folders(key, inode, signature, children, tree, packs, detail)

@@ -2,7 +2,7 @@
 //! checkpoint contains.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
@@ -93,13 +93,8 @@ impl Catalog {
     /// Returns the key slots that the catalog of a repository in `cache_dir` knows: those that the owner has listed or,
     /// if there is no list, the slot that last opened the repository.
     pub fn known_slots(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
-        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
-        if !private::is_trusted(&path) {
-            return Vec::new();
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let Ok(connection) = Connection::open_with_flags(&path, flags) else { return Vec::new() };
-        known_in(&connection).unwrap_or_default()
+        let known = open_trusted(&catalog_of(cache_dir, repository));
+        known.and_then(|connection| known_in(&connection).ok()).unwrap_or_default()
     }
 
     /// Returns the key slots that are known to be genuine, like [`Catalog::known_slots`].
@@ -120,12 +115,11 @@ impl Catalog {
     /// Forgets what this host has sent, if the catalog of a repository in `cache_dir` was used at another place: the
     /// store at this place has not lost it. For a user who continues at this place.
     pub fn forget_sent_elsewhere(cache_dir: &Path, repository: RepositoryId, location: &str) {
-        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
-        if !private::is_trusted(&path) || open_kept(&path, location).is_some() {
+        let path = catalog_of(cache_dir, repository);
+        if open_kept(&path, location).is_some() {
             return;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        if let Ok(connection) = Connection::open_with_flags(&path, flags) {
+        if let Some(connection) = open_trusted(&path) {
             // A catalog that cannot be changed is not carried over either.
             let _ = connection.execute_batch("DELETE FROM own; DELETE FROM owed;");
         }
@@ -133,13 +127,9 @@ impl Catalog {
 
     /// Returns the snapshots that the catalog of a repository in `cache_dir` lists, without accessing the repository.
     pub fn known_snapshots(cache_dir: &Path, repository: RepositoryId) -> Vec<SnapshotRow> {
-        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
-        if !private::is_trusted(&path) {
-            return Vec::new();
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let connection = Connection::open_with_flags(&path, flags);
-        connection.and_then(|open| snapshots::rows(&open, false, Some(false))).unwrap_or_default()
+        let known = open_trusted(&catalog_of(cache_dir, repository));
+        let rows = known.and_then(|open| snapshots::rows(&open, false, Some(false)).ok());
+        rows.unwrap_or_default()
     }
 
     /// Returns the snapshots that the catalogs in `cache_dir` list for a place, without accessing the place itself.
@@ -153,13 +143,20 @@ impl Catalog {
     }
 }
 
+fn catalog_of(cache_dir: &Path, repository: RepositoryId) -> PathBuf {
+    cache_dir.join(repository.to_string()).join("catalog.sqlite")
+}
+
+/// Opens a catalog; `None` if there is none, or if other users can write to it.
+fn open_trusted(path: &Path) -> Option<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    private::is_trusted(path).then(|| Connection::open_with_flags(path, flags).ok())?
+}
+
 /// Opens a catalog without changing it; `None` if it belongs to another place, is not a catalog, or
 /// is writable by other users.
 fn open_kept(path: &Path, location: &str) -> Option<Connection> {
-    if !private::is_trusted(path) {
-        return None;
-    }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
+    let connection = open_trusted(path)?;
     let place = schema::get_meta(&connection, "location").ok().flatten();
     (place.as_deref() == Some(location.as_bytes())).then_some(connection)
 }
