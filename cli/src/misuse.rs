@@ -98,7 +98,7 @@ fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>)
         return Failure::usage(format!("`{command}` does not take '{typed}'"), &hint);
     }
     if typed[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        let message = format!("{typed} is no number that an option takes");
+        let message = format!("a number cannot be negative: {typed}");
         return Failure::usage(message, "write a number of 0 or more");
     }
     let of_others = crate::foreign::option(command, typed).map(str::to_owned);
@@ -334,7 +334,7 @@ mod tests {
         );
         is(
             "icecore prune --keep-daily -7",
-            "-7 is no number that an option takes",
+            "a number cannot be negative: -7",
             "write a number of 0 or more",
         );
         is(

@@ -168,7 +168,7 @@ pub fn ask_new(report: &Report, prompt: &str, instead: &str) -> Result<Password,
 pub fn say_weak(report: &Report, password: &[u8]) {
     if let Some(why) = weakness(password) {
         let message = format!(
-            "it is easy to guess: {why}. If someone copies the archive, only the password protects it; `icecore key passwd` changes it"
+            "{why}, so it is easy to guess. If someone copies the archive, only the password protects it; `icecore key passwd` changes it"
         );
         report.problem("the password", &message);
     }

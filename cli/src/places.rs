@@ -36,6 +36,9 @@ pub struct Place {
     /// Whether the last of them is a mirror, to which nothing was moved.
     #[serde(default)]
     pub is_mirror: bool,
+    /// When a mirror into this place last began and ended well, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<i64>,
 }
 
 impl Place {
@@ -72,8 +75,23 @@ impl Places {
         if known.knows(repository) && known.is_mirror == is_mirror {
             return Ok(());
         }
-        known.place = place.to_owned();
         known.is_mirror = is_mirror;
+        self.write(place, repository, known)
+    }
+
+    /// Records durably that a mirror brought a place up to date, and when it began.
+    pub fn remember_copy(
+        &self,
+        place: &str,
+        repository: RepositoryId,
+        began: i64,
+    ) -> Result<(), Error> {
+        let known = self.find(place).unwrap_or_default();
+        self.write(place, repository, Place { is_mirror: true, copied: Some(began), ..known })
+    }
+
+    fn write(&self, place: &str, repository: RepositoryId, known: Place) -> Result<(), Error> {
+        let mut known = Place { place: place.to_owned(), ..known };
         if !known.knows(repository) {
             known.repositories.push(repository.to_string());
         }

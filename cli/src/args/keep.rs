@@ -46,7 +46,7 @@ pub struct KeepArgs {
 /// Parses a number or a text.
 fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     #[derive(serde::Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a number of 0 or more")]
     enum Value {
         Number(u64),
         Text(String),
@@ -60,7 +60,7 @@ fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::
 /// Parses a text or a list of texts.
 fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(serde::Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a tag or a list of tags")]
     enum Value {
         One(String),
         More(Vec<String>),

@@ -25,6 +25,10 @@ pub struct MirrorArgs {
     /// S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
+    /// Make a new copy although this computer has used one at this place that is gone; only if it
+    /// is lost, and not if its disk is not mounted
+    #[arg(long)]
+    pub new: bool,
     /// Show what would be copied and what it costs, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

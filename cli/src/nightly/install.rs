@@ -17,7 +17,6 @@ use crate::args::{Global, InstallArgs, ScheduleCommand, SchedulerArgs, Scheduler
 use crate::commands::consent;
 use crate::config;
 use crate::failure::{Failure, code};
-use crate::fit::whole;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::units::show;
@@ -151,7 +150,7 @@ impl Scheduler<'_> {
             }
         }
         words.extend(["run".to_owned(), "--if-due".to_owned()]);
-        self.warn_of_environment();
+        self.warn_of_environment(settings.iter().all(|profile| profile.repo.is_some()));
         Ok(Call {
             name: self.name.clone(),
             words,
@@ -163,8 +162,10 @@ impl Scheduler<'_> {
     }
 
     /// Warns of variables of this shell that the job will not have.
-    fn warn_of_environment(&self) {
-        let passed = ["ICECORE_CONFIG_DIR", "ICECORE_CACHE_DIR"];
+    fn warn_of_environment(&self, have_repo: bool) {
+        let mut passed = vec!["ICECORE_CONFIG_DIR", "ICECORE_CACHE_DIR"];
+        // A run uses the archive of its profile, whatever the variable says.
+        passed.extend(have_repo.then_some("ICECORE_REPOSITORY"));
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let is_lost = |name: &String| {
             (name.starts_with("ICECORE_") || name.starts_with("AWS_"))
@@ -220,7 +221,7 @@ impl Scheduler<'_> {
             if self.report.json {
                 self.summary(false);
             } else {
-                self.report.line(&format!("{} {is}; nothing was changed", self.name));
+                self.report.line(&format!("the job {} {is}; nothing was changed", self.name));
             }
             return Ok(code::DONE);
         }
@@ -420,10 +421,10 @@ impl Scheduler<'_> {
         let changes = self.changes(None, false)?;
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
-            let hint = format!("`icecore schedule install` installs {}", whole(&self.name));
+            let hint = format!("`icecore schedule install` installs it");
             return Err(Failure::new(
                 code::NOTHING_FOUND,
-                format!("{} is not installed", self.name),
+                format!("the job {} is not installed", self.name),
                 Some(&hint),
             ));
         }

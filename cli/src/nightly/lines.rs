@@ -82,7 +82,7 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     };
     let back = match number("files_back") {
         0 => String::new(),
-        back => format!(", {back} back from earlier snapshots"),
+        back => format!(", {back} known from earlier snapshots"),
     };
     let mut files = format!(
         "files: {} new{moved}{back}, {} changed, {} unmodified",

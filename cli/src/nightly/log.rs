@@ -16,7 +16,7 @@ pub fn run(global: &Global, report: Report, args: &LogArgs) -> Result<u8, Failur
 }
 
 fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
-    let records = night.state.records()?;
+    let records = night.runs()?;
     let number = args.number.unwrap_or(if args.text { 1 } else { 10 });
     let shown = &records[records.len().saturating_sub(number)..];
     let report = &night.report;

@@ -92,6 +92,19 @@ impl Night {
         Ok(record::of_archive(&self.state.records()?, &self.archive))
     }
 
+    /// Returns all runs, oldest first, with a killed one that no other run has recorded yet.
+    pub fn runs(&self) -> Result<Vec<Record>, Failure> {
+        let mut runs = self.state.records()?;
+        let died = self.state.died().map(|died| died.killed());
+        runs.extend(died.map(|died| Record { archive: self.archive.clone(), ..died }));
+        Ok(runs)
+    }
+
+    /// Returns those of these runs that were into the archive of the profile.
+    pub fn of_archive(&self, runs: &[Record]) -> Vec<Record> {
+        record::of_archive(runs, &self.archive)
+    }
+
     /// Returns when the last run with a settled snapshot into the archive of the profile began.
     pub fn last_snapshot(&self) -> Result<Option<Timestamp>, Failure> {
         self.state.last_snapshot(&self.archive)

@@ -14,10 +14,11 @@ use super::record::{
     self, CHECK, DRILL, JOBS, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step,
 };
 use super::schedule::is_step_due;
-use super::state::{Holder, Lock};
+use super::state::Lock;
 use super::step::{self, Ended, Steps};
 use super::{announce, conditions, growth, job};
 use crate::args::{Global, RunArgs};
+use crate::commands::mirror;
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -68,7 +69,7 @@ fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
 
 fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
     if let Some(died) = &lock.died {
-        let records = night.add(killed(died))?;
+        let records = night.add(died.killed())?;
         announce::ended(night, &records, None);
     }
     let records = night.records()?;
@@ -94,21 +95,6 @@ fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
             }
             Ok(record.code)
         }
-    }
-}
-
-/// Returns the record of a run that did not leave one.
-fn killed(holder: &Holder) -> Record {
-    Record {
-        started: holder.started,
-        ended: None,
-        outcome: Outcome::Killed,
-        code: code::FAILED,
-        reason: Some("the run was killed, or the computer lost its power".to_owned()),
-        log: None,
-        tries: 1,
-        archive: String::new(),
-        steps: Vec::new(),
     }
 }
 
@@ -280,12 +266,14 @@ impl Running<'_> {
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
+        let is_due_after = |last, every| is_step_due(last, job::signed(every), night, now);
         let is_due = |step: &str, every: Duration| {
-            let last = record::last_settled(self.records, step);
-            is_step_due(last, job::signed(every), night, now)
+            is_due_after(record::last_settled(self.records, step), every)
         };
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
-        let mirror = profile.mirror.as_ref().filter(|mirror| is_due(MIRROR, mirror.every));
+        // A copy that was made by hand counts as well.
+        let copied = mirror::last_copied(&self.night.session);
+        let mirror = profile.mirror.as_ref().filter(|mirror| is_due_after(copied, mirror.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
         // A manual drill counts as well, and a failed one is repeated after a week.
         let drill = profile.drill.as_ref().filter(|drill| {

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::record::{self, LogTime, Record, SNAPSHOT};
+use super::record::{self, LogTime, Outcome, Record, SNAPSHOT};
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::units::show;
@@ -27,6 +27,23 @@ pub struct State {
 pub struct Holder {
     pub started: LogTime,
     pub process: u32,
+}
+
+impl Holder {
+    /// Returns the record of a run that did not leave one.
+    pub fn killed(&self) -> Record {
+        Record {
+            started: self.started,
+            ended: None,
+            outcome: Outcome::Killed,
+            code: code::FAILED,
+            reason: Some("the run was killed, or the computer lost its power".to_owned()),
+            log: None,
+            tries: 1,
+            archive: String::new(),
+            steps: Vec::new(),
+        }
+    }
 }
 
 /// The lock of a profile, which only one run can have.
@@ -119,11 +136,20 @@ impl State {
 
     /// Returns the run in progress, if there is one.
     pub fn holder(&self) -> Option<Holder> {
+        self.holder_if(false)
+    }
+
+    /// Returns the last run if it was killed and no other run has recorded that yet.
+    pub fn died(&self) -> Option<Holder> {
+        self.holder_if(true)
+    }
+
+    fn holder_if(&self, expect_free: bool) -> Option<Holder> {
         let mut file = File::open(self.folder.join("lock")).ok()?;
         let is_free = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
-        serde_json::from_str(&text).ok().filter(|_| !is_free)
+        serde_json::from_str(&text).ok().filter(|_| is_free == expect_free)
     }
 
     /// Returns when the user was last notified that the profile is overdue.

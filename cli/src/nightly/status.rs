@@ -13,8 +13,9 @@ use super::health::{DrillDue, Status};
 use super::news;
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
-use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
+use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
+use crate::commands::mirror;
 use crate::commands::standing::GONE;
 use crate::commands::waves::{self, WaveStanding};
 use crate::failure::{Failure, code};
@@ -55,7 +56,8 @@ pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Fai
 impl Status {
     fn of(night: &Night, args: &StatusArgs) -> Result<Status, Failure> {
         let profile = night.profile();
-        let (all, records) = (night.state.records()?, night.records()?);
+        let all = night.runs()?;
+        let records = night.of_archive(&all);
         let (now, zone) = (Timestamp::now(), TimeZone::system());
         let mut rhythm = profile.run.rhythm();
         if let Some(max_age) = args.max_age {
@@ -88,7 +90,7 @@ impl Status {
             drill_page: drills.page(),
             drill_due: is_due.then_some(by),
             mirror: profile.mirror.as_ref().and_then(|mirror| mirror.to.clone()),
-            last_mirror: record::last_settled(&records, MIRROR),
+            last_mirror: mirror::last_copied(&night.session),
             month_usd: record::month_usd(&all, now, &zone),
             waves: night.waves(),
             last_try: records.last().cloned(),

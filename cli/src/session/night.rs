@@ -100,8 +100,8 @@ impl Session {
         let rows = dated(&repository.catalog.snapshots()?, now());
         let history = self.profile_name.clone().unwrap_or_default();
         let packs = written(&repository)?;
-        let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
-        let read: u64 = packs.iter().map(|pack| pack.bytes_read()).sum();
+        let bytes: u64 = packs.iter().map(|pack| pack.bytes_readable).sum();
+        let read: u64 = packs.iter().map(|pack| pack.bytes_read).sum();
         let unread = packs.iter().filter(|pack| !pack.is_read()).map(|pack| pack.added).min();
         let (host, writers) = (self.recorded_host(), repository.catalog.writers()?);
         let dropped = repository.catalog.dropped_snapshots()?;

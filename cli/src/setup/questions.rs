@@ -344,6 +344,6 @@ fn choose_snapshot(talk: &Talk, args: &SetupArgs) -> Result<bool, Failure> {
     if args.snapshot || args.no_snapshot {
         return Ok(args.snapshot);
     }
-    talk.explain("The first snapshot reads and stores every photo. That takes hours, and days if they go to a bucket. You may interrupt it with Ctrl-C: the next run continues.");
+    talk.explain("The first snapshot reads and stores every photo. With a large library that takes hours, or days over a slow link. You may interrupt it with Ctrl-C: the next run continues.");
     talk.yes("Take the first snapshot at the end of this setup?", true)
 }

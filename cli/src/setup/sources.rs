@@ -112,7 +112,11 @@ fn read(answer: &str, found: &[Candidate]) -> Result<Vec<PathBuf>, Failure> {
         Ok(number) => {
             let one = number.checked_sub(1).and_then(|at| found.get(at));
             one.map(|one| one.path.clone()).ok_or_else(|| {
-                Failure::usage(format!("there is no number {number}"), "type a number of the list")
+                let hint = match found.is_empty() {
+                    true => "type the path of a folder, for example ~/Pictures",
+                    false => "type a number of the list, or the path of a folder",
+                };
+                Failure::usage(format!("there is no folder with the number {number}"), hint)
             })
         }
         Err(_) => Ok(PathBuf::from(part.trim_matches(QUOTES))),
@@ -185,7 +189,7 @@ mod tests {
         assert_eq!(read("/x 2"), Ok(vec!["/x 2".to_owned()]));
         assert_eq!(read(""), Ok(Vec::new()));
         for wrong in ["0", "4", "1,9"] {
-            assert!(read(wrong).unwrap_err().contains("there is no number"), "{wrong}");
+            assert!(read(wrong).unwrap_err().contains("no folder with the number"), "{wrong}");
         }
     }
 

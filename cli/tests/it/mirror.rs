@@ -109,9 +109,21 @@ fn what_is_no_copy_is_refused_by_the_program() {
     host.run("mirror repo copy").ok();
     // A disk that is not mounted is no place for a new copy.
     std::fs::rename(host.path("copy"), host.path("unplugged")).expect("it is moved");
-    host.run("mirror repo copy")
-        .fails(10, &["there is no copy at", "remove the file config/places/", "mounted"]);
+    host.run("mirror repo copy").fails(
+        10,
+        &[
+            "the copy that this computer",
+            "is the disk mounted?",
+            "`icecore mirror --new repo copy`",
+        ],
+    );
     assert!(!host.path("copy").exists());
+    host.run("mirror --new repo copy").ok();
+    // Where the archive was before a promotion, its new copy is made in the same way.
+    host.run("--repo copy promote --yes").ok();
+    std::fs::rename(host.path("repo"), host.path("lost")).expect("it is moved");
+    host.run("mirror copy repo").fails(10, &["the archive that this computer", "--new copy repo"]);
+    host.run("mirror --new copy repo").ok();
 }
 
 #[test]

@@ -164,6 +164,10 @@ fn a_run_that_hangs_or_is_killed_is_noticed() {
     let hook = fs::read_to_string(host.path("hung")).expect("a process");
     let hook = Pid::from_raw(hook.trim().parse().expect("a number")).expect("a process");
     kill_process(hook, Signal::KILL).expect("the hook is killed");
+    // This is known before another run has recorded it.
+    let status = host.run("status").exits(30).stdout;
+    assert!(status.contains("last try") && status.contains("killed"), "{status}");
+    assert!(host.run("log").ok().stdout.contains("the run was killed"));
     host.run("run").ok();
     assert_eq!(outcomes(&host), ["killed", "done"]);
     let listed = host.run("log").ok().stdout;

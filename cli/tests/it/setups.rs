@@ -190,7 +190,7 @@ fn wrong_answers_are_asked_again() {
     assert_eq!(code, 0, "{said}");
     for expected in [
         "failed to read /home/nobody/at-all",
-        "there is no number 7",
+        "there is no folder with the number 7",
         "which is backed up",
         "is inside the archive",
         "there is no folder",

@@ -54,9 +54,10 @@ pub(super) fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, CodecError> {
         {
             return Ok(seed);
         }
-        if !data.is_empty() {
-            reason = "a character is missing or mistyped";
-        }
+        reason = match data.is_empty() {
+            true => "the lines after ICECORE-IDENTITY-1 are missing",
+            false => "a character is missing or mistyped",
+        };
     }
     Err(fail(reason))
 }

@@ -36,8 +36,8 @@ impl Location {
     pub fn parse(url: &str) -> Result<Location, LocationError> {
         if url.trim().is_empty() {
             return Err(LocationError {
-                url: "--repo".to_owned(),
-                reason: "the archive URL is empty".to_owned(),
+                url: "''".to_owned(),
+                reason: "the URL of an archive cannot be empty".to_owned(),
                 hint: foreign::FORMS.to_owned(),
             });
         }

@@ -10,7 +10,7 @@ use icecore_engine::format::{LogHead, Settings, Time};
 use icecore_engine::ops::audit::{AuditReport, audit};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, Subset, check};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::prune::reclaim::Terms;
+use icecore_engine::ops::prune::reclaim::{Decision, Terms, Why};
 use icecore_engine::ops::prune::{plan, prune};
 use icecore_engine::ops::restore::seed;
 use icecore_engine::progress::Silent;
@@ -237,7 +237,10 @@ fn a_prune_leaves_alone_what_a_repair_found_lost() {
         (Terms { end_window: true, ..Terms::default() }).at(&prices, now),
         &Silent,
     );
-    let pruned = prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune");
+    let planned = planned.expect("a plan");
+    let why: Vec<_> = planned.partly.iter().map(|pack| pack.decision.clone()).collect();
+    assert_eq!(why, [Decision::Keep(Why::Damaged)], "it stays for a reason that is named");
+    let pruned = prune(&repository, &planned, now, &Silent).expect("a prune");
     assert_eq!((pruned.damaged, pruned.packs_repacked), (0, 0), "{pruned:?}");
     tree::assert_same(&bench.library, bench.restored("latest", "healed"));
     std::fs::write(&cold[0], content).expect("it comes back");

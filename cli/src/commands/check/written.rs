@@ -34,7 +34,7 @@ impl Written {
                 "pack",
                 json!({
                     "id": pack.id.to_string(), "object": layout::pack(pack.kind, &pack.id),
-                    "bytes": pack.bytes, "bytes_read": pack.bytes_read(), "read": pack.is_read(),
+                    "bytes": pack.bytes, "bytes_read": pack.bytes_read, "read": pack.is_read(),
                     "read_at": time(pack.read_at).map(utc), "written": time(pack.added).map(utc),
                     "writer": pack.writer.to_string(), "writer_label": self.writers.label(&pack.writer),
                 }),

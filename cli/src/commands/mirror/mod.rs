@@ -6,6 +6,7 @@ use icecore_engine::error::{Error, MirrorError};
 use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget, Origin, copy, plan};
 use icecore_engine::repo::Repository;
 use icecore_engine::store::{Location, Store};
+use jiff::Timestamp;
 
 use self::show::{Price, show_done, show_plan};
 use super::consent;
@@ -14,6 +15,7 @@ use crate::config;
 use crate::failure::{Failure, code, no_repository};
 use crate::places::Places;
 use crate::session::Session;
+use crate::shell;
 use crate::units::{about, exact_dollars, now};
 
 /// Price above which the user is asked.
@@ -51,7 +53,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
         let planned = plan(&origin, &target, &bar);
         bar.finish();
         let planned = planned?;
-        expect_there(session, &target, &planned)?;
+        expect_there(session, args, &target, &planned)?;
         let price = Price::of(session, &target, &planned)?;
         // A second plan of the same run copies what the first one has not copied.
         if agreed.is_none() {
@@ -82,9 +84,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
             done => {
                 let done = done?;
                 show_done(session, &target, &planned, &done)?;
-                let place = config::place(&target.location, &target.options);
-                // Ignore errors, because the config directory may be read-only.
-                let _ = Places::new(&session.config_dir).remember(&place, planned.repository, true);
+                remember(session, &target, &planned, &done);
                 return Ok(ends(&planned, &done));
             }
         }
@@ -92,28 +92,57 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
     Err(Error::from(MirrorError::Moving).into())
 }
 
-/// Fails if this computer has made a copy there before but there is none now, because its disk may
-/// not be mounted.
+/// Records the copy and, if the copy is up to date now, when. The config directory may be read-only: then `run` copies
+/// again each time.
+fn remember(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, done: &MirrorSummary) {
+    let place = config::place(&target.location, &target.options);
+    let places = Places::new(&session.config_dir);
+    let remembered = match ends(planned, done) {
+        code::DAMAGED => places.remember(&place, planned.repository, true),
+        _ => places.remember_copy(&place, planned.repository, target.time.seconds),
+    };
+    if let Err(error) = remembered {
+        session.report.note(&format!("this copy is not recorded on this computer: {error}"));
+    }
+}
+
+/// Fails if this computer has used an archive or a copy there before but there is none now, because its disk may not be
+/// mounted.
 fn expect_there(
     session: &Session,
+    args: &MirrorArgs,
     target: &MirrorTarget,
     planned: &MirrorPlan,
 ) -> Result<(), Failure> {
     let place = config::place(&target.location, &target.options);
-    let places = Places::new(&session.config_dir);
-    let known = places.find(&place);
-    if !planned.is_new || known.is_none_or(|known| !known.knows(planned.repository)) {
+    let known = Places::new(&session.config_dir).find(&place);
+    if args.new || !planned.is_new {
         return Ok(());
     }
+    let Some(known) = known.filter(|known| known.knows(planned.repository)) else {
+        return Ok(());
+    };
+    let what = if known.is_mirror { "the copy" } else { "the archive" };
     let message = format!(
-        "there is no copy at {}, although this computer has made one there before: nothing was copied",
+        "{what} that this computer has used at {} no longer exists there: nothing was copied",
         target.location
     );
+    let places = args.places.iter().map(|place| format!(" {}", shell::word(place)));
     let hint = format!(
-        "is its disk mounted? If the copy is lost, make a new one: remove the file {}, then run the command again",
-        crate::shell::word(&crate::units::show(&places.file(&place)))
+        "is the disk mounted? If it is lost, `icecore mirror --new{}` makes a new copy there",
+        places.collect::<String>()
     );
     Err(Failure::new(code::NO_REPOSITORY, message, Some(&hint)))
+}
+
+/// Returns when the copy that the profile names was last brought up to date; `None` if it never was.
+pub fn last_copied(session: &Session) -> Option<Timestamp> {
+    let of_profile = session.profile.mirror.as_ref()?;
+    let url = crate::home::url_at_home(of_profile.to.as_ref()?).ok()?;
+    let location = Location::parse(&url).ok()?;
+    let options = session.options_at(&location, &session.profile.at_mirror(of_profile)).ok()?;
+    let known = Places::new(&session.config_dir).find(&config::place(&location, &options))?;
+    Timestamp::from_second(known.copied.filter(|_| known.is_mirror)?).ok()
 }
 
 /// Returns the exit code. Damage, and objects that could not be copied, must not go unnoticed.

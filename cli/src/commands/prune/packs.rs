@@ -165,6 +165,9 @@ fn why_in_general(decision: &Decision) -> [String; 2] {
                     "partly unused, but a rule of the bucket has moved them to another class"
                 }
                 Why::NoPrice => "partly unused, but the price of their class is not known",
+                Why::Damaged => {
+                    "partly unused, but damaged: they stay in case their data can be read again"
+                }
                 _ => &*one,
             };
             both(&one, more)

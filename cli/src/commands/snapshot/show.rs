@@ -118,7 +118,7 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
         |is: &'static str, would: &'static str| if summary.id.is_some() { is } else { would };
     let new = match new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)
     {
-        0 => format!("no new data; the snapshot itself {} {stored}", would("takes", "would take")),
+        0 => format!("no new data; its list of files {} {stored}", would("takes", "would take")),
         new => format!("{} new, {} {stored}", size(new), would("stored as", "would be stored as")),
     };
     report.line(&format!("{} in all; {new}; {seconds:.1} s", size(totals.bytes_processed)));
@@ -173,7 +173,7 @@ fn files_text(totals: &Totals, forgotten: bool) -> String {
         false => vec![
             (new, "new", true),
             (moved, "renamed, moved or copied", moved > 0),
-            (back, "back from earlier snapshots", back > 0),
+            (back, "known from earlier snapshots", back > 0),
             (changed, "changed", true),
             (unmodified, "unmodified", true),
         ],
@@ -256,7 +256,7 @@ mod tests {
         // It is unknown which of them have changed.
         assert_eq!(files_text(&totals, true), "files: 6 read again");
         let totals = Totals { files_back: 33, files_unmodified: 11, ..Totals::default() };
-        let said = "files: 0 new, 33 back from earlier snapshots, 0 changed, 11 unmodified";
+        let said = "files: 0 new, 33 known from earlier snapshots, 0 changed, 11 unmodified";
         assert_eq!(files_text(&totals, false), said);
         assert_eq!(files_text(&totals, true), "files: 0 read again, 44 unmodified");
     }

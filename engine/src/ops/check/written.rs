@@ -19,12 +19,10 @@ pub struct WrittenPack {
     pub writer: WriterId,
     /// When it was added to the log, in seconds since 1970 UTC by the clock of its writer.
     pub added: i64,
-    /// Number of chunks in it, …
-    pub chunks: u64,
-    /// … of those that are lost and were not read, …
-    pub chunks_lost: u64,
-    /// … and of those that were read and found sound, …
-    pub chunks_read: u64,
+    /// How many of its bytes can be read back, because they are not lost, about.
+    pub bytes_readable: u64,
+    /// How many of these were read back and found sound, …
+    pub bytes_read: u64,
     /// … at `read_at` or later, in seconds since 1970 UTC; 0 for never.
     pub read_at: i64,
 }
@@ -32,14 +30,7 @@ pub struct WrittenPack {
 impl WrittenPack {
     /// Returns whether all of it was read back, as far as it is not lost.
     pub fn is_read(&self) -> bool {
-        self.chunks_read.saturating_add(self.chunks_lost) >= self.chunks
-    }
-
-    /// Returns how many of its bytes were read back, assuming that its chunks are about equally
-    /// large.
-    pub fn bytes_read(&self) -> u64 {
-        let share = u128::from(self.bytes) * u128::from(self.chunks_read.min(self.chunks));
-        (share / u128::from(self.chunks.max(1))) as u64
+        self.bytes_read >= self.bytes_readable
     }
 }
 
@@ -48,7 +39,7 @@ impl WrittenPack {
 pub struct WrittenSum {
     /// Number of its packs.
     pub packs: u64,
-    /// Their total size.
+    /// Their total size, without what is lost, about.
     pub bytes: u64,
     /// How many of these bytes were read back, about.
     pub bytes_read: u64,
@@ -66,15 +57,15 @@ pub fn written(repository: &Repository) -> Result<Vec<WrittenPack>, Error> {
     let packs = packs.filter(|row| !lost.contains(&row.key));
     let pack = |row: crate::repo::PackRow| {
         let read = read.get(&row.key).copied().unwrap_or_default();
+        let (bytes_readable, bytes_read) = read.bytes(&row);
         Some(WrittenPack {
             id: row.id,
             kind: row.kind,
             bytes: row.bytes,
             writer: *writers.get(&row.key)?,
             added: row.added,
-            chunks: row.rows,
-            chunks_lost: read.lost,
-            chunks_read: read.chunks,
+            bytes_readable,
+            bytes_read,
             read_at: if read.chunks == 0 { 0 } else { read.at },
         })
     };
@@ -87,8 +78,8 @@ pub fn by_writer(packs: &[WrittenPack]) -> BTreeMap<WriterId, WrittenSum> {
     for pack in packs {
         let sum = sums.entry(pack.writer).or_default();
         sum.packs += 1;
-        sum.bytes += pack.bytes;
-        sum.bytes_read += pack.bytes_read();
+        sum.bytes += pack.bytes_readable;
+        sum.bytes_read += pack.bytes_read;
         if !pack.is_read() {
             let oldest = sum.oldest_unread.unwrap_or(i64::MAX);
             sum.oldest_unread = Some(oldest.min(pack.added));
@@ -104,25 +95,24 @@ mod tests {
     #[test]
     fn what_was_not_read_whole_is_the_oldest_unread() {
         let (a, b) = (WriterId([1; 16]), WriterId([2; 16]));
-        let pack = |writer, added, chunks_read| WrittenPack {
+        let pack = |writer, added, bytes_read| WrittenPack {
             id: PackId([0; 16]),
             kind: PackKind::Cold,
             bytes: 1000,
             writer,
             added,
-            chunks: 4,
-            chunks_lost: 0,
-            chunks_read,
+            bytes_readable: 900,
+            bytes_read,
             read_at: 0,
         };
-        let sums = by_writer(&[pack(a, 9, 0), pack(a, 5, 3), pack(a, 1, 4), pack(b, 2, 4)]);
+        let sums = by_writer(&[pack(a, 9, 0), pack(a, 5, 750), pack(a, 1, 900), pack(b, 2, 900)]);
         let sum = |packs, bytes, bytes_read, oldest_unread| WrittenSum {
             packs,
             bytes,
             bytes_read,
             oldest_unread,
         };
-        assert_eq!(sums[&a], sum(3, 3000, 1750, Some(5)));
-        assert_eq!(sums[&b], sum(1, 1000, 1000, None));
+        assert_eq!(sums[&a], sum(3, 2700, 1650, Some(5)));
+        assert_eq!(sums[&b], sum(1, 900, 900, None));
     }
 }

@@ -192,10 +192,6 @@ pub(super) fn decide_partly(
         let Some(count) = counts.get(&row.key).filter(|count| count.dead_bytes > 0) else {
             continue;
         };
-        // Keep packs with lost chunks. They may still be recovered if a disk comes back or a store answers again.
-        if repository.catalog.has_lost(row.key)? {
-            continue;
-        }
         let Count { live_bytes, dead_bytes, live_chunks, .. } = *count;
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
@@ -204,7 +200,10 @@ pub(super) fn decide_partly(
         let in_copies = in_copies(copies, &row, terms, (prices, now));
         let mut pack =
             PartialPack { row, live_bytes, dead_bytes, live_chunks, state, decision, in_copies };
-        decide_one(&mut pack, terms, prices, now);
+        match repository.catalog.has_lost(pack.row.key)? {
+            true => pack.decision = Decision::Keep(Why::Damaged),
+            false => decide_one(&mut pack, terms, prices, now),
+        }
         partly.push(pack);
     }
     look(repository, &mut partly, terms, prices, now)?;
@@ -291,7 +290,9 @@ fn look(
         .filter(|pack| {
             let mut warm = PartialPack { state: ObjectState::Warm, ..(*pack).clone() };
             decide_one(&mut warm, terms, prices, now);
-            pack.state == ObjectState::Cold && matches!(warm.decision, Decision::Repack { .. })
+            pack.state == ObjectState::Cold
+                && pack.decision != Decision::Keep(Why::Damaged)
+                && matches!(warm.decision, Decision::Repack { .. })
         })
         .collect();
     let names: Vec<String> =

@@ -226,6 +226,9 @@ pub enum Why {
     Moved,
     /// The price of its class is not known.
     NoPrice,
+    /// A chunk in it is damaged or missing. It may be read again if a disk comes back or a store
+    /// answers again.
+    Damaged,
 }
 
 /// The one-time cost of repacking a pack, and the saving from then on, in dollars.
@@ -445,6 +448,9 @@ impl fmt::Display for Why {
                 f.write_str("partly unused, but a rule of the bucket has moved it to another class")
             }
             Why::NoPrice => f.write_str("partly unused, but the price of its class is not known"),
+            Why::Damaged => f.write_str(
+                "partly unused, but damaged: it stays in case its data can be read again",
+            ),
         }
     }
 }
