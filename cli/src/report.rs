@@ -33,6 +33,14 @@ pub fn at_place(place: &str) -> String {
     }
 }
 
+/// Like [`at_place`], for a command to which [`Report`] adds nothing.
+pub fn command_at(place: &str) -> String {
+    match ADDRESS.get().filter(|typed| !typed.is_empty()) {
+        Some(typed) => format!("icecore {typed}"),
+        None => format!("icecore --repo {}", shell::word(place)),
+    }
+}
+
 fn addressed(text: &str) -> String {
     shell::addressed(text, ADDRESS.get().map_or("", String::as_str))
 }

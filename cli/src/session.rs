@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
+use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::writers::{self, NewWriter};
 use icecore_engine::repo::{
@@ -34,6 +34,7 @@ mod copies;
 mod credential;
 mod findings;
 mod log_reader;
+mod names;
 mod night;
 mod prices;
 mod reading;
@@ -298,25 +299,6 @@ impl Session {
             }
         };
         self.used(self.open(store, config, keys)?)
-    }
-
-    /// Returns the name of this host that snapshots record: that of `--host`, of `ICECORE_HOST`, of the profile, or its
-    /// own.
-    pub fn recorded_host(&self) -> String {
-        let given = self.host.clone().or_else(|| std::env::var("ICECORE_HOST").ok());
-        // An empty variable counts as not set.
-        given
-            .filter(|host| !host.is_empty())
-            .or_else(|| self.profile.host.clone())
-            .unwrap_or_else(crate::units::host)
-    }
-
-    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host, or the machine's
-    /// own name if the recorded one is not a valid label.
-    pub fn writer_label(&self) -> String {
-        let host = self.recorded_host();
-        let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
-        if fits { host } else { crate::units::host() }
     }
 
     /// Opens the repository for reading.

@@ -12,13 +12,14 @@ pub fn word(text: &str) -> String {
 }
 
 /// Commands that need an archive.
-const OF_ARCHIVES: [&str; 24] = [
+const OF_ARCHIVES: [&str; 25] = [
     "accept",
     "accept-file",
     "audit",
     "check",
     "cost",
     "diff",
+    "drill",
     "dump",
     "find",
     "history",
@@ -40,9 +41,8 @@ const OF_ARCHIVES: [&str; 24] = [
 ];
 
 /// Commands that need none, or that name it in another way.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 11] = [
     "completions",
-    "drill",
     "log",
     "man",
     "mirror",

@@ -61,8 +61,15 @@ pub fn compared(amount: f64) -> String {
     if amount <= 0.0 || amount >= 0.01 {
         return dollars(amount);
     }
-    let digits = (1.0 - amount.log10().floor()).min(DIGITS_MAX) as usize;
-    format!("${amount:.digits$}")
+    format!("${amount:.*}", price_digits(amount))
+}
+
+/// Returns how many digits after the point a compared price has.
+pub fn price_digits(amount: f64) -> usize {
+    match amount > 0.0 && amount < 0.01 {
+        true => (1.0 - amount.log10().floor()).min(DIGITS_MAX) as usize,
+        false => 2,
+    }
 }
 
 /// Returns a price with the fractions of a cent that single requests cost.

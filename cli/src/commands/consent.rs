@@ -9,7 +9,7 @@ use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Session;
 use crate::signals;
-use crate::units::{count, exact_dollars};
+use crate::units::{count, exact_dollars, price_digits};
 
 /// Returns whether there is a terminal for questions.
 pub fn can_ask(session: &Session) -> bool {
@@ -68,10 +68,11 @@ pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
 }
 
 /// Returns whether a price is within a bound. Compares the price as it is displayed, because the user agrees to the
-/// displayed price: $0.02 may be $0.024.
+/// displayed price: $0.02 may be $0.024, and $0.0031 may be $0.00314.
 pub fn fits(total: f64, max: f64) -> bool {
-    let shown = if total < 0.01 { total } else { (total * 100.0).round() / 100.0 };
-    shown <= max
+    // Digits have no exact value in binary.
+    let digits = 10_f64.powi(price_digits(total) as i32);
+    (total * digits).round() <= max * digits * (1.0 + f64::EPSILON)
 }
 
 /// Fails if the price in a bucket exceeds the bound or is unknown. `spared` describes what was not done, `hint` a
@@ -118,6 +119,10 @@ mod tests {
             (0.004, 0.0, false),
             (0.004, 0.003, false),
             (0.004, 0.01, true),
+            (0.00314, 0.0031, true),
+            (0.00316, 0.0031, false),
+            (0.000_873, 0.00087, true),
+            (0.01, 0.0099, false),
         ] {
             assert_eq!(fits(total, max), agreed, "{total} by {max}");
         }

@@ -325,7 +325,7 @@ fn resume(
             (options.target, options.overwrite) = (target, None);
         }
         Some(_) => {}
-        None if record.host != crate::units::known_as() => {
+        None if !session.is_own_name(&record.host) => {
             return Err(Failure::usage(
                 format!("the restore was started on {}", show(Path::new(&record.host))),
                 "name a folder of this machine: --target DIR",

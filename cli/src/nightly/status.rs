@@ -165,7 +165,7 @@ impl Status {
             lines.push(("in waves", format!("job {id}: {text}")));
         }
         if self.month_usd > 0.0 {
-            lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
+            lines.push(("cost", format!("{} by the runs of this month", dollars(self.month_usd))));
         }
         for (what, text) in lines {
             report.fact(what, &text);

@@ -2,7 +2,7 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::format::signed::OWNER;
-use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
+use icecore_engine::format::{SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
 use icecore_engine::ops::histories::{Dated, dated, newest_whole};
 use icecore_engine::repo::{Keys, SnapshotRow, StoredConfig, Writer};
@@ -110,14 +110,6 @@ impl Session {
         let newest = newest_whole(&taken, &history, None).map(|newest| newest.time);
         let of_history = |dated: &&Dated| dated.row.entry.history.as_ref() == Some(&history);
         let last = taken.iter().rev().find(of_history);
-        let mut waiting: Vec<JobId> =
-            repository.catalog.jobs()?.iter().filter(|job| !job.ended).map(|job| job.id).collect();
-        if !waiting.is_empty()
-            // Another computer may have ended these jobs. Without the right to list them, rely on this host's records.
-            && let Ok(ended) = repository.ended_jobs()
-        {
-            waiting.retain(|id| !ended.contains(id));
-        }
         Ok(Seen {
             newest,
             marked: last.filter(|last| last.row.is_marked()).map(|last| last.row.entry.id),
@@ -125,7 +117,7 @@ impl Session {
             read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
             oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),
             snapshots: rows.iter().map(|dated| dated.row.entry.id).collect(),
-            jobs_waiting: waiting.len(),
+            jobs_waiting: repository.open_jobs()?.len(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use icecore_testkit::{S3Server, photos};
 
 use crate::runs::{host as nightly_host, outcomes, pass, records};
-use crate::support::{Host, objects, shoot, write};
+use crate::support::{BUCKET, Host, objects, shoot, write};
 use crate::thaw::{HOURS, archive, thawed_once};
 
 const DRILLS: &str = "home/.local/state/icecore/drills";
@@ -28,6 +28,12 @@ fn a_photo_comes_back_and_is_removed() {
     assert!(ran.stdout.contains("came back from snapshot"), "{ran:#?}");
     assert!(ran.stdout.contains("the file on this computer is the same"), "{ran:#?}");
     assert_eq!(copies(&host), 0);
+    // A snapshot under the name that a variable gives this computer is its own too.
+    let mut host = host;
+    host.set("ICECORE_HOST", "studio");
+    host.run("snapshot photos").ok();
+    let ran = host.run("drill").ok();
+    assert!(ran.stdout.contains("the file on this computer is the same"), "{ran:#?}");
     // The file is random, and a photo rather than a sidecar.
     let mut drawn = std::collections::BTreeSet::new();
     for _ in 0..12 {
@@ -91,8 +97,14 @@ fn from_a_frozen_bucket_it_asks_waits_and_goes_on() {
     let ran = host.run("drill --max-cost 1").exits(20);
     assert!(ran.stdout.contains("Then run: icecore drill"), "{ran:#?}");
     assert_eq!(thawed_once(&server), 1);
-    // The photo stays the same, and nothing is thawed twice.
-    host.run("drill").exits(20);
+    // The photo stays the same, and nothing is thawed or ordered twice.
+    let ran = host.run(&format!("--repo s3://{BUCKET}/photos drill")).exits(20);
+    assert!(
+        ran.stdout.contains(&format!("Then run: icecore --repo s3://{BUCKET}/photos drill")),
+        "{ran:#?}"
+    );
+    let jobs = host.run("--json jobs").ok().json();
+    assert_eq!(jobs.iter().filter(|job| job["job_id"].is_string()).count(), 1, "{jobs:?}");
     server.advance(48 * HOURS);
     let ran = host.run("drill").ok();
     assert!(ran.stdout.contains("is the same"), "{ran:#?}");

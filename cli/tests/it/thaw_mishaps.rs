@@ -207,8 +207,8 @@ fn a_job_that_is_worked_on_is_left_alone() {
     }
     let job = job_of(&host.run("--json jobs").ok().json()[0]);
     host.run("restore latest:photos -t ./out --detach --max-cost 1")
-        .fails(1, &["another process is working on job"]);
-    host.run(&format!("jobs resume {job}")).fails(1, &["another process is working on job"]);
+        .fails(1, &["the same restore is already running"]);
+    host.run(&format!("jobs resume {job}")).fails(1, &["the same restore is already running"]);
     host.run(&format!("jobs cancel {job}")).fails(1, &["another process is working on job"]);
     let pid = rustix::process::Pid::from_child(&waits);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("Ctrl-C");

@@ -154,10 +154,32 @@ impl Repository {
 
     /// Returns the ids of jobs that are over: finished or cancelled.
     pub fn ended_jobs(&self) -> Result<BTreeSet<JobId>, Error> {
-        let here = self.catalog.jobs()?.into_iter().filter(|row| row.ended).map(|row| row.id);
-        let listed = self.store.list(layout::JOBS, None)?;
-        let there = listed.iter().filter_map(|object| id_of(&object.name, "/ended"));
-        Ok(here.chain(there).collect())
+        Ok(self.job_ids()?.1)
+    }
+
+    /// Returns the ids of jobs that are not over, of any computer. Needs no identity. Without the right to list them,
+    /// relies on the records of this host.
+    pub fn open_jobs(&self) -> Result<BTreeSet<JobId>, Error> {
+        match self.job_ids() {
+            Ok((known, ended)) => Ok(known.difference(&ended).copied().collect()),
+            Err(_) => {
+                let rows = self.catalog.jobs()?.into_iter();
+                Ok(rows.filter(|row| !row.ended).map(|row| row.id).collect())
+            }
+        }
+    }
+
+    /// Returns the ids of all jobs, and of those that are over.
+    fn job_ids(&self) -> Result<(BTreeSet<JobId>, BTreeSet<JobId>), Error> {
+        let rows = self.catalog.jobs()?;
+        let mut ended: BTreeSet<JobId> =
+            rows.iter().filter(|row| row.ended).map(|row| row.id).collect();
+        let mut known: BTreeSet<JobId> = rows.iter().map(|row| row.id).collect();
+        for object in self.store.list(layout::JOBS, None)? {
+            known.extend(job_of(&object.name));
+            ended.extend(id_of(&object.name, "/ended"));
+        }
+        Ok((known, ended))
     }
 
     /// Marks that every thaw of a job was requested.

@@ -25,7 +25,7 @@ use crate::commands::{consent, cost_line, spent};
 use crate::drills::{DrillState, WaitingPhoto};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{as_path, known_as, local, now, show, size};
+use crate::units::{as_path, local, now, show, size};
 
 /// Preferred sizes of the file: most photos, but neither sidecars, which prove little, nor films, which cost more.
 const MODERATE: std::ops::RangeInclusive<u64> = 64 << 10..=128 << 20;
@@ -83,7 +83,7 @@ pub fn run(session: &Session, state: &DrillState, args: &DrillArgs) -> Result<u8
     state.write(&drills)?;
     let name = show(&chosen.path);
     session.report.note(&format!("restoring {name} from snapshot {} as a drill", snapshot.short()));
-    let record = record(args, &chosen, state);
+    let record = record(session, args, &chosen, state);
     let ended = going(session, &repository, &record, (args, started)).run(None);
     let forget = match &ended {
         Ok(code::THAW_REQUESTED) => return say_waiting(session, &chosen, started),
@@ -200,11 +200,11 @@ fn choose<'a>(
 }
 
 /// Returns the record of the job. A drill that continues after a thaw has the same record.
-fn record(args: &DrillArgs, chosen: &Chosen, state: &DrillState) -> JobRecord {
+fn record(session: &Session, args: &DrillArgs, chosen: &Chosen, state: &DrillState) -> JobRecord {
     JobRecord {
         snapshot: chosen.snapshot.row.entry.id,
         created: now(),
-        host: known_as(),
+        host: session.recorded_host(),
         path: chosen.path.as_os_str().as_bytes().to_vec().into(),
         include: Vec::new(),
         exclude: Vec::new(),
@@ -253,8 +253,7 @@ fn going<'a>(
 
 /// Compares the restored photo with the file on this computer, unless that file has changed.
 fn compare(session: &Session, chosen: &Chosen, copy: &Path) -> Result<LocalFile, Failure> {
-    let here = [Some(crate::units::host()), session.profile.host.clone(), session.host.clone()];
-    if !here.contains(&Some(chosen.snapshot.record.host.clone())) {
+    if !session.is_own_name(&chosen.snapshot.record.host) {
         return Ok(LocalFile::Gone);
     }
     let path = Path::new("/").join(chosen.snapshot.places.real(&chosen.path));

@@ -14,9 +14,10 @@ use crate::args::MirrorArgs;
 use crate::config;
 use crate::failure::{Failure, code, no_repository};
 use crate::places::Places;
+use crate::report;
 use crate::session::Session;
 use crate::shell;
-use crate::units::{about, exact_dollars, now};
+use crate::units::{about, now};
 
 /// Price above which the user is asked.
 const ASKED_USD: f64 = 0.01;
@@ -127,9 +128,13 @@ fn expect_there(
         "{what} that this computer has used at {} no longer exists there: nothing was copied",
         target.location
     );
+    let command = match args.places.len() {
+        2 => "icecore".to_owned(),
+        _ => session.location().map(|from| report::command_at(&from.to_string()))?,
+    };
     let places = args.places.iter().map(|place| format!(" {}", shell::word(place)));
     let hint = format!(
-        "is the disk mounted? If it is lost, `icecore mirror --new{}` makes a new copy there",
+        "is the disk mounted? If it is lost, `{command} mirror --new{}` makes a new copy there",
         places.collect::<String>()
     );
     Err(Failure::new(code::NO_REPOSITORY, message, Some(&hint)))
@@ -210,17 +215,7 @@ fn agree(
     let is_free = !price.is_paid || planned.is_done();
     match (args.max_cost, price.total_usd) {
         _ if is_free => return Ok(()),
-        (Some(_), None) => {
-            let message = "the price is not known, so --max-cost cannot limit it";
-            let hint = "name a file with the prices of the store: --prices FILE";
-            return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
-        }
-        (Some(max), Some(total)) if !consent::fits(total, max) => {
-            let (total, max) = (exact_dollars(total), exact_dollars(max));
-            let message = format!("it would cost about {total}, more than {max}; {spared}");
-            return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
-        }
-        (Some(_), Some(_)) => return Ok(()),
+        (Some(max), total) => return consent::within(max, total, spared, hint),
         (None, Some(total)) if total <= ASKED_USD => return Ok(()),
         (None, _) => {}
     }

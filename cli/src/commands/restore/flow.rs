@@ -24,7 +24,7 @@ use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::commands::{bill_text, poll};
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
-use crate::units::{agree, as_path, count, hours_after, known_as, now, show, show_target};
+use crate::units::{agree, as_path, count, hours_after, now, show, show_target};
 
 /// Describes how many files were restored before a restore failed.
 fn files_restored(files: u64) -> Option<String> {
@@ -413,7 +413,8 @@ impl Flow<'_> {
     /// Returns whether a job is restored into a folder other than its original target.
     fn is_elsewhere(&self) -> bool {
         let begun_in = as_path(&self.record.target);
-        self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)
+        !self.session.is_own_name(&self.record.host)
+            || real_path(&self.options.target) != real_path(begun_in)
     }
 
     /// Reports that the tier has no effect on the objects that are already being thawed.

@@ -67,7 +67,7 @@ pub fn run(
         args.overwrite = args.overwrite.or(Some(OverwriteWhen::Never));
     }
     agree_to_delete(session, &args)?;
-    let record = record(&args, snapshot, &path);
+    let record = record(session, &args, snapshot, &path);
     let options = RestoreOptions {
         target: args.target.clone().unwrap_or_default(),
         overwrite: args.overwrite.map(Overwrite::from),
@@ -228,14 +228,9 @@ fn original(
 ) -> Result<Original, Failure> {
     let trees = TreeReader::new(repository)?;
     let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
-    // A container has a new host name each time, so its snapshots record the name in the variable.
-    let of_variable = std::env::var("ICECORE_HOST").ok().filter(|host| !host.is_empty());
-    let here = [of_variable, session.profile.host.clone(), Some(crate::units::host())];
     let of = &snapshot.record.host;
-    if !here.contains(&Some(of.clone())) {
-        // The first of these names is the one that snapshots record.
-        let here = here.into_iter().flatten().next().unwrap_or_default();
-        let (of, here) = (show(Path::new(of)), show(Path::new(&here)));
+    if !session.is_own_name(of) {
+        let (of, here) = (show(Path::new(of)), show(Path::new(&session.recorded_host())));
         return Err(Failure::usage(
             format!("the snapshot was taken on the host {of}, and this host is {here}"),
             "to restore its files here anyway, use --target / --overwrite never",
@@ -307,7 +302,7 @@ fn globs(patterns: &[String]) -> Result<Globs, Error> {
 }
 
 /// Returns the job record of a restore.
-fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
+fn record(session: &Session, args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     use std::os::unix::ffi::OsStrExt;
     let target = args.target.clone().unwrap_or_default();
     // Resolve paths, so that different names of a folder make the same job.
@@ -316,7 +311,7 @@ fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     JobRecord {
         snapshot,
         created: now(),
-        host: crate::units::known_as(),
+        host: session.recorded_host(),
         path: path.to_vec().into(),
         include: args.include.clone(),
         exclude: args.exclude.clone(),

@@ -36,7 +36,7 @@ impl Check<'_> {
             let all = slots.iter().map(|slot| slot.slot).chain(left_out);
             let is_mirror = self.repository.is_mirror();
             for slot in all.filter(|slot| !listed.contains(slot) && !is_mirror) {
-                let problem = "the owner does not list it: an old password that someone has put back, or a new one whose adding was interrupted. icecore does not accept it; delete it";
+                let problem = "the owner does not list it: an old password that someone has put back or that a promoted copy still had, or a new one whose adding was interrupted. icecore does not accept it; delete it";
                 self.damage(layout::key_slot(&slot), problem.to_owned());
             }
         } else if !left_out.is_empty() {

@@ -90,8 +90,11 @@ pub fn real_path(path: &Path) -> PathBuf {
     let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
     real.map_or_else(
         || path.clone(),
-        |(above, real)| {
-            path.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest))
+        |(above, real)| match path.strip_prefix(above) {
+            // Joining an empty path would add a slash, so that a folder that exists had another name than one that
+            // does not.
+            Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+            _ => real,
         },
     )
 }
