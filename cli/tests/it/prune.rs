@@ -323,3 +323,41 @@ fn what_a_prune_says_of_parity_is_what_is_on_the_disk() {
     assert_eq!(host.run("--json stats").ok().summary()["bytes_stored"], bytes_there(&host));
     host.run("check --read-data").ok();
 }
+
+/// An object that is lost already is given up, but it frees nothing, so no number counts it and no line names it.
+#[test]
+fn what_is_gone_already_is_not_deleted() {
+    let host = Host::new();
+    let files = |folder: &str, seed: u64| {
+        for number in seed..seed + 4 {
+            let path = host.path(&format!("photos/{folder}/{number}.CR3"));
+            write(&path, photos::bytes(number, 1_500_000));
+        }
+    };
+    files("oslo", 0);
+    host.run("snapshot --init --pack-size 4MiB photos").ok();
+    let of_first = objects(&host.path("repo"), "packs");
+    fs::remove_dir_all(host.path("photos/oslo")).expect("culled");
+    files("rome", 50);
+    host.run("snapshot photos").ok();
+    let all = ["meta", "hot", "packs"].map(|prefix| objects(&host.path("repo"), prefix).len());
+    fs::remove_file(&of_first[0]).expect("an object is lost");
+    let lost = of_first[0].file_name().and_then(|name| name.to_str()).expect("a name");
+    let before = bytes_there(&host);
+    let plain = host.run("prune --now --keep-last 1 -n").ok().stdout;
+    assert!(!plain.contains(&lost[..8]), "{lost}: {plain}");
+    let there = all.iter().sum::<usize>() - 1;
+    assert!(plain.contains(&format!(" of {there} objects")), "{plain}");
+    let line = "--json prune --now --keep-last 1";
+    let dry = host.run(&format!("{line} -n")).ok();
+    assert!(!dry.stdout.contains(lost), "{lost}: {dry:#?}");
+    let (dry, done) = (dry.summary(), host.run(line).ok().summary());
+    for field in ["bytes_freed", "bytes_dead", "packs_dead", "packs_deleted"] {
+        assert_eq!(dry[field], done[field], "{field}: {dry} {done}");
+    }
+    assert_eq!(number(&done, "bytes_freed") as u64, before - bytes_there(&host), "{done}");
+    assert_eq!(done["packs_deleted"], done["packs_dead"], "{done}");
+    assert_eq!(done["bytes_freed"], done["bytes_dead"], "{done}");
+    // The log has given it up, so nothing misses it.
+    host.run("check --read-data").ok();
+}

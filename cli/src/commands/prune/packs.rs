@@ -78,8 +78,8 @@ impl PackList {
         let header = vec!["object", "size", "class", "unused", "action"];
         let rows = Table { header, rows: Vec::new() };
         let mut list = PackList { rows, more: 0, kept: BTreeMap::new() };
-        let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, row.bytes, decision));
-        let partly = plan.partly.iter().map(|pack| {
+        let dead = plan.dead_there().map(|(row, decision)| (row, 1.0, row.bytes, decision));
+        let partly = plan.partly_there().map(|pack| {
             let (dead, bytes) = (pack.dead_fraction(), pack.unused_bytes());
             (&pack.row, dead, bytes, &pack.decision)
         });
@@ -121,8 +121,8 @@ impl PackList {
 
 /// Prints the decision about each pack that is not completely needed, and the reason, as JSON.
 fn packs_json(session: &Session, plan: &PrunePlan) {
-    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
-    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    let dead = plan.dead_there().map(|(row, decision)| (row, 1.0, decision));
+    let partly = plan.partly_there().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
     for (row, dead_fraction, decision) in dead.chain(partly) {
         let action = match decision {
             Decision::Keep(_) => "keep",

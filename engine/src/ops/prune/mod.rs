@@ -19,6 +19,7 @@ pub mod reclaim;
 mod repack;
 pub mod retention;
 mod still_there;
+mod sums;
 mod window;
 
 pub use compare::{Compared, compare};

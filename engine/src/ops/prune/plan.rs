@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tracing::debug;
 
-use super::copied::{CopyCosts, InCopies};
+use super::copied::InCopies;
 use super::live::LiveSet;
-use super::minimums::{Minimums, free_at};
+use super::minimums::Minimums;
 use super::partial::{Moving, PartialPack, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
@@ -49,7 +49,7 @@ impl PackObject {
 pub struct PrunePlan {
     /// Snapshots to drop.
     pub drop: BTreeSet<SnapshotId>,
-    /// Number of packs in the log.
+    /// Number of packs in the log whose objects exist.
     pub packs: u64,
     /// Snapshots that stay. A snapshot that is neither here nor in `drop` was added after the plan was made; prune
     /// deletes no pack that it names.
@@ -80,8 +80,8 @@ pub struct PrunePlan {
     pub(super) given_up_early: Ordinals,
     /// The objects of these packs.
     pub held_back: Vec<PackObject>,
-    /// Unneeded packs whose objects do not exist: they are gone, or a writer added them to the log without uploading
-    /// them.
+    /// Packs of the log whose objects do not exist: they are gone, or a writer added them to the log without uploading
+    /// them. Unneeded ones are tombstoned, but there is nothing to delete, so no sum includes them.
     pub absent: HashSet<PackId>,
     /// Size of the parity of each pack in the log that has one.
     pub parity: HashMap<PackId, u64>,
@@ -107,8 +107,7 @@ impl PrunePlan {
         let object = |name, bytes| PackObject { id: row.id, name, bytes };
         let parity = self.parity.get(&row.id);
         let parity = parity.map(|bytes| object(layout::parity(&row.id), *bytes));
-        let is_there = !self.absent.contains(&row.id);
-        let pack = is_there.then(|| object(layout::pack(row.kind, &row.id), row.bytes));
+        let pack = self.is_there(row).then(|| object(layout::pack(row.kind, &row.id), row.bytes));
         pack.into_iter().chain(parity)
     }
 
@@ -142,60 +141,6 @@ impl PrunePlan {
     /// Returns the packs that are being thawed and will be repacked then.
     pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
-    }
-
-    /// Returns the packs that wait until deleting them is free, each with the time from which it is free. Includes
-    /// those that kept snapshots name although they need nothing in them, as a rewrite leaves them.
-    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
-        let dead = self.dead.iter().map(|(row, decision)| (row, decision));
-        let partly = self.partly.iter().map(|pack| (&pack.row, &pack.decision));
-        dead.chain(partly).filter_map(|(row, decision)| match decision {
-            Decision::Wait { free_in_days } => {
-                let seconds = free_at(row, *free_in_days, self.now);
-                Some((row, Time { seconds, nanos: 0 }))
-            }
-            _ => None,
-        })
-    }
-
-    /// Returns how many of the deleted packs remain in another copy until their minimum days are over there, and in
-    /// how many days the last of them is deleted.
-    pub fn stay_in(&self, copy: &CopyCosts) -> Option<(u64, u32)> {
-        let moved = self.moving.packs.iter().map(|(row, _)| row);
-        let days = self.doomed().chain(moved).filter_map(|row| copy.free_in_days(row, self.now));
-        let days: Vec<u32> = days.filter(|days| *days > 0).collect();
-        days.iter().max().map(|last| (days.len() as u64, *last))
-    }
-
-    /// Returns the bytes of the parity of a pack; 0 if it has none.
-    fn parity_of(&self, row: &PackRow) -> u64 {
-        self.parity.get(&row.id).copied().unwrap_or(0)
-    }
-
-    /// Returns the bytes of a pack that no kept snapshot needs. Includes the parity if the whole pack is unneeded.
-    fn unused_bytes(&self, pack: &PartialPack) -> u64 {
-        pack.unused_bytes() + if pack.live_chunks == 0 { self.parity_of(&pack.row) } else { 0 }
-    }
-
-    /// Returns the bytes of the packs that no kept snapshot needs, including their parity.
-    pub fn dead_bytes(&self) -> u64 {
-        self.dead.iter().map(|(row, _)| row.bytes + self.parity_of(row)).sum()
-    }
-
-    /// Returns the number of bytes that no kept snapshot needs but that stay so that dropped snapshots can be
-    /// undeleted.
-    pub fn held_bytes(&self) -> u64 {
-        let held = Decision::Keep(Why::Undelete);
-        let dead = self.dead.iter().filter(|(_, decision)| *decision == held);
-        let partly = self.partly.iter().filter(|pack| pack.decision == held);
-        let dead = dead.map(|(row, _)| row.bytes + self.parity_of(row));
-        dead.chain(partly.map(|pack| self.unused_bytes(pack))).sum()
-    }
-
-    /// Returns the number of bytes that no kept snapshot needs, and the number of packs that contain them.
-    pub fn unused(&self) -> (u64, u64) {
-        let partly: u64 = self.partly.iter().map(|pack| self.unused_bytes(pack)).sum();
-        (self.dead_bytes() + partly, (self.dead.len() + self.partly.len()) as u64)
     }
 
     /// Counts the log entries that the plan appends. Each one with tombstones or orphans is followed by another that
@@ -244,11 +189,6 @@ impl PrunePlan {
         }
         requests
     }
-
-    /// Returns the number of bytes that are deleted. Moved chunks are written again.
-    pub fn bytes_freed(&self) -> u64 {
-        self.objects().map(|object| object.bytes).sum()
-    }
 }
 
 /// A dropped snapshot that can be undeleted.
@@ -296,7 +236,6 @@ pub fn plan(
     let stay = kept.iter().chain(&apart);
     let needed = Ordinals::from_ranges(stay.flat_map(|entry| entry.packs.iter().copied()));
     let mut packs = repository.catalog.packs(PackState::Committed)?;
-    plan.packs = packs.len() as u64;
     // Decide by the classes in the store. The listing is older than the log that decides, so it names no object that
     // another writer has just put.
     let inventory = Inventory::list(repository)?;
@@ -306,13 +245,13 @@ pub fn plan(
     });
     let moved: HashSet<PackRowId> = corrected.collect();
     let minimums = Minimums::of(&packs, conditions.terms);
+    let absent = packs.iter().filter(|row| inventory.find(row).is_none());
+    plan.absent = absent.map(|row| row.id).collect();
+    plan.packs = (packs.len() - plan.absent.len()) as u64;
     let there = StillThere::of(repository, &packs, &inventory)?;
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
     for row in dead {
-        if inventory.find(&row).is_none() {
-            plan.absent.insert(row.id);
-        }
         let age_days = whole_days(conditions.now.seconds - row.added);
         let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, conditions);
         plan.dead.push((row, decision));
