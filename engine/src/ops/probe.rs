@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::codec::random;
 use crate::error::Error;
 use crate::format::{PackId, Settings};
-use crate::store::{Location, Provider, Store, StoreError, StoreErrorKind, layout};
+use crate::store::{Location, Provider, Requests, Store, StoreError, StoreErrorKind, layout};
 
 /// Number of races in a bucket. A server that first checks the name and then writes accepts two puts only now and then.
 const ROUNDS: u32 = 3;
@@ -31,6 +31,30 @@ pub(super) struct Probed {
     pub left: Vec<String>,
     /// Whether writers of different hosts must not work at the same time.
     pub one_host: bool,
+}
+
+/// Predicts the requests of testing a bucket. A race that no put wins is repeated, which is rare and not included.
+pub(super) fn predict(settings: &Settings) -> Requests {
+    let mut requests = Requests::default();
+    for _ in 0..ROUNDS {
+        (0..RACERS).for_each(|_| requests.add_put("", RACER_BYTES as u64));
+        requests.add_get("", RACER_BYTES as u64);
+        requests.delete += 1;
+    }
+    for class in tried_classes(settings) {
+        requests.add_put(class, CLASS_BYTES.len() as u64);
+        requests.add_head(class);
+        requests.delete += 1;
+    }
+    requests
+}
+
+/// Returns the classes in which a test object is put.
+fn tried_classes(settings: &Settings) -> Vec<&String> {
+    let mut classes = vec![&settings.pack_class, &settings.hot_class];
+    classes.dedup();
+    classes.retain(|class| !class.is_empty());
+    classes
 }
 
 /// Tests a store. Leaves nothing in it, or returns the names that it may not delete.
@@ -145,9 +169,7 @@ fn is_unknown_header(error: &StoreError) -> bool {
 /// Puts an object in each class that will be used. A server that stores it in another class would
 /// make every price and every thaw wrong.
 fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Result<(), Error> {
-    let mut classes = vec![&settings.pack_class, &settings.hot_class];
-    classes.dedup();
-    for class in classes.into_iter().filter(|class| !class.is_empty()) {
+    for class in tried_classes(settings) {
         let name = name();
         names.push(name.clone());
         let refused = |reason: String| Err(Error::NoClass { class: class.clone(), reason });

@@ -10,8 +10,8 @@ use super::item::{ItemKind, MirrorGroup, MirrorItem};
 use super::plan::MirrorPlan;
 use super::verify::read;
 use crate::error::{Error, MirrorError};
+use crate::format::MirrorMark;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{MirrorMark, Settings};
 use crate::ops::probe::probe;
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{PackState, put_object};
@@ -102,9 +102,7 @@ fn begin(to: &Store, plan: &MirrorPlan) -> Result<Vec<String>, Error> {
     if !plan.is_new {
         return Ok(Vec::new());
     }
-    let [pack_class, hot_class] = plan.classes.clone();
-    let settings = Settings { pack_class, hot_class, ..Settings::default() };
-    let probed = probe(to, &settings)?;
+    let probed = probe(to, &plan.settings())?;
     let mark = MirrorMark { repository: plan.repository }.encode().into();
     put_object(to, layout::MIRROR.to_owned(), "", &mark)?;
     Ok(probed.left)

@@ -11,7 +11,8 @@ use super::look::Objects;
 use super::{MirrorTarget, Origin};
 use crate::error::{Error, MirrorError};
 use crate::format::mirror::MARK_BYTES;
-use crate::format::{Config, RepositoryId};
+use crate::format::{Config, RepositoryId, Settings};
+use crate::ops::probe;
 use crate::progress::Progress;
 use crate::store::{Requests, Store, layout};
 
@@ -151,9 +152,18 @@ pub fn plan(
 }
 
 impl MirrorPlan {
+    /// Returns the settings with which a new location is tested.
+    pub(super) fn settings(&self) -> Settings {
+        let [pack_class, hot_class] = self.classes.clone();
+        Settings { pack_class, hot_class, ..Settings::default() }
+    }
+
     /// Counts the objects and predicts the requests.
     fn count(&mut self, there: &Objects) {
         if self.is_new {
+            if self.target.location.is_remote() {
+                self.puts = probe::predict(&self.settings());
+            }
             self.puts.add_put("", MARK_BYTES as u64);
         }
         if self.config.1 {
