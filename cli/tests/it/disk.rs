@@ -72,7 +72,9 @@ fn full_while_taking_a_snapshot() {
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
     host.set("ICECORE_REPOSITORY", "disk/repo");
     let line = "snapshot --init --pack-size 1MiB photos";
-    host.run(line).fails(1, &["the disk is full", "free some space on it"]);
+    let full =
+        host.run(line).fails(1, &["disk/repo: ", "the disk is full", "free some space on it"]);
+    assert!(!full.stderr.contains("packs/"), "{full:#?}");
     let ran = host.run("snapshots").ok();
     assert!(ran.stderr.contains("no snapshots"), "{ran:#?}");
     // The disk is still full: the same error, and nothing worse.

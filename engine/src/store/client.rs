@@ -153,7 +153,7 @@ impl Store {
         if let Location::Folder(folder) = &self.location {
             self.counter.count(|requests| requests.add_put(class, bytes));
             return super::folder::create(&folder.join(name), &content)
-                .map_err(|error| StoreError::of_file(name, &error));
+                .map_err(|error| StoreError::of_file(name, &error).of_place(&self.location));
         }
         let mut is_back = false;
         self.wait(name, async |this| {
@@ -198,7 +198,7 @@ impl Store {
         if let Location::Folder(folder) = &self.location {
             self.counter.count(|requests| requests.add_put(class, bytes));
             return super::folder::replace(&folder.join(name), &content)
-                .map_err(|error| StoreError::of_file(name, &error));
+                .map_err(|error| StoreError::of_file(name, &error).of_place(&self.location));
         }
         self.wait(name, async |_| {
             let options = put_options(PutMode::Overwrite, class);
@@ -212,7 +212,7 @@ impl Store {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         let path = folder.join(name);
         super::folder::sync(path.parent().unwrap_or(folder))
-            .map_err(|error| StoreError::of_file(name, &error))
+            .map_err(|error| StoreError::of_file(name, &error).of_place(&self.location))
     }
 
     /// Removes the temporary files that killed runs left while they created an object; only folders

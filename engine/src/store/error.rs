@@ -43,7 +43,8 @@ impl StoreError {
         use StoreErrorKind::{Busy, Credentials, Denied, NoBucket, Settings, Unreachable};
         let of_all =
             matches!(self.kind, NoBucket | Denied | Credentials | Settings | Unreachable | Busy);
-        match place.is_remote() && of_all {
+        let is_full = self.kind == StoreErrorKind::NoSpace;
+        match is_full || place.is_remote() && of_all {
             true => StoreError { name: place.to_string(), ..self },
             false => self,
         }
@@ -272,6 +273,11 @@ mod tests {
         let folder = Location::parse("./nas").unwrap();
         let denied = StoreError::answered("config", 403, "").of_place(&folder);
         assert_eq!(denied.name, "config");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(
+            StoreError::of_file("packs/1", &full).of_place(&folder).name,
+            folder.to_string()
+        );
     }
 
     #[test]
