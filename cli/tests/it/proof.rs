@@ -37,6 +37,21 @@ fn cold_packs_are_read_back_when_that_is_agreed_to() {
     assert!(told.stdout.contains("(100 %)"), "{told:#?}");
 }
 
+/// What is thawing need not be thawed, so it is not in the size of what must be.
+#[test]
+fn what_must_be_thawed_is_what_is_cold() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    host.run("restore latest:photos/rome/IMG_01000.CR3 -t one --detach --max-cost 1").exits(20);
+    let plan = host.run("--json restore latest --plan").ok().summary();
+    let field = |name: &str| number(&plan, name);
+    assert!(field("thawing_packs") == 1.0 && field("cold_packs") > 1.0, "{plan}");
+    let mib = field("thaw_bytes") / f64::from(1 << 20);
+    let said = format!("{} objects ({mib:.2} MiB in all) must be thawed", field("cold_packs"));
+    let refused = host.run("check --read-data").fails(21, &[&said]);
+    assert!(refused.stdout.contains("its price was not agreed to"), "{refused:#?}");
+}
+
 #[test]
 fn waiting_reads_everything_in_one_run() {
     let server = S3Server::start();

@@ -197,7 +197,8 @@ impl Checking<'_> {
         let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
         let cold = plan.states().cold;
         let (question, message, hint) = if thaws {
-            let frozen = plan.readable(false).map(|row| row.bytes).sum::<u64>();
+            let frozen = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
+            let frozen = frozen.map(|pack| pack.row.bytes).sum::<u64>();
             let in_all = if cold == 1 { "" } else { " in all" };
             let packs = format!("{} ({}{in_all})", count(cold, "object"), size(frozen));
             let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));

@@ -271,13 +271,11 @@ fn must_be_thawed(all: usize, thawing: u64) -> String {
         1 => "the object to read".to_owned(),
         all => format!("all {all} objects to read"),
     };
-    match thawing {
-        0 => format!("{objects} must be thawed first"),
-        thawing if thawing == all as u64 => {
-            format!("{objects} {} still thawing", agree(all, "is", "are"))
-        }
-        thawing => format!(
-            "{objects} must be thawed first; {thawing} of them {} thawing already",
+    match (all as u64).saturating_sub(thawing) {
+        _ if thawing == 0 => format!("{objects} must be thawed first"),
+        0 => format!("{objects} {} still thawing", agree(all, "is", "are")),
+        cold => format!(
+            "{cold} of {all} objects to read must be thawed first, and {thawing} {} thawing already",
             agree(thawing, "is", "are")
         ),
     }
@@ -420,7 +418,7 @@ mod tests {
             (1, 0, "the object to read must be thawed first"),
             (1, 1, "the object to read is still thawing"),
             (3, 0, "all 3 objects to read must be thawed first"),
-            (3, 1, "all 3 objects to read must be thawed first; 1 of them is thawing already"),
+            (3, 1, "2 of 3 objects to read must be thawed first, and 1 is thawing already"),
             (3, 3, "all 3 objects to read are still thawing"),
         ] {
             assert_eq!(must_be_thawed(all, thawing), text);
