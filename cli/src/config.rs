@@ -173,6 +173,12 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
     if provider == Provider::S3 {
         let name = aws_profile(profile);
         let name = name.as_deref();
+        // A variable that names a missing profile does no harm if other variables are the keys.
+        profile
+            .aws_profile
+            .as_deref()
+            .filter(|of| name == Some(*of))
+            .map_or(Ok(()), aws::expect)?;
         options.settings = aws::settings(name)?;
         options.credentials = aws::source(name)?;
         options.ca_bundle = aws::ca_bundle(name)?;

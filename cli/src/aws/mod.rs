@@ -50,6 +50,16 @@ pub fn instead_of(name: &str) -> Option<Vec<String>> {
     (!files.is_there()).then_some(files.profiles)
 }
 
+/// Fails if the AWS files have no profile of this name, which a setting or an option names. The keys of a variable have
+/// priority over those of the profile, but a scheduler does not have the variables of this shell.
+pub fn expect(name: &str) -> Result<(), Failure> {
+    let files = read(Some(name))?;
+    if name.is_empty() || files.is_there() {
+        return Ok(());
+    }
+    Err(Failure::new(code::FAILED, no_profile(name), Some(&instead(&files))))
+}
+
 /// Returns the name of the profile in the AWS files that a variable names.
 pub fn variable_profile() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -226,20 +236,28 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     if !files.is_named {
         return Way::None;
     }
-    let message = match files.is_there() {
-        true => format!("the AWS profile {name} has no keys"),
-        false => format!("there is no AWS profile {name}"),
-    };
-    let hint = if files.is_there() {
-        "the profile needs aws_access_key_id and aws_secret_access_key in ~/.aws/credentials, or a credential_process".to_owned()
-    } else if files.has_bare_section {
-        format!("its section in ~/.aws/config must begin with [profile {name}]")
+    match files.is_there() {
+        true => Way::Unknown {
+            message: format!("the AWS profile {name} has no keys"),
+            hint: "the profile needs aws_access_key_id and aws_secret_access_key in ~/.aws/credentials, or a credential_process".to_owned(),
+        },
+        false => Way::Unknown { message: no_profile(name), hint: instead(files) },
+    }
+}
+
+fn no_profile(name: &str) -> String {
+    format!("there is no AWS profile {name}")
+}
+
+/// Returns the hint if the AWS files do not have the profile that is named.
+fn instead(files: &Files) -> String {
+    if files.has_bare_section {
+        format!("its section in ~/.aws/config must begin with [profile {}]", files.profile)
     } else if files.profiles.is_empty() {
         "~/.aws/config and ~/.aws/credentials contain no profile: sudo, cron and containers have a different HOME".to_owned()
     } else {
-        format!("AWS_PROFILE can be one of: {}", files.profiles.join(", "))
-    };
-    Way::Unknown { message, hint }
+        format!("the profiles in ~/.aws are: {}", files.profiles.join(", "))
+    }
 }
 
 /// Returns the keys, all from one section, because a token belongs to the key that it was created with.

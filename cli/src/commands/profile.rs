@@ -104,7 +104,13 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     let copy = session.mirror_address();
     copy.err().into_iter().for_each(|failure| wrong("mirror.to", failure));
     if profile.prune.is_some() && !session.can_prune_unattended() {
-        report.note("[prune] needs a key that a night can use: password-file, password-command or identity in this profile, or the file of `icecore key export --prune-host` on this computer");
+        wrong(
+            "prune",
+            Failure::usage(
+                "a run cannot prune without a key",
+                "name one in this profile by password-file, password-command or identity, or put the file of `icecore key export --prune-host` on this computer",
+            ),
+        );
     }
     for (setting, message) in &problems {
         report.problem(setting, message);

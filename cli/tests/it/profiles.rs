@@ -128,9 +128,12 @@ fn a_profile_is_shown_and_checked() {
     let mut bare = host.copy();
     ["ICECORE_REPOSITORY", "ICECORE_PASSWORD_FILE"].into_iter().for_each(|name| bare.unset(name));
     with_profile(&bare, "repo = 's3://bucket/photos'\n[prune]\n");
-    let checked = bare.run("-P home profile check").fails(2, &["1 problem in config/home.toml"]);
-    for part in ["warning: repo: no credentials found", "~/.aws/credentials", "[prune] needs a key"]
-    {
+    let checked = bare.run("-P home profile check").fails(2, &["2 problems in config/home.toml"]);
+    for part in [
+        "warning: repo: no credentials found",
+        "~/.aws/credentials",
+        "warning: prune: a run cannot prune without a key",
+    ] {
         assert!(checked.stderr.contains(part), "{checked:#?}");
     }
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
