@@ -103,6 +103,33 @@ pub fn found() -> Result<SchedulerName, Failure> {
     ))
 }
 
+/// Returns the command for a scheduler that calls it every hour.
+pub fn command(global: &Global) -> Result<String, Failure> {
+    Ok(timers::command(&words(global)?))
+}
+
+/// Returns the command for a scheduler, with its arguments.
+fn words(global: &Global) -> Result<Vec<String>, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
+    let mut words = vec![show(&program), "-q".to_owned()];
+    if let Some(profile) = &global.profile {
+        let file = Path::new(profile);
+        let is_path = profile.contains('/') || profile.ends_with(".toml");
+        let profile = if is_path { show(&absolute(file)?) } else { profile.clone() };
+        words.extend(["-P".to_owned(), profile]);
+    }
+    // A scheduler does not have the environment of this shell, so pass these as options.
+    let folders = [("--config-dir", &global.config_dir), ("--cache-dir", &global.cache_dir)];
+    for (option, folder) in folders {
+        if let Some(folder) = folder {
+            words.extend([option.to_owned(), show(&absolute(folder)?)]);
+        }
+    }
+    words.extend(["run".to_owned(), "--if-due".to_owned()]);
+    Ok(words)
+}
+
 /// A change of a file or of the crontab.
 struct Change {
     /// The file; `None` for the crontab.
@@ -126,8 +153,6 @@ struct Scheduler<'a> {
 impl Scheduler<'_> {
     /// Returns the command to call. The profiles must exist and have sources.
     fn call(&self, global: &Global) -> Result<Call, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
         let settings = match self.new {
             None => profiles::settings(global)?,
             Some(new) => {
@@ -135,21 +160,7 @@ impl Scheduler<'_> {
                 others.into_iter().chain([new.clone()]).collect()
             }
         };
-        let mut words = vec![show(&program), "-q".to_owned()];
-        if let Some(profile) = &global.profile {
-            let file = Path::new(profile);
-            let is_path = profile.contains('/') || profile.ends_with(".toml");
-            let profile = if is_path { show(&absolute(file)?) } else { profile.clone() };
-            words.extend(["-P".to_owned(), profile]);
-        }
-        // A scheduler does not have the environment of this shell, so pass these as options.
-        let folders = [("--config-dir", &global.config_dir), ("--cache-dir", &global.cache_dir)];
-        for (option, folder) in folders {
-            if let Some(folder) = folder {
-                words.extend([option.to_owned(), show(&absolute(folder)?)]);
-            }
-        }
-        words.extend(["run".to_owned(), "--if-due".to_owned()]);
+        let words = words(global)?;
         self.warn_of_environment(settings.iter().all(|profile| profile.repo.is_some()));
         Ok(Call {
             name: self.name.clone(),

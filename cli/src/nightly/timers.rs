@@ -43,10 +43,15 @@ pub fn changes_user(hooks: &Hooks, notify: &Notify) -> bool {
     notify.mail.is_some() || all.iter().any(|hooks| !hooks.is_empty())
 }
 
+/// Returns a program and its arguments as a line for a shell.
+pub fn command(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| shell::word(word)).collect();
+    words.join(" ")
+}
+
 impl Call {
     fn command(&self) -> String {
-        let words: Vec<String> = self.words.iter().map(|word| shell::word(word)).collect();
-        words.join(" ")
+        command(&self.words)
     }
 
     fn minutes_text(&self, format: impl Fn(&i8) -> String) -> String {

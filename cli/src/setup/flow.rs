@@ -194,8 +194,9 @@ impl Setup<'_> {
         if signals::interrupted() {
             let message = "interrupted; the archive and the profile are made";
             let hint = format!(
-                "`icecore -P {} run` takes the first snapshot, and `icecore schedule install` lets it run every night",
-                self.choices.name
+                "`icecore -P {} run` takes the first snapshot. To let it run every night: {}",
+                self.choices.name,
+                self.how_to_schedule()
             );
             return Err(Failure::new(signals::exit_code(), message, Some(&hint)));
         }
@@ -319,6 +320,21 @@ impl Setup<'_> {
         night::run(&global, self.talk.report, &RunArgs { if_due: false, of_setup: true })
     }
 
+    /// Describes how to let it run every night on this computer.
+    fn how_to_schedule(&self) -> String {
+        let by_hand = "on a Synology, a QNAP or in WSL, `icecore schedule install --with synology` (or qnap, wsl) says what to do";
+        if install::found().is_ok() {
+            return format!("`icecore schedule install`; {by_hand}");
+        }
+        let global = Global { profile: None, ..self.global.clone() };
+        let command =
+            install::command(&global).unwrap_or_else(|_| "icecore -q run --if-due".to_owned());
+        format!(
+            "icecore found no scheduler here, so let one of your own call this command every hour: `{}`; {by_hand}",
+            whole(&command)
+        )
+    }
+
     /// Lists what the user still has to do.
     fn say_what_next(&self, is_taken: bool) {
         let report = &self.talk.report;
@@ -350,7 +366,7 @@ impl Setup<'_> {
             steps.push(format!("Take the first snapshot: `icecore -P {name} run`"));
         }
         if scheduler.is_none() {
-            steps.push("Let it run every night: `icecore schedule install`; on a Synology, a QNAP or in WSL, add `--with synology`, `--with qnap` or `--with wsl`, and it says what to do".to_owned());
+            steps.push(format!("Let it run every night: {}", self.how_to_schedule()));
         }
         if matches!(place.location, Location::Bucket { .. }) && place.there.is_none() {
             steps.push(format!(

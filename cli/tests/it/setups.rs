@@ -410,3 +410,59 @@ fn a_wrong_password_ends_no_setup() {
     host.run("-P home -p secret key enrol --output owner.txt").fails(1, &there);
     host.run("man --dir owner.txt").fails(1, &there);
 }
+
+/// Without systemd and cron, `schedule install` would fail, so the last words name the command for another scheduler.
+#[test]
+fn without_a_scheduler_the_command_to_call_is_shown() {
+    let mut host = host();
+    write(&host.path("secret"), "green traffic light\n");
+    let base = "-p secret setup --yes --source home/Pictures --to disk/archive --no-identity-page";
+    let ours = host.run(&format!("{base} --no-schedule -P other -n")).ok();
+    assert!(!ours.stdout.contains("icecore found no scheduler"), "{ours:#?}");
+    host.set("PATH", &host.path("none").to_string_lossy());
+    let ran = host.run(&format!("{base} --no-snapshot")).ok();
+    assert!(ran.stderr.contains("no scheduler was found"), "{ran:#?}");
+    let config = host.path("config").to_string_lossy().into_owned();
+    let cache = host.path("cache").to_string_lossy().into_owned();
+    let command = format!(" -q --config-dir {config} --cache-dir {cache} run --if-due`");
+    let step = ran.stdout.lines().find(|line| line.contains("Let it run every night: "));
+    let step = step.unwrap_or_else(|| panic!("{ran:#?}"));
+    assert!(step.contains("call this command every hour: `/") && step.contains(&command), "{step}");
+    assert!(!step.contains("`icecore schedule install`"), "{step}");
+    // The command does what a scheduler expects of it.
+    let (_, line) = step.split_once("every hour: `").expect("a command");
+    let (line, _) = line.split_once('`').expect("its end");
+    let line = line.split_once(' ').expect("a program").1.to_owned();
+    host.run(&line).ok();
+    assert_eq!(host.run("-P home --json snapshots").ok().json().len(), 2);
+}
+
+#[test]
+fn an_aws_profile_that_is_not_there_is_refused() {
+    let server = S3Server::start();
+    let mut host = host();
+    server.create_bucket(BUCKET);
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    write(&host.path("secret"), "green traffic light\n");
+    write(&host.path("home/.aws/config"), "[profile backup]\nregion = us-east-1\n");
+    let base = format!(
+        "-p secret setup --yes --source home/Pictures --to s3://{BUCKET}/photos --no-schedule --no-identity-page --no-snapshot"
+    );
+    // The keys in the variables of this shell would do, but a scheduler has none.
+    let line = format!("{base} --aws-profile backups");
+    let ran = host.run(&line).fails(1, &["there is no AWS profile backups", "~/.aws are: backup"]);
+    assert!(server.objects(BUCKET).is_empty(), "{ran:#?}");
+    assert_nothing(&host, &ran.stderr);
+    host.run(&format!("{base} --aws-profile backup")).ok();
+    host.run("-P home profile check").ok();
+    let file = host.path("config/home.toml");
+    let text = fs::read_to_string(&file).expect("a profile");
+    write(&file, text.replace("aws-profile = \"backup\"", "aws-profile = \"backups\""));
+    let said = "there is no AWS profile backups";
+    let checked = host.run("-P home profile check").fails(2, &["1 problem in ", said]);
+    assert!(checked.stderr.contains("warning: repo: there is no AWS profile"), "{checked:#?}");
+    let ran = host.run("-P home run");
+    assert!(ran.code == 1 && ran.stderr.contains(said), "{ran:#?}");
+}
