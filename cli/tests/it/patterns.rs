@@ -163,6 +163,16 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
         let said = format!("{pattern}: this pattern matched nothing in the snapshot");
         assert!(ran.stderr.contains(&said), "{}", ran.stderr);
     }
+    // What is left out is not searched, so it is unknown whether the pattern matches something there.
+    let said = "*.CR3: this pattern matched nothing, or only what --exclude leaves out";
+    for left_out in ["photos", "*.CR3"] {
+        let line =
+            format!("restore latest --target none --plan --include *.CR3 --exclude {left_out}");
+        let ran = host.run(&line).ok();
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    let ran = host.run("restore latest --target none --plan --include *.CR3 --exclude *.tmp").ok();
+    assert!(!ran.stderr.contains("*.CR3"), "{}", ran.stderr);
 }
 
 #[test]

@@ -70,7 +70,12 @@ impl Flow<'_> {
         let Some([include, exclude]) = self.typed else { return };
         let report = &self.session.report;
         let Selection { include: picks, exclude: leaves_out, .. } = self.selection;
-        include.say_idle(report, &picks.unmatched(), "matched nothing in the snapshot");
+        // What is left out is not searched, so an include pattern may match something there.
+        let idle = match leaves_out.unmatched().len() < exclude.lines().len() {
+            true => "matched nothing, or only what --exclude leaves out",
+            false => "matched nothing in the snapshot",
+        };
+        include.say_idle(report, &picks.unmatched(), idle);
         // With --delete, a pattern may also protect files in the target, which is not known yet.
         if !self.options.delete {
             exclude.say_idle(report, &leaves_out.unmatched(), "matched nothing in the snapshot");
