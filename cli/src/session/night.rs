@@ -70,10 +70,15 @@ impl Own {
 }
 
 impl Session {
+    /// Returns the requests to the archive so far; `None` if it was not opened.
+    pub fn requests(&self) -> Option<Requests> {
+        let stores = self.stores.lock().expect("nothing panics here");
+        stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))
+    }
+
     /// Returns the cost of all requests of this run; `None` if no request went to a bucket, or if no prices are known.
     pub fn spent_usd(&self) -> Option<f64> {
-        let stores = self.stores.lock().expect("nothing panics here");
-        let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
+        let requests = self.requests()?;
         let at_copies = self.spent_at_copies().unwrap_or(0.0);
         if requests == Requests::default() {
             return None;

@@ -97,10 +97,15 @@ fn extent(plan: &RestorePlan) -> String {
     match plan.packs.len() {
         0 => format!("{files}; nothing to read from the archive"),
         packs => format!(
-            "{files}; {} to read from {} of {}",
+            "{files}; {} to read from {} of {}{}",
             size(plan.fetch_bytes),
             count(packs, "object"),
             size(plan.pack_bytes),
+            // What is read of a pack is rounded up to whole blocks.
+            match plan.fetch_bytes > plan.pack_bytes + plan.pack_bytes / 50 {
+                true => ", some parts more than once",
+                false => "",
+            }
         ),
     }
 }
@@ -108,6 +113,14 @@ fn extent(plan: &RestorePlan) -> String {
 /// Shows how much a plan restores, and from where.
 pub fn show_extent(session: &Session, plan: &RestorePlan) {
     session.report.line(&extent(plan));
+    let is_paid = session.location().is_ok_and(|location| location.is_remote());
+    let listings = session.requests().map_or(0, |requests| requests.bytes_fetched);
+    if is_paid && plan.files > 0 && listings > 0 {
+        session.report.line(&format!(
+            "besides that, {} of folder listings and the log were read for this plan",
+            size(listings)
+        ));
+    }
     if let Some(places) = places_text(session, plan) {
         session.report.line(&places);
     }
@@ -320,7 +333,10 @@ pub(super) fn show_summary(
         && flow.typed.is_none()
         && summary.files + summary.files_skipped + summary.files_waiting == 0
     {
-        session.report.note("nothing matched --include");
+        session.report.note(match flow.record.exclude.is_empty() {
+            true => "nothing matched --include",
+            false => "nothing matched --include, or only what --exclude leaves out",
+        });
     }
     if summary.files_waiting > 0 {
         say_waiting(flow, plan, outlook);

@@ -24,12 +24,11 @@ pub struct PlannedPack {
     pub class: String,
     /// Files that need it.
     pub files: u64,
-    /// Bytes to read from it; never more than the whole pack.
+    /// Bytes to read from it. Each request reads whole blocks, the header is read separately, and a chunk is read
+    /// again for a file that is restored much later, so this may be more than the pack has.
     pub fetch_bytes: u64,
-    /// Number of read requests. Each reads whole blocks, and the header is read separately, so
-    /// together they may read more bytes than the pack has.
+    /// Number of read requests.
     pub gets: u64,
-    pub(super) request_bytes: u64,
     /// Whether it can be read; warm until the store was asked.
     pub state: ObjectState,
     /// Whether it is missing or truncated.
@@ -53,7 +52,6 @@ pub(super) struct FetchTotals {
 impl PlannedPack {
     /// Plans to read some of a pack, which counts as readable until the store is asked. The header is read once.
     pub(super) fn new(row: PackRow, wanted: &FetchTotals) -> PlannedPack {
-        let request_bytes = wanted.fetch_bytes + HEADER_BYTES as u64;
         PlannedPack {
             key: row.key,
             id: row.id,
@@ -61,8 +59,7 @@ impl PlannedPack {
             bytes: row.bytes,
             class: row.class,
             files: wanted.files,
-            fetch_bytes: request_bytes.min(row.bytes),
-            request_bytes,
+            fetch_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
             gets: wanted.gets + 1,
             state: ObjectState::Warm,
             lost: false,

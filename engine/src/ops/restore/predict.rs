@@ -28,7 +28,7 @@ impl RestorePlan {
         for pack in self.packs.iter().filter(|pack| pack.copy.is_none()) {
             requests.get += pack.gets;
             requests.class(&pack.class).get += pack.gets;
-            requests.add_fetched(&pack.class, pack.request_bytes);
+            requests.add_fetched(&pack.class, pack.fetch_bytes);
         }
         requests
     }
@@ -51,7 +51,7 @@ impl RestorePlan {
             let Some(spared) = partly.get(&pack.key) else { continue };
             // The header is read once.
             pack.gets += spared.gets - 1;
-            pack.request_bytes += spared.request_bytes - HEADER_BYTES as u64;
+            pack.fetch_bytes += spared.fetch_bytes - HEADER_BYTES as u64;
         }
         packs.extend(self.spared.iter().cloned());
         RestorePlan { packs, ..RestorePlan::default() }
@@ -66,10 +66,10 @@ fn predict<'a>(
     let mut requests = Requests::default();
     for pack in packs {
         requests.get += pack.gets;
-        requests.bytes_fetched += pack.request_bytes;
+        requests.bytes_fetched += pack.fetch_bytes;
         let by_class = requests.class(&pack.class);
         by_class.get += pack.gets;
-        by_class.bytes_fetched += pack.request_bytes;
+        by_class.bytes_fetched += pack.fetch_bytes;
         cold::predict_wait(pack, ThawTerms { tier, days }, &mut requests);
     }
     requests
