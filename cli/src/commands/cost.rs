@@ -17,7 +17,7 @@ use crate::fit::Table;
 use crate::moved::{moved_json, report_moved};
 use crate::report::print_figures;
 use crate::session::Session;
-use crate::units::{compared, dollars, local, size, utc};
+use crate::units::{agree, compared, count, dollars, local, size, utc};
 
 pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     if args.restore.is_none() && args.pick.is_some() {
@@ -248,6 +248,14 @@ fn to_get_back(
         ]);
     }
     print_figures(&session.report, shown);
+    let thaws = plan.thaws_before();
+    if thaws > 0 {
+        session.report.note(&format!(
+            "{} thawing or thawed already, and no thaw of {} is in these prices; `icecore restore --monthly-budget` prices it again, because thawed copies may expire before their month",
+            count(thaws, "object") + agree(thaws, " is", " are"),
+            agree(thaws, "it", "them"),
+        ));
+    }
     session.report.note(&format!(
         "a wave is as much as fits into the {} GB of free download each month; one step is priced as if no download were free; {}",
         prices.egress_free_gb(),

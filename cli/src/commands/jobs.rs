@@ -161,7 +161,11 @@ fn summary_of(
     // Objects whose thaw is not requested will not become ready without the user.
     let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
     let by = if is_cold { None } else { standing.ready_by(repository, job)? };
-    let wave = wave_of(session, job).map(|state| (wave_standing(standing, &state), state));
+    let wave = wave_of(session, job).map(|state| {
+        let standing = wave_standing(standing, &state).noted(session, repository, job)?;
+        Ok::<_, Failure>((standing, state))
+    });
+    let wave = wave.transpose()?;
     let ready = match &wave {
         Some((standing, WaveJob { open: Some(_), .. })) => standing.is_ready(),
         _ => standing.is_ready(),
@@ -217,6 +221,7 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
     let rows = jobs.iter().map(|job| {
         if let Some(state) = wave_of(session, job) {
             let standing = WaveStanding::of(session, repository, job, &state)?;
+            let standing = standing.noted(session, repository, job)?;
             return Ok(row(job, waves::listed(&state, standing)));
         }
         let standing = Standing::of(session, repository, job);
@@ -271,8 +276,10 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         return Ok(code::DONE);
     }
     let wave = wave_of(session, job);
-    let ready =
-        wave.as_ref().map(|state| Ok(waves::listed(state, wave_standing(&standing, state))));
+    let ready = wave.as_ref().map(|state| {
+        let standing = wave_standing(&standing, state).noted(session, repository, job)?;
+        Ok(waves::listed(state, standing))
+    });
     table(session, vec![row(job, ready.unwrap_or_else(|| standing.text(repository, job))?)]);
     match &standing {
         Standing::Photos(plan) => show_plan(session, plan, priced.as_ref()),

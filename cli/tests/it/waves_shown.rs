@@ -168,9 +168,50 @@ fn a_thawed_wave_is_ready_now() {
     server.advance(13 * HOURS);
     listed(&host, "1 of 2 objects thawed, next look on ", false);
     server.advance(36 * HOURS);
+    let nothing = host.run("jobs resume --waves").ok();
+    assert!(nothing.stderr.contains("nothing is due before"), "nobody has asked: {nothing:#?}");
     listed(&host, " now; 1 month left; $", true);
-    host.run(&format!("jobs resume {id}")).ok();
+    // What `jobs` calls ready is due.
+    let done = host.run("jobs resume --waves").ok();
+    assert!(done.stdout.contains("that was the last one"), "{done:#?}");
     same(&host, &photos, "back");
+}
+
+/// The months price a thaw again that another restore has paid for, and `cost --restore` does not. Both say so.
+#[test]
+fn a_thaw_that_is_paid_for_is_mentioned() {
+    let server = S3Server::start();
+    let (host, _) = library(&server, &[("rome", 4)]);
+    let lines =
+        ["cost --restore latest:photos", "restore latest:photos -t back --monthly-budget 1 --plan"];
+    let said = "1 object is thawing or thawed already";
+    for line in lines {
+        assert!(!host.run(line).ok().stderr.contains("thawed already"), "{line}");
+    }
+    host.run("restore latest:photos/rome/IMG_01000.CR3 -t one --detach --max-cost 1").exits(20);
+    for hours in [0, 48] {
+        server.advance(hours * HOURS);
+        for line in lines {
+            let ran = host.run(line).ok();
+            assert!(ran.stderr.contains(said), "{line}: {ran:#?}");
+        }
+    }
+}
+
+/// What the runs of a job cost together is what the job has cost, also if some download is free.
+#[test]
+fn the_runs_of_a_job_add_up_to_its_cost() {
+    let server = S3Server::start();
+    let (host, _) = library(&server, &[("rome", 4)]);
+    let line = "--json restore latest:photos -t back --monthly-budget 1";
+    let begun = host.run(line).exits(20).summary();
+    server.advance(48 * HOURS);
+    let done = host.run(&format!("--json jobs resume {}", id_of(&begun))).ok().summary();
+    let runs = number(&begun, "cost_usd") + number(&done, "cost_usd");
+    assert!((runs - spent(&done)).abs() < 1e-9, "{runs}: {begun}, {done}");
+    // The download is free: at the price of the first byte, it would cost more than the whole job.
+    let download = number(&done, "bytes_fetched") / 1e9 * 0.08;
+    assert!(number(&done, "cost_usd") < download, "{download}: {done}");
 }
 
 /// A wave whose snapshot is gone says so, before anything else.

@@ -21,6 +21,9 @@ pub struct Forecast {
     pub total_usd: f64,
     /// The price of everything in one step, this month.
     pub at_once_usd: f64,
+    /// Number of objects that are thawing or thawed now. Their thaw is priced again, because the copies may expire
+    /// before they are fetched.
+    pub thaws_before: u64,
 }
 
 impl Forecast {
@@ -75,6 +78,7 @@ impl WaveRun<'_> {
             reading: reading.clone(),
             total_usd,
             at_once_usd: all.map_or(0.0, |all| all.bill.total_usd()),
+            thaws_before: waves.plan.thaws_before(),
         })
     }
 

@@ -216,16 +216,34 @@ impl<'a> WaveRun<'a> {
         self.state.open = None;
     }
 
+    /// Returns what a month has cost so far, without what it was charged in advance for the open wave.
+    fn spent_in(&self, month: &str) -> Spent {
+        let charged = self.state.months.get(month).copied().unwrap_or_default();
+        match self.state.open.as_ref().filter(|open| open.month == month) {
+            Some(open) => charged.minus(open.reserved).plus(open.used),
+            None => charged,
+        }
+    }
+
+    /// Returns the price of the last requests of this month, which were charged already. The free download counts as
+    /// in the price of the whole job. `None` if the prices do not include a storage class.
+    pub fn usd_of(&self, requests: &Requests) -> Result<Option<f64>, Failure> {
+        if self.prices.gap(requests).is_some() {
+            return Ok(None);
+        }
+        let month = self.month();
+        let last = Spent::of(&self.prices, requests);
+        let before = self.spent_in(&month).bytes.saturating_sub(last.bytes);
+        let free_bytes = self.free_bytes(&month)?.saturating_sub(before);
+        Ok(Some(last.price(&self.prices, free_bytes)))
+    }
+
     /// Writes the state, with the price of everything so far. Counts of an open wave only what it has spent, not what
     /// it was charged in advance.
     pub fn save(&mut self) -> Result<(), Failure> {
         let (mut spent_usd, mut agreed_usd) = (0.0, 0.0);
         for (month, charged) in &self.state.months {
-            let open = self.state.open.as_ref().filter(|open| open.month == *month);
-            let spent = match open {
-                Some(open) => charged.minus(open.reserved).plus(open.used),
-                None => *charged,
-            };
+            let spent = self.spent_in(month);
             let free_bytes = self.free_bytes(month)?;
             spent_usd += spent.price(&self.prices, free_bytes);
             agreed_usd += charged.max(spent).price(&self.prices, free_bytes);

@@ -2,6 +2,7 @@
 
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::Requests;
 use serde_json::json;
 
 use super::job::{Done, LOOKS_MAX, WaveRun, rows};
@@ -44,23 +45,30 @@ pub fn resume_due(session: &Session, cap: Option<f64>) -> Result<u8, Failure> {
     let (jobs, _) = repository.jobs()?;
     let opening = repository.store.requests();
     let (mut worst, mut failure) = (code::DONE, None);
-    let (mut files, mut bytes) = (0, 0);
-    for (number, state) in due.into_iter().enumerate() {
+    let (mut files, mut bytes, mut usd) = (0, 0, Some(0.0));
+    let mut is_first = true;
+    for state in due {
         let Some(job) = jobs.iter().find(|job| job.id.to_string() == state.job) else {
             end_gone(session, &folder, &state)?;
             continue;
         };
-        let before = repository.store.requests();
+        let before = if is_first { Requests::default() } else { repository.store.requests() };
         let mut run = WaveRun::new(session, &repository, job, (&folder, state))?;
         run.cap = match cap {
-            Some(cap) => Some(cap - spent(session, &before)?.unwrap_or_default()),
+            Some(cap) => {
+                Some(cap - spent(session, &repository.store.requests())?.unwrap_or_default())
+            }
             None => None,
         };
         // The first job pays for the opening.
-        if number > 0 {
-            run = run.after(opening.clone(), before);
+        if !std::mem::take(&mut is_first) {
+            run = run.after(opening.clone(), before.clone());
         }
-        match repository.claim_job(&job.id).map_err(Failure::from).and_then(|_lock| run.step()) {
+        let done = repository.claim_job(&job.id).map_err(Failure::from);
+        let done = done.and_then(|_lock| run.step());
+        let of_job = run.usd_of(&repository.store.requests().since(&before))?;
+        usd = usd.zip(of_job).map(|(all, of_job)| all + of_job);
+        match done {
             Ok(done) => {
                 say_step(&run, &done);
                 (files, bytes) = (files + done.files, bytes + done.bytes);
@@ -80,7 +88,7 @@ pub fn resume_due(session: &Session, cap: Option<f64>) -> Result<u8, Failure> {
         return Err(failure);
     }
     let requests = repository.store.requests();
-    let usd = spent(session, &requests)?;
+    let usd = if is_first { spent(session, &requests)? } else { usd };
     if session.report.json {
         session.report.object(
             "summary",

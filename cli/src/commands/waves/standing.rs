@@ -9,7 +9,8 @@ use super::job::rows;
 use crate::commands::restore::snapshot_of;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::waves::WaveJob;
+use crate::units::now;
+use crate::waves::{WaveFolder, WaveJob};
 
 /// The state of a restore in waves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,24 @@ impl WaveStanding {
         let of_wave = |pack: &&PlannedPack| wave.packs.contains(&pack.id.to_string());
         let packs: Vec<PlannedPack> = plan.packs.iter().filter(of_wave).cloned().collect();
         WaveStanding::Asked(PackStates::of(&packs))
+    }
+
+    /// Makes a wave due that the store reports as thawed, so that `jobs resume --waves` and `run` fetch it as soon as
+    /// `jobs` says that it is ready. Does nothing while another process works on the job.
+    pub fn noted(
+        self,
+        session: &Session,
+        repository: &Repository,
+        job: &Job,
+    ) -> Result<WaveStanding, Failure> {
+        let folder = WaveFolder::of(&session.location()?.place())?;
+        if self.is_ready() == Some(true)
+            && let Some(_lock) = repository.lock_job(&job.id)?
+            && let Some(state) = folder.find(&job.id).filter(|state| state.next > now().seconds)
+        {
+            folder.write(&WaveJob { next: now().seconds, ..state })?;
+        }
+        Ok(self)
     }
 
     /// Returns whether all of the open wave can be fetched now; `None` if that is not known.

@@ -6,16 +6,16 @@ use icecore_engine::ops::restore::Wave;
 use serde_json::{Value, json};
 
 use super::forecast::Forecast;
-use super::job::{Done, USED_SHARE, WaveRun};
+use super::job::{Done, USED_SHARE, WaveRun, free_bytes};
 use super::standing::WaveStanding;
 use crate::answers;
 use crate::commands::standing::GONE;
-use crate::commands::{cost_line, requests_json, spent};
+use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{compared, count, exact_dollars, size, utc};
+use crate::units::{agree, compared, count, exact_dollars, size, utc};
 use crate::waves::{OpenWave, WaveJob, day_name, month_name, month_of};
 
 /// Number of months that are listed without -v.
@@ -55,6 +55,14 @@ pub fn show_forecast(session: &Session, forecast: &Forecast, state: &WaveJob, pr
         (Some(usd), true) => format!("{} and the free download of a month", exact_dollars(usd)),
         (None, _) => "the free download of a month".to_owned(),
     };
+    let thaws = forecast.thaws_before;
+    if thaws > 0 {
+        report.note(&format!(
+            "{} thawing or thawed already; {} priced again, because thawed copies may expire before their month",
+            count(thaws, "object") + agree(thaws, " is", " are"),
+            agree(thaws, "its thaw is", "their thaws are"),
+        ));
+    }
     let percent = 100.0 * USED_SHARE;
     let free = match prices.egress_free_gb() as u64 {
         0 => "no download is free".to_owned(),
@@ -149,7 +157,7 @@ pub fn say_step(run: &WaveRun, done: &Done) {
 /// Shows a step as the result of a command.
 pub fn show_step(run: &WaveRun, done: &Done) -> Result<(), Failure> {
     let requests = run.repository.store.requests();
-    let usd = spent(run.session, &requests)?;
+    let usd = run.usd_of(&requests)?;
     let report = &run.session.report;
     if report.json {
         let mut fields = step_json(run, done);
@@ -168,7 +176,10 @@ fn text_of(run: &WaveRun, done: &Done) -> String {
     let WaveJob { months_left, spent_usd, ended, .. } = &run.state;
     match ended {
         true => {
-            let free = if run.state.free_egress { " beyond the free download" } else { "" };
+            let free = match free_bytes(&run.prices) {
+                0 => "",
+                _ => " beyond the free download",
+            };
             format!("{}. It has cost {}{free}", done.text, exact_dollars(*spent_usd))
         }
         false if *months_left == 0 => done.text.clone(),

@@ -22,7 +22,7 @@ use crate::ops::cold::{self, PackStates, Requested};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::Tier;
+use crate::store::{ObjectState, Tier};
 
 /// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -332,6 +332,12 @@ impl RestorePlan {
     /// Counts the packs that are cold, thawing, and readable.
     pub fn states(&self) -> PackStates {
         PackStates::of(&self.packs)
+    }
+
+    /// Counts the packs whose thaw was requested before: they are thawing, or have a copy that expires.
+    pub fn thaws_before(&self) -> u64 {
+        let is_thaw = |state| matches!(state, ObjectState::Thawing | ObjectState::Thawed { .. });
+        self.packs.iter().filter(|pack| is_thaw(pack.state)).count() as u64
     }
 
     /// Returns the bytes that will be fetched from packs that can be read now, if they are in a
