@@ -53,11 +53,11 @@ pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
 pub fn report_moved(report: &Report, moved: &[Moved]) {
     for Moved { kind, from, to, packs } in moved {
         let prefix = layout::prefix(*kind);
+        let them = agree(*packs, "it", "them");
         report.note(&format!(
-            "{} under {prefix}/ {} written as {from}: a rule of the bucket or a copy moved {}; icecore uses the prices and thaws of {to}",
+            "{} under {prefix}/ {} first written as {from}: a rule of the bucket moved {them}, or a copy of the archive put {them} there; icecore uses the prices and thaws of {to}",
             count(*packs, "object"),
             agree(*packs, &format!("is in class {to} but was"), &format!("are in class {to} but were")),
-            agree(*packs, "it", "them"),
         ));
     }
 }

@@ -40,7 +40,7 @@ fn a_rule_that_freezes_packs_is_found_out_by_whatever_reads_them() {
     assert!(!check.stdout.contains("no damage found; "), "{check:#?}");
     let check = host.run("check").ok();
     assert!(
-        check.stderr.contains("are in class DEEP_ARCHIVE but were written as STANDARD"),
+        check.stderr.contains("are in class DEEP_ARCHIVE but were first written as STANDARD"),
         "{check:#?}"
     );
     let cost = host.run("cost").ok();
