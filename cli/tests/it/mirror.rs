@@ -226,7 +226,10 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
     assert!(server.objects(BUCKET).is_empty(), "-n puts nothing");
     host.run(&format!("mirror --max-cost 0 repo {to}")).fails(21, &["nothing was copied"]);
     let made = host.run(&format!("--json mirror --max-cost 1 repo {to}")).ok().summary();
-    assert!(made["cost_usd"].as_f64().is_some_and(|usd| usd > 0.0), "{made}");
+    let cost = |of: &serde_json::Value| of["cost_usd"].as_f64().expect("dollars");
+    // The price contains the test of the new place: 48 puts that race, and one in each class.
+    assert!(made["requests"]["put"].as_u64().is_some_and(|puts| puts > 50), "{made}");
+    assert!((cost(&planned[0]) - cost(&made)).abs() < 0.000_1, "{planned:?}, {made}");
     let mut classes: BTreeMap<String, String> = BTreeMap::new();
     for object in server.objects(BUCKET) {
         let kind = object.key.split('/').nth(1).expect("a prefix").to_owned();

@@ -38,6 +38,8 @@ pub(super) fn predict(settings: &Settings) -> Requests {
     let mut requests = Requests::default();
     for _ in 0..ROUNDS {
         (0..RACERS).for_each(|_| requests.add_put("", RACER_BYTES as u64));
+        // Each put that loses looks whether the name is taken.
+        requests.list += u64::from(RACERS) - 1;
         requests.add_get("", RACER_BYTES as u64);
         requests.delete += 1;
     }
