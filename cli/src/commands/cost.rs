@@ -185,6 +185,23 @@ fn downloaded(session: &Session, plan: &RestorePlan, of_archive: &Requests) -> u
     of_archive.bytes_fetched + at_copies
 }
 
+/// Says what the prices of a restore assume.
+fn say_terms(session: &Session, plan: &RestorePlan, prices: &Prices) {
+    let thaws = plan.thaws_before();
+    if thaws > 0 {
+        let (are, them) = (agree(thaws, " is", " are"), agree(thaws, "it", "them"));
+        session.report.note(&format!(
+            "{}{are} thawing or thawed already, and no thaw of {them} is in these prices; `icecore restore --monthly-budget` prices it again, because thawed copies may expire before their month",
+            count(thaws, "object"),
+        ));
+    }
+    session.report.note(&format!(
+        "a wave is as much as fits into the {} GB of free download each month; one step is priced as if no download were free; {}",
+        prices.egress_free_gb(),
+        source(prices)
+    ));
+}
+
 fn to_get_back(
     session: &Session,
     prices: &Prices,
@@ -248,18 +265,6 @@ fn to_get_back(
         ]);
     }
     print_figures(&session.report, shown);
-    let thaws = plan.thaws_before();
-    if thaws > 0 {
-        session.report.note(&format!(
-            "{} thawing or thawed already, and no thaw of {} is in these prices; `icecore restore --monthly-budget` prices it again, because thawed copies may expire before their month",
-            count(thaws, "object") + agree(thaws, " is", " are"),
-            agree(thaws, "it", "them"),
-        ));
-    }
-    session.report.note(&format!(
-        "a wave is as much as fits into the {} GB of free download each month; one step is priced as if no download were free; {}",
-        prices.egress_free_gb(),
-        source(prices)
-    ));
+    say_terms(session, &plan, prices);
     Ok(code::DONE)
 }

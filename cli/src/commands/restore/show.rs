@@ -333,15 +333,19 @@ pub(super) fn show_summary(
         && flow.typed.is_none()
         && summary.files + summary.files_skipped + summary.files_waiting == 0
     {
-        session.report.note(match flow.record.exclude.is_empty() {
-            true => "nothing matched --include",
-            false => "nothing matched --include, or only what --exclude leaves out",
-        });
+        session.report.note(nothing_matched(flow));
     }
     if summary.files_waiting > 0 {
         say_waiting(flow, plan, outlook);
     }
     Ok(())
+}
+
+fn nothing_matched(flow: &Flow) -> &'static str {
+    match flow.record.exclude.is_empty() {
+        true => "nothing matched --include",
+        false => "nothing matched --include, or only what --exclude leaves out",
+    }
 }
 
 /// Returns the fields of a summary, except the cost and the duration of the run.
