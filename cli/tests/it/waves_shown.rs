@@ -169,7 +169,10 @@ fn a_thawed_wave_is_ready_now() {
     listed(&host, "1 of 2 objects thawed, next look on ", false);
     server.advance(36 * HOURS);
     let nothing = host.run("jobs resume --waves").ok();
-    assert!(nothing.stderr.contains("nothing is due before"), "nobody has asked: {nothing:#?}");
+    assert!(
+        nothing.stderr.contains("nothing is due before"),
+        "the store was not asked: {nothing:#?}"
+    );
     listed(&host, " now; 1 month left; $", true);
     // What `jobs` calls ready is due.
     let done = host.run("jobs resume --waves").ok();
