@@ -375,7 +375,7 @@ impl Setup<'_> {
         }
         let source = sources.paths.first().map(|path| show(path)).unwrap_or_default();
         steps.push(format!(
-            "Restore one photo, and look at it: `icecore -P {name} ls latest:{}` lists them, `icecore -P {name} restore latest:PHOTO --target ~/test` restores one",
+            "Restore one photo, and look at it: `icecore -P {name} ls latest:{}` lists folders and photos, `icecore -P {name} restore latest:PHOTO --target ~/test` restores one",
             shell::word(&source)
         ));
         steps.push("See whether your photos are backed up: `icecore status`".to_owned());
