@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::journal::Journal;
-use super::step::{self, Stream};
+use super::step::{self, Ends, Stream};
 
 /// Facts about a run that hooks get in environment variables.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,8 @@ pub fn run(
         ] {
             command.env(variable, value);
         }
-        let ended = step::follow(command, |_: Stream, line| journal.say(&format!("  {line}")));
+        let hear = |_: Stream, line: &str| journal.say(&format!("  {line}"));
+        let ended = step::follow(command, Ends::ByGuard, hear);
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("the hook {name} failed: {status}")),

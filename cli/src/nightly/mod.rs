@@ -18,6 +18,7 @@ pub mod timers;
 pub mod profiles;
 
 pub mod conditions;
+mod guard;
 pub mod hooks;
 pub mod journal;
 pub mod nice;

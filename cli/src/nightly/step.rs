@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
+use super::guard::Guard;
 use super::journal::Journal;
 use super::lines;
 use super::nice;
@@ -81,7 +83,7 @@ impl Steps<'_> {
         command.arg(name).args(arguments).stdin(Stdio::piped());
         let mut ended = Ended::default();
         name.clone_into(&mut ended.step.name);
-        let status = follow(command, |stream, line| match stream {
+        let status = follow(command, Ends::ByItself, |stream, line| match stream {
             Stream::Err => self.journal.say(&format!("  {line}")),
             Stream::Out => self.hear(line, &mut ended),
         });
@@ -189,12 +191,26 @@ pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
     options
 }
 
+/// What ends a command if this program is killed by signal 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// The command, which notices it.
+    ByItself,
+    /// A [`Guard`], which ends all processes of the command.
+    ByGuard,
+}
+
 /// Runs a command to its end, and passes on each line that it prints. Also passes on signals to this program. Does not
 /// wait for background processes of the command.
 pub fn follow(
     mut command: Command,
+    ends: Ends,
     mut hear: impl FnMut(Stream, &str),
 ) -> std::io::Result<ExitStatus> {
+    let guard = if ends == Ends::ByGuard { Guard::begin() } else { None };
+    if let Some(guard) = &guard {
+        command.process_group(guard.group().as_raw_nonzero().get());
+    }
     // A command that begins after a signal, such as the last hook, is not stopped by that signal, but by later ones.
     let mut is_stopped = signals::interrupted();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -220,9 +236,10 @@ pub fn follow(
         }
         if signals::interrupted() && !is_stopped {
             is_stopped = true;
-            if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(process, Signal::TERM);
-            }
+            let _ = match &guard {
+                Some(guard) => kill_process_group(guard.group(), Signal::TERM),
+                None => kill_process(Pid::from_child(&child), Signal::TERM),
+            };
         }
     }
 }

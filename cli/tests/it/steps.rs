@@ -6,13 +6,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use icecore_testkit::{Fault, S3Server};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use crate::runs::{host, pass, profile, records};
+use crate::runs::{await_file, host, pass, profile, records};
 use crate::support::{Host, left_out, shoot, write};
 use crate::terminal::{self, Terminal, slow_link};
 
@@ -45,6 +45,49 @@ fn a_step_ends_with_a_run_that_is_killed() {
     let ended = asked.read_to_end(&mut Vec::new());
     let is_open = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
     assert!(!ended.as_ref().is_err_and(is_open), "the step has outlived its run: {ended:?}");
+}
+
+#[test]
+fn a_hook_ends_with_a_run_that_is_killed() {
+    if File::open("/dev/tty").is_ok() {
+        return left_out("a hook of a killed run", "hooks of a run on a terminal are its own");
+    }
+    for name in ["before", "after", "failed", "finally"] {
+        // The processes of a hook end too. A hook that has ended well leaves its background processes running.
+        let good = "sleep 600 & echo $! > HERE/stays";
+        let hangs =
+            "sleep 600 & echo $! > HERE/child; echo $$ > HERE/hook; sleep 600; touch HERE/no";
+        let host = host(&format!("[hooks]\n{name} = ['{good}', '{hangs}']"));
+        if name == "failed" {
+            host.remove("photos");
+        }
+        let mut run =
+            host.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
+        await_file(&host, "hook");
+        run.kill().expect("it is killed");
+        run.wait().expect("it has ended");
+        for file in ["hook", "child"] {
+            let began = Instant::now();
+            while is_running(&host, file) {
+                assert!(began.elapsed() < Duration::from_secs(60), "{file} of {name} is running");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        assert!(is_running(&host, "stays") && !host.path("no").exists(), "{name}");
+        kill_process(process_in(&host, "stays"), Signal::KILL).expect("it is running");
+    }
+}
+
+fn process_in(host: &Host, file: &str) -> Pid {
+    let text = fs::read_to_string(host.path(file)).expect("a process");
+    Pid::from_raw(text.trim().parse().expect("a number")).expect("a process")
+}
+
+/// Returns whether the process whose number is in a file is running.
+fn is_running(host: &Host, file: &str) -> bool {
+    let process = process_in(host, file).as_raw_nonzero();
+    // If no process reaps it, an orphaned process remains as a zombie.
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|text| !text.contains(") Z "))
 }
 
 #[test]
