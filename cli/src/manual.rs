@@ -207,6 +207,10 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("AWS_REGION", "region of the bucket"),
     ("AWS_ENDPOINT_URL", "URL of another S3 server"),
     ("AWS_ALLOW_HTTP", "true: the URL may begin with http://"),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+        "the HTTP proxy to servers with https://, that to servers with http://, and the servers without one; also in lower case",
+    ),
     ("GOOGLE_APPLICATION_CREDENTIALS", "credentials for Google Cloud Storage"),
     ("AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY", "credentials for Azure"),
 ];

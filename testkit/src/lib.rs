@@ -6,6 +6,7 @@
 //! benches are tested against the same server and the same oracles.
 
 pub mod bill;
+pub mod forward;
 pub mod iam;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod inject;
@@ -17,6 +18,7 @@ pub mod s3;
 pub mod tree;
 
 pub use bill::Bill;
+pub use forward::ForwardProxy;
 pub use moto::MotoServer;
 pub use moto_iam::IamUser;
 pub use outage::{BadNetwork, Outage, Outages};

@@ -49,6 +49,7 @@ mod profiles;
 mod progress;
 mod promise;
 mod proof;
+mod proxied;
 mod prune;
 mod reference;
 mod refused;

@@ -50,7 +50,7 @@ impl Trouble {
 }
 
 /// Returns the text of the innermost source of an error.
-fn innermost(error: &dyn Error) -> String {
+pub(super) fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;

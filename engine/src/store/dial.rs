@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,13 +17,17 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::answer::innermost;
+use super::refusals::PROXY_REFUSES;
+use super::wording::Wording;
 
 /// An idle connection is probed this often, and closed after `PROBES_MAX` probes without an answer.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -41,6 +46,8 @@ pub(super) struct DialOptions {
     pub idle_max: Duration,
     /// Size of the receive buffer of each socket; `None` lets the system choose.
     pub received_ahead: Option<usize>,
+    /// Whether answers have the [`Socket`] on which they arrive.
+    pub shows_socket: bool,
 }
 
 /// Opens connections.
@@ -50,6 +57,7 @@ pub(super) struct Dialer {
     tls: Arc<ClientConfig>,
     proxies: Arc<Matcher>,
     time_max: Duration,
+    shows_socket: bool,
 }
 
 impl Dialer {
@@ -67,7 +75,8 @@ impl Dialer {
         tcp.set_tcp_user_timeout(Some(options.idle_max));
         let plain = HttpsConnector::from((tcp, tls.clone()));
         let proxies = Arc::new(Matcher::from_env());
-        Dialer { plain, tls, proxies, time_max: options.time_max }
+        let DialOptions { time_max, shows_socket, .. } = *options;
+        Dialer { plain, tls, proxies, time_max, shows_socket }
     }
 
     /// Returns the password for the proxy of a request without TLS, which goes with each request.
@@ -76,10 +85,17 @@ impl Dialer {
         proxy?.basic_auth().cloned()
     }
 
-    async fn dial(mut self, to: Uri) -> Result<Dialed, BoxError> {
+    async fn dial(self, to: Uri) -> Result<Dialed, BoxError> {
+        let shows_socket = self.shows_socket;
+        let (stream, is_for_proxy) = self.open(to).await?;
+        let socket = shows_socket.then(|| Socket::of(&stream)).transpose()?;
+        Ok(Dialed { stream, is_for_proxy, socket })
+    }
+
+    /// Opens a connection. Also returns whether requests on it are for a proxy.
+    async fn open(mut self, to: Uri) -> Result<(Stream, bool), BoxError> {
         let Some(proxy) = self.proxies.intercept(&to) else {
-            let stream = MaybeHttpsStream::Http(self.plain.call(to).await?);
-            return Ok(Dialed { stream, is_for_proxy: false });
+            return Ok((MaybeHttpsStream::Http(self.plain.call(to).await?), false));
         };
         if to.scheme() == Some(&Scheme::HTTPS) {
             let tunnel = Tunnel::new(proxy.uri().clone(), self.plain);
@@ -87,12 +103,29 @@ impl Dialer {
                 Some(password) => tunnel.with_auth(password.clone()),
                 None => tunnel,
             };
-            let stream = HttpsConnector::from((tunnel, self.tls)).call(to).await?;
-            return Ok(Dialed { stream, is_for_proxy: false });
+            let opened = HttpsConnector::from((tunnel, self.tls)).call(to).await;
+            let is_of_tunnel = |error: &BoxError| Wording::of(&error.to_string()).is_of_tunnel;
+            return match opened {
+                Err(error) if is_of_tunnel(&error) => Err(of_proxy(&proxy, &*error)),
+                opened => Ok((opened?, false)),
+            };
         }
-        let stream = MaybeHttpsStream::Http(self.plain.call(proxy.uri().clone()).await?);
-        Ok(Dialed { stream, is_for_proxy: true })
+        let opened = self.plain.call(proxy.uri().clone()).await;
+        let stream = opened.map_err(|error| of_proxy(&proxy, &*error))?;
+        Ok((MaybeHttpsStream::Http(stream), true))
     }
+}
+
+/// Returns an error that names the proxy, without the password that its address may contain.
+fn of_proxy(proxy: &Intercept, error: &(dyn Error + 'static)) -> BoxError {
+    let uri = proxy.uri();
+    let port = uri.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+    let reason = innermost(error);
+    let reason = match Wording::of(&reason) {
+        wording if wording.is_of_proxy_password => PROXY_REFUSES.to_owned(),
+        _ => reason,
+    };
+    format!("the proxy {}{port}: {reason}", uri.host().unwrap_or_default()).into()
 }
 
 impl Service<Uri> for Dialer {
@@ -118,12 +151,37 @@ impl Service<Uri> for Dialer {
     }
 }
 
+/// The socket of a connection. The answers on it have this extension.
+#[derive(Debug, Clone)]
+pub(super) struct Socket(Arc<OwnedFd>);
+
+impl Socket {
+    fn of(stream: &Stream) -> io::Result<Socket> {
+        let socket = below(below(stream)).inner().as_fd().try_clone_to_owned()?;
+        Ok(Socket(Arc::new(socket)))
+    }
+
+    /// Returns how many bytes the system has received that the program has not read.
+    pub fn received_ahead(&self) -> u64 {
+        rustix::io::ioctl_fionread(&*self.0).unwrap_or(0)
+    }
+}
+
+/// Returns the stream below TLS, if there is TLS.
+fn below<T>(stream: &MaybeHttpsStream<T>) -> &T {
+    match stream {
+        MaybeHttpsStream::Http(stream) => stream,
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
+    }
+}
+
 /// A connection to a store.
 #[derive(Debug)]
 pub(super) struct Dialed {
     stream: Stream,
     /// Requests on it are for a proxy, which must see the whole address.
     is_for_proxy: bool,
+    socket: Option<Socket>,
 }
 
 impl Dialed {
@@ -134,7 +192,11 @@ impl Dialed {
 
 impl Connection for Dialed {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.is_for_proxy)
+        let connected = self.stream.connected().proxy(self.is_for_proxy);
+        match &self.socket {
+            Some(socket) => connected.extra(socket.clone()),
+            None => connected,
+        }
     }
 }
 
@@ -218,7 +280,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let time_max = Duration::from_secs(15);
-        let options = DialOptions { time_max, idle_max: time_max, received_ahead: limit };
+        let idle_max = time_max;
+        let options = DialOptions { time_max, idle_max, received_ahead: limit, shows_socket: true };
         let mut dialer = Dialer::new(&options, tls(&[], true).expect("settings of TLS"));
         dialer.proxies = Arc::new(Matcher::builder().build());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -227,10 +290,8 @@ mod tests {
             let to = format!("http://{address}/").parse().expect("this is an address");
             dialer.call(to).await.expect("it connects")
         });
-        let MaybeHttpsStream::Http(MaybeHttpsStream::Http(socket)) = &dialed.stream else {
-            panic!("TLS to an address without it");
-        };
-        socket_recv_buffer_size(socket.inner()).expect("it has a size")
+        let socket = dialed.socket.expect("it is shown");
+        socket_recv_buffer_size(&*socket.0).expect("it has a size")
     }
 
     #[test]

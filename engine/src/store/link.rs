@@ -27,7 +27,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Sleep;
 
 use super::answer;
-use super::dial::{DialOptions, Dialer};
+use super::dial::{DialOptions, Dialer, Socket};
 use super::limits::{Limits, Throttle};
 use super::trouble::Trouble;
 use super::watch::Watch;
@@ -138,8 +138,9 @@ impl Shared {
         let received_ahead = self.options.limits.download.received_ahead();
         let idle_max = self.options.idle_max;
         let time_max = CONNECT_MAX.min(idle_max);
-        let dialer =
-            Dialer::new(&DialOptions { time_max, idle_max, received_ahead }, self.tls.clone());
+        let shows_socket = !self.options.limits.download.is_idle();
+        let dialed = DialOptions { time_max, idle_max, received_ahead, shows_socket };
+        let dialer = Dialer::new(&dialed, self.tls.clone());
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(POOLED_MAX)
             .pool_timer(TokioTimer::new())
@@ -215,12 +216,12 @@ impl HttpService for Link {
         }
         let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
         shared.options.pulse.beat();
-        let (parts, body) = answered.into_parts();
+        let (mut parts, body) = answered.into_parts();
         let is_content = asked.what == answer::What::Object && parts.status.is_success();
-        let toll = Toll::begin(&shared.options.limits.download, received_ahead, &body);
+        let socket = parts.extensions.remove::<Socket>();
         let body = HttpResponseBody::new(Arriving {
             body,
-            toll,
+            toll: Toll { socket, read: 0, counted: 0 },
             idle: Box::pin(tokio::time::sleep(idle_max)),
             idle_max,
             bytes_max: if is_content { u64::MAX } else { ANSWER_BYTES_MAX },
@@ -355,31 +356,37 @@ struct Arriving {
     turn: Turn,
 }
 
-/// The bytes of an answer that the limit has not counted yet.
+/// The bytes of an answer that the limit has counted.
 ///
-/// The system fills its receive buffer as soon as an answer begins. So these bytes count then, and the last bytes that
-/// the program reads do not.
+/// The system receives as many bytes ahead of the program as its buffer takes, all at once when an answer begins. So
+/// bytes count when the system has received them, not when the program reads them.
 struct Toll {
-    uncounted: u64,
+    /// `None` if bytes count when they are read.
+    socket: Option<Socket>,
+    read: u64,
+    counted: u64,
 }
 
 impl Toll {
-    fn begin(throttle: &Throttle, received_ahead: Option<usize>, body: &Incoming) -> Toll {
-        let bytes = body.size_hint().exact();
-        let ahead = bytes.unwrap_or(0).min(received_ahead.unwrap_or(0) as u64);
-        throttle.fill(usize::try_from(ahead).unwrap_or(usize::MAX));
-        Toll { uncounted: bytes.map_or(u64::MAX, |bytes| bytes - ahead) }
-    }
-
-    /// Returns how many of so many bytes that the program has read count now.
-    fn of(&mut self, bytes: usize) -> usize {
-        let counted = usize::try_from(self.uncounted).unwrap_or(usize::MAX).min(bytes);
-        self.uncounted -= counted as u64;
-        counted
+    /// Returns the bytes that have arrived and were not counted yet. From now on, they are.
+    fn arrived(&mut self) -> usize {
+        let ahead = self.socket.as_ref().map_or(0, Socket::received_ahead);
+        let new = (self.read + ahead).saturating_sub(self.counted);
+        self.counted += new;
+        usize::try_from(new).unwrap_or(usize::MAX)
     }
 }
 
 impl Arriving {
+    /// Makes the next bytes wait for those that have arrived.
+    fn count(&mut self) {
+        let arrived = self.toll.arrived();
+        if arrived > 0 {
+            self.turn.throttle.fill(arrived);
+            self.turn.begin();
+        }
+    }
+
     fn take(&mut self, frame: &Frame<Bytes>) -> Result<(), Trouble> {
         self.shared.options.pulse.beat();
         let until = tokio::time::Instant::now() + self.idle_max;
@@ -388,10 +395,8 @@ impl Arriving {
         if std::mem::take(&mut self.is_first) && answer::is_page(data) {
             return Err(Trouble::page());
         }
-        // These bytes have arrived already, so the next ones wait for them.
-        let counted = self.toll.of(data.len());
-        self.turn.throttle.fill(counted);
-        self.turn.begin();
+        self.toll.read += data.len() as u64;
+        self.count();
         if self.is_content {
             self.shared.options.watch.received(data.len() as u64);
         }
@@ -410,8 +415,9 @@ impl Body for Arriving {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if self.turn.is_waiting() {
+        while self.turn.is_waiting() {
             std::task::ready!(self.turn.poll(context));
+            self.count();
             // We kept the store waiting, so its idle time starts again.
             let until = tokio::time::Instant::now() + self.idle_max;
             self.idle.as_mut().reset(until);

@@ -12,6 +12,10 @@ use super::trouble::{Retry, Trouble};
 /// other.
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
+/// What a proxy does that answers with status 407.
+pub(super) const PROXY_REFUSES: &str = "the proxy refuses the user and the password (407)";
+const PROXY_PASSWORD: &str = "write a user and a password that the proxy accepts into HTTPS_PROXY (for an endpoint with http://, HTTP_PROXY), as in HTTPS_PROXY=http://USER:PASSWORD@proxy:3128";
+
 /// S3 refuses requests whose time differs from its own by more than this.
 const SKEW_SECONDS_MAX: i64 = 15 * 60;
 /// The longest name of a region.
@@ -36,7 +40,10 @@ pub(super) fn explain(
     text: &str,
     now: Timestamp,
 ) -> Option<Trouble> {
-    elsewhere(status, headers, text)
+    let is_of_proxy = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let of_proxy = || settings(PROXY_REFUSES.to_owned(), PROXY_PASSWORD.to_owned());
+    (is_of_proxy.then(of_proxy))
+        .or_else(|| elsewhere(status, headers, text))
         .or_else(|| at_another_time(status, headers, text, now))
         .or_else(|| of_account(text))
         .or_else(|| unsupported(status, text))
@@ -132,6 +139,8 @@ pub(super) fn of_connection(reason: &str) -> Option<String> {
         Some("the certificate of the server is marked as that of an authority: create another with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it".to_owned())
     } else if has("certificate") || has("UnknownIssuer") {
         Some("for a server with its own certificate, set AWS_CA_BUNDLE to a file with the certificate of its issuer; in a hotel, log in to its network first".to_owned())
+    } else if has(PROXY_REFUSES) {
+        Some(PROXY_PASSWORD.to_owned())
     } else if has("InvalidContentType") || has("corrupt message") {
         Some("the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true".to_owned())
     } else {

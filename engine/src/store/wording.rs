@@ -24,6 +24,10 @@ pub(super) struct Wording {
     pub is_of_metadata: bool,
     /// The request did not arrive.
     pub is_unreachable: bool,
+    /// A proxy has opened no tunnel to the store.
+    pub is_of_tunnel: bool,
+    /// The proxy demands another password, or one at all.
+    pub is_of_proxy_password: bool,
 }
 
 /// The address of the metadata service.
@@ -87,6 +91,8 @@ impl Wording {
             is_of_no_store: has(&OF_NO_STORE),
             is_of_metadata: has(&[METADATA]),
             is_unreachable: has(&UNREACHABLE),
+            is_of_tunnel: has(&["tunnel error: "]),
+            is_of_proxy_password: has(&["proxy authorization required"]),
         }
     }
 }
