@@ -247,3 +247,33 @@ fn a_wave_without_its_snapshot_says_so() {
     assert!(status.contains(&format!("jobs cancel {id}` ends the job")), "{status}");
     assert!(!status.contains("next look"), "{status}");
 }
+
+/// The months cost what `cost` says in this region, by the table that the profile names.
+#[test]
+fn a_month_has_the_prices_of_its_region() {
+    let server = S3Server::start();
+    let (host, _) = library(&server, &[("rome", 4)]);
+    let cheap = std::fs::read_to_string(host.path("prices")).expect("prices");
+    let (head, region) = cheap.split_at(cheap.find("[region.us-east-1]").expect("a region"));
+    // The other region costs ten times as much, and its download even more.
+    let ten_times = |line: &str| match line.split_once(" = ") {
+        Some((name, price)) if price.parse::<f64>().is_ok() => format!("{name} = {price}e1"),
+        _ => line.replace("us-east-1", "eu-central-1").replace("per_gb = ", "per_gb = 1"),
+    };
+    let dear: Vec<String> = region.lines().map(ten_times).collect();
+    write(&host.path("two"), format!("{head}{region}\n{}\n", dear.join("\n")));
+    let prices = host.path("two").display().to_string();
+    let plan = |region: &str| {
+        let text =
+            format!("repo = 's3://archive/photos'\nprices = '{prices}'\nregion = '{region}'\n");
+        write(&host.path("config/home.toml"), text);
+        let line = "restore latest:photos -t back --plan --monthly-budget 1";
+        for line in [line, "cost"] {
+            let ran = host.run(&format!("-P home {line}")).ok();
+            assert!(ran.stdout.contains(&format!("prices of {region} as of")), "{ran:#?}");
+        }
+        number(&host.run(&format!("-P home --json {line}")).ok().summary(), "total_usd")
+    };
+    let (cheap, dear) = (plan("us-east-1"), plan("eu-central-1"));
+    assert!(dear > 5.0 * cheap, "{cheap} and {dear}");
+}
