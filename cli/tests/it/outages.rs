@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,85 @@ fn a_snapshot_and_a_restore_get_through() {
         host.set("AWS_ENDPOINT_URL", &network.endpoint());
         host.restores("latest", &host.state("photos"));
         assert!(network.happened().len() >= 4, "seed {seed}: {:?}", network.happened());
+    }
+}
+
+/// Cuts the link at the first request that begins after so many, and mends it a second later.
+fn cut_after(server: &S3Server, network: &Arc<BadNetwork>, requests: u64) {
+    let (network, seen) = (Arc::clone(network), AtomicU64::new(0));
+    server.set_fault(Some(Box::new(move |_| {
+        if seen.fetch_add(1, Ordering::SeqCst) == requests {
+            network.set_away(true);
+            let network = Arc::clone(&network);
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(1));
+                network.set_away(false);
+            });
+        }
+        Fault::None
+    })));
+}
+
+/// A network without faults of its own.
+fn reliable() -> Outages {
+    Outages { faults_max: 0, ..outages(0) }
+}
+
+#[test]
+fn mirrors_drills_and_a_promotion_get_through() {
+    let server = S3Server::start();
+    let network = Arc::new(BadNetwork::before(&server.endpoint(), reliable()));
+    let mut host = host(&server, &network);
+    host.set("ICECORE_REPOSITORY", "repo");
+    shoot(&host.path("photos"), 1, 4);
+    host.run("snapshot --init --pack-size 1MiB photos").ok();
+    let copy = format!("s3://{BUCKET}/copy");
+    for (line, requests) in [
+        (format!("mirror --yes --pack-class STANDARD repo {copy}"), 9),
+        (format!("mirror {copy} back"), 5),
+        (format!("--repo {copy} drill"), 4),
+        (format!("--repo {copy} promote --yes"), 3),
+        // The link is away before the first byte.
+        (format!("--repo {copy} drill"), 0),
+        (format!("mirror {copy} second"), 0),
+    ] {
+        cut_after(&server, &network, requests);
+        let ran = host.run(&line).ok();
+        server.set_fault(None);
+        assert_eq!(ran.stderr.matches("network is away").count(), 1, "{ran:#?}");
+        assert_eq!(ran.stderr.matches("network is back").count(), 1, "{ran:#?}");
+    }
+    // Each object of the copy was put once, and nothing that arrived was sent again.
+    let puts = server.requests().into_iter().filter(|put| put.method == "PUT");
+    let puts: Vec<_> = puts.filter(|put| put.path.contains("/packs/")).collect();
+    assert!(puts.len() > 4 && puts.iter().all(|put| put.status == 200), "{puts:#?}");
+    assert_eq!(puts.len(), pack_count(&server));
+    for place in ["back", "second", &copy] {
+        host.run(&format!("--repo {place} check --read-data")).ok();
+    }
+    host.set("ICECORE_REPOSITORY", &copy);
+    host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn mirrors_get_through_a_network_that_fails_in_every_way() {
+    for seed in 1..=2 {
+        let server = S3Server::start();
+        let network = BadNetwork::before(&server.endpoint(), outages(seed));
+        let mut host = host(&server, &network);
+        host.set("ICECORE_REPOSITORY", "repo");
+        shoot(&host.path("photos"), seed, 5);
+        host.run("snapshot --init --pack-size 2MiB photos").ok();
+        let copy = format!("s3://{BUCKET}/copy");
+        host.run(&format!("mirror --yes --pack-class STANDARD repo {copy}")).ok();
+        assert!(network.happened().len() >= 4, "seed {seed}: {:?}", network.happened());
+        drop(network);
+        let network = BadNetwork::before(&server.endpoint(), outages(seed + 100));
+        host.set("AWS_ENDPOINT_URL", &network.endpoint());
+        host.run(&format!("mirror {copy} back")).ok();
+        host.run(&format!("--repo {copy} drill")).ok();
+        assert!(network.happened().len() >= 4, "seed {seed}: {:?}", network.happened());
+        host.run("--repo back check --read-data").ok();
     }
 }
 
