@@ -54,6 +54,13 @@ fn an_archive_and_notifications_are_reached_through_a_proxy() {
     }
 }
 
+/// Writes a profile with notifications to an address.
+fn notifies(host: &Host, address: &str) {
+    let place = "repo = 's3://archive/photos'\nsources = ['/photos']";
+    let text = format!("{place}\n[notify]\nntfy = '{address}'\n");
+    write(&host.path("config/home.toml"), text);
+}
+
 #[test]
 fn what_the_environment_excepts_goes_past_the_proxy() {
     let (server, ears) = (S3Server::start(), Ears::open());
@@ -64,11 +71,7 @@ fn what_the_environment_excepts_goes_past_the_proxy() {
     assert!(!proxy.take().is_empty(), "the proxy is used");
     host.set("NO_PROXY", "example.com,127.0.0.0/8");
     host.run("init").ok();
-    let ntfy = format!(
-        "repo = 's3://archive/photos'\n[notify]\nntfy = 'http://127.0.0.1:{}/'\n",
-        ears.port
-    );
-    write(&host.path("config/home.toml"), ntfy);
+    notifies(&host, &format!("http://127.0.0.1:{}/", ears.port));
     host.run("-P home notify test").ok();
     assert_eq!((proxy.take(), ears.take().len()), (Vec::new(), 1));
 }
@@ -83,9 +86,9 @@ fn https_goes_through_a_tunnel() {
     // The server of the tests does not speak TLS: the tunnel has led to it.
     host.run("snapshots").fails(1, &["does not speak TLS"]);
     let asked = proxy.take();
-    assert!(asked.iter().all(|asked| asked == "CONNECT store.test:443"), "{asked:?}");
-    let ntfy = "repo = 's3://archive/photos'\n[notify]\nntfy = 'https://store.test/topic'\n";
-    write(&host.path("config/home.toml"), ntfy);
+    let tunnels = asked.iter().filter(|asked| *asked == "CONNECT store.test:443").count();
+    assert!(tunnels > 0 && tunnels == asked.len(), "{asked:?}");
+    notifies(&host, "https://store.test/topic");
     host.run("-P home notify test").exits(1);
     assert_eq!(proxy.take(), ["CONNECT store.test:443"]);
 }

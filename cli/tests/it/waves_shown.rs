@@ -270,7 +270,8 @@ fn a_month_has_the_prices_of_its_region() {
         let line = "restore latest:photos -t back --plan --monthly-budget 1";
         for line in [line, "cost"] {
             let ran = host.run(&format!("-P home {line}")).ok();
-            assert!(ran.stdout.contains(&format!("prices of {region} as of")), "{ran:#?}");
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(all.contains(&format!("prices of {region} as of")), "{ran:#?}");
         }
         number(&host.run(&format!("-P home --json {line}")).ok().summary(), "total_usd")
     };
