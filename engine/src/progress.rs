@@ -79,7 +79,7 @@ pub trait Progress: Send + Sync {
     fn uploads(&self, _packs: i64, _bytes: i64) {}
     /// Reports a wait for another process. It is called repeatedly while the wait lasts; an error ends the wait.
     fn waits(&self, _wait: &Wait) -> Result<(), Error> {
-        self.go_on()
+        self.check_interrupted()
     }
     /// Reports that a wait is over.
     fn waited(&self) {}
@@ -92,7 +92,7 @@ pub trait Progress: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Interrupted`] if [`Progress::interrupted`] returns true.
-    fn go_on(&self) -> Result<(), Error> {
+    fn check_interrupted(&self) -> Result<(), Error> {
         if self.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }

@@ -84,7 +84,7 @@ impl Bare {
             for cut in cuts.drain(..) {
                 self.chunk(window.raw(&cut));
             }
-            window.go_on();
+            window.discard_cut();
         }
         self.window = window;
         Ok(())

@@ -134,7 +134,7 @@ impl Campaign {
         ended
     }
 
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         Instant::now() < self.until && !self.over.load(Ordering::SeqCst)
     }
 
@@ -169,7 +169,7 @@ impl Campaign {
         let mut usual = Duration::from_millis(300);
         let library = self.folder.join(host).join("photos");
         for run in 0.. {
-            if !self.goes_on() {
+            if !self.is_running() {
                 break;
             }
             edit(&library, &mut random)?;
@@ -196,7 +196,7 @@ impl Campaign {
         let mut random = Random(self.args.seed * 1000 + 7);
         let mut usual = Duration::from_millis(300);
         let keep = self.args.keep.to_string();
-        while self.goes_on() {
+        while self.is_running() {
             let mut command =
                 self.command("p", &["--json", "prune", "--now", "--keep-last", &keep]);
             // Every second prune also repacks partially live packs. With free prices, that pays at any age.
@@ -275,7 +275,7 @@ impl Campaign {
 
     /// Restores the last acknowledged snapshot, while all other processes continue.
     fn restores(&self) -> Result<()> {
-        while self.goes_on() {
+        while self.is_running() {
             let next = lock(&self.acknowledged).iter().rposition(|taken| !taken.restored);
             let Some(at) = next else {
                 thread::sleep(Duration::from_millis(20));

@@ -48,9 +48,9 @@ fn replace_whole(text: &str, name: &str) -> String {
     let mut parts = text.split(name);
     let mut replaced = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let goes_on = part.starts_with(|c: char| c.is_alphanumeric() || "/._-".contains(c));
+        let continues = part.starts_with(|c: char| c.is_alphanumeric() || "/._-".contains(c));
         // A path that continues after a space is recognised by its slash.
-        replaced.push_str(if goes_on { "/" } else { LEFT_OUT });
+        replaced.push_str(if continues { "/" } else { LEFT_OUT });
         replaced.push_str(part);
     }
     replaced

@@ -159,7 +159,7 @@ impl Progress for Bar<'_> {
     }
 
     fn waits(&self, wait: &Wait) -> Result<(), Error> {
-        self.go_on()?;
+        self.check_interrupted()?;
         let what = named(wait);
         if wait.waited >= self.lock_wait {
             let what = match self.lock_wait {

@@ -325,7 +325,7 @@ fn is(method: &'static str, part: &'static str) -> impl Fn(&RequestHead) -> bool
 }
 
 /// Continues after a kill, on the same machine or on a new one with only the identity, until everything is restored.
-pub fn go_on(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &State) {
+pub fn check_interrupted(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &State) {
     let at = fresh.unwrap_or(host);
     let line = |rest: &str| match fresh {
         Some(_) => format!("--json jobs resume {rest} --target out"),
@@ -371,7 +371,7 @@ fn killed_at_every_step_and_taken_over() {
             let killed = kill_at(&server, &host, line, *nth, *after, is(method, part));
             assert!(killed, "{what}: it came to that");
             let other = fresh.then(|| other_machine(&server, &host));
-            go_on(&server, &host, other.as_ref(), &photos);
+            check_interrupted(&server, &host, other.as_ref(), &photos);
             assert!(thawed_once(&server) > 2, "{what}");
         }
     }
@@ -404,7 +404,7 @@ fn killed_while_fetching() {
         let done = finished(&host.path("out"));
         server.clear_requests();
         let other = fresh.then(|| other_machine(&server, &host));
-        go_on(&server, &host, other.as_ref(), &photos);
+        check_interrupted(&server, &host, other.as_ref(), &photos);
         assert_eq!(thawed_once(&server), packs);
         if !fresh {
             let fetched: u64 = touches(&server).iter().map(|request| request.bytes_out).sum();

@@ -12,7 +12,7 @@ use icecore_testkit::{Fault, S3Server};
 use serde_json::Value;
 
 use crate::support::{BUCKET, Host, Ran, write};
-use crate::thaw::{HOURS, archive, go_on, job_of, number, same, thawed_once};
+use crate::thaw::{HOURS, archive, check_interrupted, job_of, number, same, thawed_once};
 
 fn begun(host: &Host, line: &str) -> String {
     job_of(&host.run(&format!("--json {line} --detach --max-cost 1")).exits(20).summary())
@@ -237,7 +237,7 @@ fn credentials_that_expire_half_way() {
     server.set_fault(None);
     let asked = thawed_once(&server);
     assert!(asked >= 1, "some were asked for");
-    go_on(&server, &host, None, &photos);
+    check_interrupted(&server, &host, None, &photos);
     assert!(thawed_once(&server) > asked);
 
     // A wrong clock is reported as such, and nothing is acknowledged.

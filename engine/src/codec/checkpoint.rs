@@ -5,7 +5,7 @@ use super::keys::{Secrets, derive};
 use super::once::{open_once, seal_once};
 use super::{CodecError, Decompressor, compress};
 use crate::format::checkpoint::{
-    CHECKPOINT_BYTES_MAX, CHECKPOINT_HEADER_BYTES, CheckpointHeader, Proof, Said, Slot,
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_HEADER_BYTES, CheckpointHeader, EntryContent, Proof, Slot,
     decode_padded, decode_proofs, decode_slots, encode_padded, encode_proofs, encode_slots,
     proofs_bytes,
 };
@@ -16,12 +16,12 @@ pub const NOTHING_SEEN: Digest = Digest([0; 32]);
 
 /// Returns the running hash of the log after one more slot.
 pub fn seen(before: &Digest, slot: &Slot) -> Digest {
-    let front = [&before.0[..], &slot.digest.0, &[u8::from(slot.said.is_some())]].concat();
-    let said = slot.said.as_ref().map(|said| {
-        let [version, flags] = [said.version, said.flags].map(u16::to_le_bytes);
-        ([&version[..], &flags, said.author.as_bytes()].concat(), &said.record[..])
+    let front = [&before.0[..], &slot.digest.0, &[u8::from(slot.content.is_some())]].concat();
+    let content = slot.content.as_ref().map(|content| {
+        let [version, flags] = [content.version, content.flags].map(u16::to_le_bytes);
+        ([&version[..], &flags, content.author.as_bytes()].concat(), &content.record[..])
     });
-    let (head, record) = said.unwrap_or_default();
+    let (head, record) = content.unwrap_or_default();
     Digest(derive("icecore v1 seen", &[&front, &head, record]))
 }
 
@@ -98,8 +98,8 @@ impl Secrets {
     }
 
     /// Rebuilds the object of a log entry from its content and its proof.
-    pub fn build_entry(&self, number: u64, said: &Said, proof: &Proof) -> Vec<u8> {
-        let Said { version, flags, author, ref record } = *said;
+    pub fn build_entry(&self, number: u64, content: &EntryContent, proof: &Proof) -> Vec<u8> {
+        let EntryContent { version, flags, author, ref record } = *content;
         let repository = self.repository();
         let header = LogHeader { repository, number, salt: proof.salt, version, flags };
         self.seal_signed(
@@ -124,10 +124,10 @@ mod tests {
         let entry = LogEntry::new(Time { seconds: 8, nanos: 0 });
         let object = secrets.seal_log(&header, &entry, &author).expect("it is signed");
         let opened = secrets.open_log(7, &object).expect("it opens");
-        assert_eq!(secrets.build_entry(7, &opened.said, &opened.proof), object);
+        assert_eq!(secrets.build_entry(7, &opened.content, &opened.proof), object);
 
-        let slot = Slot { digest: Digest([6; 32]), said: Some(opened.said) };
-        let void = Slot { said: None, ..slot.clone() };
+        let slot = Slot { digest: Digest([6; 32]), content: Some(opened.content) };
+        let void = Slot { content: None, ..slot.clone() };
         let after = [&slot, &void].map(|slot| seen(&NOTHING_SEEN, slot));
         assert_ne!(after[0], after[1], "an entry that is hidden is not what was seen");
         assert_ne!(after[0], seen(&after[0], &slot), "nor one that comes twice");

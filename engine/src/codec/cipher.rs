@@ -9,7 +9,7 @@ use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
 use super::once::{open_in_place, open_once, seal_once};
 use super::signing::{Author, AuthorKey};
-use crate::format::checkpoint::{Proof, Said};
+use crate::format::checkpoint::{EntryContent, Proof};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, Trailer};
 use crate::format::signed::signed_bytes;
@@ -205,9 +205,9 @@ impl Secrets {
         let opened = open_once(&self.log_key(head), head, sealed)?;
         let SignedRecord { author, signature, record } = SignedRecord::decode_padded(&opened)?;
         let LogHeader { version, flags, salt, .. } = header;
-        let said = Said { version, flags, author, record: record.to_vec() };
+        let content = EntryContent { version, flags, author, record: record.to_vec() };
         let head = head.to_vec();
-        Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
+        Ok(OpenedEntry { content, head, proof: Proof { salt, signature } })
     }
 
     /// Returns the entry at `log/<number>`, without verifying its signature.
@@ -220,7 +220,7 @@ impl Secrets {
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
     /// What the entry says, and the author that it names.
-    pub said: Said,
+    pub content: EntryContent,
     /// The salt and the signature, which has not been verified.
     pub proof: Proof,
     head: Vec<u8>,
@@ -230,12 +230,12 @@ impl OpenedEntry {
     /// Decodes the entry. The signature need not be verified: the reason why an entry is not understood may come from
     /// anyone.
     pub fn entry(&self) -> Result<LogEntry, FormatError> {
-        LogEntry::read(&self.said)
+        LogEntry::read(&self.content)
     }
 
     /// Returns whether the holder of this key signed the entry.
     pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
-        let Said { author, record, .. } = &self.said;
+        let EntryContent { author, record, .. } = &self.content;
         key.verify(&signed_bytes(&self.head, *author, record), &self.proof.signature)
     }
 }

@@ -38,14 +38,14 @@ impl ReadBuffer {
     }
 
     /// Discards the cut chunks, and keeps the bytes that are read but not cut.
-    pub fn go_on(&mut self) {
+    pub fn discard_cut(&mut self) {
         self.full = false;
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
     }
 
     /// Replaces the content of this buffer with the uncut bytes of `other`, which loses them.
-    pub fn go_on_from(&mut self, other: &mut ReadBuffer) {
+    pub fn move_uncut_from(&mut self, other: &mut ReadBuffer) {
         (self.start, self.end, self.full) = (0, 0, false);
         let rest = other.start..other.end;
         self.room(rest.len())[..rest.len()].copy_from_slice(&other.bytes[rest.clone()]);
@@ -237,7 +237,7 @@ pub fn cut_file<E: From<io::Error>>(
             chunk(offset, raw)?;
             offset += raw.len() as u64;
         }
-        window.go_on();
+        window.discard_cut();
     }
     Ok(reading.end()?)
 }
@@ -286,7 +286,7 @@ mod tests {
         for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
             check(&cutter, &mut window, &noise[..bytes]);
         }
-        // Metadata that ends after the first read, or before its end, or never.
+        // The metadata of the photo ends within the first read, in a later one, or not at all.
         for segments in [1, 45, 60, 90] {
             let mut photo = vec![0xff, 0xd8];
             for segment in noise.chunks(0xfffd).take(segments) {

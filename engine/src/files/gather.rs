@@ -66,7 +66,7 @@ impl Gatherer<'_> {
         inside: &Path,
         folders: &mut Vec<(PathBuf, PathBuf)>,
     ) -> Result<(), Error> {
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         let listing = match scan::list(folder) {
             Ok(listing) => listing,
             Err(error) => {

@@ -27,7 +27,7 @@ pub use forms::{forms, is_alike, on_disk};
 pub use gather::{Gathered, LocalFile, gather};
 pub use globs::{Globs, LeftOut};
 pub use links::{Links, NoFolder};
-pub use output::{Output, WriteBuffer};
+pub use output::{Extent, Output};
 pub use scan::{Found, Ignore, Stat};
 pub use source::SourceFile;
 pub use sqlite::{Database, NoCopy, is_database};

@@ -12,7 +12,7 @@ const ALIGN_BYTES: usize = 4096;
 /// Smaller writes gain nothing from direct I/O.
 pub(super) const DIRECT_BYTES_MIN: usize = 1 << 20;
 /// Maximum number of bytes in one write.
-const RUN_BYTES: usize = 8 << 20;
+const EXTENT_BYTES: usize = 8 << 20;
 
 /// A new file. Threads may write to ranges that do not overlap.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Output {
 
 /// Collects adjacent content of a file, to write it at once.
 #[derive(Debug)]
-pub struct WriteBuffer {
+pub struct Extent {
     memory: Vec<u8>,
     /// Where the content begins in `memory`: at the same distance from a sector boundary as in the
     /// file.
@@ -65,17 +65,17 @@ pub struct WriteBuffer {
     offset: u64,
 }
 
-impl Default for WriteBuffer {
+impl Default for Extent {
     fn default() -> Self {
         // Zeroed memory of the system costs nothing until it is used.
-        let memory = vec![0; RUN_BYTES + ALIGN_BYTES];
-        let mut run = WriteBuffer { memory, start: 0, bytes: 0, offset: 0 };
-        run.begin(0);
-        run
+        let memory = vec![0; EXTENT_BYTES + ALIGN_BYTES];
+        let mut extent = Extent { memory, start: 0, bytes: 0, offset: 0 };
+        extent.begin(0);
+        extent
     }
 }
 
-impl WriteBuffer {
+impl Extent {
     /// Restarts at another offset of a file, and drops unwritten data.
     pub fn begin(&mut self, offset: u64) {
         self.start = self.first_sector() + (offset % ALIGN_BYTES as u64) as usize;
@@ -94,7 +94,7 @@ impl WriteBuffer {
 
     /// Returns the free memory, which ends on a sector boundary.
     fn left(&mut self) -> &mut [u8] {
-        let end = self.first_sector() + RUN_BYTES;
+        let end = self.first_sector() + EXTENT_BYTES;
         &mut self.memory[self.start + self.bytes..end]
     }
 
@@ -103,7 +103,7 @@ impl WriteBuffer {
         self.left().get_mut(..bytes)
     }
 
-    /// Adds bytes that the caller wrote into [`WriteBuffer::room`].
+    /// Adds bytes that the caller wrote into [`Extent::room`].
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    const FILE_BYTES: usize = 3 * RUN_BYTES + 12_345;
+    const FILE_BYTES: usize = 3 * EXTENT_BYTES + 12_345;
 
     fn noise(bytes: usize) -> Vec<u8> {
         let mut noise = vec![0; bytes];
@@ -151,33 +151,28 @@ mod tests {
     }
 
     /// Writes a range of the content in chunks: some are written in place, others are copied.
-    fn write(
-        run: &mut WriteBuffer,
-        output: &Output,
-        content: &[u8],
-        range: std::ops::Range<usize>,
-    ) {
-        run.begin(range.start as u64);
+    fn write(extent: &mut Extent, output: &Output, content: &[u8], range: std::ops::Range<usize>) {
+        extent.begin(range.start as u64);
         let mut at = range.start;
         for bytes in [1, 4095, 70_000, 1 << 20, 4096, 0, 3 << 20].into_iter().cycle() {
             let chunk = &content[at..range.end.min(at + bytes)];
-            match run.room(chunk.len()) {
+            match extent.room(chunk.len()) {
                 Some(room) if bytes % 2 == 0 => {
                     room.copy_from_slice(chunk);
-                    run.grow(chunk.len());
+                    extent.grow(chunk.len());
                 }
                 _ => {
-                    let mut rest = run.add(chunk);
+                    let mut rest = extent.add(chunk);
                     while !rest.is_empty() {
-                        run.write(Some(output)).unwrap();
-                        rest = run.add(rest);
+                        extent.write(Some(output)).unwrap();
+                        rest = extent.add(rest);
                     }
                 }
             }
             at += chunk.len();
-            assert_eq!(run.end(), at as u64);
+            assert_eq!(extent.end(), at as u64);
             if at == range.end {
-                return run.write(Some(output)).unwrap();
+                return extent.write(Some(output)).unwrap();
             }
         }
     }
@@ -195,12 +190,11 @@ mod tests {
             let direct = [None, open_direct(path), unable()].into_iter().nth(direct).flatten();
             let (output, content) = (&Output::new(Arc::new(cached), direct), &content);
             // Neighbouring ranges share a sector, in which one ends and the next begins.
-            let edges = [0, 5_000, 300_001, (2 << 20) + 3, RUN_BYTES * 2 + 77, FILE_BYTES];
+            let edges = [0, 5_000, 300_001, (2 << 20) + 3, EXTENT_BYTES * 2 + 77, FILE_BYTES];
             std::thread::scope(|threads| {
                 for range in edges.windows(2) {
                     let range = range[0]..range[1];
-                    threads
-                        .spawn(move || write(&mut WriteBuffer::default(), output, content, range));
+                    threads.spawn(move || write(&mut Extent::default(), output, content, range));
                 }
             });
             assert!(std::fs::read(path).unwrap() == *content, "{name}");
@@ -209,33 +203,33 @@ mod tests {
 
     #[test]
     fn a_run_takes_what_it_has_room_for() {
-        let mut run = WriteBuffer::default();
-        let content = noise(RUN_BYTES);
-        run.begin(4097);
-        assert_eq!(run.room(RUN_BYTES - 1).map(|room| room.len()), Some(RUN_BYTES - 1));
-        assert!(run.room(RUN_BYTES).is_none());
-        assert_eq!(run.add(&content).len(), 1);
-        assert_eq!((run.end(), run.room(1).is_some()), (4096 + RUN_BYTES as u64, false));
+        let mut extent = Extent::default();
+        let content = noise(EXTENT_BYTES);
+        extent.begin(4097);
+        assert_eq!(extent.room(EXTENT_BYTES - 1).map(|room| room.len()), Some(EXTENT_BYTES - 1));
+        assert!(extent.room(EXTENT_BYTES).is_none());
+        assert_eq!(extent.add(&content).len(), 1);
+        assert_eq!((extent.end(), extent.room(1).is_some()), (4096 + EXTENT_BYTES as u64, false));
         // Even if there is no file, the buffer continues after the content.
-        run.write(None).unwrap();
-        assert_eq!(run.end(), 4096 + RUN_BYTES as u64);
-        assert!(run.room(RUN_BYTES).is_some());
+        extent.write(None).unwrap();
+        assert_eq!(extent.end(), 4096 + EXTENT_BYTES as u64);
+        assert!(extent.room(EXTENT_BYTES).is_some());
     }
 
     #[test]
     fn a_full_disk_and_a_closed_file_are_errors() {
         let Ok(full) = File::options().write(true).open("/dev/full") else { return };
-        let mut run = WriteBuffer::default();
-        run.add(b"content");
-        let error = run.write(Some(&Output::new(Arc::new(full), None))).unwrap_err();
+        let mut extent = Extent::default();
+        extent.add(b"content");
+        let error = extent.write(Some(&Output::new(Arc::new(full), None))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         // If direct I/O fails for any reason other than missing support, it is not repeated through
         // the cache.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let (cached, direct) = (open(&path), File::open(&path).unwrap());
-        run.begin(0);
-        run.add(&noise(1 << 20));
-        assert!(run.write(Some(&Output::new(Arc::new(cached), Some(direct)))).is_err());
+        extent.begin(0);
+        extent.add(&noise(1 << 20));
+        assert!(extent.write(Some(&Output::new(Arc::new(cached), Some(direct)))).is_err());
     }
 }

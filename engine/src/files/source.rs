@@ -37,18 +37,18 @@ pub struct SourceFile {
 
 impl SourceFile {
     /// Opens a file. Never follows a symlink, and never blocks on a pipe or device. Waits for
-    /// another program's lease as long as `go_on` returns true.
-    pub fn open(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<SourceFile> {
-        long::at(path, |folder, path| SourceFile::open_in(folder, path, go_on))
+    /// another program's lease as long as `keeps_waiting` returns true.
+    pub fn open(path: &Path, keeps_waiting: &dyn Fn() -> bool) -> io::Result<SourceFile> {
+        long::at(path, |folder, path| SourceFile::open_in(folder, path, keeps_waiting))
     }
 
     /// Opens a file by its path in a folder.
     pub(super) fn open_in(
         folder: impl AsFd,
         path: &Path,
-        go_on: &dyn Fn() -> bool,
+        keeps_waiting: &dyn Fn() -> bool,
     ) -> io::Result<SourceFile> {
-        let file = File::from(open_leased(folder.as_fd(), path, go_on)?);
+        let file = File::from(open_leased(folder.as_fd(), path, keeps_waiting)?);
         let stat = Stat::of(&rustix::fs::fstat(&file)?);
         if stat.kind != EntryKind::File {
             return Err(io::Error::other("it is no longer a regular file"));
@@ -145,14 +145,16 @@ impl SourceFile {
 fn open_leased(
     folder: std::os::fd::BorrowedFd<'_>,
     path: &Path,
-    go_on: &dyn Fn() -> bool,
+    keeps_waiting: &dyn Fn() -> bool,
 ) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut waited = Duration::ZERO;
     let mut pause = Duration::from_millis(5);
     loop {
         match rustix::fs::openat(folder, path, flags, Mode::empty()) {
-            Err(Errno::AGAIN) if !go_on() => return Err(io::ErrorKind::Interrupted.into()),
+            Err(Errno::AGAIN) if !keeps_waiting() => {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             Err(Errno::AGAIN) if waited >= LEASE_WAIT_MAX => {
                 return Err(io::Error::other(
                     "another program has a lease on it (an oplock of Samba, for example) and does not release the lease",

@@ -77,12 +77,12 @@ pub struct Slot {
     /// BLAKE3 of the object. For an object over 64 MiB, BLAKE3 of its length as text (spec section 4.9).
     pub digest: Digest,
     /// The signed content of an authentic entry; `None` for any other slot (spec section 4.9).
-    pub said: Option<Said>,
+    pub content: Option<EntryContent>,
 }
 
 /// The content that the author of an entry has signed, except for its salt (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct EntryContent {
     /// Format version in the header of the entry (spec section 4.3).
     pub version: u16,
     /// Critical flags in the header of the entry (spec section 7).
@@ -93,7 +93,7 @@ pub struct Said {
     pub record: Vec<u8>,
 }
 
-/// The proof of an entry: with its [`Said`], it rebuilds the object of the log (spec section 4.9).
+/// The proof of an entry: with its [`EntryContent`], it rebuilds the object of the log (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     /// Salt in the header of the entry (spec section 4.3).
@@ -105,18 +105,20 @@ pub struct Proof {
 impl Slot {
     /// Returns the length of the slot in a first part, in bytes.
     pub fn bytes(&self) -> u64 {
-        let said = |said: &Said| 2 + 2 + WriterId::BYTES as u64 + 4 + said.record.len() as u64;
-        Digest::BYTES as u64 + 1 + self.said.as_ref().map_or(0, said)
+        let content = |content: &EntryContent| {
+            2 + 2 + WriterId::BYTES as u64 + 4 + content.record.len() as u64
+        };
+        Digest::BYTES as u64 + 1 + self.content.as_ref().map_or(0, content)
     }
 }
 
 /// Encodes the slots of a first part, before compression (spec section 4.9).
 pub fn encode_slots(slots: &[Slot]) -> Vec<u8> {
     let mut out = Vec::with_capacity(slots.iter().map(Slot::bytes).sum::<u64>() as usize);
-    for Slot { digest, said } in slots {
+    for Slot { digest, content } in slots {
         out.extend_from_slice(digest.as_bytes());
-        out.push(u8::from(said.is_some()));
-        if let Some(Said { version, flags, author, record }) = said {
+        out.push(u8::from(content.is_some()));
+        if let Some(EntryContent { version, flags, author, record }) = content {
             out.extend_from_slice(&version.to_le_bytes());
             out.extend_from_slice(&flags.to_le_bytes());
             out.extend_from_slice(author.as_bytes());
@@ -137,17 +139,17 @@ pub fn decode_slots(bytes: &[u8], count: u64) -> Result<Vec<Slot>, FormatError> 
     let mut slots = Vec::new();
     for _ in 0..count {
         let digest = Digest(reader.array()?);
-        let said = match reader.u8()? {
+        let content = match reader.u8()? {
             0 => None,
             1 => {
                 let (version, flags) = (reader.u16()?, reader.u16()?);
                 let author = WriterId(reader.array()?);
                 let length = reader.length("log record", CHECKPOINT_BYTES_MAX)?;
-                Some(Said { version, flags, author, record: reader.take(length)?.to_vec() })
+                Some(EntryContent { version, flags, author, record: reader.take(length)?.to_vec() })
             }
             _ => return Err(FormatError::Invalid { what: "kind of a slot" }),
         };
-        slots.push(Slot { digest, said });
+        slots.push(Slot { digest, content });
     }
     reader.end()?;
     Ok(slots)
@@ -178,7 +180,7 @@ pub fn decode_proofs(bytes: &[u8], slots: &[Slot]) -> Result<Vec<Option<Proof>>,
     for slot in slots {
         let proof = Proof { salt: reader.array()?, signature: reader.array()? };
         let is_nothing = proof.salt == [0; 32] && proof.signature == [0; SIGNATURE_BYTES];
-        match slot.said {
+        match slot.content {
             Some(_) => proofs.push(Some(proof)),
             None if is_nothing => proofs.push(None),
             None => return Err(FormatError::Invalid { what: "proof of a void slot" }),
@@ -238,13 +240,13 @@ mod tests {
 
     fn slots() -> Vec<Slot> {
         let record = vec![0xa5; 300];
-        let said = Said { version: 1, flags: 0, author: WriterId([7; 16]), record };
-        let void = Slot { digest: Digest([1; 32]), said: None };
-        vec![void, Slot { digest: Digest([2; 32]), said: Some(said) }]
+        let content = EntryContent { version: 1, flags: 0, author: WriterId([7; 16]), record };
+        let void = Slot { digest: Digest([1; 32]), content: None };
+        vec![void, Slot { digest: Digest([2; 32]), content: Some(content) }]
     }
 
     #[test]
-    fn what_is_cut_short_or_goes_on_is_refused() {
+    fn what_is_too_short_or_too_long_is_refused() {
         let (slots, proof) = (slots(), Proof { salt: [3; 32], signature: [4; SIGNATURE_BYTES] });
         let encoded = encode_slots(&slots);
         assert_eq!(encoded.len() as u64, slots.iter().map(Slot::bytes).sum::<u64>());

@@ -3,7 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::checkpoint::Said;
+use super::checkpoint::EntryContent;
 use super::config::validate_class;
 use super::pack::{PACK_BYTES_MAX, PackKind};
 use super::wire::{Reader, from_cbor, known_version, put_version};
@@ -408,9 +408,9 @@ impl LogEntry {
     ///
     /// # Errors
     /// [`FormatError::TooNew`] or [`FormatError::UnknownFlags`] if it is too new, and as [`LogEntry::decode`].
-    pub fn read(said: &Said) -> Result<LogEntry, FormatError> {
-        known_version("log entry", said.version, said.flags, AMENDS)?;
-        LogEntry::decode(&said.record)
+    pub fn read(content: &EntryContent) -> Result<LogEntry, FormatError> {
+        known_version("log entry", content.version, content.flags, AMENDS)?;
+        LogEntry::decode(&content.record)
     }
 
     /// Decodes a record, and checks all limits in it except those of tables (spec section 8).

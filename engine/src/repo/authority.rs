@@ -52,20 +52,21 @@ impl<C: LogFollower> Repository<C> {
     /// `config` or an earlier entry names.
     pub(super) fn hear(&self, number: u64, object: &[u8]) -> Result<Heard, Error> {
         let digest = digest(&[object]);
-        let void =
-            |reason: String| Ok(Heard { slot: Slot { digest, said: None }, proof: None, reason });
+        let void = |reason: String| {
+            Ok(Heard { slot: Slot { digest, content: None }, proof: None, reason })
+        };
         let opened = match self.secrets.open_log(number, object) {
             Ok(opened) => opened,
             Err(error) => return void(error.to_string()),
         };
-        let Some(key) = self.author_key(&opened.said.author, number)? else {
+        let Some(key) = self.author_key(&opened.content.author, number)? else {
             return void("its author is not enrolled".to_owned());
         };
         if !self.is_signed(&opened, &key) {
             return void("it is not signed by its author".to_owned());
         }
-        let OpenedEntry { said, proof, .. } = opened;
-        let slot = Slot { digest, said: Some(said) };
+        let OpenedEntry { content, proof, .. } = opened;
+        let slot = Slot { digest, content: Some(content) };
         Ok(Heard { slot, proof: Some(proof), reason: String::new() })
     }
 
@@ -79,8 +80,8 @@ impl<C: LogFollower> Repository<C> {
     /// Fails if a newer program has written and signed the entry.
     pub(super) fn judge(&self, number: u64, heard: &Heard, head: Digest) -> Result<Judged, Error> {
         let void = |reason: &str| Ok(Judged::Void(reason.to_owned()));
-        let Some(said) = &heard.slot.said else { return void(&heard.reason) };
-        let author = said.author;
+        let Some(content) = &heard.slot.content else { return void(&heard.reason) };
+        let author = content.author;
         let name = layout::log(number);
         // An entry that the owner wrote with a newer program may contain anything. A writer can only add, so no entry
         // that counts depends on its entry. Only `prune` does, and it waits for every void entry.
@@ -88,7 +89,7 @@ impl<C: LogFollower> Repository<C> {
             OWNER => Err(Error::object(&name, error)),
             _ => Ok(Judged::Void(format!("it needs a newer icecore: {error}"))),
         };
-        let entry = match LogEntry::read(said) {
+        let entry = match LogEntry::read(content) {
             Ok(entry) => entry,
             Err(error) if error.is_newer() => return newer(error),
             Err(error) => return Ok(Judged::Void(error.to_string())),
@@ -220,7 +221,7 @@ impl<C: LogFollower> Repository<C> {
             Err(error) => return Err(error.into()),
         };
         let Ok(opened) = self.secrets.open_log(number, &object) else { return Ok(None) };
-        if opened.said.author != OWNER {
+        if opened.content.author != OWNER {
             return Ok(None);
         }
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };

@@ -124,9 +124,9 @@ impl<C: LogFollower> Repository<C> {
     /// digest.
     pub(super) fn entry_of(&self, checkpoint: &OpenedCheckpoint, number: u64) -> Option<Bytes> {
         let at = usize::try_from(number.checked_sub(checkpoint.header.first)?).ok()?;
-        let said = checkpoint.slots.get(at)?.said.as_ref()?;
+        let content = checkpoint.slots.get(at)?.content.as_ref()?;
         let proof = checkpoint.proofs.get(at)?.as_ref()?;
-        Some(self.secrets.build_entry(number, said, proof).into())
+        Some(self.secrets.build_entry(number, content, proof).into())
     }
 }
 

@@ -186,7 +186,7 @@ impl Repository {
                 // The entry is in the log, and changes the verdict on entries that this host has
                 // applied.
                 Err(Error::Reread) => {
-                    self.catalog.said_again(&owed)?;
+                    self.catalog.forget_owed(&owed)?;
                     return Err(Error::Reread);
                 }
                 Err(error) if !matches!(error, Error::Interrupted | Error::Catalog { .. }) => {
@@ -210,7 +210,7 @@ impl Repository {
                 let then = "these snapshots are lost, because their packs are gone; take new ones";
                 watch.broken_promise(owed.number, &format!("{then}: {}", ids(&lost)));
             }
-            self.catalog.said_again(&owed)?;
+            self.catalog.forget_owed(&owed)?;
         }
         Ok(())
     }

@@ -87,7 +87,7 @@ impl Repository {
                 ask.extend(warm.into_iter().map(|(at, _)| at));
                 continue;
             }
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let listed = by_name(self.store.list(prefix, None)?);
             for (at, pack) in warm {
                 match listed.get(&pack.name) {
@@ -104,7 +104,7 @@ impl Repository {
             }
         }
         for part in ask.chunks(HEADS_AT_ONCE) {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let names: Vec<String> = part.iter().map(|at| packs[*at].name.clone()).collect();
             for (at, head) in part.iter().zip(self.store.heads(&names)) {
                 seen[*at] = head?.map(|head| Seen {

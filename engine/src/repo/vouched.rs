@@ -159,7 +159,7 @@ impl<C: LogFollower> Repository<C> {
     fn seen_by_owner(&self, number: u64, object: &[u8]) -> Result<Option<Digest>, Error> {
         let Ok(opened) = self.secrets.open_log(number, object) else { return Ok(None) };
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
-        if opened.said.author != OWNER || !self.is_signed(&opened, &key) {
+        if opened.content.author != OWNER || !self.is_signed(&opened, &key) {
             return Ok(None);
         }
         Ok(opened.entry().ok().and_then(|entry| entry.seen))
@@ -207,18 +207,18 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<Digest, Error> {
         for number in numbers {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let object = match found.and_then(|found| self.entry_of(found, number)) {
                 Some(copy) => Some(copy),
                 None => self.slot(number)?,
             };
             let heard = object.map(|object| self.hear(number, &object)).transpose()?;
             let mut slot = heard.map(|heard| heard.slot);
-            if slot.as_ref().is_none_or(|slot| slot.said.is_none())
+            if slot.as_ref().is_none_or(|slot| slot.content.is_none())
                 && let Some(void) = self.catalog.void_digests(number)?
             {
                 // A void object may be damaged later, so use the digest that was read.
-                slot = Some(Slot { digest: void.0, said: None });
+                slot = Some(Slot { digest: void.0, content: None });
             }
             let slot = slot.ok_or_else(|| unproven(number))?;
             sum = seen(&sum, &slot);
@@ -275,9 +275,9 @@ impl<C: LogFollower> CheckpointReading<'_, C> {
         for range in self.cover.iter().rev().take(LOOKS_MAX) {
             let (_, slots) = self.front(range)?;
             for (number, slot) in range.clone().rev().zip(slots.into_iter().rev()) {
-                let is_owner = slot.said.as_ref().is_some_and(|said| {
-                    said.author == OWNER
-                        && LogEntry::read(said).is_ok_and(|entry| entry.seen.is_some())
+                let is_owner = slot.content.as_ref().is_some_and(|content| {
+                    content.author == OWNER
+                        && LogEntry::read(content).is_ok_and(|entry| entry.seen.is_some())
                 });
                 if number <= position || !is_owner {
                     continue;
@@ -326,8 +326,9 @@ impl<C: LogFollower> CheckpointReading<'_, C> {
             let Some(object) = ahead.get(&number) else { return Ok(None) };
             // The signature need not be checked here. If no enrolled author has signed the entry,
             // the hash differs from the owner's.
-            let said = repository.secrets.open_log(number, object).ok().map(|opened| opened.said);
-            sum = seen(&sum, &Slot { digest: digest(&[object]), said });
+            let content =
+                repository.secrets.open_log(number, object).ok().map(|opened| opened.content);
+            sum = seen(&sum, &Slot { digest: digest(&[object]), content });
         }
         if sum != anchor.seen {
             return Ok(None);

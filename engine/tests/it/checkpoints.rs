@@ -118,7 +118,7 @@ impl End {
         };
         let object = repository.secrets.seal_log(&header, &entry, author).expect("it is signed");
         let opened = repository.secrets.open_log(self.number, &object).expect("it opens");
-        self.take(Slot { digest: hash(&object), said: Some(opened.said) });
+        self.take(Slot { digest: hash(&object), content: Some(opened.content) });
         object
     }
 

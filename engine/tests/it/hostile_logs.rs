@@ -147,7 +147,7 @@ fn one(cast: &Cast, seed: u64, seen: &Seen) {
     add(&seen.snapshots, meaning.visible().len());
     let mut gone = later::prune(cast, &place, seed, &[cast.base.snapshots[0].id]);
     if log.is_tame {
-        gone += later::go_on(cast, &place, &mut log, &settled, seed);
+        gone += later::check_interrupted(cast, &place, &mut log, &settled, seed);
         add(&seen.went_on, 1);
     }
     add(&seen.deleted, usize::from(gone > 0));

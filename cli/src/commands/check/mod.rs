@@ -124,7 +124,7 @@ impl Checking<'_> {
         let plan = plan_read(self.repository, self.args.read_data_subset, &bar);
         bar.finish();
         let plan = plan?;
-        if plan.goes_on {
+        if plan.continues {
             self.session.report.note("continuing with the data that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
@@ -152,7 +152,7 @@ impl Checking<'_> {
         }
         let hours = plan.hours(self.repository, self.tier());
         if !thaws {
-            let noted = self.repository.check_thaw()?.filter(|_| plan.goes_on);
+            let noted = self.repository.check_thaw()?.filter(|_| plan.continues);
             self.ready_by = noted.map(|time| hours_after(time, hours));
             if self.ready_by.is_none() && plan.states().thawing > 0 {
                 // A restore has requested them.

@@ -119,7 +119,7 @@ fn rows_of(page: &str) -> Vec<(String, String)> {
             rows.push((name.to_owned(), plain(value)));
         }
     }
-    let mut goes_on = false;
+    let mut continues = false;
     for line in page.lines() {
         let (name, value) = match line.split_at_checked(export::VALUE_AT) {
             Some((name, value)) => (name.trim(), value.trim()),
@@ -127,13 +127,14 @@ fn rows_of(page: &str) -> Vec<(String, String)> {
         };
         if known(name) {
             rows.push((name.to_owned(), value.to_owned()));
-            goes_on = true;
-        } else if let (true, "", Some(last)) = (goes_on && !value.is_empty(), name, rows.last_mut())
+            continues = true;
+        } else if let (true, "", Some(last)) =
+            (continues && !value.is_empty(), name, rows.last_mut())
         {
             // A long value continues on the next line.
             last.1.push_str(value);
         } else {
-            goes_on = false;
+            continues = false;
         }
     }
     rows

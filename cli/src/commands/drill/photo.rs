@@ -176,7 +176,7 @@ fn choose<'a>(
     let mut found: Option<(PathBuf, Entry)> = None;
     let bar = session.bar("choosing a photo");
     let walked = snapshot.walk(&snapshot.root()?, Path::new(""), &mut |path, entry| {
-        bar.go_on()?;
+        bar.check_interrupted()?;
         let bytes = entry.size.filter(|_| entry.kind == EntryKind::File).unwrap_or(0);
         if bytes > 0 {
             let lot = digest(&[&seed, path.as_os_str().as_bytes()]).0;

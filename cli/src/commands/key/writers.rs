@@ -186,7 +186,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         return already_revoked(session, &repository, &writer, already);
     }
     expect_reached(args, from, next)?;
-    let said = repository.catalog.said_by(&writer.id, from)?;
+    let said = repository.catalog.entries_by(&writer.id, from)?;
     show_apart(session, &label, from, &said);
     if args.dry_run {
         session.report.note(&format!(

@@ -183,7 +183,7 @@ pub const CASES: &[Case] = &[
     ("a checkpoint that hides entries", |f| {
         folded(f, |slots| {
             for slot in &mut slots[..31] {
-                *slot = (Slot { digest: Digest([7; 32]), said: None }, None);
+                *slot = (Slot { digest: Digest([7; 32]), content: None }, None);
             }
         });
     }),
@@ -288,7 +288,7 @@ fn made(f: &Forge, change: fn(&mut Vec<Folded>)) -> Vec<u8> {
         let object = fs::read(f.path(&layout::log(number))).expect("an entry");
         let opened = f.secrets.open_log(number, &object).expect("it opens");
         let digest = Digest(*blake3::hash(&object).as_bytes());
-        (Slot { digest, said: Some(opened.said) }, Some(opened.proof))
+        (Slot { digest, content: Some(opened.content) }, Some(opened.proof))
     };
     let mut slots: Vec<Folded> = (1..=32).map(slot).collect();
     change(&mut slots);

@@ -140,14 +140,14 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Reads a file and the files beside it. If it is a database, these are parts of it.
     fn group(&self, group: &FileGroup, window: &mut ReadBuffer) -> Result<(), Error> {
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         let (path, bytes) = &group.main;
         let database = self.open(path).and_then(|file| Database::sniff(path, &file));
         let Ok(Some(database)) = database else {
             let plain =
                 std::iter::once(&group.main).chain(group.beside.iter().map(|(file, _)| file));
             return plain.into_iter().try_for_each(|(path, bytes)| {
-                self.progress.go_on()?;
+                self.progress.check_interrupted()?;
                 let read = self.open(path).and_then(|file| self.read(file, window));
                 let read = read.map(|content| vec![vec![content]]);
                 self.note(path, *bytes, read, Kind::Plain)

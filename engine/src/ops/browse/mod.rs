@@ -275,7 +275,7 @@ pub fn reach(
             if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
                 continue;
             }
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let entries = match reader.folder(&[id]) {
                 Ok(entries) => entries,
                 Err(error) => {
@@ -391,7 +391,7 @@ pub fn dump(
     // Read neighbours in one pack at once, in the order of the file.
     let mut rest = &places[..];
     while let Some(first) = rest.first() {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         let run = neighbours(rest);
         let range = first.offset..run.last().unwrap_or(first).range().end;
         rest = &rest[run.len()..];

@@ -40,7 +40,7 @@ impl Check<'_> {
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut put_back = Vec::new();
         for row in rows {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             if self.put_back_pack(&row, copies)? {
                 put_back.push(row);
             }

@@ -22,7 +22,7 @@ pub struct ReadPlan {
     /// The packs, with their states in the store.
     pub packs: Vec<ColdRow>,
     /// Whether an earlier check has requested thaws. Then only the packs of that check are read.
-    pub goes_on: bool,
+    pub continues: bool,
 }
 
 /// Chooses packs, and asks the store for their classes and states. If an earlier check has
@@ -35,13 +35,13 @@ pub fn plan_read(
     let rows = repository.catalog.packs(PackState::Committed)?;
     let read = repository.catalog.read_back()?;
     let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
-    let goes_on = rows.iter().any(asked);
+    let continues = rows.iter().any(asked);
     let rows = match subset {
-        _ if goes_on => rows.into_iter().filter(asked).collect(),
+        _ if continues => rows.into_iter().filter(asked).collect(),
         None => rows,
         Some(subset) => subset.choose(rows, &read),
     };
-    let mut plan = ReadPlan { packs: Vec::new(), goes_on };
+    let mut plan = ReadPlan { packs: Vec::new(), continues };
     let state = ObjectState::Warm;
     plan.packs = rows.into_iter().map(|row| ColdRow { row, state }).collect();
     plan.look(repository, progress)?;
@@ -168,7 +168,7 @@ impl Check<'_> {
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut frozen = Vec::new();
         for row in &rows {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             if !self.read_pack(&reader, row)? {
                 frozen.push(row.key);
             }

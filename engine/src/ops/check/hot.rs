@@ -138,7 +138,7 @@ impl Check<'_> {
         packs.retain(|pack| !self.bad_packs.contains_key(&pack.key));
         progress.expect(Unit::Objects, packs.len() as u64, 0);
         for packs in packs.chunks(HEADS_AT_ONCE) {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let names: Vec<String> = packs.iter().map(name).collect();
             for (pack, head) in packs.iter().zip(self.repository.store.heads(&names)) {
                 progress.advance(1, 0);

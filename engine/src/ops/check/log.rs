@@ -27,7 +27,7 @@ impl Check<'_> {
         progress.expect(Unit::Objects, position.number, 0);
         let mut expected = Some(position.head);
         for number in (1..=position.number).rev() {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             expected = self.entry(number, expected)?;
             progress.advance(1, 0);
         }
@@ -147,7 +147,7 @@ impl Check<'_> {
             found => found?,
         };
         for entries in found {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             // A bad entry cannot prove a checkpoint, and has already been reported.
             let newest = layout::log(*entries.end());
             if self.errors.keys().any(|(object, _)| *object == newest) {
@@ -177,7 +177,7 @@ impl Check<'_> {
             count += u64::from(self.repository.put_back_config()?);
         }
         for (number, wanted) in std::mem::take(&mut self.broken.entries).into_iter().rev() {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let copy = self.repository.copy_of_entry(number, wanted)?;
             let beyond = self.broken.ends_at.is_some_and(|last| number > last);
             match copy {

@@ -20,7 +20,7 @@ pub(super) fn check(
         return Ok(());
     }
     for row in read {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         match problem(check, row)? {
             Some(problem) => _ = check.bare.insert(row.key, problem),
             None => _ = check.bare.remove(&row.key),
@@ -29,7 +29,7 @@ pub(super) fn check(
     let damaged = repository.catalog.found_lost()?.into_iter().map(|(pack, _)| pack);
     let bad: BTreeSet<PackRowId> = check.bad_packs.keys().copied().chain(damaged).collect();
     for pack in bad {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         if let Some(row) = repository.catalog.pack(pack)?
             && repository.heal(&row)?.is_some()
         {

@@ -65,7 +65,7 @@ impl Check<'_> {
         let mut wounds: Vec<(&ChunkId, &Wound)> = self.wounds.iter().collect();
         wounds.sort_by_key(|(_, wound)| wound.places.first().map(|at| (at.pack, at.slot)));
         for (id, wound) in wounds {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             if let Some(place) = self.elsewhere(&wound.places)? {
                 whole.insert(*id, vec![place.pack]);
                 continue;
@@ -127,7 +127,7 @@ impl Check<'_> {
         progress: &dyn Progress,
     ) -> Result<(), Error> {
         for key in self.bare.keys().copied().collect::<Vec<_>>() {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let Some(row) = self.repository.catalog.pack(key)? else { continue };
             match self.repository.renew_parity(&row) {
                 Ok(true) => {

@@ -105,7 +105,7 @@ impl Trees<'_, '_> {
         chunks: &[ChunkId],
         path: &Path,
     ) -> Result<Option<Whole>, Error> {
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         if let Some(whole) = self.sound.get(chunks)
             && subject.listed.contains_all(&whole.packs.ranges())
         {

@@ -25,7 +25,7 @@ pub(in crate::ops) fn request<P: ColdPack>(
         packs.iter_mut().filter(|pack| pack.state() == ObjectState::Cold).collect();
     progress.expect(Unit::Objects, cold.len() as u64, 0);
     for packs in cold.chunks_mut(THAWS_AT_ONCE) {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         let requests: Vec<ThawRequest> = packs.iter().map(|pack| thaw_of(&**pack, terms)).collect();
         let answers = repository.store.thaw(&requests);
         for (pack, answer) in packs.iter_mut().zip(&answers) {

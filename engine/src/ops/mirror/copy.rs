@@ -141,7 +141,7 @@ fn delete(
     progress.stage("deleting");
     progress.expect(Unit::Objects, plan.doomed.len() as u64, 0);
     for doomed in &plan.doomed {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         match to.delete(&doomed.name) {
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,
             // A host that copies should not have keys that can destroy the copy.
@@ -220,7 +220,7 @@ impl<'a> Copier<'a> {
         self.all(&groups.iter().flat_map(|group| &group.packs).collect::<Vec<_>>())?;
         for group in groups {
             for item in &group.entries {
-                self.progress.go_on()?;
+                self.progress.check_interrupted()?;
                 self.entry(item)?;
             }
         }
@@ -256,7 +256,7 @@ impl<'a> Copier<'a> {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let copied = self.progress.go_on().and_then(|()| self.one(item));
+                let copied = self.progress.check_interrupted().and_then(|()| self.one(item));
                 if let Err(error) = copied {
                     stop.store(true, Ordering::Relaxed);
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

@@ -37,7 +37,7 @@ pub fn compare(
     for history in histories(rows) {
         let mut last: Option<&SnapshotRow> = None;
         for row in history.rows.iter().filter(|row| !row.is_marked()) {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let id = row.entry.id;
             let before = last.filter(|_| !row.accepted && !known.contains(&id));
             let has_shrunk = match before.map(|last| has_shrunk(&trees, last, row)) {

@@ -270,7 +270,7 @@ fn delete(
             summary.damaged += 1;
             continue;
         }
-        progress.go_on()?;
+        progress.check_interrupted()?;
         match repository.store.delete(&name) {
             // Another prune has deleted it first.
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,

@@ -107,7 +107,7 @@ fn fill(
             pack => pack?,
         };
         for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkLocation::range) {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
                     heal(&mut new, &places, error)?;

@@ -13,7 +13,7 @@ use super::open::{Cause, FileTask, Filler, OTHER_LENGTH, OpenFile, Written};
 use super::options::RestoreOptions;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
 use crate::error::Error;
-use crate::files::WriteBuffer;
+use crate::files::Extent;
 use crate::format::{ChunkId, PackKind};
 use crate::progress::Progress;
 use crate::repo::reader::Opener;
@@ -51,7 +51,7 @@ pub(super) struct FileBatch<'a> {
 #[derive(Default)]
 struct Hand {
     opener: Opener,
-    run: WriteBuffer,
+    extent: Extent,
 }
 
 /// The pieces to write.
@@ -186,7 +186,7 @@ impl<'a> FileBatch<'a> {
         work: impl FnOnce(&mut Opener, &mut Filler) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut hand = lock(&self.hands).pop().unwrap_or_default();
-        let mut filler = Filler::new(open, &mut hand.run, &self.written, self.progress);
+        let mut filler = Filler::new(open, &mut hand.extent, &self.written, self.progress);
         let done = work(&mut hand.opener, &mut filler)?;
         filler.flush()?;
         lock(&self.hands).push(hand);
@@ -197,7 +197,7 @@ impl<'a> FileBatch<'a> {
     fn put_from_seed(&self, pieces: &[Piece], filler: &mut Filler) -> Result<Vec<Piece>, Error> {
         let mut lost = Vec::new();
         for piece in pieces {
-            self.progress.go_on()?;
+            self.progress.check_interrupted()?;
             let (seed, id) = (self.options.seed.as_ref(), &piece.place.frame.id);
             match seed.and_then(|seed| seed.read(self.reader.repository(), id)) {
                 Some(raw) => filler.put(piece, &raw)?,
@@ -215,7 +215,7 @@ impl<'a> FileBatch<'a> {
         filler: &mut Filler,
     ) -> Result<(), Error> {
         let PieceGroup { pack, range, pieces } = group;
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         let window = self.reader.pack(*pack).and_then(|pack| {
             let window = self.reader.fetch(&pack, range.clone())?;
             Ok((pack, window))

@@ -11,7 +11,7 @@ use super::aside::Stale;
 use super::pieces::Piece;
 use super::sparse::Layout;
 use crate::error::Error;
-use crate::files::{Folder, Output, TempFile, WriteBuffer};
+use crate::files::{Extent, Folder, Output, TempFile};
 use crate::format::pack::TAG_BYTES;
 use crate::format::{ChunkId, Entry};
 use crate::ops::browse::ids;
@@ -138,10 +138,10 @@ fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
 pub(super) struct Filler<'a> {
     open: &'a [OpenFile],
     /// Collects adjacent chunks of one file, …
-    run: &'a mut WriteBuffer,
+    extent: &'a mut Extent,
     /// … which has this index; `None` before the first chunk.
     file: Option<usize>,
-    /// Number of pieces in `run` that are not counted as written yet.
+    /// Number of pieces in `extent` that are not counted as written yet.
     pieces: usize,
     written: &'a SyncSender<Written>,
     progress: &'a dyn Progress,
@@ -150,11 +150,11 @@ pub(super) struct Filler<'a> {
 impl<'a> Filler<'a> {
     pub fn new(
         open: &'a [OpenFile],
-        run: &'a mut WriteBuffer,
+        extent: &'a mut Extent,
         written: &'a SyncSender<Written>,
         progress: &'a dyn Progress,
     ) -> Self {
-        Filler { open, run, file: None, pieces: 0, written, progress }
+        Filler { open, extent, file: None, pieces: 0, written, progress }
     }
 
     /// Appends a chunk to the collected content if the chunk follows it in the file. Otherwise, or
@@ -168,10 +168,10 @@ impl<'a> Filler<'a> {
         }
         for (offset, range) in self.open[piece.file].layout.pieces(piece.at, raw.len() as u64) {
             self.go_to(piece.file, offset)?;
-            let mut rest = self.run.add(&raw[range]);
+            let mut rest = self.extent.add(&raw[range]);
             while !rest.is_empty() {
                 self.flush()?;
-                rest = self.run.add(rest);
+                rest = self.extent.add(rest);
             }
         }
         self.advance(piece)
@@ -184,15 +184,15 @@ impl<'a> Filler<'a> {
         let pieces = self.open[piece.file].layout.pieces(piece.at, bytes as u64);
         let [(offset, _)] = pieces[..] else { return Ok(None) };
         self.go_to(piece.file, offset)?;
-        if self.run.room(bytes + TAG_BYTES).is_none() {
+        if self.extent.room(bytes + TAG_BYTES).is_none() {
             self.flush()?;
         }
-        Ok(self.run.room(bytes + TAG_BYTES))
+        Ok(self.extent.room(bytes + TAG_BYTES))
     }
 
     /// Adds a chunk that was decrypted into [`Filler::room`].
     pub fn take(&mut self, piece: &Piece) -> Result<(), Error> {
-        self.run.grow(piece.place.frame.raw_bytes as usize);
+        self.extent.grow(piece.place.frame.raw_bytes as usize);
         self.advance(piece)
     }
 
@@ -209,10 +209,10 @@ impl<'a> Filler<'a> {
     /// Moves to an offset of a file. If that does not continue the collected content, writes this
     /// first.
     fn go_to(&mut self, file: usize, offset: u64) -> Result<(), Error> {
-        if (self.file, self.run.end()) != (Some(file), offset) {
+        if (self.file, self.extent.end()) != (Some(file), offset) {
             self.flush()?;
             self.file = Some(file);
-            self.run.begin(offset);
+            self.extent.begin(offset);
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl<'a> Filler<'a> {
         let Some(file) = self.file.map(|file| &self.open[file]) else { return Ok(()) };
         // A file that has failed has no output, so nothing is written to it.
         let output = file.file().as_ref().and_then(Written::output);
-        if let Err(error) = self.run.write(output.as_deref()) {
+        if let Err(error) = self.extent.write(output.as_deref()) {
             let path = file.file().as_ref().map(|file| file.path.clone());
             let (message, cause) = local(error, &path.unwrap_or_default())?;
             file.fail(message, cause);

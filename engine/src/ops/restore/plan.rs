@@ -117,7 +117,7 @@ fn planned(
     let mut damaged = 0;
     selection.each_file(
         &mut |path, entry| {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             match planner.file(path, entry) {
                 Err(error) if error.is_of_object() => {
                     damaged += 1;

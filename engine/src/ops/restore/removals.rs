@@ -50,7 +50,7 @@ impl RemovalCounter<'_> {
         path: &Path,
         picked: bool,
     ) -> Result<(), Error> {
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         let trees = self.selection.snapshot.trees;
         let entries = match check_depth(path).and_then(|()| trees.folder(chunks)) {
             // The restore will report it.

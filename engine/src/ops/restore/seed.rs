@@ -58,7 +58,7 @@ pub fn seed(
     files.par_iter().enumerate().try_for_each_init(
         ReadBuffer::default,
         |window, (at, (path, bytes))| {
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let mut found = Vec::new();
             match seeder.file(path, at, window, &mut found) {
                 Ok(()) => {}

@@ -68,7 +68,7 @@ impl Verifier<'_> {
         if self.failed.contains_key(path) {
             return Ok(());
         }
-        self.progress.go_on()?;
+        self.progress.check_interrupted()?;
         let same = match folder {
             Ok(folder) => is_same(self.selection.snapshot.trees.repository(), entry, folder),
             Err(error) => Err(io::Error::other(error.to_string())),

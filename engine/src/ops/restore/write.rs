@@ -182,7 +182,7 @@ impl RestoreWriter<'_> {
         };
         let journals = aside::journals(&entries, is_picked);
         for entry in entries {
-            self.progress.go_on()?;
+            self.progress.check_interrupted()?;
             let path = at.path.join(std::ffi::OsStr::from_bytes(&entry.name));
             if self.selection.leaves_out(&path, &entry) {
                 continue;

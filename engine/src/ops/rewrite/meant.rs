@@ -100,7 +100,7 @@ pub(super) fn elsewhere(
     for (row, is_dropped) in
         visible.iter().map(|row| (row, false)).chain(dropped.iter().map(|row| (row, true)))
     {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         match gone.add(trees, row, paths) {
             Err(error) if is_dropped && error.is_of_object() => {}
             added => added?,
@@ -110,7 +110,7 @@ pub(super) fn elsewhere(
     let mut names: BTreeSet<PathBuf> = BTreeSet::new();
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
     for row in visible.iter().rev().filter(|_| !gone.keys.is_empty()) {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         let snapshot = Snapshot::open(trees, row.clone())?;
         let places = places(&snapshot, paths)?;
         if places.iter().any(|place| place.as_os_str().is_empty()) {

@@ -81,7 +81,7 @@ pub fn plan(
     let (mut dropped, mut apart) = (Vec::new(), Vec::new());
     let (mut paths, mut bytes_written) = (BTreeMap::new(), 0);
     for row in &visible {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         progress.advance(1, 0);
         let snapshot = Snapshot::open(&trees, row.clone())?;
         let Some(cut) = cutter.cut(&snapshot)? else {
@@ -98,7 +98,7 @@ pub fn plan(
     let hidden_rows = hidden.clone();
     let hidden = hidden.into_iter().map(|row| (row, false));
     for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
-        progress.go_on()?;
+        progress.check_interrupted()?;
         progress.advance(1, 0);
         // If the trees are gone, this snapshot no longer names any data.
         let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
@@ -212,7 +212,7 @@ fn below(
         if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
             continue;
         }
-        progress.go_on()?;
+        progress.check_interrupted()?;
         add(&id);
         let entries = match trees.folder(&[id]) {
             Err(error) if past_damage && error.is_of_object() => continue,

@@ -106,7 +106,7 @@ impl Aims<'_> {
             if ready.len() + dropped.len() == ROUND {
                 break;
             }
-            progress.go_on()?;
+            progress.check_interrupted()?;
             let id = row.entry.id;
             let snapshot = Snapshot::open(&trees, row)?;
             let Some(cut) = cutter.cut(&snapshot)? else {

@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
         // Keep the memory of the catalog small, because packs need it.
         repository.catalog.keep_little()?;
         if !options.dry_run {
-            repository.catalog.compact(|| progress.go_on())?;
+            repository.catalog.compact(|| progress.check_interrupted())?;
         }
         let chunking = repository.config.chunking;
         let roots = roots::find(&options.paths, repository.store.location())?;
@@ -211,7 +211,7 @@ impl<'a> Context<'a> {
 
     /// Compacts the write buffer of the catalog, so that lookups stay fast.
     pub fn compact(&self) -> Result<(), Error> {
-        self.dedup.compact(&self.repository.catalog, || self.progress.go_on())
+        self.dedup.compact(&self.repository.catalog, || self.progress.check_interrupted())
     }
 
     /// Returns the key of a folder in the stat cache, by its real path.

@@ -61,10 +61,10 @@ impl Dedup {
     pub fn compact(
         &self,
         catalog: &Catalog,
-        go_on: impl Fn() -> Result<(), Error>,
+        check_interrupted: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
-        let compacted = catalog.compact(go_on);
+        let compacted = catalog.compact(check_interrupted);
         *filter = catalog.filter()?;
         compacted
     }

@@ -109,7 +109,7 @@ impl Source {
                 },
             }
         }
-        self.rest.go_on_from(&mut task.window);
+        self.rest.move_uncut_from(&mut task.window);
         if task.items.is_empty() {
             return false;
         }

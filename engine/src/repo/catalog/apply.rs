@@ -101,7 +101,7 @@ impl LogTables {
                 let digests = [taken.digest, position.head];
                 authors::put_void(&transaction, taken.number, digests, doubt, true)?;
             }
-            go_on_to(&transaction, taken)?;
+            move_position_to(&transaction, taken)?;
             transaction.commit()
         })())
     }
@@ -127,14 +127,14 @@ impl LogTables {
             for (record, index) in twice.into_iter().flat_map(|entry| &entry.packs).zip(0..) {
                 places::name_again(&transaction, &record.id, places::place(taken.number, index))?;
             }
-            go_on_to(&transaction, taken)?;
+            move_position_to(&transaction, taken)?;
             transaction.commit()
         })())
     }
 }
 
 /// Moves the position to an entry that was applied.
-fn go_on_to(connection: &Connection, taken: &TakenSlot<'_>) -> rusqlite::Result<()> {
+fn move_position_to(connection: &Connection, taken: &TakenSlot<'_>) -> rusqlite::Result<()> {
     let TakenSlot { number, digest, seen, bytes, object } = *taken;
     schema::set_meta(connection, "position", &number.to_le_bytes())?;
     schema::set_meta(connection, "head", &digest.0)?;

@@ -206,7 +206,7 @@ impl Catalog {
                 .query_row([&id.0[..]], |row| row.get(0))?;
             let (first, last): (i64, i64) = connection
                 .prepare_cached(
-                    "SELECT COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM said WHERE writer = ?",
+                    "SELECT COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM authors WHERE writer = ?",
                 )?
                 .query_row([&id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(WriterTotals {
@@ -226,7 +226,7 @@ impl Catalog {
         self.wrap((|| {
             connection
                 .prepare_cached(
-                    "SELECT writer FROM said WHERE number >= ?
+                    "SELECT writer FROM authors WHERE number >= ?
                      GROUP BY writer ORDER BY COUNT(*) DESC, MAX(number) DESC LIMIT 1",
                 )?
                 .query_row([schema::signed(from)], |row| {
@@ -238,11 +238,11 @@ impl Catalog {
     }
 
     /// Returns the entries of a writer, starting at a number, oldest first.
-    pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<WriterEntry>, Error> {
+    pub fn entries_by(&self, id: &WriterId, from: u64) -> Result<Vec<WriterEntry>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached(SAID_BY)?
+                .prepare_cached(ENTRIES_BY)?
                 .query_map(
                     params![&id.0[..], schema::signed(from), super::places::INDEX_BITS],
                     |row| {
@@ -311,8 +311,8 @@ impl Catalog {
 
 /// The entries of a writer (?1) from a number on (?2). What these entries have added themselves is not counted as dropped
 /// or given up, because it does not come back.
-const SAID_BY: &str = "
-    WITH own AS (SELECT number, undropped FROM said WHERE writer = ?1 AND number >= ?2)
+const ENTRIES_BY: &str = "
+    WITH own AS (SELECT number, undropped FROM authors WHERE writer = ?1 AND number >= ?2)
     SELECT number, SUM(snapshots), SUM(packs), SUM(bytes), SUM(dropped), SUM(given_up), SUM(undropped) FROM (
         SELECT number, 0 AS snapshots, 0 AS packs, 0 AS bytes, 0 AS dropped, 0 AS given_up, undropped FROM own
         UNION ALL
@@ -341,7 +341,7 @@ pub(super) fn remember(
     let undropped = if standing.revoked { 0 } else { entry.undropped.len() };
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO said(number, writer, undropped, ours) VALUES(?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO authors(number, writer, undropped, ours) VALUES(?, ?, ?, ?)",
         )?
         .execute(params![schema::signed(number), &standing.author.0[..], undropped as i64, ours])?;
     Ok(())

@@ -33,7 +33,7 @@ INSERT OR IGNORE INTO sent SELECT * FROM old.sent;
 /// Copies who has sent each entry, and the stat cache without the packs that each folder needs. The packs are looked up
 /// again, because they have other row ids now and the owner may have ruled that nothing may rely on one of them.
 const CARRY_TRUSTED: &str = "
-UPDATE said SET ours = (SELECT o.ours FROM old.said o WHERE o.number = said.number);
+UPDATE authors SET ours = (SELECT o.ours FROM old.authors o WHERE o.number = authors.number);
 INSERT OR IGNORE INTO folders(key, inode, signature, children, tree, packs, detail)
     SELECT key, inode, signature, children, tree, NULL, detail FROM old.folders;
 ";
@@ -210,10 +210,11 @@ fn insert(tables: &LogTables, bulk: Bulk) -> Result<(), Error> {
 fn carry(tables: &LogTables, old: &Path, trusted: bool) -> rusqlite::Result<()> {
     let connection = tables.lock();
     connection.execute("ATTACH ? AS old", [old.to_string_lossy()])?;
-    let trusted = if trusted { CARRY_TRUSTED } else { "" };
-    let carried = connection.execute_batch(&format!("BEGIN; {CARRY} {trusted} COMMIT;"));
-    if carried.is_err() {
-        connection.execute_batch("ROLLBACK")?;
+    // What a catalog of another version does not have is not carried, but the rest is.
+    for facts in [CARRY, CARRY_TRUSTED].into_iter().take(if trusted { 2 } else { 1 }) {
+        if connection.execute_batch(&format!("BEGIN; {facts} COMMIT;")).is_err() {
+            connection.execute_batch("ROLLBACK")?;
+        }
     }
     connection.execute_batch("DETACH old")
 }

@@ -22,12 +22,12 @@ const MOVED_AT_ONCE: u64 = 1 << 14;
 const LAST: ChunkId = ChunkId([0xff; 32]);
 
 impl Catalog {
-    /// Moves the excess of the write buffer to the table of settled chunks, and calls `go_on` between transactions to
+    /// Moves the excess of the write buffer to the table of settled chunks, and calls `check_interrupted` between transactions to
     /// allow an interruption. No other thread may do so at the same time. Open filters must be opened again afterwards,
     /// even if this fails.
-    pub fn compact(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+    pub fn compact(&self, check_interrupted: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         while self.wrap(compact(&mut self.lock(), BUFFERED_MIN))? {
-            go_on()?;
+            check_interrupted()?;
         }
         Ok(())
     }

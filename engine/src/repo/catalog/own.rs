@@ -71,7 +71,7 @@ impl Catalog {
             let verdicts = verdicts(&connection)?;
             let revoked = verdicts.revoked.get(writer).copied().unwrap_or(u64::MAX);
             let numbers: Vec<u64> = connection
-                .prepare_cached("SELECT number FROM said WHERE writer = ? AND ours = 0")?
+                .prepare_cached("SELECT number FROM authors WHERE writer = ? AND ours = 0")?
                 .query_map([&writer.0[..]], |row| Ok(row.get::<_, i64>(0)? as u64))?
                 .collect::<rusqlite::Result<_>>()?;
             let counts = |number: &u64| *number < revoked && !verdicts.void.contains(number);
@@ -129,7 +129,7 @@ impl Catalog {
     }
 
     /// Deletes the record of an entry that was appended again.
-    pub fn said_again(&self, owed: &Owed) -> Result<(), Error> {
+    pub fn forget_owed(&self, owed: &Owed) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute("DELETE FROM owed WHERE key = ?", [owed.key]))?;
         Ok(())

@@ -10,7 +10,7 @@ use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Version of the schema, incremented whenever a table changes. A catalog of another version is rebuilt.
-const VERSION: u32 = 17;
+const VERSION: u32 = 18;
 
 /// SQLite's default cache size for a connection, enough for most sorting.
 const CACHE_KIB: i64 = -16_384;
@@ -60,7 +60,7 @@ CREATE TABLE writers(
     number INTEGER NOT NULL) WITHOUT ROWID;
 -- The author of each entry that is not void, and how many snapshots it has undeleted. ours: whether this host has sent
 -- it, null if that is not known.
-CREATE TABLE said(
+CREATE TABLE authors(
     number INTEGER PRIMARY KEY, writer BLOB NOT NULL, undropped INTEGER NOT NULL, ours INTEGER);
 -- The entries that this host has sent, until it reads them in the log.
 CREATE TABLE sent(digest BLOB PRIMARY KEY) WITHOUT ROWID;

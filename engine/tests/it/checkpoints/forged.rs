@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use icecore_engine::codec::random;
 use icecore_engine::codec::{Author, NOTHING_SEEN, OpenedCheckpoint};
 use icecore_engine::error::Error;
-use icecore_engine::format::checkpoint::{Proof, Said, Slot, proofs_bytes};
+use icecore_engine::format::checkpoint::{EntryContent, Proof, Slot, proofs_bytes};
 use icecore_engine::format::signed::{OWNER, SignedRecord};
 use icecore_engine::format::{CheckpointHeader, Digest, LogEntry, LogHeader, SnapshotId};
 use icecore_engine::ops::cost::Prices;
@@ -37,7 +37,7 @@ fn seal(repository: &Repository, first: u64, slots: Vec<(Slot, Option<Proof>)>) 
 fn slots(repository: &Repository, first: u64, objects: &[Vec<u8>]) -> Vec<(Slot, Option<Proof>)> {
     let slot = |(number, object): (u64, &Vec<u8>)| {
         let opened = repository.secrets.open_log(number, object).expect("it opens");
-        (Slot { digest: hash(object), said: Some(opened.said) }, Some(opened.proof))
+        (Slot { digest: hash(object), content: Some(opened.content) }, Some(opened.proof))
     };
     (first..).zip(objects).map(slot).collect()
 }
@@ -88,7 +88,7 @@ fn bad_checkpoints_mislead_nobody() {
     for (_, proof) in &mut unsigned {
         proof.as_mut().expect("an entry").signature[7] ^= 1;
     }
-    let hidden = (Slot { said: None, ..genuine[7].0.clone() }, None);
+    let hidden = (Slot { content: None, ..genuine[7].0.clone() }, None);
     let cut = good.len() - proofs_bytes(32) as usize;
     // Pairs of a bad checkpoint and whether a new host notices it. A new host does not read the second part.
     let cases = [
@@ -146,8 +146,8 @@ fn lie(bench: &Bench, put: impl Fn(&str, &[u8])) {
     for number in 1..32 {
         let dropped = (1..=20u128).map(|n| SnapshotId((n << 64).to_le_bytes())).collect();
         let record = LogEntry { dropped, previous: forged.head, ..LogEntry::new(TIME) }.encode();
-        let slot = Said { version: 1, flags: 0, author: OWNER, record };
-        let slot = Slot { digest: Digest([number; 32]), said: Some(slot) };
+        let slot = EntryContent { version: 1, flags: 0, author: OWNER, record };
+        let slot = Slot { digest: Digest([number; 32]), content: Some(slot) };
         said.push((slot.clone(), Some(Proof { salt: [9; 32], signature: [9; 3309] })));
         forged.take(slot);
     }
@@ -327,7 +327,7 @@ fn a_signature_that_is_wrong_stops_what_deletes() {
             let opened = repository.secrets.open_log(5, &object).expect("it opens");
             let mut signature = opened.proof.signature;
             signature[7] ^= 1;
-            let Said { author, ref record, .. } = opened.said;
+            let EntryContent { author, ref record, .. } = opened.content;
             let signed = SignedRecord { author, signature, record };
             object = repository.secrets.seal_signed(&object[..68], &signed);
             let before = objects.iter().fold(NOTHING_SEEN, |before, object: &Vec<u8>| {
@@ -374,7 +374,7 @@ fn a_false_checkpoint_stops_no_prune() {
     let mut false_slots = slots(&owner, 1, &entries);
     let other = LogEntry { dropped: vec![SnapshotId([7; 16])], ..LogEntry::new(TIME) }.encode();
     let (slot, _) = &mut false_slots[31];
-    slot.said.as_mut().expect("an entry").record = other;
+    slot.content.as_mut().expect("an entry").record = other;
     for (cache, object) in [("false", seal(&owner, 1, false_slots)), ("torn", vec![7; 900])] {
         let fresh = owner_of(&bench, cache);
         assert!(fresh.catalog.vouched().expect("a number") > 32);

@@ -130,7 +130,7 @@ impl Stage<'_> {
         self.race(&[host, other], &policy, again);
         self.bucket.settle();
         self.judge(&later);
-        self.go_on(host, &policy);
+        self.check_interrupted(host, &policy);
     }
 
     fn cache(&self, host: usize) -> PathBuf {
@@ -240,7 +240,7 @@ impl Stage<'_> {
 
     /// Runs the host that had trouble again, and a prune: both must succeed, and no object may be
     /// left that is tombstoned or not in the log.
-    fn go_on(&mut self, host: usize, policy: &Policy) {
+    fn check_interrupted(&mut self, host: usize, policy: &Policy) {
         self.time += 10;
         let store = self.stores.nobody();
         let ran = self.work(store, host, policy);

@@ -86,7 +86,7 @@ fn pruned(repository: &Repository, place: &Place, drop: &BTreeSet<SnapshotId>) -
 }
 
 /// The owner revokes and dismisses, a genuine host takes a snapshot, and all genuine snapshots restore.
-pub fn go_on(
+pub fn check_interrupted(
     cast: &Cast,
     place: &Place,
     log: &mut Log,

@@ -202,11 +202,11 @@ fn add(value: &mut Value, name: &str, field: Option<Value>) {
 pub fn checkpoint(checkpoint: &OpenedCheckpoint) -> Value {
     let slots = checkpoint.slots.iter().zip(&checkpoint.proofs).map(|(slot, proof)| {
         let mut value = json!({ "digest": hex(slot.digest.0) });
-        if let (Some(said), Some(proof)) = (&slot.said, proof) {
-            value["version"] = said.version.into();
-            value["flags"] = said.flags.into();
-            value["author"] = hex(said.author.0).into();
-            value["record"] = hex(&said.record).into();
+        if let (Some(content), Some(proof)) = (&slot.content, proof) {
+            value["version"] = content.version.into();
+            value["flags"] = content.flags.into();
+            value["author"] = hex(content.author.0).into();
+            value["record"] = hex(&content.record).into();
             value["salt"] = hex(proof.salt).into();
             value["signature_blake3"] = hex(blake3::hash(&proof.signature).as_bytes()).into();
         }

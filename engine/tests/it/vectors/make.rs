@@ -103,8 +103,8 @@ impl Maker<'_> {
 
 /// Returns the running hash of the log after one more entry.
 fn seen_with(secrets: &Secrets, before: &Digest, number: u64, object: &[u8]) -> Digest {
-    let said = Some(secrets.open_log(number, object).expect("it opens").said);
-    seen(before, &Slot { digest: Digest(*blake3::hash(object).as_bytes()), said })
+    let content = Some(secrets.open_log(number, object).expect("it opens").content);
+    seen(before, &Slot { digest: Digest(*blake3::hash(object).as_bytes()), content })
 }
 
 /// Makes a checkpoint of the first entries of the log.
@@ -116,7 +116,7 @@ fn checkpoint(secrets: &Secrets, objects: &[&[u8]]) -> Vec<u8> {
     for (number, object) in (1..).zip(objects) {
         let opened = secrets.open_log(number, object).expect("it opens");
         let digest = Digest(*blake3::hash(object).as_bytes());
-        slots.push(Slot { digest, said: Some(opened.said) });
+        slots.push(Slot { digest, content: Some(opened.content) });
         proofs.push(Some(opened.proof));
     }
     let checkpoint = OpenedCheckpoint { header, slots, proofs };

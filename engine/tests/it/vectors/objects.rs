@@ -86,8 +86,8 @@ impl Vectors {
                 for (number, (slot, proof)) in
                     (1..).zip(checkpoint.slots.iter().zip(&checkpoint.proofs))
                 {
-                    if let (Some(said), Some(proof)) = (&slot.said, proof)
-                        && hash(&self.secrets.build_entry(number, said, proof)) != slot.digest
+                    if let (Some(content), Some(proof)) = (&slot.content, proof)
+                        && hash(&self.secrets.build_entry(number, content, proof)) != slot.digest
                     {
                         return Err(CodecError::Authentication);
                     }

@@ -232,7 +232,7 @@ fn hot_packs_take_a_threshold_as_well() {
 }
 
 #[test]
-fn what_goes_on_dying_is_waited_for() {
+fn what_keeps_dying_is_waited_for() {
     let months = |age_months: u32, dead| {
         let pack = PackUse { age_days: age_months * 30, ..cold(dead) };
         match decided(&pack, &over(1e6, free_egress())) {

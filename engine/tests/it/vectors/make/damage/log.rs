@@ -171,10 +171,14 @@ pub fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
         "checkpoint_entry_hidden",
         "Authentication",
         &folded(secrets, |c| {
-            (c.slots[0].said, c.proofs[0]) = (None, None);
+            (c.slots[0].content, c.proofs[0]) = (None, None);
         }),
     );
-    change("checkpoint_proof_of_nothing", "Invalid", &folded(secrets, |c| c.slots[0].said = None));
+    change(
+        "checkpoint_proof_of_nothing",
+        "Invalid",
+        &folded(secrets, |c| c.slots[0].content = None),
+    );
     change(
         "checkpoint_other_signature",
         "Authentication",
@@ -187,7 +191,7 @@ pub fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
         "checkpoint_of_lost_entry",
         "Authentication",
         &folded(secrets, |c| {
-            c.slots[0].said = Some(other.said.clone());
+            c.slots[0].content = Some(other.content.clone());
             c.proofs[0] = Some(other.proof.clone());
         }),
     );
