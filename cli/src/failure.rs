@@ -1,7 +1,7 @@
 //! Errors as the user sees them: a message, a hint, an exit code.
 
 use icecore_engine::error::{Argument, Error};
-use icecore_engine::format::{PackKind, RepositoryId};
+use icecore_engine::format::{JobId, PackKind, RepositoryId};
 use icecore_engine::store::{
     Location, LocationError, ObjectName, StoreError, StoreErrorKind, layout,
 };
@@ -118,12 +118,23 @@ impl Failure {
         self.hinted(hint)
     }
 
+    /// Puts the id of the job into the hint, if the hint is to end the job.
+    pub fn of_job(self, id: &JobId) -> Failure {
+        match self.advice {
+            Some(Advice::EndJob(before)) => {
+                self.hinted(format!("{before}: icecore jobs cancel {}", id.short()))
+            }
+            _ => self,
+        }
+    }
+
+    /// Returns the failure of a system call on a file. `action` is a verb with its preposition, such as `write into`.
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
             return Failure::exists(path);
         }
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
-        if action.starts_with("read") && error.kind() == std::io::ErrorKind::NotFound {
+        if error.kind() == std::io::ErrorKind::NotFound {
             return Failure::new(code::FAILED, message, Some(&crate::meant::hint(path)));
         }
         Failure::new(code::FAILED, message, file_hint(error))
@@ -142,9 +153,7 @@ impl From<Error> for Failure {
         };
         let broken_catalog = error.broken_catalog();
         let there = match &error {
-            Error::File { action: "read", path, source }
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Error::File { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some(crate::meant::hint(path))
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
@@ -305,7 +314,6 @@ fn interruption(exit: u8) -> &'static str {
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
-        std::io::ErrorKind::NotFound => Some("check the path"),
         std::io::ErrorKind::PermissionDenied => Some("check the permissions there"),
         std::io::ErrorKind::StorageFull => Some(
             "the disk is full: free some space; then a restore with --overwrite if-changed adds the missing files",

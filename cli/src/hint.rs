@@ -26,6 +26,8 @@ pub enum Advice {
     RebuildIndex,
     /// To use the archive with `icecore snapshot`.
     Snapshot,
+    /// To end the job that failed, after this text.
+    EndJob(&'static str),
     /// Advice about something that a NAS or a disk may have done to the archive. Contains the text for a bucket.
     InBucket(&'static str),
 }

@@ -43,10 +43,10 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
                 refuse_other_terms(&id, target.is_some(), &wait)?;
                 let folder = WaveFolder::of(&session.location()?.place())?;
                 let resumed = waves::resume_one(session, &repository, &job, (&folder, state));
-                return resumed.map_err(|failure| of_job(failure, &id));
+                return resumed.map_err(|failure| failure.of_job(&id));
             }
             let how = Resuming { target, links, wait: &wait };
-            resume(session, &repository, job, how).map_err(|failure| of_job(failure, &id))
+            resume(session, &repository, job, how).map_err(|failure| failure.of_job(&id))
         }
         (Some(JobsCommand::Cancel { id }), _) => match find(&repository, jobs, &id)? {
             Found::Open(job) => cancel(session, &repository, &job),
@@ -103,13 +103,6 @@ fn say_ended(session: &Session, id: &JobId) -> u8 {
 
 fn has_ended(id: &JobId) -> String {
     format!("job {} has ended already: its files were restored, or it was cancelled", id.short())
-}
-
-/// Puts the id of the job into the hint of a failure.
-fn of_job(failure: Failure, id: &JobId) -> Failure {
-    let named =
-        |hint: String| hint.replace("jobs cancel ID", &format!("jobs cancel {}", id.short()));
-    Failure { hint: failure.hint.map(named), ..failure }
 }
 
 /// Returns the failure if the job to resume is over, so that a script learns that no files were restored.
@@ -266,7 +259,7 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
             Standing::Photos(plan) => plan_json(&plan, priced.as_ref()),
             Standing::Listings(plan) => listings_json(&plan, priced.as_ref()),
             Standing::Gone(failure) | Standing::Unknown(failure) => {
-                return Err(of_job(failure, &job.id));
+                return Err(failure.of_job(&job.id));
             }
         };
         if let (Some(all), Some(more)) = (value.as_object_mut(), more.as_object_mut()) {
@@ -296,7 +289,7 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         session.report.line(&text);
     }
     match standing {
-        Standing::Gone(failure) | Standing::Unknown(failure) => Err(of_job(failure, &job.id)),
+        Standing::Gone(failure) | Standing::Unknown(failure) => Err(failure.of_job(&job.id)),
         _ => Ok(code::DONE),
     }
 }

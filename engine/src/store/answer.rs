@@ -39,7 +39,7 @@ impl Trouble {
     /// Converts an error of the HTTP client. No byte was sent if it `is_of_connecting`.
     pub fn of_request(error: &dyn Error, is_of_connecting: bool) -> Trouble {
         let reason = innermost(error);
-        let remedy = refusals::of_connection(&reason);
+        let remedy = refusals::of_connection(error);
         let again = match (is_of_connecting, &remedy) {
             (false, _) => Retry::Sent,
             (true, None) => Retry::Unsent,
@@ -195,19 +195,19 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
             break;
         }
     }
-    let message = String::from_utf8_lossy(&text);
-    let has = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
+    let body = String::from_utf8_lossy(&text);
+    let has = |codes: &[&str]| codes.iter().any(|code| body.contains(code));
     // Every store sends an error code with a refusal, under one name or another.
-    let is_of_store = message.contains("<Code>");
+    let is_of_store = body.contains("<Code>");
     let is_page = !is_of_store && (has_page || is_page(&text));
     let now = jiff::Timestamp::now();
-    if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &message, now) {
+    if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &body, now) {
         return Err(trouble);
     }
     // S3 gives a reason with each refusal. Without one, something between us and the store refused.
     let is_bare = asked.what != What::Head && status == StatusCode::BAD_REQUEST && text.is_empty();
     if passes(status) || is_bare || has(&PASSING_CODES) || has(&SPOILED_CODES) {
-        let reason = match summarize(&message) {
+        let reason = match summarize(&body) {
             reason if is_page || reason.is_empty() => {
                 format!("the store answered {}", status.as_u16())
             }

@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::answer::innermost;
-use super::refusals::PROXY_REFUSES;
+use super::refusals::ProxyRefuses;
 use super::wording::Wording;
 
 /// An idle connection is probed this often, and closed after `PROBES_MAX` probes without an answer.
@@ -120,12 +120,12 @@ impl Dialer {
 fn of_proxy(proxy: &Intercept, error: &(dyn Error + 'static)) -> BoxError {
     let uri = proxy.uri();
     let port = uri.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+    let proxy = format!("{}{port}", uri.host().unwrap_or_default());
     let reason = innermost(error);
-    let reason = match Wording::of(&reason) {
-        wording if wording.is_of_proxy_password => PROXY_REFUSES.to_owned(),
-        _ => reason,
-    };
-    format!("the proxy {}{port}: {reason}", uri.host().unwrap_or_default()).into()
+    match Wording::of(&reason).is_of_proxy_password {
+        true => ProxyRefuses { proxy }.into(),
+        false => format!("the proxy {proxy}: {reason}").into(),
+    }
 }
 
 impl Service<Uri> for Dialer {

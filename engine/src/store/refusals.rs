@@ -1,8 +1,11 @@
 //! Explains refusals that the user can fix on this host: another region, a wrong clock, a server
 //! that lacks a function, an untrusted certificate. Does no I/O.
 
+use std::error::Error;
+
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
+use rustls::CertificateError;
 
 use super::StoreErrorKind;
 use super::error::summarize;
@@ -13,7 +16,15 @@ use super::trouble::{Retry, Trouble};
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
 /// What a proxy does that answers with status 407.
-pub(super) const PROXY_REFUSES: &str = "the proxy refuses the user and the password (407)";
+const PROXY_REFUSES: &str = "the proxy refuses the user and the password (407)";
+
+/// A proxy refuses to open a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy {proxy}: {PROXY_REFUSES}")]
+pub(super) struct ProxyRefuses {
+    pub proxy: String,
+}
+
 const PROXY_PASSWORD: &str = "write a user and a password that the proxy accepts into HTTPS_PROXY (for an endpoint with http://, HTTP_PROXY), as in HTTPS_PROXY=http://USER:PASSWORD@proxy:3128";
 
 /// S3 refuses requests whose time differs from its own by more than this.
@@ -130,22 +141,49 @@ fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
     Some(Trouble { kind, again, reason, remedy: None })
 }
 
-/// Returns what to change so that the connection succeeds, judged by why it failed.
-pub(super) fn of_connection(reason: &str) -> Option<String> {
-    let has = |needle: &str| reason.contains(needle);
-    if has("certificate expired") || has("NotValidYet") || has("not valid yet") {
-        Some("the certificate of the server has expired, or the clock of this computer is wrong: check both (`date`)".to_owned())
-    } else if has("CaUsedAsEndEntity") {
-        Some("the certificate of the server is marked as that of an authority: create another with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it".to_owned())
-    } else if has("certificate") || has("UnknownIssuer") {
-        Some("for a server with its own certificate, set AWS_CA_BUNDLE to a file with the certificate of its issuer; in a hotel, log in to its network first".to_owned())
-    } else if has(PROXY_REFUSES) {
-        Some(PROXY_PASSWORD.to_owned())
-    } else if has("InvalidContentType") || has("corrupt message") {
-        Some("the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true".to_owned())
-    } else {
-        None
+/// Returns what to change so that the connection succeeds, judged by the errors of TLS and of the proxy among its causes.
+pub(super) fn of_connection(error: &dyn Error) -> Option<String> {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    if cause::<ProxyRefuses>(error).is_some() {
+        return Some(PROXY_PASSWORD.to_owned());
     }
+    let error = cause::<rustls::Error>(error)?;
+    let is_authority = |error: &CertificateError| match error {
+        CertificateError::Other(other) => {
+            matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+        }
+        _ => false,
+    };
+    Some(match error {
+        rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
+        ) => {
+            "the certificate of the server has expired, or the clock of this computer is wrong: check both (`date`)"
+        }
+        rustls::Error::InvalidCertificate(error) if is_authority(error) => {
+            "the certificate of the server is marked as that of an authority: create another with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it"
+        }
+        rustls::Error::InvalidCertificate(_) => {
+            "for a server with its own certificate, set AWS_CA_BUNDLE to a file with the certificate of its issuer; in a hotel, log in to its network first"
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true"
+        }
+        _ => return None,
+    }
+    .to_owned())
+}
+
+/// Finds an error of a type among the causes of an error. An I/O error has it inside, and does not name it as a cause.
+fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
+    fn next<'e>(error: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+        let error: &'e (dyn Error + 'static) = *error;
+        match error.downcast_ref::<std::io::Error>() {
+            Some(outer) => outer.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    }
+    std::iter::successors(error.source(), next).find_map(|error| error.downcast_ref())
 }
 
 fn settings(reason: String, remedy: String) -> Trouble {
@@ -266,15 +304,30 @@ mod tests {
 
     #[test]
     fn connections_that_fail_for_a_reason() {
-        for (reason, words) in [
-            ("invalid peer certificate: UnknownIssuer", "AWS_CA_BUNDLE"),
-            ("invalid peer certificate: certificate expired: verification time 1", "clock"),
-            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"),
-            ("received corrupt message of type InvalidContentType", "http://"),
+        use rustls::Error::{InvalidCertificate, InvalidMessage};
+        use rustls::{InvalidMessage as Message, OtherError};
+        // As the HTTP client wraps it: an I/O error in an I/O error.
+        let remedy = |inner: rustls::Error| {
+            let error = std::io::Error::other(std::io::Error::other(inner));
+            of_connection(&crate::error::Error::File {
+                action: "read",
+                path: "".into(),
+                source: error,
+            })
+        };
+        let authority = OtherError(std::sync::Arc::new(webpki::Error::CaUsedAsEndEntity));
+        for (error, words) in [
+            (InvalidCertificate(CertificateError::UnknownIssuer), "AWS_CA_BUNDLE"),
+            (InvalidCertificate(CertificateError::Expired), "clock"),
+            (InvalidCertificate(CertificateError::Other(authority)), "CA:FALSE"),
+            (InvalidMessage(Message::InvalidContentType), "http://"),
         ] {
-            assert!(of_connection(reason).is_some_and(|remedy| remedy.contains(words)), "{reason}");
+            let text = error.to_string();
+            assert!(remedy(error).is_some_and(|remedy| remedy.contains(words)), "{text}");
         }
-        assert_eq!(of_connection("Connection refused"), None);
+        assert_eq!(remedy(rustls::Error::EncryptError), None);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(of_connection(&refused), None);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn keys_in_profiles(session: &Session, location: &Location) -> Vec<KeyInProfile>
         // A profile that cannot be read is skipped; the command that uses it reports the error.
         let Ok(profile) = config::profile(&session.config_dir, &name) else { continue };
         let other = profile.repo.as_deref().and_then(|repo| Location::parse(repo).ok());
-        if other.is_some_and(|other| other.to_string() != location.to_string()) {
+        if other.is_some_and(|other| other != *location) {
             continue;
         }
         let keys = profile.keys().into_iter();

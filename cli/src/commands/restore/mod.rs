@@ -34,6 +34,7 @@ use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
 use crate::args::{MonthlyArgs, OverwriteWhen, RestoreArgs};
 use crate::failure::{Failure, code};
+use crate::hint::Advice;
 use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
@@ -285,15 +286,15 @@ fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
 /// Returns the failure if the snapshot of a job no longer exists.
 fn replaced(record: &JobRecord) -> Failure {
     let snapshot = record.snapshot.short();
-    Failure::new(
+    let hint = "`icecore snapshots` lists what there is: start the restore again, and end this job";
+    let failure = Failure::new(
         code::NOTHING_FOUND,
         format!(
-            "snapshot {snapshot}, which this order restores, is no longer there: a rewrite has replaced it, or a prune has dropped it"
+            "snapshot {snapshot}, which this job restores, is no longer there: a rewrite has replaced it, or a prune has dropped it"
         ),
-        Some(
-            "`icecore snapshots` lists what there is: start the restore again, and end this order: icecore jobs cancel ID",
-        ),
-    )
+        Some(hint),
+    );
+    Failure { advice: Some(Advice::EndJob(hint)), ..failure }
 }
 
 fn globs(patterns: &[String]) -> Result<Globs, Error> {

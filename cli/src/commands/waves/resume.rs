@@ -48,7 +48,8 @@ pub fn resume_due(session: &Session, cap: Option<f64>) -> Result<u8, Failure> {
     let (mut files, mut bytes, mut usd) = (0, 0, Some(0.0));
     let mut is_first = true;
     for state in due {
-        let Some(job) = jobs.iter().find(|job| job.id.to_string() == state.job) else {
+        let id = state.job.parse().ok();
+        let Some(job) = jobs.iter().find(|job| Some(job.id) == id) else {
             end_gone(session, &folder, &state)?;
             continue;
         };
@@ -140,9 +141,8 @@ fn put_off_if_gone(folder: &WaveFolder, job: &Job, failure: &Failure) -> Result<
 impl WaveRun<'_> {
     /// Does the next step of the job.
     pub fn step(&mut self) -> Result<Done, Failure> {
-        let id = self.job.id.short();
         let done = match self.state.open.clone() {
-            Some(wave) => self.go_on(wave),
+            Some(wave) => self.continue_wave(wave),
             None if self.is_served() => {
                 self.charge();
                 self.state.next = month_after(self.now.seconds, 1).seconds;
@@ -154,19 +154,11 @@ impl WaveRun<'_> {
             }
             None => self.start(),
         };
-        done.map_err(|failure| {
-            let hint = failure.hint.clone().unwrap_or_default();
-            match hint.contains("jobs cancel ID") {
-                true => {
-                    failure.hinted(hint.replace("jobs cancel ID", &format!("jobs cancel {id}")))
-                }
-                false => failure,
-            }
-        })
+        done.map_err(|failure| failure.of_job(&self.job.id))
     }
 
     /// Continues an open wave: fetches what is thawed of it.
-    fn go_on(&mut self, mut wave: OpenWave) -> Result<Done, Failure> {
+    fn continue_wave(&mut self, mut wave: OpenWave) -> Result<Done, Failure> {
         // The run that left it like this was killed, or its thaws were refused.
         let is_killed = wave.fetching;
         wave.unclean |= !wave.asked || is_killed;

@@ -9,6 +9,7 @@ use super::forecast::Forecast;
 use super::job::{CALLS, Done, WaveRun, selected};
 use crate::commands::restore::thaws_requested;
 use crate::failure::{Failure, code};
+use crate::hint::Advice;
 use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of};
 
@@ -21,11 +22,13 @@ impl WaveRun<'_> {
     pub fn start(&mut self) -> Result<Done, Failure> {
         let target = as_path(&self.record().target);
         if !target.is_dir() {
-            return Err(Failure::new(
+            let hint = "mount its disk, or end the job";
+            let failure = Failure::new(
                 code::FAILED,
                 format!("{} does not exist any more; nothing was requested", show_target(target)),
-                Some("mount its disk, or end the job: icecore jobs cancel ID"),
-            ));
+                Some(hint),
+            );
+            return Err(Failure { advice: Some(Advice::EndJob(hint)), ..failure });
         }
         let span = Span { from: as_path(&self.state.position).to_owned(), until: None };
         let options = RestoreOptions { only: Some(span), ..self.options()? };
