@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 
 use super::{Folder, OwnFolder, Stat};
 use crate::format::EntryKind;
+use crate::system::Unopened;
 
 /// Decides which symlinks may stand for a folder. Clones share the list of symlinks that the
 /// restore has made.
@@ -110,11 +112,8 @@ impl Links {
 
     fn follow(&self, above: &Folder, name: &[u8]) -> Result<Folder, NoFolder> {
         let no = |why: String| Err(NoFolder::Link(why));
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let link = rustix::fs::openat(&above.fd, name, flags, Mode::empty());
-        let link = link.map_err(io::Error::from)?;
-        let stat = Stat::of(&rustix::fs::fstat(&link).map_err(io::Error::from)?);
-        let target = rustix::fs::readlinkat(&link, "", Vec::new()).map_err(io::Error::from)?;
+        let link = Unopened::new(above.fd.as_fd(), name)?;
+        let (stat, target) = (Stat::of(&link.stat()?), link.link_target()?);
         let to = String::from_utf8_lossy(target.as_bytes());
         let to = to.escape_debug();
         if !self.follow {

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+
+use crate::system;
 
 /// A longer path is opened in parts of at most this many bytes. The system accepts 4095; the rest
 /// is reserved for the path of an open folder.
@@ -33,7 +35,7 @@ pub(super) fn short<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) ->
         return act(path);
     }
     let (folder, rest) = split(path)?;
-    act(&Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(rest))
+    act(&system::path_below(&folder, rest)?)
 }
 
 /// Resolves the symlinks in a path. Leaves the part beyond the system's limit as it was given.
@@ -52,7 +54,6 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
 /// Opens the folder above the end of a long path. Opens each part from the previous one, which is
 /// closed afterwards.
 fn split(path: &Path) -> io::Result<(OwnedFd, &Path)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut rest = path.as_os_str().as_bytes();
     let mut folder: Option<OwnedFd> = None;
     loop {
@@ -60,7 +61,7 @@ fn split(path: &Path) -> io::Result<(OwnedFd, &Path)> {
         let cut = cut(rest).ok_or(Errno::NAMETOOLONG)?;
         let part = &rest[..cut.max(1)];
         let above = folder.as_ref().map_or(CWD, AsFd::as_fd);
-        let opened = rustix::fs::openat(above, part, flags, Mode::empty())?;
+        let opened = rustix::fs::openat(above, part, system::SEARCH, Mode::empty())?;
         rest = below(rest, cut);
         if rest.len() <= PART_BYTES_MAX {
             return Ok((opened, Path::new(OsStr::from_bytes(rest))));
@@ -83,15 +84,17 @@ fn below(path: &[u8], slash: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::OFlags;
+
     use super::*;
     use crate::files::{SourceFile, scan, source};
 
     /// Creates nested folders, and returns the path of the innermost one.
     fn nest(top: &Path, name: &str, levels: usize) -> PathBuf {
-        let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).unwrap();
+        let mut folder = rustix::fs::open(top, system::SEARCH, Mode::empty()).unwrap();
         for _ in 0..levels {
             rustix::fs::mkdirat(&folder, name, Mode::RWXU).unwrap();
-            folder = rustix::fs::openat(&folder, name, OFlags::PATH, Mode::empty()).unwrap();
+            folder = rustix::fs::openat(&folder, name, system::SEARCH, Mode::empty()).unwrap();
         }
         let flags = OFlags::CREATE | OFlags::WRONLY;
         rustix::fs::openat(&folder, "photo", flags, Mode::RUSR | Mode::WUSR).unwrap();

@@ -2,14 +2,15 @@
 //! folders that existed before.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
 use super::target::UNFINISHED;
 use super::{Folder, Stat};
 use crate::format::{Entry, EntryKind, Time};
+use crate::system::{self, Unopened};
 
 const XATTR: &str = "set an extended attribute of";
 /// The permissions that an owner needs to write into a folder.
@@ -48,11 +49,12 @@ impl Folder {
 
     /// Makes a subfolder of this user readable and writable.
     pub(super) fn widen_at(&self, name: &[u8]) -> io::Result<bool> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
-        let stat = Stat::of(&rustix::fs::fstat(&fd)?);
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        widen(&stat, |mode| rustix::fs::chmod(path, mode))
+        let subfolder = Unopened::new(self.fd.as_fd(), name)?;
+        let stat = Stat::of(&subfolder.stat()?);
+        if stat.kind != EntryKind::Folder {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        widen(&stat, |mode| subfolder.set_mode(mode))
     }
 
     /// Resets the time of a folder to its value before the restore, and the mode too if the folder
@@ -68,7 +70,7 @@ impl Folder {
             }
         }
         if let Some(mode) = mode {
-            rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode))?;
+            rustix::fs::fchmod(&self.fd, system::mode(mode))?;
         }
         Ok(())
     }
@@ -99,15 +101,13 @@ impl Folder {
     }
 
     /// Sets the mode of an entry that must not be opened, because opening a device may have
-    /// effects. Uses an `O_PATH` descriptor, since setting a mode by name follows symlinks.
-    fn set_mode(&self, entry: &Entry) -> rustix::io::Result<()> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, &entry.name[..], flags, Mode::empty())?;
-        if Stat::of(&rustix::fs::fstat(&fd)?).kind != entry.kind {
-            return Err(Errno::LOOP);
+    /// effects. Follows no symlink.
+    fn set_mode(&self, entry: &Entry) -> io::Result<()> {
+        let special = Unopened::new(self.fd.as_fd(), &entry.name)?;
+        if Stat::of(&special.stat()?).kind != entry.kind {
+            return Err(Errno::LOOP.into());
         }
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        rustix::fs::chmod(path, Mode::from_raw_mode(mode(entry)))
+        Ok(special.set_mode(system::mode(mode(entry)))?)
     }
 }
 
@@ -122,7 +122,7 @@ fn widen(stat: &Stat, set: impl FnOnce(Mode) -> rustix::io::Result<()>) -> io::R
     if stat.mode & 0o2000 != 0 && !is_member(stat.gid) {
         return Ok(false);
     }
-    set(Mode::from_raw_mode(stat.mode | WRITABLE))?;
+    set(system::mode(stat.mode | WRITABLE))?;
     Ok(true)
 }
 
@@ -148,7 +148,7 @@ pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static s
     }
     note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
     // Set the mode last: until then it marks the folder as unfinished.
-    let mode = Mode::from_raw_mode(mode(entry));
+    let mode = system::mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
     problems
 }
@@ -181,7 +181,7 @@ fn timestamps(time: Time) -> Timestamps {
 fn note(
     problems: &mut Vec<(&'static str, io::Error)>,
     what: &'static str,
-    result: rustix::io::Result<()>,
+    result: Result<(), impl Into<io::Error>>,
 ) {
     if let Err(error) = result {
         problems.push((what, error.into()));

@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn open_direct(path: &Path) -> Option<File> {
-        let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
+        let flags = crate::system::DIRECT?.bits() as i32;
         File::options().write(true).custom_flags(flags).open(path).ok()
     }
 

@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::long;
 use crate::format::{EntryKind, Time};
+use crate::system;
 
 /// The result of `stat`, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,20 +62,21 @@ impl Stat {
             FileType::BlockDevice => EntryKind::BlockDevice,
             FileType::RegularFile | FileType::Unknown => EntryKind::File,
         };
+        let numbers = system::numbers(stat);
         let time = |seconds, nanos| Time { seconds, nanos: nanos as u32 };
         Stat {
             kind,
-            mode: stat.st_mode & 0o7777,
+            mode: numbers.mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: stat.st_size as u64,
             blocks: stat.st_blocks as u64,
             mtime: time(stat.st_mtime, stat.st_mtime_nsec),
             ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-            device: stat.st_dev,
+            device: numbers.device,
             inode: stat.st_ino,
-            links: stat.st_nlink,
-            rdev: stat.st_rdev,
+            links: numbers.links,
+            rdev: numbers.rdev,
         }
     }
 
@@ -181,12 +183,7 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Returns whether a file system is mounted exactly at a path; `false` if the system does not
-/// report it. Comparing device numbers does not work, because overlay file systems have several.
-/// Sends no request to the file system itself, which may be unreachable.
+/// report it.
 pub fn is_mounted_on(path: &Path) -> bool {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let statx = long::at(path, |above, name| {
-        Ok(rustix::fs::statx(above, name, flags, StatxFlags::empty())?)
-    });
-    statx.is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    long::at(path, system::is_mounted_on).unwrap_or(false)
 }

@@ -7,16 +7,17 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{SourceFile, Stat};
 use crate::format::{Entry, EntryKind};
+use crate::system;
 
 /// An open folder at or below the target.
 #[derive(Debug, Clone)]
@@ -56,7 +57,7 @@ impl Folder {
     pub fn root(path: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
-        let device = rustix::fs::fstat(&fd)?.st_dev;
+        let device = Stat::of(&rustix::fs::fstat(&fd)?).device;
         Ok(Folder {
             fd: Arc::new(fd),
             path: path.to_owned(),
@@ -70,13 +71,13 @@ impl Folder {
     pub fn open(&self, name: &[u8]) -> io::Result<Folder> {
         let fd = rustix::fs::openat(&self.fd, name, FOLDER_FLAGS, Mode::empty())?;
         let mut folder = self.opened(fd, name)?;
-        folder.is_beyond |= folder.device != self.device || is_mount(&folder.fd);
+        folder.is_beyond |= folder.device != self.device || system::is_mount(&folder.fd);
         Ok(folder)
     }
 
     /// Wraps a subfolder that was opened by its name in this folder.
     pub(super) fn opened(&self, fd: OwnedFd, name: &[u8]) -> io::Result<Folder> {
-        let device = rustix::fs::fstat(&fd)?.st_dev;
+        let device = Stat::of(&rustix::fs::fstat(&fd)?).device;
         let (path, is_beyond) = (self.path_of(name), self.is_beyond);
         Ok(Folder { fd: Arc::new(fd), path, device, is_beyond, is_new: false })
     }
@@ -99,7 +100,7 @@ impl Folder {
 
     /// Creates a subfolder that only the owner may enter. It is marked as unfinished until its metadata is set.
     pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
-        let mode = Mode::from_raw_mode(UNFINISHED);
+        let mode = system::mode(UNFINISHED);
         self.or_widened(|| rustix::fs::mkdirat(&self.fd, name, mode))?;
         Ok(Folder { is_new: true, ..self.open(name)? })
     }
@@ -131,7 +132,7 @@ impl Folder {
 
     /// Returns the real path of the folder.
     pub fn real_path(&self) -> io::Result<PathBuf> {
-        std::fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+        system::real_path(&self.fd)
     }
 
     /// Examines a name without following a symlink.
@@ -169,10 +170,7 @@ impl Folder {
     /// Creates an entry that is neither a file nor a folder. Devices need root.
     pub fn create_special(&self, entry: &Entry) -> io::Result<()> {
         let name = &entry.name[..];
-        let node = |kind| {
-            let device = entry.device.unwrap_or(0);
-            rustix::fs::mknodat(&self.fd, name, kind, Mode::RUSR | Mode::WUSR, device)
-        };
+        let node = |kind| system::make_node(&self.fd, name, kind, entry.device.unwrap_or(0));
         match entry.kind {
             EntryKind::Symlink => {
                 let target = entry.target.as_ref().map_or(&b""[..], |target| &target[..]);
@@ -189,14 +187,6 @@ impl Folder {
 
     /// Syncs the whole file system to the disk.
     pub fn sync_file_system(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.fd)?)
+        system::sync_file_system(&self.fd)
     }
-}
-
-/// Returns whether something is mounted at a folder: another disk, or a folder from elsewhere.
-fn is_mount(folder: &OwnedFd) -> bool {
-    let flags = AtFlags::EMPTY_PATH;
-    // On a system too old to report it, compare device numbers.
-    rustix::fs::statx(folder, "", flags, StatxFlags::empty())
-        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

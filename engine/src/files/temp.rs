@@ -16,6 +16,7 @@ use super::output::{DIRECT_BYTES_MIN, Output};
 use super::{Folder, SourceFile, Stat};
 use crate::codec::random;
 use crate::format::{Entry, EntryKind};
+use crate::system;
 
 const PREFIX: &[u8] = b".icecore-";
 const SUFFIX: &[u8] = b".part";
@@ -78,7 +79,7 @@ impl Folder {
 
     /// Opens a file a second time for direct I/O, if the file system supports it.
     fn open_direct(&self, name: &[u8], file: &File) -> Option<File> {
-        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = OFlags::WRONLY | system::DIRECT? | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = flags | OFlags::CLOEXEC;
         let direct = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
         let (direct_stat, stat) = (rustix::fs::fstat(&direct).ok()?, rustix::fs::fstat(file).ok()?);

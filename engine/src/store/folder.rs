@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::rights::{self, FileRights};
 use super::{Listed, layout};
 use crate::codec::random;
+use crate::system;
 
 /// Alignment of direct I/O, in memory and on disk, that suits any disk in use today.
 pub const ALIGN_BYTES: usize = 4096;
@@ -241,8 +242,8 @@ fn write(path: &Path, content: &[u8], rights: FileRights) -> io::Result<()> {
     let aligned = content.as_ptr().align_offset(ALIGN_BYTES) == 0
         && content.len().is_multiple_of(ALIGN_BYTES)
         && content.len() >= DIRECT_BYTES_MIN;
-    let direct = if aligned {
-        match rustix::fs::open(path, flags | OFlags::DIRECT, mode) {
+    let direct = if let Some(direct) = system::DIRECT.filter(|_| aligned) {
+        match rustix::fs::open(path, flags | direct, mode) {
             // The file system does not support direct I/O. Some of these have created the file
             // nevertheless.
             Err(Errno::INVAL) => {

@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use rustix::fs::{Advice, fadvise};
 
 use super::{StoreError, StoreErrorKind};
+use crate::system;
 
 /// A range of an object.
 pub struct ObjectRange {
@@ -46,10 +46,8 @@ impl ObjectRange {
             let reason = format!("it has {there} bytes, but at least {} are needed", range.end);
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
         }
-        // The disk can fetch the second piece while the first is decrypted. Not all file systems
-        // support this advice.
-        let length = std::num::NonZeroU64::new(range.end - range.start);
-        let _ = fadvise(&file, range.start, length, Advice::WillNeed);
+        // The disk can fetch the second piece while the first is decrypted.
+        system::will_need(&file, range.start, range.end - range.start);
         Ok(ObjectRange { name: name.to_owned(), range, content: RangeContent::File(file) })
     }
 

@@ -105,9 +105,8 @@ fn is_at(file: &File, path: &Path) -> bool {
 /// Returns the process that has locked a file, if the system reports it.
 fn process_with(file: &File) -> Option<u32> {
     let stat = file.metadata().ok()?;
-    let device = stat.dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let wanted = format!("{major:02x}:{minor:02x}:{}", stat.ino());
+    let device = crate::system::device_in_locks(stat.dev())?;
+    let wanted = format!("{device}:{}", stat.ino());
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| process_of(line, &wanted))
 }
