@@ -95,7 +95,7 @@ fn missing_arguments(error: &Error) -> String {
 fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>) -> Failure {
     if !typed.starts_with('-') {
         let hint = too_many(command, typed, line);
-        return Failure::usage(format!("`{command}` does not take '{typed}'"), &hint);
+        return Failure::usage(format!("`{command}` does not accept '{typed}'"), &hint);
     }
     if typed[1..].starts_with(|c: char| c.is_ascii_digit()) {
         let message = format!("a number cannot be negative: {typed}");
@@ -133,7 +133,7 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         "icecore dump" => format!("{}; > FILE writes it to a file", after_colon("dump")),
         "icecore rewrite" => format!("--exclude {word} removes it from every snapshot"),
         "icecore key export" => format!("--output {word} writes the page to a file"),
-        "icecore history" => "it takes one path; put a name with spaces in quotes: 'My Photos'".to_owned(),
+        "icecore history" => "it accepts one path; put a name with spaces in quotes: 'My Photos'".to_owned(),
         "icecore snapshots" => {
             "it lists all snapshots; --host, --path, --tag and --history choose, and `icecore ls SNAP` lists the files in one".to_owned()
         }
@@ -296,7 +296,7 @@ mod tests {
         );
         is(
             "icecore status home",
-            "`icecore status` does not take 'home'",
+            "`icecore status` does not accept 'home'",
             "-P names the profile: icecore -P home status",
         );
         is(
@@ -319,12 +319,12 @@ mod tests {
         }
         is(
             "icecore ls latest~2 /photos",
-            "`icecore ls` does not take '/photos'",
+            "`icecore ls` does not accept '/photos'",
             "a path stands after the snapshot and a colon: icecore ls latest~2:photos",
         );
         is(
             "icecore restore out latest",
-            "`icecore restore` does not take 'latest'",
+            "`icecore restore` does not accept 'latest'",
             "the snapshot comes first: icecore restore latest --target DIR",
         );
         is(
@@ -372,7 +372,7 @@ mod tests {
         let error = manual::command().try_get_matches_from(["icecore"]).unwrap_err();
         assert!(failure(&error, &["icecore".to_owned()]).is_none(), "help is shown");
         let (message, hint) = said("icecore init /mnt/archive");
-        assert_eq!(message, "`icecore init` does not take '/mnt/archive'");
+        assert_eq!(message, "`icecore init` does not accept '/mnt/archive'");
         assert_eq!(hint, "`icecore --repo /mnt/archive init` creates it there");
         let (_, hint) = said("icecore restore latest ./out");
         assert!(hint.starts_with("--target ./out "), "{hint}");

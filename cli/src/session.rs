@@ -58,7 +58,7 @@ pub struct Session {
     cache_dir: PathBuf,
     repo: Option<String>,
     identity: Option<PathBuf>,
-    /// Whether the identity was given as a flag.
+    /// Whether an option named the identity.
     pub identity_by_flag: bool,
     passwords: Sources,
     /// Memory for passwords, if it was given.

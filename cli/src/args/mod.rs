@@ -201,10 +201,10 @@ pub struct Global {
     /// This is a step of a run: it ends with the run, which has its standard input
     #[arg(long, global = true, hide = true)]
     pub of_run: bool,
-    /// The repository was given as a flag.
+    /// The repository was named by a flag.
     #[arg(skip)]
     pub repo_by_flag: bool,
-    /// An option that unlocks the archive was given as a flag.
+    /// An option that unlocks the archive was on the command line.
     #[arg(skip)]
     pub keys_by_flag: bool,
     /// `setup` runs this command, so the archive address in its options has priority over the

@@ -173,7 +173,7 @@ impl Session {
         mirror.into_iter().chain(archive).collect()
     }
 
-    /// Returns whether this run has tried to open a copy before. Remembers it.
+    /// Returns whether this run has tried to open a copy before, and records that it has tried now.
     fn was_tried(&self, place: &str) -> bool {
         let mut tried = self.tried.lock().expect("nothing panics here");
         let was_tried = tried.iter().any(|other| other == place);

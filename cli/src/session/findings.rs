@@ -37,7 +37,7 @@ impl LogFindings {
         match self.cut.get() {
             Some(damage) if after_latest(name).is_some() => Err(Failure::new(
                 code::DAMAGED,
-                format!("{damage}, so icecore cannot tell which snapshot is {name}"),
+                format!("{damage}, so icecore does not know which snapshot is {name}"),
                 Some(
                     "`icecore check --repair` on a computer that has used this archive before may repair the log. Until then, `icecore snapshots` lists those before the damage: name one by its id",
                 ),

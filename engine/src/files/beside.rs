@@ -98,7 +98,7 @@ impl Journals {
     /// Looks at the journals beside a database.
     ///
     /// # Errors
-    /// If the file system cannot tell whether a journal exists.
+    /// If the file system does not report whether a journal exists.
     pub fn of(database: &Path) -> io::Result<Journals> {
         let look = |ending| match scan::stat(&path_beside(database, ending), true) {
             Ok(Stat { size, mtime, ctime, .. }) => Ok(Some(Journal { size, mtime, ctime })),

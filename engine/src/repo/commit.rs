@@ -2,6 +2,10 @@
 //!
 //! The protocol needs no locks and no clocks. A writer that loses a slot reads the entry that won, composes its own
 //! entry again and tries the next slot. A model of the protocol is checked exhaustively.
+//!
+//! If the network goes away during a commit, the store repeats each request for a while (`store/patience`). If the
+//! outcome of a put is still unknown then, the slot is read: the same bytes there mean that the put has succeeded
+//! (`append`). If the slot cannot be read either, the commit fails. Its entry may be in the log nevertheless, and counts.
 
 use std::sync::atomic::Ordering;
 

@@ -1,5 +1,5 @@
 //! The properties of storage classes: one table for all providers. Prices are in `ops/cost/prices.toml`, because
-//! they change.
+//! they change. CONTRIBUTING.md ("How to add …") lists what else a new class needs.
 
 use crate::format::Tier;
 

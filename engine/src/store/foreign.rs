@@ -246,7 +246,7 @@ fn is_server(name: &str) -> bool {
 fn names_server(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_s3 = name.starts_with("s3.") && name.split('.').count() > 2;
-    // After any other prefix and colon, the text is something that only its own tool understands.
+    // A colon with anything but a port behind it belongs to the syntax of another tool, such as rclone's `remote:path`.
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
     match name.split_once(':') {
         None => is_s3 || SERVERS.iter().any(|server| name.ends_with(server)),

@@ -14,7 +14,7 @@ use tokio::sync::Mutex as Turns;
 
 /// After a pause, no more bytes may be sent at once than the rate allows in this time.
 const SAVED: Duration = Duration::from_millis(100);
-/// How often waiting bytes check the timetable.
+/// How often a thread that waits for its turn to send or receive reads the timetable again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A piece is at most this fraction of a second's bytes, but not smaller than `PIECE_BYTES_MIN`.
 const PIECES_PER_SECOND: u64 = 4;

@@ -255,6 +255,66 @@ fn the_ways_of_a_photo_are_as_they_are_drawn() {
     }
 }
 
+/// Code does not decide by the text of a message or a hint that is written for people, but by a type. The exceptions
+/// read texts of other programs, which have nothing else (docs/decisions/design.md, "Decisions by text").
+#[test]
+fn nothing_is_decided_by_a_text_for_people() {
+    const EXCEPTIONS: [&str; 2] = ["cli/src/nightly/crontab.rs", "cli/src/profile/mod.rs"];
+    const TEXTS: [&str; 8] =
+        ["message", "hint", "reason", "action", "remedy", "note", "said", "to_string()"];
+    const READS: [&str; 8] = [
+        ".contains(\"",
+        ".starts_with(\"",
+        ".ends_with(\"",
+        ".strip_prefix(\"",
+        ".split_once(\"",
+        ".replace(\"",
+        " == \"",
+        " != \"",
+    ];
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_exception = EXCEPTIONS.iter().any(|exception| path.ends_with(exception));
+        for (number, line) in code.lines().enumerate().filter(|_| !is_exception) {
+            let place = format!("{}:{}", path.display(), number + 1);
+            for (text, read) in TEXTS.iter().flat_map(|text| READS.map(|read| (text, read))) {
+                assert!(!line.contains(&format!("{text}{read}")), "{place}: decides by {text}");
+            }
+            assert!(!line.contains("to_string() == "), "{place}: compares texts, not values");
+        }
+    }
+}
+
+/// What only Linux has is in one module of the engine, which also says what another system does instead.
+#[test]
+fn what_only_linux_has_is_in_one_place() {
+    const CALLS: [&str; 8] = [
+        "OFlags::PATH",
+        "OFlags::DIRECT ",
+        "OFlags::DIRECT)",
+        "syncfs",
+        "statx(",
+        "mknodat",
+        "fadvise(",
+        "/proc/self/fd",
+    ];
+    let mut found = BTreeSet::new();
+    for Source { path, name, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
+        let code: Vec<&str> =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = code.join("\n");
+        for call in CALLS.iter().filter(|call| code.contains(**call)) {
+            assert!(name.starts_with("system/"), "{}: {call}", path.display());
+            found.insert(call);
+        }
+    }
+    assert!(found.len() > 5, "the calls were found: {found:?}");
+}
+
 /// In the stages of a snapshot, only the two files that ARCHITECTURE.md draws see the bytes of a photo.
 #[test]
 fn the_bytes_of_a_photo_are_where_they_are_drawn() {
@@ -296,7 +356,7 @@ fn the_glossary_has_the_words_of_the_code() {
 /// every page of docs/. A thread may hold a lock; everything else contains, has or keeps something.
 #[test]
 fn code_and_pages_are_in_plain_words() {
-    const WORDS: [&str; 11] = [
+    const WORDS: [&str; 18] = [
         "anew",
         "had back",
         "nobody",
@@ -308,15 +368,21 @@ fn code_and_pages_are_in_plain_words() {
         "goes on",
         "go on",
         "what becomes of",
+        "cannot tell",
+        "can tell",
+        "option takes",
+        "options take",
+        "takes the option",
+        "does not take an option",
+        "given as a flag",
     ];
     let check = |path: &Path, text: &str, is_code: bool| {
         for (number, line) in text.to_lowercase().lines().enumerate() {
             let place = format!("{}:{}", path.display(), number + 1);
-            // Parts of a name are words, too, but not phrases.
+            // Parts of a name are words, too.
             let parts = line.replace('_', if is_code { " " } else { "_" });
             for word in WORDS {
-                let line = if word.contains(' ') { line } else { &parts };
-                assert!(source::words(line, word).is_empty(), "{place}: {word}");
+                assert!(source::words(&parts, word).is_empty(), "{place}: {word}");
             }
             let is_of_lock = line.contains("lock") || line.contains("connection");
             assert!(source::words(line, "holds").is_empty() || is_of_lock, "{place}: holds");
