@@ -197,7 +197,8 @@ fn what_lies_before_proven_damage_can_be_read() {
     assert_eq!(fresh(&format!("dump {photo}")).exits(22).stdout, "one");
     // A newer snapshot may be behind the damage.
     for line in ["restore latest:photos -t newest", "dump latest:photos/a.txt", "ls latest~1"] {
-        fresh(line).fails(22, &["log/0000000000000003", "cannot tell which snapshot", "by its id"]);
+        fresh(line)
+            .fails(22, &["log/0000000000000003", "does not know which snapshot", "by its id"]);
     }
     assert!(!host.path("newest").exists());
     let told = fresh("check").exits(22);
