@@ -119,7 +119,7 @@ fn a_new_password_is_asked_for_until_it_is_one() {
     let answers = [new("password1"), again("password1")];
     let Some((code, said)) = typing(&host, "--repo fourth init", &answers) else { return };
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("easy to guess: thieves try such words first"), "{said}");
+    assert!(said.contains("thieves try such words first, so it is easy to guess"), "{said}");
 }
 
 #[test]
