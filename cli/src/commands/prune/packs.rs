@@ -138,18 +138,19 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Returns the reason why a pack is kept, worded for one pack and for several, without the figures
-/// of each pack.
+/// Returns the reason why a pack is kept, worded for one pack and for several, without the figures of each pack. The line
+/// that shows it already says that a part is unused.
 fn why_in_general(decision: &Decision) -> [String; 2] {
-    let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
+    let reason = |text: &str| text.strip_prefix("partly unused, but ").unwrap_or(text).to_owned();
+    let both = |one: &str, more: &str| [reason(one), reason(more)];
     match decision {
-        Decision::Keep(Why::DoesNotPay { .. }) => {
-            let why = "partly unused, but repacking costs more than it saves within the horizon";
-            both(why, why)
-        }
+        Decision::Keep(Why::DoesNotPay { .. }) => both(
+            "copying the rest of it costs more than it saves",
+            "copying the rest of each costs more than it saves",
+        ),
         Decision::Keep(Why::TooYoung { .. }) => both(
-            "partly unused, but deleting it this early would cost the same",
-            "partly unused, but deleting them this early would cost the same",
+            "deleting it this early would cost the same",
+            "deleting them this early would cost the same",
         ),
         Decision::Keep(Why::BelowThreshold { .. }) => {
             both("too little of it is unused", "too little of each is unused")
@@ -159,15 +160,11 @@ fn why_in_general(decision: &Decision) -> [String; 2] {
             let more = match why {
                 Why::AllLive => "all of each is needed",
                 Why::Unnamed => "a snapshot needs some of each, but does not name it",
-                Why::NotReadable => "partly unused, but they cannot be read or thawed",
-                Why::OwnTiers => "partly unused, but their class lowers the price by itself",
-                Why::Moved => {
-                    "partly unused, but a rule of the bucket has moved them to another class"
-                }
-                Why::NoPrice => "partly unused, but the price of their class is not known",
-                Why::Damaged => {
-                    "partly unused, but damaged: they stay in case their data can be read again"
-                }
+                Why::NotReadable => "they cannot be read or thawed",
+                Why::OwnTiers => "their class lowers the price by itself",
+                Why::Moved => "a rule of the bucket has moved them to another class",
+                Why::NoPrice => "the price of their class is not known",
+                Why::Damaged => "they are damaged, and stay in case their data can be read again",
                 _ => &*one,
             };
             both(&one, more)

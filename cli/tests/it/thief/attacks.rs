@@ -32,6 +32,9 @@ pub enum Seen {
     /// By this word there, too. A policy may drop another snapshot because of the false one, but that one can be
     /// undeleted.
     Plausible(&'static str),
+    /// Only on the robbed computer: another one cannot distinguish it from a snapshot of that computer. A policy may
+    /// drop another snapshot because of it, but that one can be undeleted.
+    Robbed,
     /// By a check that reads the packs.
     Read,
     /// By a check. The attack adds an object that nothing relies on.
@@ -40,7 +43,7 @@ pub enum Seen {
 
 impl Seen {
     pub fn is_plausible(self) -> bool {
-        matches!(self, Seen::Plausible(_))
+        matches!(self, Seen::Plausible(_) | Seen::Robbed)
     }
 }
 
@@ -122,6 +125,27 @@ pub const ATTACKS: &[Attack] = &[
             fake(thief, SnapshotEntry { files, bytes, sources, ..newest });
         },
     ),
+    // Snapshots with records that the thief has sealed to the public key of the owner.
+    attack("for each snapshot one with its tree, in a record of its own", Seen::Robbed, |thief| {
+        for genuine in thief.snapshots() {
+            let entry = thief.with_stolen_tree(&genuine);
+            thief.says(entry);
+        }
+    }),
+    attack("such snapshots that also name the packs of others", Seen::Robbed, |thief| {
+        for genuine in thief.snapshots() {
+            let mut entry = thief.with_stolen_tree(&genuine);
+            let own = &mut entry.snapshots[0].packs;
+            *own = [genuine.packs, own.clone()].concat();
+            thief.says(entry);
+        }
+    }),
+    attack("for each snapshot one with the same names and other content", Seen::Robbed, |thief| {
+        for genuine in thief.snapshots() {
+            let entry = thief.with_forged_tree(&genuine);
+            thief.says(entry);
+        }
+    }),
     // Snapshots from the future and from the past.
     attack("the oldest snapshot again, of 2100", Seen::Listed("future"), |thief| {
         fake(thief, SnapshotEntry { time: FUTURE, ..thief.snapshots().remove(0) });

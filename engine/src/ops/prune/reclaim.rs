@@ -449,7 +449,7 @@ impl fmt::Display for Why {
             }
             Why::NoPrice => f.write_str("partly unused, but the price of its class is not known"),
             Why::Damaged => f.write_str(
-                "partly unused, but damaged: it stays in case its data can be read again",
+                "partly unused, but it is damaged, and stays in case its data can be read again",
             ),
         }
     }
