@@ -252,7 +252,7 @@ fn a_wave_without_its_snapshot_says_so() {
 #[test]
 fn a_month_has_the_prices_of_its_region() {
     let server = S3Server::start();
-    let (host, _) = library(&server, &[("rome", 4)]);
+    let (mut host, _) = library(&server, &[("rome", 4)]);
     let cheap = std::fs::read_to_string(host.path("prices")).expect("prices");
     let (head, region) = cheap.split_at(cheap.find("[region.us-east-1]").expect("a region"));
     // The other region costs ten times as much, and its download even more.
@@ -263,10 +263,10 @@ fn a_month_has_the_prices_of_its_region() {
     let dear: Vec<String> = region.lines().map(ten_times).collect();
     write(&host.path("two"), format!("{head}{region}\n{}\n", dear.join("\n")));
     let prices = host.path("two").display().to_string();
-    let plan = |region: &str| {
-        let text =
-            format!("repo = 's3://archive/photos'\nprices = '{prices}'\nregion = '{region}'\n");
-        write(&host.path("config/home.toml"), text);
+    let profile = format!("repo = 's3://archive/photos'\nprices = '{prices}'\n");
+    write(&host.path("config/home.toml"), profile);
+    let mut plan = |region: &str| {
+        host.set("AWS_REGION", region);
         let line = "restore latest:photos -t back --plan --monthly-budget 1";
         for line in [line, "cost"] {
             let ran = host.run(&format!("-P home {line}")).ok();
