@@ -44,8 +44,9 @@ pub(super) fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, CodecError> {
         let part = letters.get(*at..*at + front.len());
         part.is_some_and(|part| part.iter().map(|c| looks_like(*c)).eq(front.iter().copied()))
     };
-    let mut reason = "no line begins with ICECORE-IDENTITY-1";
+    let (mut begun, mut typed) = (false, false);
     for at in (0..letters.len()).filter(begins) {
+        begun = true;
         let data: Zeroizing<String> = Zeroizing::new(
             letters[at + front.len()..].iter().take(DATA_CHARS).map_while(|c| meant(*c)).collect(),
         );
@@ -54,12 +55,13 @@ pub(super) fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, CodecError> {
         {
             return Ok(seed);
         }
-        reason = match data.is_empty() {
-            true => "the lines after ICECORE-IDENTITY-1 are missing",
-            false => "a character is missing or mistyped",
-        };
+        typed |= !data.is_empty();
     }
-    Err(fail(reason))
+    Err(fail(match (begun, typed) {
+        (_, true) => "a character is missing or mistyped",
+        (true, false) => "the lines after ICECORE-IDENTITY-1 are missing",
+        (false, false) => "no line begins with ICECORE-IDENTITY-1",
+    }))
 }
 
 fn seed(data: &str) -> Option<Zeroizing<[u8; 32]>> {
@@ -159,6 +161,6 @@ mod tests {
         }
         assert!(reason("ICECORE-IDENTITY-1QQQQ").contains("missing or mistyped"));
         assert!(reason("a shopping list").contains("no line begins"));
-        assert!(reason("it begins with ICECORE-IDENTITY-1.").contains("no line begins"));
+        assert!(reason("it begins with ICECORE-IDENTITY-1.").contains("are missing"));
     }
 }
