@@ -231,12 +231,18 @@ pub fn table(header: &[&str]) -> comfy_table::Table {
 }
 
 /// Prints a table that fits the terminal. Leaves out the columns in `first_to_go`, in this order, until it fits; keeps
-/// all of them with `-v` and in a pipe.
-pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
+/// all of them with `-v` and in a pipe. Returns the columns that it shows.
+pub fn print_narrow<'a>(
+    report: &Report,
+    mut found: Table<'a>,
+    first_to_go: &[&str],
+) -> Vec<&'a str> {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
         found.narrow(columns, first_to_go);
     }
+    let shown = found.header.clone();
     print_found(report, found);
+    shown
 }
 
 /// Prints a table that must show every figure, such as a table of prices. If the terminal is too narrow, exchanges its
@@ -261,8 +267,12 @@ pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) 
 }
 
 /// Prints a table whose last column contains paths, one or several per row. Paths that do not fit the terminal are
-/// printed below their row, without a break.
-pub fn print_paths(report: &Report, mut found: Table, first_to_go: &[&str]) {
+/// printed below their row, without a break. Returns the columns that it shows.
+pub fn print_paths<'a>(
+    report: &Report,
+    mut found: Table<'a>,
+    first_to_go: &[&str],
+) -> Vec<&'a str> {
     let first_to_go: &[&str] = if report.verbose { &[] } else { first_to_go };
     let below = found.make_room_for_paths(screen::listing_columns(), first_to_go);
     let mut below = below.unwrap_or_default().into_iter();
@@ -276,6 +286,7 @@ pub fn print_paths(report: &Report, mut found: Table, first_to_go: &[&str]) {
             report.entry(&format!("{}{path}", fit::INDENT));
         }
     }
+    found.header
 }
 
 fn print_found(report: &Report, found: Table) {

@@ -69,8 +69,8 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     if shown > 0 {
-        print_narrow(&session.report, found, &FIRST_TO_GO);
-        if any_writers {
+        let columns = print_narrow(&session.report, found, &FIRST_TO_GO);
+        if any_writers && columns.contains(&"writer") {
             listing::say_owner(session, dropped.iter().map(|row| &row.writer));
         }
         session.report.note("icecore prune --undelete ID undeletes one");

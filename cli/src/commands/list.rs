@@ -54,13 +54,14 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        if has_paths {
-            print_paths(&session.report, found, &FIRST_TO_GO);
-        } else {
-            print_narrow(&session.report, found, &FIRST_TO_GO);
+        let shown = match has_paths {
+            true => print_paths(&session.report, found, &FIRST_TO_GO),
+            false => print_narrow(&session.report, found, &FIRST_TO_GO),
+        };
+        if !has_paths {
             session.report.note("the folders of each snapshot are shown with the password");
         }
-        if any_writers {
+        if any_writers && shown.contains(&"writer") {
             listing::say_owner(session, all.iter().map(|dated| &dated.row.writer));
         }
     }

@@ -445,16 +445,16 @@ fn clocks(kind: Clock, found: &[&Dated]) -> Option<String> {
         })
     };
     let said = all(|dated| dated.row.entry.time)?;
+    let they = agree(found.len(), "the snapshot", "these snapshots");
     Some(match kind {
         Clock::Right => return None,
         Clock::Wrong => format!(
-            "{which}: {of} said {said}; according to the log, {} taken about {}",
+            "{which}: {of} said {said}; according to the log, {} taken about {}; `prune` does not drop {they} by days, weeks, months or years",
             agree(found.len(), "it was", "they were"),
             all(|dated| dated.time)?,
         ),
         Clock::Future => format!(
-            "{which}: {of} said {said}, which is in the future: policies neither count nor drop {}; set that clock, or the clock of this computer",
-            agree(found.len(), "the snapshot", "these snapshots"),
+            "{which}: {of} said {said}, which is in the future: policies neither count nor drop {they}; set that clock, or the clock of this computer",
         ),
     })
 }

@@ -1,6 +1,7 @@
-//! Repeats requests after transient failures, with growing pauses, until they succeed, the time for that is over, or
-//! the user stops the run. Nothing else repeats a request, except a create-only put whose outcome is still unknown after
-//! that: a log entry (`repo/commit.rs`) and a pack (`repo/uploads.rs`).
+//! Repeats requests after transient failures, with growing pauses, until they succeed, the time for that is over
+//! (`StoreOptions::retry_for`, half an hour), or the user stops the run. Nothing else repeats a request, except two
+//! create-only puts: that of a log entry whose outcome is still unknown after that (`repo/commit.rs`), and that of a pack
+//! which was refused although its name is free (`repo/uploads.rs`).
 //!
 //! It informs the watcher when the store cannot be reached and when it answers again. Once it has given up, it repeats
 //! nothing until the store answers again, because a run must not wait as long for each of a thousand files.

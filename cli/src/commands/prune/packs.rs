@@ -45,7 +45,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         let [one, each] = &why;
         let why = agree(kept.packs, one, each);
         let packs = count(kept.packs, "object");
-        report.line(&format!("{} unused in {packs} stay: {why}", size(kept.unused_bytes)));
+        report.line(&format!("{} unused stays in {packs}: {why}", size(kept.unused_bytes)));
     }
     match plan.blind {
         Some(Blind::NeedsIdentity) => report.line(
@@ -145,15 +145,15 @@ fn why_in_general(decision: &Decision) -> [String; 2] {
     let both = |one: &str, more: &str| [reason(one), reason(more)];
     match decision {
         Decision::Keep(Why::DoesNotPay { .. }) => both(
-            "copying the rest of it costs more than it saves",
-            "copying the rest of each costs more than it saves",
+            "copying the rest of the object costs more than it saves",
+            "copying the rest of the objects costs more than it saves",
         ),
         Decision::Keep(Why::TooYoung { .. }) => both(
-            "deleting it this early would cost the same",
-            "deleting them this early would cost the same",
+            "deleting the object this early would cost the same",
+            "deleting the objects this early would cost the same",
         ),
         Decision::Keep(Why::BelowThreshold { .. }) => {
-            both("too little of it is unused", "too little of each is unused")
+            both("it is too small a part of the object", "it is too small a part of the objects")
         }
         Decision::Keep(why) => {
             let one = why.to_string();

@@ -45,6 +45,12 @@ impl Policy {
             && self.within.is_none_or(Within::is_zero)
             && self.tags.is_empty()
     }
+
+    /// Returns whether it has rules for which it matters when a snapshot was taken.
+    pub(super) fn asks_when(&self) -> bool {
+        let by_last = Policy { last: self.last, tags: self.tags.clone(), ..Policy::default() };
+        *self != by_last
+    }
 }
 
 /// Parses the number of `--keep-daily` and similar options: digits, or `unlimited`.

@@ -81,6 +81,8 @@ pub enum Reason {
     LastFull,
     /// Its clock is ahead of this host's.
     Future,
+    /// Its clock was wrong, as far as the log shows. Someone else may have written the snapshots that show it.
+    Clock,
     /// A job that is not over restores it.
     Restoring(JobId),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Reason {
             Reason::Marked => f.write_str("marked, not counted"),
             Reason::LastFull => f.write_str("last full one before a marked one"),
             Reason::Future => f.write_str("from the future, not counted"),
+            Reason::Clock => f.write_str("taken when its clock was wrong"),
             Reason::Restoring(job) => write!(f, "job {} restores it", job.short()),
         }
     }
@@ -199,7 +202,8 @@ fn protected(all: &[Dated], shrunk: &BTreeSet<SnapshotId>) -> BTreeMap<SnapshotI
             (false, Clock::Future) => Reason::Future,
             (false, _) if std::mem::take(has_marked) => Reason::LastFull,
             (false, _) if !*has_newest => Reason::NewestOfHistory,
-            (false, _) => continue,
+            (false, Clock::Wrong) => Reason::Clock,
+            (false, Clock::Right) => continue,
         };
         *has_newest |= matches!(reason, Reason::LastFull | Reason::NewestOfHistory);
         protected.insert(entry.id, reason);
@@ -260,6 +264,7 @@ fn reasons(
             Some(reason @ (Reason::Marked | Reason::Future | Reason::LastFull)) => {
                 reasons.push(reason)
             }
+            Some(Reason::Clock) if !policy.asks_when() => {}
             Some(reason) if reasons.is_empty() => reasons.push(reason),
             _ => {}
         }

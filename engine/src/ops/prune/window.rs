@@ -68,7 +68,7 @@ impl HeldPacks {
         let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_there(&row.entry)).collect();
         let since = match days {
             0 => BTreeMap::new(),
-            _ => dropped_at(repository, &dropped)?,
+            _ => dropped_at(repository, &dropped, now)?,
         };
         let dropped = dropped.into_iter().map(|row| {
             let since = since.get(&row.entry.id).copied();
@@ -146,20 +146,32 @@ impl PrunePlan {
 
 /// Returns when each snapshot was dropped, by the clock of the store: the time at which it received the entry that
 /// dropped the snapshot. If the listing lacks this entry, uses the time of the next one in it, which is later.
+///
+/// In a folder, a writer can set the time of the file of its entry. So there no entry counts as older than one before
+/// it, except than one from the future.
 fn dropped_at(
     repository: &Repository,
     rows: &[SnapshotRow],
+    now: Time,
 ) -> Result<BTreeMap<SnapshotId, i64>, Error> {
     let drops = repository.catalog.drops()?;
     let numbers = rows.iter().filter_map(|row| drops.get(&row.entry.id));
     let Some(first) = numbers.min() else { return Ok(BTreeMap::new()) };
-    let before = first.checked_sub(1).filter(|before| *before > 0).map(layout::log);
+    let is_folder = repository.store.time().is_none();
+    let before = first.checked_sub(1).filter(|before| *before > 0 && !is_folder).map(layout::log);
     let listed = repository.store.list(layout::LOG, before.as_deref())?;
     let entries = listed.iter().filter_map(|object| {
         let number = layout::log_number(&object.name)?;
         Some((number, object.modified))
     });
-    let entries: BTreeMap<u64, i64> = entries.collect();
+    let mut entries: BTreeMap<u64, i64> = entries.collect();
+    if is_folder {
+        let mut latest = i64::MIN;
+        for modified in entries.values_mut() {
+            *modified = latest.max(*modified);
+            latest = if *modified <= now.seconds { *modified } else { latest };
+        }
+    }
     let at = rows.iter().filter_map(|row| {
         let (_, modified) = entries.range(*drops.get(&row.entry.id)?..).next()?;
         Some((row.entry.id, *modified))

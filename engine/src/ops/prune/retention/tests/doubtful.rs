@@ -90,7 +90,8 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
         now,
         &["2: daily snapshot", "1: daily snapshot", "0: oldest daily snapshot"],
     );
-    at(&last, &order, now, &["2: last snapshot + daily snapshot", "1:", "0:"]);
+    let wrong = "1: taken when its clock was wrong";
+    at(&last, &order, now, &["2: last snapshot + daily snapshot", wrong, "0:"]);
     at(
         &week,
         &["2099-01-01T00:00:00Z", "2026-01-21T00:00:00Z"],
@@ -101,6 +102,26 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
     let order = ["2026-01-20T00:00:00Z", "1970-01-01T00:00:05Z", "2026-01-21T00:00:00Z"];
     at(&week, &order, now, &["2: within 7d", "1: within 7d", "0: within 7d"]);
     at(&last, &order[..2], now, &["1: last snapshot + daily snapshot", "0:"]);
+}
+
+#[test]
+fn false_times_of_others_drop_no_genuine_snapshot() {
+    // A thief has appended four snapshots with old times after two genuine ones.
+    let times = [
+        "2026-01-20T00:00:00Z",
+        "2026-01-21T00:00:00Z",
+        "2026-01-10T00:00:00Z",
+        "2026-01-11T00:00:00Z",
+        "2026-01-12T00:00:00Z",
+        "2026-01-13T00:00:00Z",
+    ];
+    let daily = Policy { daily: Some(3), ..none() };
+    let false_ones = ["5: daily snapshot", "4: daily snapshot", "3: daily snapshot", "2:"];
+    let genuine = ["1: taken when its clock was wrong", "0: taken when its clock was wrong"];
+    check(daily, &times, &[&false_ones[..], &genuine[..]].concat());
+    // Without a rule about days, times do not matter.
+    let last = Policy { last: Some(1), ..none() };
+    check(last, &times, &["5: last snapshot", "4:", "3:", "2:", "1:", "0:"]);
 }
 
 #[test]
