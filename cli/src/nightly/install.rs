@@ -432,11 +432,10 @@ impl Scheduler<'_> {
         let changes = self.changes(None, false)?;
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
-            let hint = format!("`icecore schedule install` installs it");
             return Err(Failure::new(
                 code::NOTHING_FOUND,
                 format!("the job {} is not installed", self.name),
-                Some(&hint),
+                Some("`icecore schedule install` installs it"),
             ));
         }
         for Change { path, old, .. } in there {

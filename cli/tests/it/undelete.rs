@@ -268,3 +268,20 @@ fn a_clock_that_runs_ahead_deletes_nothing() {
     host.run("snapshot photos").ok();
     host.run("prune --keep-last 1").ok();
 }
+
+/// The thief of a prune host may set the time of its own entry.
+#[test]
+fn a_false_time_of_an_entry_in_a_folder_does_not_end_the_window() {
+    let host = Host::new();
+    two(&host, "--pack-size 4MiB");
+    host.run("prune --keep-last 1").ok();
+    let dropping = objects(&host.path("repo"), "log").pop().expect("an entry");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(20 * 86_400);
+    let entry = std::fs::File::options().append(true).open(&dropping).expect("it opens");
+    entry.set_modified(old).expect("a time");
+    assert_eq!(freed(&host, "prune"), 0);
+    assert_eq!(dropped(&host).len(), 1);
+    // If all entries are as old, they are.
+    age(&host.path("repo"), 20);
+    assert!(freed(&host, "prune") > 2_000_000);
+}
