@@ -238,7 +238,7 @@ fn a_prune_leaves_alone_what_a_repair_found_lost() {
         &Silent,
     );
     let planned = planned.expect("a plan");
-    let why: Vec<_> = planned.partly.iter().map(|pack| pack.decision.clone()).collect();
+    let why: Vec<_> = planned.partly.iter().map(|pack| pack.decision).collect();
     assert_eq!(why, [Decision::Keep(Why::Damaged)], "it stays for a reason that is named");
     let pruned = prune(&repository, &planned, now, &Silent).expect("a prune");
     assert_eq!((pruned.damaged, pruned.packs_repacked), (0, 0), "{pruned:?}");
