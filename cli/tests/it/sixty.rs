@@ -312,7 +312,7 @@ impl LeftAlone {
     }
 
     fn hears(&mut self, fault: Fault) {
-        let titles = ["works again, but needs attention", "needs attention", "is well again"];
+        let titles = ["needs attention", "is well again"];
         let titles = titles.into_iter().chain(["is overdue", "failed"]);
         let title = |headers: &str| {
             let line = headers.lines().find(|line| line.starts_with("title:")).expect("a title");

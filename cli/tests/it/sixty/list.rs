@@ -117,8 +117,7 @@ impl List {
             }
             End::Done | End::Marked => {
                 match end == End::Marked {
-                    true if failures >= 2 => self.said.push("works again, but needs attention"),
-                    true if !self.was_marked => self.said.push("needs attention"),
+                    true if failures >= 2 || !self.was_marked => self.said.push("needs attention"),
                     false if failures >= 2 => self.said.push("is well again"),
                     _ => {}
                 }
