@@ -432,11 +432,14 @@ impl Scheduler<'_> {
         let changes = self.changes(None, false)?;
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
-            return Err(Failure::new(
-                code::NOTHING_FOUND,
-                format!("the job {} is not installed", self.name),
-                Some("`icecore schedule install` installs it"),
-            ));
+            let hint = match self.name == ALL {
+                true => "`icecore schedule install` installs it".to_owned(),
+                false => format!(
+                    "without -P, `icecore schedule show` shows the job {ALL}, which runs all profiles; with -P, `icecore schedule install` installs one for this profile alone"
+                ),
+            };
+            let message = format!("the job {} is not installed", self.name);
+            return Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)));
         }
         for Change { path, old, .. } in there {
             let file =

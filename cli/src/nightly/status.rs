@@ -140,7 +140,10 @@ impl Status {
             Ok(seen) => lines.extend(seen_lines(seen, &self.flags, self.waves.len())),
         }
         if let Some(checked) = self.last_check {
-            lines.push(("last check", format!("{}, by a run", local_of(checked))));
+            lines.push((
+                "last check",
+                format!("{}, by a run (one by hand is not recorded)", local_of(checked)),
+            ));
         }
         lines.extend(self.drill_text().map(|text| ("drill", text)));
         if let Some(to) = &self.mirror {

@@ -384,6 +384,6 @@ fn a_check_during_its_thaw_costs_nothing_and_keeps_its_date() {
     assert!(!again.stderr.contains("0 B"), "{again:#?}");
     server.advance(13 * HOURS);
     // Now they can be read, so the download has a price.
-    host.run("--prices prices.toml check --read-data").fails(21, &["nothing was read"]);
+    host.run("--prices prices.toml check --read-data").fails(21, &["no photo data was read"]);
     host.run("--prices prices.toml check --read-data --max-cost 5").ok();
 }

@@ -63,7 +63,7 @@ fn the_printed_policies_are_told_apart_from_the_keys_of_an_owner() {
     let ran = host.run("check --posture").exits(22);
     for words in [
         "its keys may delete objects (under meta, hot, packs, log, keys)",
-        "its keys may delete old versions too",
+        "the keys of this host may delete old versions too",
         "its keys may overwrite objects",
         "icecore policy backup",
     ] {

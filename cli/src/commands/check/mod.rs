@@ -215,7 +215,7 @@ impl Checking<'_> {
             let bytes = size(plan.bytes());
             (
                 format!("Read {bytes} from the bucket? It costs {cost}."),
-                format!("reading {bytes} from the bucket costs {cost}; nothing was read"),
+                format!("reading {bytes} from the bucket costs {cost}; no photo data was read"),
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         };

@@ -139,7 +139,7 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
         ));
     }
     if found.deletes_versions {
-        lines.push("versioning of the bucket, if it is on, does not help: its keys may delete old versions too".to_owned());
+        lines.push("versioning of the bucket, if it is on, does not help: the keys of this host may delete old versions too".to_owned());
     } else if !found.deletes.is_empty() && !found.only_prunes() {
         lines.push("without versioning of the bucket, what is deleted is gone for good".to_owned());
     }
