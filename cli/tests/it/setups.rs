@@ -289,15 +289,21 @@ fn an_archive_that_is_there_is_used() {
     assert_eq!(host.run("-P home --json snapshots").ok().json().len(), 3);
 }
 
-#[test]
-fn a_bucket_is_priced_and_its_keys_are_looked_at() {
-    let server = S3Server::start();
+/// Makes a home with photos, the keys of a bucket and a file with a password.
+fn host_with_bucket(server: &S3Server) -> Host {
     let mut host = host();
     server.create_bucket(BUCKET);
     for (name, value) in server.env() {
         host.set(&name, &value);
     }
     write(&host.path("secret"), "green traffic light\n");
+    host
+}
+
+#[test]
+fn a_bucket_is_priced_and_its_keys_are_looked_at() {
+    let server = S3Server::start();
+    let host = host_with_bucket(&server);
     let base = format!(
         "-p secret setup --yes --source home/Pictures --to s3://{BUCKET}/photos --no-schedule --identity-page page.txt"
     );
@@ -440,12 +446,7 @@ fn without_a_scheduler_the_command_to_call_is_shown() {
 #[test]
 fn an_aws_profile_that_is_not_there_is_refused() {
     let server = S3Server::start();
-    let mut host = host();
-    server.create_bucket(BUCKET);
-    for (name, value) in server.env() {
-        host.set(&name, &value);
-    }
-    write(&host.path("secret"), "green traffic light\n");
+    let host = host_with_bucket(&server);
     write(&host.path("home/.aws/config"), "[profile backup]\nregion = us-east-1\n");
     let base = format!(
         "-p secret setup --yes --source home/Pictures --to s3://{BUCKET}/photos --no-schedule --no-identity-page --no-snapshot"

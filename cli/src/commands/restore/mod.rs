@@ -306,8 +306,6 @@ fn globs(patterns: &[String]) -> Result<Globs, Error> {
 fn record(session: &Session, args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     use std::os::unix::ffi::OsStrExt;
     let target = args.target.clone().unwrap_or_default();
-    // Resolve paths, so that different names of a folder make the same job.
-    let real = |path: &Path| real_path(path).components().collect::<PathBuf>();
     let bytes = |path: PathBuf| path.as_os_str().as_bytes().to_vec().into();
     JobRecord {
         snapshot,
@@ -319,7 +317,8 @@ fn record(session: &Session, args: &RestoreArgs, snapshot: SnapshotId, path: &[u
         target: if target.as_os_str().is_empty() {
             Vec::new().into()
         } else {
-            bytes(real(&target))
+            // Different names of a folder make the same job.
+            bytes(real_path(&target))
         },
         overwrite: args.overwrite.map(Overwrite::from).into(),
         delete: args.delete,
@@ -327,7 +326,7 @@ fn record(session: &Session, args: &RestoreArgs, snapshot: SnapshotId, path: &[u
         tier: args.thaw.tier.into(),
         // The number of days is determined when the restore is planned.
         days: args.thaw.days.unwrap_or(1),
-        seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
+        seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real_path(seed))).collect(),
         agreed_micro_usd: None,
         special: args.special.then_some(true),
     }
