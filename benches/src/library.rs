@@ -26,19 +26,11 @@ use rayon::prelude::*;
 
 pub use age::{Changes, age_week};
 pub use catalog::update as update_catalog;
-pub use plan::{Kind, Planned};
+pub use plan::{Kind, Planned, Spec};
 pub use small::small_files;
 
 use date::Moment;
 use rng::Rng;
-
-/// The parameters of a library, which determine all of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Spec {
-    pub seed: u64,
-    /// The size of the whole library, met within a few percent.
-    pub bytes: u64,
-}
 
 /// Makes the library in `dir`, which is created if necessary and should be empty.
 pub fn generate(dir: &Path, spec: &Spec) -> Result<()> {

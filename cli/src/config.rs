@@ -191,7 +191,7 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
     let (sources, what) = credentials(provider);
     if options.credentials.is_none() && !has(sources) {
         return Err(Failure {
-            code: crate::failure::code::FAILED,
+            code: crate::code::FAILED,
             message: format!("no credentials found for {location}"),
             hint: Some(format!("set {what}{}", crate::away::environment())),
             ..Failure::default()

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 
 /// The folder of the drills of an archive.
 pub struct DrillState {

@@ -6,7 +6,7 @@ use icecore_engine::store::{
     Location, LocationError, ObjectName, StoreError, StoreErrorKind, layout,
 };
 
-pub(crate) use crate::code;
+use crate::code;
 use crate::hint::Advice;
 use crate::shell;
 
@@ -163,7 +163,7 @@ impl From<Error> for Failure {
                 };
                 Some(format!(
                     "{disk}Name the place where the archive is; a new one is created with `{} init`",
-                    crate::report::at_place(location)
+                    crate::pasted::at_place(location)
                 ))
             }),
             _ => None,

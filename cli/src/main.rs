@@ -31,6 +31,7 @@ mod network;
 mod nightly;
 mod parse;
 mod password;
+mod pasted;
 mod patterns;
 mod places;
 mod profile;
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     };
     end_on_panic(report);
     if !matches!(cli.command, Command::Setup(_)) {
-        report::set_address(cli.global.address.clone());
+        pasted::set_address(cli.global.address.clone());
     }
     if let Err(failure) = trace::start(cli.global.verbose) {
         report.failure(&failure);
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
             report.failure(&failure);
             ExitCode::from(failure.code)
         }
-        _ => ExitCode::from(failure::code::FAILED),
+        _ => ExitCode::from(code::FAILED),
     }
 }
 
@@ -104,12 +105,12 @@ fn main() -> ExitCode {
 fn end_on_panic(report: Report) {
     std::panic::set_hook(Box::new(move |panic| {
         report.failure(&failure::Failure {
-            code: failure::code::FAILED,
+            code: code::FAILED,
             message: format!("this is a bug in icecore: {}", misuse::one_line(&panic.to_string())),
             hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
             ..failure::Failure::default()
         });
-        cache::exit(failure::code::FAILED);
+        cache::exit(code::FAILED);
     }));
 }
 
@@ -143,7 +144,7 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
-    report::set_address(line::address_of(&line));
+    pasted::set_address(line::address_of(&line));
     if let Some(failure) = foreign::answer(&error) {
         let color = report::wants_color(report::ColorWhen::Auto);
         Report { json, quiet: false, verbose: false, color }.failure(&failure);
@@ -160,7 +161,7 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         )),
         None => report.misuse(&manual::command().render_help().to_string()),
     }
-    ExitCode::from(failure::code::USAGE)
+    ExitCode::from(code::USAGE)
 }
 
 /// Disables core dumps, because they would contain the identity and passwords.
@@ -293,6 +294,6 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         | Command::Log(_)
         | Command::Status(_)
         | Command::Schedule { .. }
-        | Command::Notify { .. } => Ok(failure::code::DONE),
+        | Command::Notify { .. } => Ok(code::DONE),
     }
 }

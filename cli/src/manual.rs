@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::args::Cli;
-use crate::failure::code;
+use crate::code;
 
 /// Pairs of a purpose and the command line for it.
 type Examples = &'static [(&'static str, &'static str)];

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
 
 use crate::answers;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::report::Report;
 use crate::{signals, text, units};
 

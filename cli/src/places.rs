@@ -14,8 +14,9 @@ use icecore_engine::store::Location;
 use serde::{Deserialize, Serialize};
 
 use crate::address::PlaceAddress;
+use crate::code;
 use crate::config;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::shell;
 use crate::units::agree;
@@ -206,7 +207,7 @@ impl Session {
             }
             hint.push_str(&format!(
                 "If it was deleted for good, `{} init --new` creates a new one there",
-                crate::report::at_place(&location.to_string())
+                crate::pasted::at_place(&location.to_string())
             ));
             Failure {
                 code: code::NO_REPOSITORY,

@@ -7,43 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::code;
 use crate::escape;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::fit::{self, Table};
-use crate::{screen, shell};
+use crate::{pasted, screen};
 
 /// Set once the reader of stdout has gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
-
-/// The options of this command line that name the archive. Commands in messages get them, too, so that they can be
-/// copied.
-static ADDRESS: OnceLock<String> = OnceLock::new();
-
-/// Sets the options that commands in messages need to find the archive.
-pub fn set_address(options: String) {
-    let _ = ADDRESS.set(options);
-}
-
-/// Returns how a command begins that uses an archive at a place, without the options of this command line that name it:
-/// [`Report`] adds these.
-pub fn at_place(place: &str) -> String {
-    match ADDRESS.get().is_some_and(|typed| !typed.is_empty()) {
-        true => "icecore".to_owned(),
-        false => format!("icecore --repo {}", shell::word(place)),
-    }
-}
-
-/// Like [`at_place`], for a command to which [`Report`] adds nothing.
-pub fn command_at(place: &str) -> String {
-    match ADDRESS.get().filter(|typed| !typed.is_empty()) {
-        Some(typed) => format!("icecore {typed}"),
-        None => format!("icecore --repo {}", shell::word(place)),
-    }
-}
-
-fn addressed(text: &str) -> String {
-    shell::addressed(text, ADDRESS.get().map_or("", String::as_str))
-}
 
 /// Prints in the form that the user wants.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +30,7 @@ impl Report {
     /// Prints a sentence of the result. On a terminal, breaks lines between words.
     pub fn line(&self, text: &str) {
         let columns = screen::listing_columns().unwrap_or(usize::MAX);
-        self.raw_line(&fit::wrap(&escape::lines(&addressed(text)), columns));
+        self.raw_line(&fit::wrap(&escape::lines(&pasted::complete(text)), columns));
     }
 
     /// Prints a fact below an entry. On a terminal, breaks lines between words and indents the later ones.
@@ -123,14 +94,14 @@ impl Report {
 
     /// Prints a line that a log should contain even with `-q`.
     pub fn log(&self, text: &str) {
-        let text = wrap(&escape::lines(&addressed(text)));
+        let text = wrap(&escape::lines(&pasted::complete(text)));
         // If stderr is gone, nothing can be reported.
         screen::above(|| _ = writeln!(std::io::stderr(), "{text}"));
     }
 
     /// Reports a problem with one file.
     pub fn problem(&self, path: &str, message: &str) {
-        let message = &addressed(message);
+        let message = &pasted::complete(message);
         if self.json {
             self.object("problem", json!({ "path": path, "message": message }));
         } else {

@@ -51,7 +51,7 @@ pub fn follow_run() {
         let mut nothing = [0; 64];
         let mut stdin = std::io::stdin().lock();
         while !matches!(stdin.read(&mut nothing), Ok(0) | Err(_)) {}
-        crate::cache::exit(crate::failure::code::TERMINATED);
+        crate::cache::exit(crate::code::TERMINATED);
     };
     // Without the thread, the step ends only when its work is done.
     let _ = std::thread::Builder::new().name("run".to_owned()).spawn(watch);

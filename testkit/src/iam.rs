@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use crate::s3::RequestHead;
+use crate::s3::log::RequestHead;
 
 /// The decision of a policy about an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Spec;
 use super::date::{DAY, FIRST_SHOOT, Moment};
 use super::rng::Rng;
+
+/// The parameters of a library, which determine all of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub seed: u64,
+    /// The size of the whole library, met within a few percent.
+    pub bytes: u64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use icecore_engine::store::{CredentialSource, Credentials, has_effect};
 
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::report::Report;
 use crate::units::agree;
 use files::{Files, value};

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::pick::resolve;
 use crate::args::{AcceptArgs, AcceptFileArgs};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{agree, count, local, now, show};
 

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::snapshot::litter;
 use crate::args::AuditArgs;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::report::Report;

@@ -5,7 +5,8 @@ use std::io::{BufRead, IsTerminal};
 use icecore_engine::store::Tier;
 
 use crate::answers;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
 use crate::signals;

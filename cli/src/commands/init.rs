@@ -12,7 +12,8 @@ use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
 use serde_json::{Value, json};
 
 use crate::args::{InitArgs, MakeArgs};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::fit::whole;
 use crate::password::Password;
 use crate::session::Session;

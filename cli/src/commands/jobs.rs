@@ -15,7 +15,8 @@ use super::restore::{
 use super::standing::Standing;
 use super::waves::{self, WaveStanding};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;

@@ -15,7 +15,8 @@ use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_j
 use super::pick::{elsewhere, pick, placed, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;

@@ -13,8 +13,9 @@ use icecore_engine::store::{Location, layout};
 use serde_json::json;
 
 use crate::args::ManArgs;
+use crate::code;
 use crate::complete;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::fit::Table;
 use crate::manual;
 use crate::moved;

@@ -14,7 +14,8 @@ use icecore_engine::ops::histories::{
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 
 use crate::args::PickArgs;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::shell::word;
 use crate::units::{agree, count, local, now, show};

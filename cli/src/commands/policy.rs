@@ -20,8 +20,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{ClassArgs, PolicyCommand};
+use crate::code;
 use crate::commands::init;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 
 /// Headers of a put that make an object unreadable for other hosts, because it is encrypted with a key in the request

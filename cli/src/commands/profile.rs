@@ -7,7 +7,8 @@ use icecore_engine::files::private;
 use serde_json::json;
 
 use crate::args::{Global, ProfileCommand};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::patterns::{Origin, Patterns};
 use crate::profile::Profile;
 use crate::report::Report;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::consent;
 use crate::args::PromoteArgs;
+use crate::code;
 use crate::config;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::places::Places;
 use crate::session::Session;
 use crate::units::now;

@@ -6,7 +6,8 @@ use icecore_engine::repo::Repository;
 use serde_json::json;
 
 use crate::args::SettingsArgs;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::report::{print_table, table};
 use crate::session::Session;
 use crate::units::{count, now, size};

@@ -7,7 +7,8 @@ use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{ClassFacts, ObjectState, Tier};
 
 use super::restore::{are_thawing, options_of, plan_frozen, ready_by_plan, with_selection};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{agree, count, day_clock, hours_after, now};
 

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::pick::resolve;
 use crate::args::{TagArgs, TagCommand};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{now, show};
 

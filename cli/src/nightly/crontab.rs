@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 
 /// Returns the crontab of this user.
 pub fn read() -> Result<Vec<u8>, Failure> {

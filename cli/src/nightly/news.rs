@@ -7,7 +7,7 @@ use super::cause::cause;
 use super::growth;
 use super::profiles::record_json;
 use super::record::{self, Outcome, Record, SNAPSHOT, Step};
-use crate::failure::code;
+use crate::code;
 use crate::units::{agree, count, size};
 
 /// The subject of a notification.

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::failure::code;
+use crate::code;
 
 /// Number of runs that are kept: more than a month of hourly runs.
 const RUNS_MAX: usize = 1000;

@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, LogTime, Outcome, Record, SNAPSHOT};
+use crate::code;
 use crate::config;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::units::show;
 
 /// The state folder of a profile.

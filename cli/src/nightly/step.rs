@@ -17,7 +17,7 @@ use super::lines;
 use super::nice;
 use super::record::{FROZEN, Step};
 use crate::args::Global;
-use crate::failure::code;
+use crate::code;
 use crate::progress::{self, EVERY_VARIABLE, How};
 use crate::{screen, signals};
 

@@ -11,7 +11,8 @@ use icecore_engine::format::{Credential, RepositoryId};
 use icecore_engine::store::{ObjectName, StoreErrorKind};
 
 use super::Session;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::units::show;
 use crate::{away, config, text};
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use icecore_engine::ops::histories::after_latest;
 
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 
 /// What a run has found in the log.
 #[derive(Default)]

@@ -11,7 +11,8 @@ use icecore_engine::store::{Location, Store, layout};
 use zeroize::Zeroizing;
 
 use super::Session;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::units::show;
 
 /// Name of the folder in the cache with the catalogs of mirrors.

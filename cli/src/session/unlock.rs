@@ -68,7 +68,7 @@ impl Session {
                 }
                 Err(Error::WrongPassword { slots: 0, left_out: 0 }) => {
                     return Err(Failure::new(
-                        crate::failure::code::WRONG_KEY,
+                        crate::code::WRONG_KEY,
                         "the archive has no key slot, so no password can open it",
                         Some(
                             "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",

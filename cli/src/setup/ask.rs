@@ -3,7 +3,8 @@
 use std::io::{BufRead, IsTerminal};
 
 use crate::answers;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::fit::whole;
 use crate::report::Report;
 use crate::signals;

@@ -12,14 +12,16 @@ use super::questions::{self, Choices};
 use super::text::{self, ProfileFacts};
 use super::{look, page};
 use crate::args::{Global, InstallArgs, RunArgs, SchedulerArgs, SetupArgs};
+use crate::code;
 use crate::commands::init::{self, NewArchive};
 use crate::commands::key::export::PageSubject;
 use crate::commands::{check, key};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::fit::whole;
 use crate::nightly::{install, run as night};
+use crate::pasted;
 use crate::profile::Profile;
-use crate::report::{self, Report};
+use crate::report::Report;
 use crate::units::{date_of, now, show};
 use crate::{config, unfinished};
 use crate::{shell, signals};
@@ -190,7 +192,7 @@ impl Setup<'_> {
     fn make(mut self) -> Result<u8, Failure> {
         self.make_archive()?;
         self.write_profile()?;
-        report::set_address(format!("-P {}", self.choices.name));
+        pasted::set_address(format!("-P {}", self.choices.name));
         if signals::interrupted() {
             let message = "interrupted; the archive and the profile are made";
             let hint = format!(

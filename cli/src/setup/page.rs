@@ -8,8 +8,9 @@ use icecore_engine::store::Location;
 use super::ask::Talk;
 use super::sources::is_in;
 use crate::args::SetupArgs;
+use crate::code;
 use crate::commands::key::export;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::units::show;
 
 /// Name of the page in the home folder, without its extension.

@@ -10,8 +10,9 @@ use icecore_engine::store::{Location, Provider};
 
 use super::sources::{is_in, real};
 use crate::args::{Global, MakeArgs};
+use crate::code;
 use crate::commands::init;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::session::Session;

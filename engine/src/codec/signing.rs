@@ -6,7 +6,8 @@ use ml_dsa::{EncodedVerifyingKey, MlDsa65, Signature, SigningKey, VerifyingKey};
 use super::keys::derive;
 use super::{CodecError, Identity};
 use crate::format::config::Authority;
-use crate::format::signed::{OWNER, SIGNATURE_BYTES, SIGNING_KEY_BYTES};
+use crate::format::id::{SIGNATURE_BYTES, SIGNING_KEY_BYTES};
+use crate::format::signed::OWNER;
 use crate::format::{Chunking, Config, Credential, RepositoryId, Settings, WriterId};
 
 /// The signature context of log entries, so that a signature is valid for nothing else.

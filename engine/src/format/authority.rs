@@ -4,7 +4,7 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use super::WriterId;
-use super::signed::SIGNING_KEY_BYTES;
+use super::id::SIGNING_KEY_BYTES;
 
 /// The kinds of statement that an author may make (spec section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

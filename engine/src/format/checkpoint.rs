@@ -4,7 +4,7 @@
 //! parts together rebuild the objects of the log byte for byte. The first part alone is enough for a reader that finds
 //! an entry of the owner that vouches for it (spec section 6.5).
 
-use super::signed::SIGNATURE_BYTES;
+use super::id::SIGNATURE_BYTES;
 use super::wire::{Reader, put_preamble};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::PackKind;
-use super::signed::SIGNING_KEY_BYTES;
+use super::id::SIGNING_KEY_BYTES;
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 

@@ -1,10 +1,9 @@
 //! The sealed part of a log entry: author, signature and record (spec section 4.3).
 
+use super::id::SIGNATURE_BYTES;
 use super::log::ENTRY_BYTES_MAX;
 use super::wire::{Reader, to_cbor};
 use super::{FormatError, LogEntry, WriterId};
-
-pub use super::id::{SIGNATURE_BYTES, SIGNING_KEY_BYTES};
 
 /// The only signature scheme: ML-DSA-65.
 const ML_DSA_65: u16 = 1;

@@ -7,7 +7,7 @@
 
 mod front;
 mod listing;
-mod log;
+pub(crate) mod log;
 mod multipart;
 mod ops;
 mod payload;

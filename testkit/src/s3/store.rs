@@ -8,8 +8,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use s3s::config::{S3Config, S3ConfigProvider};
 
-use super::thaw::{Thaw, Warmth};
-
 /// An object in the result of [`super::S3Server::objects`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
@@ -119,6 +117,25 @@ impl Object {
 /// The ETag is opaque to a correct client, so use a hash that is fast in an unoptimised build.
 pub(crate) fn etag_of(data: &[u8]) -> String {
     blake3::hash(data).to_hex()[..32].to_owned()
+}
+
+/// A thaw that was accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Thaw {
+    /// The duration of its tier.
+    pub(super) takes: Duration,
+    pub(super) days: u32,
+    pub(super) ready: SystemTime,
+    /// When the readable copy ends; `None` if the object itself comes back.
+    pub(super) expiry: Option<SystemTime>,
+}
+
+/// Whether an object can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warmth {
+    Cold,
+    Thawing,
+    Warm,
 }
 
 pub(crate) struct Upload {

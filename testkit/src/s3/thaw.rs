@@ -12,7 +12,7 @@ use s3s::dto::{ArchiveStatus, RestoreObjectInput, Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use super::rules::{cold, no_key, objects_mut};
-use super::store::{Object, RestoreAsked, Store};
+use super::store::{Object, RestoreAsked, Store, Thaw, Warmth};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -49,25 +49,6 @@ impl ThawNote {
     pub(crate) fn take(&self) -> Option<ThawRequest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-}
-
-/// A thaw that was accepted.
-#[derive(Clone, Debug)]
-pub(crate) struct Thaw {
-    /// The duration of its tier.
-    takes: Duration,
-    days: u32,
-    ready: SystemTime,
-    /// When the readable copy ends; `None` if the object itself comes back.
-    expiry: Option<SystemTime>,
-}
-
-/// Whether an object can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Warmth {
-    Cold,
-    Thawing,
-    Warm,
 }
 
 impl Object {

@@ -15,9 +15,10 @@ use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::{Checking, Repaired};
 use crate::args::CheckArgs;
+use crate::code;
 use crate::commands::restore::{are_thawing, ordered_by, ready_of, thaws_requested};
 use crate::commands::{bill_text, consent, poll};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{agree, count, hours_after, now, size};
 use crate::{mistyped, signals};

@@ -9,8 +9,9 @@ use icecore_engine::store::Location;
 use icecore_engine::store::layout::PROBE;
 use serde_json::json;
 
+use crate::code;
 use crate::config;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::show as show_path;
 

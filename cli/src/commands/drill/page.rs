@@ -10,9 +10,10 @@ use icecore_engine::repo::{Keys, Purpose, Repository};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::code;
 use crate::commands::key::export::{self, PageSubject};
 use crate::drills::DrillState;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::show;
 use crate::{password, text};

@@ -19,11 +19,12 @@ use serde_json::{Value, json};
 
 use crate::answers;
 use crate::args::{DrillArgs, PickArgs};
+use crate::code;
 use crate::commands::pick::resolve;
 use crate::commands::restore::{Consent, Going};
 use crate::commands::{consent, cost_line, spent};
 use crate::drills::{DrillState, WaitingPhoto};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{as_path, local, now, show, size};
 

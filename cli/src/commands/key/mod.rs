@@ -22,8 +22,9 @@ use self::page::Block;
 use self::render::Form;
 
 use crate::args::{EnrolArgs, KeyCommand};
+use crate::code;
 use crate::echo;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::fit::Table;
 use crate::password::{self, Password};
 use crate::report::print_paths;

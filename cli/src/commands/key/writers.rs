@@ -13,9 +13,10 @@ use icecore_engine::repo::{Repository, Writer, WriterEntry, WriterTotals};
 use serde_json::{Value, json};
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
+use crate::code;
 use crate::commands::consent;
 use crate::commands::listing::{OWNER_IS, OWNER_LABEL};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::fit::{Table, whole};
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use self::show::{Price, show_done, show_plan};
 use super::consent;
 use crate::args::MirrorArgs;
+use crate::code;
 use crate::config;
-use crate::failure::{Failure, code, no_repository};
+use crate::failure::{Failure, no_repository};
+use crate::pasted;
 use crate::places::Places;
-use crate::report;
 use crate::session::Session;
 use crate::shell;
 use crate::units::{about, now};
@@ -130,7 +131,7 @@ fn expect_there(
     );
     let command = match args.places.len() {
         2 => "icecore".to_owned(),
-        _ => session.location().map(|from| report::command_at(&from.to_string()))?,
+        _ => session.location().map(|from| pasted::command_at(&from.to_string()))?,
     };
     let places = args.places.iter().map(|place| format!(" {}", shell::word(place)));
     let hint = format!(

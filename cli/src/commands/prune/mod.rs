@@ -23,11 +23,12 @@ use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
 
 use crate::args::PruneArgs;
+use crate::code;
 use crate::commands::clock::time_of;
 use crate::commands::pick::{ERASED, pick, resolve, say_clocks};
 use crate::commands::restore::ready_by_prune;
 use crate::commands::{consent, poll};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{self, about, local, now};
 

@@ -15,8 +15,9 @@ use icecore_engine::store::Tier;
 use super::order::{Consent, Priced, TierPrice};
 use super::places::CopyBills;
 use super::show::show_plan;
+use crate::code;
 use crate::commands::{bill_text, consent};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{agree, count, now, show_target};
 

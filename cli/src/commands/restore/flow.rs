@@ -21,8 +21,9 @@ use super::places::say_frozen_copies;
 use super::ready::{ready_by_plan, ready_of};
 use super::rounds::{Rounds, add, local_hint};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
+use crate::code;
 use crate::commands::{bill_text, poll};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::hint::Advice;
 use crate::units::{agree, as_path, count, hours_after, now, show, show_target};
 

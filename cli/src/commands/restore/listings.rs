@@ -19,8 +19,9 @@ use super::order::Priced;
 use super::ready::{ready_by_plan, ready_of};
 use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
 use crate::answers;
+use crate::code;
 use crate::commands::{cost_line, poll, requests_json, spent};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{hours_after, now};
 

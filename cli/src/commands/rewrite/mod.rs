@@ -18,7 +18,8 @@ use super::clock::time_of;
 use super::consent;
 use super::restore::ready_by_prune;
 use crate::args::RewriteArgs;
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{about, agree, count, now, show};
 

@@ -13,10 +13,11 @@ use super::forecast::Forecast;
 use super::job::{WaveRun, free_bytes, prices, selected};
 use super::text::{forecast_json, show_forecast, show_step};
 use crate::args::MonthlyArgs;
+use crate::code;
 use crate::commands::clock::time_of;
 use crate::commands::consent;
 use crate::commands::restore::{Deal, Going, is_listing};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::units::{compared, count};
 use crate::waves::{WaveFolder, WaveJob};
 

@@ -8,7 +8,8 @@ use icecore_engine::ops::restore::{
 use icecore_engine::progress::{Progress, Unit};
 
 use super::job::{Done, WaveRun, selected};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::units::{agree, as_path, count, size};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name};
 

@@ -5,7 +5,8 @@ use icecore_engine::ops::restore::{RestorePlan, Wave, Waves};
 use icecore_engine::store::Requests;
 
 use super::job::{CALLS, CALLS_FORECAST, USED_SHARE, WaveRun, for_records, times, used_share};
-use crate::failure::{Failure, code};
+use crate::code;
+use crate::failure::Failure;
 use crate::units::{compared, size};
 use crate::waves::month_after;
 

@@ -10,9 +10,10 @@ use icecore_engine::ops::restore::{Allowance, RestoreOptions, Selection, WaveTer
 use icecore_engine::repo::{Job, PackRow, Repository};
 use icecore_engine::store::{Requests, Tier};
 
+use crate::code;
 use crate::commands::clock::time_of;
 use crate::commands::restore::{options_of, with_selection};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::as_path;
 use crate::waves::{OpenWave, Spent, WaveFolder, WaveJob, downloaded, month_of};

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::job::{Done, LOOKS_MAX, WaveRun, rows};
 use super::text::{say_step, show_step};
+use crate::code;
 use crate::commands::{cost_line, requests_json, spent};
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{agree, count, now};
 use crate::waves::{OpenWave, WaveFolder, WaveJob, day_name, month_after, month_name, month_of};

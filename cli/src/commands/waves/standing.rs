@@ -6,8 +6,9 @@ use icecore_engine::ops::restore::{PlannedPack, RestorePlan};
 use icecore_engine::repo::{Job, Repository};
 
 use super::job::rows;
+use crate::code;
 use crate::commands::restore::snapshot_of;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::now;
 use crate::waves::{WaveFolder, WaveJob};

@@ -7,8 +7,9 @@ use icecore_engine::store::{ObjectState, Requests};
 
 use super::forecast::Forecast;
 use super::job::{CALLS, Done, WaveRun, selected};
+use crate::code;
 use crate::commands::restore::thaws_requested;
-use crate::failure::{Failure, code};
+use crate::failure::Failure;
 use crate::hint::Advice;
 use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name, month_of};

@@ -9,7 +9,7 @@ use super::rows::Standing;
 use super::{Catalog, LogTables, PackRowId, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
-use crate::format::signed::SIGNING_KEY_BYTES;
+use crate::format::id::SIGNING_KEY_BYTES;
 use crate::format::{Authority, Digest, Enrolled, LogEntry, SlotId, WriterId};
 
 /// A writer that the owner has enrolled.

@@ -193,8 +193,8 @@ fn inline(code: &str) -> Vec<Vec<String>> {
             }
             path.push(name.to_owned());
         }
-        let is_import = rest[..at].rfind([';', '}']).map_or(&rest[..at], |at| &rest[at + 1..]);
-        let is_import = !source::words(is_import, "use").is_empty();
+        let statement = rest[..at].rfind([';', '}']).map_or(0, |end| end + 1);
+        let is_import = !source::words(&rest[statement..at], "use").is_empty();
         if path.len() > 1 && !path[0].is_empty() && !is_import {
             paths.push(path);
         }
