@@ -54,6 +54,13 @@ impl PlaceAddress {
             None => format!("--repo {url} (in a profile: repo)"),
         }
     }
+
+    /// Returns how a command begins that uses this place.
+    pub fn command(&self) -> String {
+        let server = self.servers.last().filter(|_| self.url.starts_with("s3://"));
+        let server = server.map(|server| format!("AWS_ENDPOINT_URL={} ", shell::word(server)));
+        format!("{}icecore --repo {}", server.unwrap_or_default(), shell::word(&self.url))
+    }
 }
 
 impl fmt::Display for PlaceAddress {
@@ -99,5 +106,8 @@ mod tests {
             "--repo s3://photos/archive without AWS_ENDPOINT_URL (in a profile: repo, without endpoint)"
         );
         assert_eq!(folder.used_after(&nas), "--repo '/mnt/my disk' (in a profile: repo)");
+        assert_eq!(folder.command(), "icecore --repo '/mnt/my disk'");
+        let on_nas = "AWS_ENDPOINT_URL=http://nas:9000 icecore --repo s3://photos/copy";
+        assert_eq!(nas.command(), on_nas);
     }
 }

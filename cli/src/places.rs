@@ -163,6 +163,13 @@ fn listed(places: &[String]) -> String {
     places.iter().map(shown).collect::<Vec<_>>().join(" and ")
 }
 
+/// Says what a copy is good for when its archive is lost.
+fn of_copy(known: &str, icecore: &str) -> String {
+    format!(
+        "If the archive is lost, {known}: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
+    )
+}
+
 impl Session {
     /// Returns the failure that there is no repository or, if this host has used one there, that it is
     /// gone.
@@ -192,18 +199,18 @@ impl Session {
                 false => "is the disk mounted? ",
             }
             .to_owned();
+            let (others, copies) = (places.others(&place, false), places.others(&place, true));
             if let Some(icecore) = self.at_copy(&location) {
+                hint.push_str(&of_copy("the profile names a copy", &icecore));
+            } else if let Some(newest) = others.first() {
                 hint.push_str(&format!(
-                    "If the archive is lost, the profile names a copy: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
-                ));
-            } else if let others = places.others(&place, true)
-                && let Some(newest) = others.first()
-            {
-                hint.push_str(&format!(
-                    "This computer has used this archive or a copy of it at {} too: {}. ",
+                    "This computer has used this archive at {} too: {}. ",
                     listed(&others),
                     PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place))
                 ));
+            } else if let Some(copy) = copies.first() {
+                let known = format!("this computer knows a copy at {}", listed(&copies));
+                hint.push_str(&of_copy(&known, &PlaceAddress::of(copy).command()));
             }
             hint.push_str(&format!(
                 "If it was deleted for good, `{} init --new` creates a new one there",
@@ -211,7 +218,9 @@ impl Session {
             ));
             Failure {
                 code: code::NO_REPOSITORY,
-                message: format!("the archive that this host has used at {location} no longer exists there"),
+                message: format!(
+                    "the archive that this host has used at {location} no longer exists there"
+                ),
                 hint: Some(hint),
                 ..Failure::default()
             }

@@ -113,7 +113,7 @@ impl Report {
 
     /// Prints why the command failed.
     pub fn failure(&self, failure: &Failure) {
-        let hint = failure.hint.as_deref().map(addressed);
+        let hint = failure.hint.as_deref().map(pasted::complete);
         let message = &failure.message;
         if self.json {
             let mut value = json!({ "code": failure.code, "message": message, "hint": hint });

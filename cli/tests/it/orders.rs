@@ -1,12 +1,12 @@
 //! Thaw jobs: icecore asks before it pays for one, on every computer that fetches it; the list of jobs is correct, and
 //! the exit code shows a script what happened.
 
-use icecore_testkit::S3Server;
+use icecore_testkit::{ObjectInfo, S3Server};
 use serde_json::Value;
 
 use crate::support::{BUCKET, Host, word, write};
 use crate::terminal::typing;
-use crate::thaw::{HOURS, archive, job_of, other_machine, same, thawed_once};
+use crate::thaw::{HOURS, archive, job_of, other_machine, same, shoot, thawed_once};
 
 fn order(host: &Host) -> String {
     let line = "--json restore latest:photos -t out --detach --max-cost 1";
@@ -386,4 +386,41 @@ fn a_check_during_its_thaw_costs_nothing_and_keeps_its_date() {
     // Now they can be read, so the download has a price.
     host.run("--prices prices.toml check --read-data").fails(21, &["no photo data was read"]);
     host.run("--prices prices.toml check --read-data --max-cost 5").ok();
+}
+
+#[test]
+fn a_whole_check_reads_more_than_the_part_that_waits_for_a_thaw() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 12)]);
+    let packs = server.objects(BUCKET).iter().filter(|object| is_frozen(object)).count();
+    host.run("check --read-data-subset 20% --detach --max-cost 1").exits(20);
+    let part = server.restores().len();
+    assert!(part > 0 && part < packs, "{part} of {packs}");
+
+    // The whole check requests the rest, and the same command continues it.
+    let line = "check --read-data --detach --max-cost 1";
+    let whole = host.run(line).exits(20);
+    assert!(!whole.stderr.contains("continuing"), "{whole:#?}");
+    assert_eq!(server.restores().len(), packs);
+    server.advance(49 * HOURS);
+    let ended = host.run(line).ok();
+    assert!(ended.stderr.contains("continuing"), "{ended:#?}");
+    assert!(ended.stdout.contains("(100 %)"), "{ended:#?}");
+    assert_eq!(server.restores().len(), packs);
+
+    // The next one begins again. It does not read what is stored while it waits, and says so.
+    server.advance(10 * 24 * HOURS);
+    host.run(line).exits(20);
+    shoot(&host, "oslo", 2, 3);
+    host.run("snapshot photos").ok();
+    server.advance(49 * HOURS);
+    let ended = host.run(line).ok();
+    let newer = "stored after this check began";
+    assert!(ended.stdout.contains(newer) && !ended.stdout.contains("(100 %)"), "{ended:#?}");
+    let next = host.run(line).exits(20);
+    assert!(!next.stdout.contains(newer), "{next:#?}");
+}
+
+fn is_frozen(object: &ObjectInfo) -> bool {
+    object.storage_class == "DEEP_ARCHIVE"
 }

@@ -21,7 +21,9 @@ pub(super) struct Checking<'a> {
     pub repository: &'a Repository,
     /// Number of packs to read back; `None` if the user did not ask for that.
     pub selected: Option<usize>,
-    /// Number of these packs that cannot be read yet.
+    /// Number of packs that were stored after the check began that this run continues. They are not read.
+    pub newer: usize,
+    /// Number of the selected packs that cannot be read yet.
     pub waiting: usize,
     /// Number of the latter that are being thawed.
     pub thawing: u64,

@@ -48,6 +48,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         seeds,
         repository: &repository,
         selected: None,
+        newer: 0,
         waiting: 0,
         thawing: 0,
         refused: false,
@@ -129,6 +130,7 @@ impl Checking<'_> {
             self.session.report.note("continuing with the data that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
+        self.newer = plan.newer;
         let total = self.quote(&plan)?.map(|quote| quote.bill.total_usd());
         let hint = match self.args.read_data_subset {
             Some(_) => "a smaller --read-data-subset reads less",
@@ -150,6 +152,9 @@ impl Checking<'_> {
         let quote = self.quote(&paid)?.filter(|_| !paid.packs.is_empty());
         if thaws || quote.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED) {
             self.agree(&paid, thaws)?;
+        }
+        if self.repository.store.can_thaw() {
+            plan.begin(self.repository)?;
         }
         let hours = plan.hours(self.repository, self.tier());
         if !thaws {

@@ -71,7 +71,7 @@ fn show_json(
             "checksums_checked": report.checksums_checked, "packs": report.packs,
             "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
             "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
-            "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
+            "packs_selected": selected.unwrap_or(0), "packs_newer": checking.newer, "chunks_found_again": report.found_again,
             "chunks_stored_again": report.stored_again,
             "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
@@ -164,6 +164,11 @@ fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
         (Some(0), _) if checking.args.read_data_subset.is_some() => format!(
             "; photo data was not read: --read-data-subset selects none of the {}",
             count(report.packs, "object")
+        ),
+        (_, 0) if checking.newer > 0 => format!(
+            "; {} stored after this check began {} not read",
+            count(checking.newer, "object"),
+            agree(checking.newer, "was", "were")
         ),
         (_, 0) => String::new(),
         (Some(_), _) if checking.refused => {

@@ -111,7 +111,8 @@ fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, pr
     let [deletes, freed] = planned.deletes;
     if deletes > 0 {
         let objects = count(deletes, "object");
-        report.line(&format!("{objects}, {}, to delete: the log has given up these", size(freed)));
+        report
+            .line(&format!("{objects}, {}, to delete: the archive has deleted them", size(freed)));
     }
     if price.is_paid {
         let cost = price.total_usd.map_or_else(|| "not known (--prices FILE)".to_owned(), about);
@@ -189,7 +190,7 @@ pub fn show_done(
     }
     if done.may_not_delete {
         report.note(&format!(
-            "these keys may not delete {} that the log has given up: the same command with other keys does",
+            "these keys may not delete {} that the archive has deleted: the same command with other keys does",
             count(planned.deletes[0] - done.deleted, "object")
         ));
     }

@@ -1,6 +1,7 @@
 //! Cases about the log: ranges, moves, snapshots, settings, and objects that are not entries.
 
-use icecore_engine::format::signed::{OWNER, SIGNATURE_BYTES};
+use icecore_engine::format::id::SIGNATURE_BYTES;
+use icecore_engine::format::signed::OWNER;
 use icecore_engine::format::{
     ChunkId, Move, PackId, PackRange, Settings, SignedRecord, SnapshotId, Time, WriterId,
 };

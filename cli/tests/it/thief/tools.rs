@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::codec::{Author, Secrets};
+use icecore_engine::format::id::SIGNATURE_BYTES;
 use icecore_engine::format::pack::decode_table;
-use icecore_engine::format::signed::SIGNATURE_BYTES;
 use icecore_engine::format::{
     ChunkId, Codec, Credential, Digest, LogEntry, LogHeader, PackKind, PackRecord, SignedRecord,
     SnapshotEntry, Time,

@@ -11,7 +11,7 @@ use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
 use crate::ops::cold::{self, ColdRow, PackStates, Requested, ThawTerms};
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::PackReads;
+use crate::repo::catalog::{BegunCheck, PackReads, Scope};
 use crate::repo::reader::seconds_now;
 use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
@@ -21,12 +21,16 @@ use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 pub struct ReadPlan {
     /// The packs, with their states in the store.
     pub packs: Vec<ColdRow>,
-    /// Whether an earlier check has requested thaws. Then only the packs of that check are read.
+    /// Whether this continues an earlier check, which waits for thaws. Then only the packs are read that it has not read.
     pub continues: bool,
+    /// Number of packs that were stored after the check began that this continues. They are not read.
+    pub newer: usize,
+    scope: Scope,
 }
 
-/// Chooses packs, and asks the store for their classes and states. If an earlier check has
-/// requested thaws, chooses only the packs of that check, because their thaws are paid for.
+/// Chooses packs, and asks the store for their classes and states. If an earlier check of the same packs waits for
+/// thaws, continues it: chooses what it has not read yet. A check of a share continues any other check, because the
+/// thaws of that one are paid for.
 pub fn plan_read(
     repository: &Repository,
     subset: Option<Subset>,
@@ -35,25 +39,42 @@ pub fn plan_read(
     let rows = repository.catalog.packs(PackState::Committed)?;
     let read = repository.catalog.read_back()?;
     let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
-    let continues = rows.iter().any(asked);
+    let begun = repository.catalog.begun_check()?.unwrap_or_default();
+    let scope = scope_of(subset);
+    let continues = rows.iter().any(asked) && begun.scope.covers(scope);
+    let is_newer = |row: &&PackRow| row.ordinal > begun.last && !asked(row);
+    let newer = match continues && scope != Scope::Share {
+        true => rows.iter().filter(is_newer).count(),
+        false => 0,
+    };
     let rows = match subset {
         _ if continues => rows.into_iter().filter(asked).collect(),
         None => rows,
         Some(subset) => subset.choose(rows, &read),
     };
-    let mut plan = ReadPlan { packs: Vec::new(), continues };
+    let mut plan = ReadPlan { packs: Vec::new(), continues, newer, scope };
     let state = ObjectState::Warm;
     plan.packs = rows.into_iter().map(|row| ColdRow { row, state }).collect();
     plan.look(repository, progress)?;
     Ok(plan)
 }
 
+fn scope_of(subset: Option<Subset>) -> Scope {
+    match subset {
+        None => Scope::All,
+        Some(Subset::Part { part, parts }) => Scope::Part { part, parts },
+        Some(Subset::Share(_)) => Scope::Share,
+    }
+}
+
 impl Subset {
     fn choose(self, mut rows: Vec<PackRow>, read: &HashMap<PackRowId, PackReads>) -> Vec<PackRow> {
         match self {
             Subset::Part { part, parts } => {
+                // The thaws of an earlier check of other packs are paid for.
+                let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
                 let takes = |row: &PackRow| row.ordinal.unwrap_or(0) % parts == part - 1;
-                rows.retain(takes);
+                rows.retain(|row| takes(row) || asked(row));
             }
             Subset::Share(share) => {
                 // A pack that was read in part counts as not read.
@@ -75,6 +96,18 @@ impl Subset {
 }
 
 impl ReadPlan {
+    /// Records which packs this check reads, if some of them must be thawed first, so that the next run of the same
+    /// check continues it.
+    pub fn begin(&self, repository: &Repository) -> Result<(), Error> {
+        if self.continues || self.readable(false).next().is_none() {
+            return Ok(());
+        }
+        let catalog = &repository.catalog;
+        let last = catalog.packs(PackState::Committed)?.iter().filter_map(|row| row.ordinal).max();
+        let chosen: Vec<PackRowId> = self.rows().map(|row| row.key).collect();
+        catalog.begin_check(BegunCheck { scope: self.scope, last }, &chosen)
+    }
+
     /// Asks the store for the classes and states of the packs.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
         if !repository.store.location().is_remote() {
@@ -134,7 +167,8 @@ impl ReadPlan {
     }
 }
 
-/// Requests thaws of all cold packs of a plan. The next check reads them when they are thawed.
+/// Requests thaws of all cold packs of a plan that was begun with [`ReadPlan::begin`]. The next check reads them when
+/// they are thawed.
 pub fn thaw(
     repository: &Repository,
     plan: &mut ReadPlan,
@@ -142,11 +176,7 @@ pub fn thaw(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let terms = ThawTerms { tier, days: plan.days() };
-    let noted = |packs: &[&ColdRow]| {
-        let asked: Vec<PackRowId> = packs.iter().map(|pack| pack.row.key).collect();
-        repository.catalog.set_read_asked(&asked, true)
-    };
-    cold::request(repository, &mut plan.packs, terms, noted, progress)
+    cold::request(repository, &mut plan.packs, terms, |_| Ok(()), progress)
 }
 
 impl Check<'_> {
@@ -164,7 +194,7 @@ impl Check<'_> {
             |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing);
         let (missing, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_missing);
         let missing: Vec<PackRowId> = missing.into_iter().map(|row| row.key).collect();
-        self.repository.catalog.set_read_asked(&missing, false)?;
+        self.repository.catalog.leave_out_of_check(&missing)?;
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut frozen = Vec::new();
         for row in &rows {
@@ -211,6 +241,7 @@ impl Check<'_> {
                 Err(error) if error.is_closed() => {
                     let bad = Bad { problem: Flaw::from(&error), missing: false };
                     self.bad_packs.insert(row.key, bad);
+                    self.repository.catalog.leave_out_of_check(&[row.key])?;
                     return Ok(true);
                 }
                 Err(error) if error.is_of_object() => (all_lost(&error), None),

@@ -6,6 +6,7 @@
 
 mod apply;
 mod authors;
+mod begun;
 mod bloom;
 mod builder;
 mod bulk;
@@ -31,6 +32,7 @@ mod write_buffer;
 
 pub use apply::LogFollower;
 pub use authors::{Verdicts, VoidEntry, Writer, WriterEntry, WriterTotals};
+pub use begun::{BegunCheck, Scope};
 pub use builder::{CatalogBuilder, CatalogState};
 pub use checkpointing::OpenRanges;
 pub use filter::Filter;

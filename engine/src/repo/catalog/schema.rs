@@ -20,7 +20,7 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- place: number of the entry that added it, and its index in that. writer: the author of that entry.
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
 -- the log entry, by the clock of its writer. read_slots: a bit for each chunk that was read back and
--- verified, at read_at or later; read_asked: a check has asked for a thaw and has not read it yet.
+-- verified, at read_at or later; read_asked: a check that waits for thaws has chosen it and has not read it yet.
 -- by_writer: it is tombstoned, and the owner has not said so. given_up: the first entry that tombstoned it.
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,

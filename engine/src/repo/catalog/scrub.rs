@@ -19,7 +19,7 @@ pub struct PackReads {
     pub lost: u64,
     /// Time at or after which all of them were read, in seconds since 1970 UTC; 0 for never.
     pub at: i64,
-    /// Whether a check has requested its thaw and has not read it yet.
+    /// Whether a check that waits for thaws has chosen it and has not read it yet.
     pub asked: bool,
 }
 
@@ -145,20 +145,6 @@ impl Catalog {
                     "UPDATE packs SET read_slots = ?, read_at = ?, read_asked = 0 WHERE key = ?",
                 )?
                 .execute(params![slots.0, at, pack.key.0])?;
-            transaction.commit()
-        })())
-    }
-
-    /// Records whether a check has requested thaws of packs that it has not read yet.
-    pub fn set_read_asked(&self, packs: &[PackRowId], asked: bool) -> Result<(), Error> {
-        let mut connection = self.lock();
-        self.wrap((|| {
-            let transaction = connection.transaction()?;
-            for pack in packs {
-                transaction
-                    .prepare_cached("UPDATE packs SET read_asked = ? WHERE key = ?")?
-                    .execute(params![asked, pack.0])?;
-            }
             transaction.commit()
         })())
     }
