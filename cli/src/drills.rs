@@ -110,7 +110,7 @@ impl DrillState {
             Ok(()) => Ok(lock),
             Err(_) => Err(Failure::new(
                 code::FAILED,
-                "another drill of this archive is going on",
+                "another drill of this archive is running",
                 Some("wait until it ends, or stop it first"),
             )),
         }

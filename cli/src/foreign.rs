@@ -75,7 +75,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
             "--overwrite if-changed replaces what differs, --overwrite always everything"
         }
         ("restore", "--path" | "--file") => {
-            "a path stands after the snapshot and a colon: icecore restore latest:PATH --target DIR"
+            "a path follows the snapshot and a colon: icecore restore latest:PATH --target DIR"
         }
         ("restore" | "prune", "--snapshot" | "-s") => "name the snapshot without an option",
         ("prune", "--keep" | "-k") => {

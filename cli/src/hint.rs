@@ -153,7 +153,7 @@ fn of_name(error: &Error) -> Option<&'static str> {
         Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` is the newest",
         Error::AmbiguousSnapshot { .. } => "type more digits of the id",
         Error::NotInSnapshot { path } if path.contains('\\') => {
-            "`icecore ls -R SNAP` lists the paths in it, with \\\\ for a backslash in a name and \\xNN for a byte that is no text: write these characters themselves, or find the file with `?` for each (`--include`)"
+            "`icecore ls -R SNAP` lists the paths in it, with \\\\ for a backslash in a name and \\xNN for a byte that is not text: write these characters themselves, or find the file with `?` for each (`--include`)"
         }
         Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` lists the paths in it",
         Error::IsFolder { .. } => "use `icecore restore` for folders",

@@ -39,12 +39,12 @@ pub fn hint(typed: &Path) -> String {
             false => "/mnt/nas".to_owned(),
         };
         return format!(
-            "this is a path of Windows; name the folder where it is mounted here, as in {}",
+            "this is a Windows path; name the folder where it is mounted here, as in {}",
             show(Path::new(&example))
         );
     }
     if text.contains(['*', '?', '[']) {
-        return "nothing matches this pattern, or it stands in quotes: name the folder, and pick files in it with --exclude".to_owned();
+        return "nothing matches this pattern, or it is in quotes: name the folder, and pick files in it with --exclude".to_owned();
     }
     if text.contains(',') && text.split(',').all(|part| is_there(part.trim())) {
         return "separate several paths by spaces, not by commas".to_owned();

@@ -31,7 +31,7 @@ pub fn refuse_hyphen(path: &Path, instead: &str) -> Result<(), Failure> {
     match path == Path::new("-") {
         false => Ok(()),
         true => Err(Failure::usage(
-            "- is no name of a file or folder here",
+            "- does not name a file or folder here",
             &format!("{instead}; a folder of that name is ./-"),
         )),
     }

@@ -58,8 +58,8 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             format!("`{command}` is missing {missing}")
         }
         ErrorKind::InvalidUtf8 => {
-            let hint = "put a pattern in quotes, and write `?` for each character of a name that is no text";
-            return Some(Failure::usage("an argument has bytes that are no text (UTF-8)", hint));
+            let hint = "put a pattern in quotes, and write `?` for each character of a name that is not text";
+            return Some(Failure::usage("an argument has bytes that are not text (UTF-8)", hint));
         }
         ErrorKind::UnknownArgument => {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
@@ -117,7 +117,7 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         let before = before.find(|word| !word.starts_with('-'));
         let snapshot = before.and_then(|word| word.split(':').next()).unwrap_or("latest");
         format!(
-            "a path stands after the snapshot and a colon: icecore {verb} {}",
+            "a path follows the snapshot and a colon: icecore {verb} {}",
             shell::word(&format!("{snapshot}:{path}"))
         )
     };
@@ -320,7 +320,7 @@ mod tests {
         is(
             "icecore ls latest~2 /photos",
             "`icecore ls` does not accept '/photos'",
-            "a path stands after the snapshot and a colon: icecore ls latest~2:photos",
+            "a path follows the snapshot and a colon: icecore ls latest~2:photos",
         );
         is(
             "icecore restore out latest",

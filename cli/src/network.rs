@@ -1,4 +1,4 @@
-//! Reports when the network is away and when it is back, and counts the bytes that it transfers.
+//! Reports when the network is down and when it is back, and counts the bytes that it transfers.
 
 use std::time::SystemTime;
 
@@ -61,7 +61,7 @@ fn what(away: &Away) -> &'static str {
     match away.kind {
         StoreErrorKind::Busy => "the store is busy",
         StoreErrorKind::Credentials => "the store refuses the credentials",
-        _ => "network is away",
+        _ => "network is down",
     }
 }
 

@@ -123,7 +123,7 @@ pub fn why_wrong(password: &Password) -> &'static str {
         return "this is the identity, not the password: press Ctrl-C, save it to a file, and use --identity FILE";
     }
     match password.trim_ascii() != &password[..] {
-        true => "wrong password, which begins or ends with a space; try again",
+        true => "wrong password: it begins or ends with a space; try again",
         false => "wrong password; try again",
     }
 }

@@ -338,8 +338,8 @@ impl Session {
         let what = match doubtful {
             0 => agree(open.len(), "It does not count", "They do not count"),
             some if some == open.len() => agree(some, "It is doubtful", "They are doubtful"),
-            1 => "One of them is doubtful, the rest does not count",
-            _ => "Some of them are doubtful, the rest does not count",
+            1 => "One of them is doubtful, the rest do not count",
+            _ => "Some of them are doubtful, the rest do not count",
         };
         let (it, entry) =
             (agree(open.len(), "it", "them"), agree(open.len(), "it", "each of them"));

@@ -147,7 +147,7 @@ fn none(
     if is_path && !name.is_empty() {
         let path = word(&format!("latest:{}", name.trim_start_matches('/')));
         let message = format!("{name:?} is a path, and a snapshot is needed");
-        let hint = format!("a path stands after the snapshot and a colon: {path}");
+        let hint = format!("a path follows the snapshot and a colon: {path}");
         return Failure::new(code::NOTHING_FOUND, message, Some(&hint));
     }
     if name.contains(':') {

@@ -63,8 +63,8 @@ fn run_as(
     let scheduler = Scheduler { report, with, of_system: is_of_system(args), name, new };
     let by_hand = [SchedulerName::Synology, SchedulerName::Qnap, SchedulerName::Wsl];
     if by_hand.contains(&with) && !matches!(command, ScheduleCommand::Install(_)) {
-        let hint = "look into the scheduler of that system; `icecore schedule install` says how to end the job";
-        return Err(Failure::usage("what was set up by hand is not known here", hint));
+        let hint = "look in the scheduler of that system; `icecore schedule install` says how to end the job";
+        return Err(Failure::usage("icecore does not know what was set up by hand", hint));
     }
     match command {
         ScheduleCommand::Install(args) => {
@@ -471,7 +471,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 fn succeed(command: &mut Command) -> Result<(), Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |what: String| {
-        let hint = "what was shown was written; correct this, then run the same command again";
+        let hint = "the files above were written; correct this, then run the same command again";
         Failure::new(code::FAILED, format!("{name} failed: {what}"), Some(hint))
     };
     let output =

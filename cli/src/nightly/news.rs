@@ -204,7 +204,7 @@ fn facts(run: &Record) -> Vec<String> {
         let meaning =
             meaning.and_then(|what| what.split(':').next().filter(|_| says_why).or(Some(what)));
         lines.push(match run.outcome {
-            Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
+            Outcome::Killed => "it was killed, or the computer lost power".to_owned(),
             _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
         });
     }

@@ -140,7 +140,7 @@ impl Notify {
                 Some(status) => return Err(format!("sendmail failed: {status}")),
                 None if started.elapsed() > self.time_limit => {
                     let _ = child.kill().and_then(|()| child.wait());
-                    return Err("sendmail did not end in time".to_owned());
+                    return Err("sendmail did not finish in time".to_owned());
                 }
                 None => std::thread::sleep(LOOK_EVERY),
             }

@@ -404,7 +404,7 @@ impl Running<'_> {
         }
         let step = Step { name: name.to_owned(), code: code::TOO_COSTLY, ..Step::default() };
         self.done.push(step.clone());
-        let hint = "look at `icecore log` for what has cost it, then raise run.max-cost-per-month";
+        let hint = "`icecore log` shows what was paid for; then raise run.max-cost-per-month";
         let hint = Some(hint.to_owned());
         Err(Box::new(Ended { step, message: Some(message), hint, transient: false }))
     }

@@ -38,7 +38,7 @@ impl Holder {
             ended: None,
             outcome: Outcome::Killed,
             code: code::FAILED,
-            reason: Some("the run was killed, or the computer lost its power".to_owned()),
+            reason: Some("the run was killed, or the computer lost power".to_owned()),
             log: None,
             tries: 1,
             archive: String::new(),

@@ -122,7 +122,7 @@ impl Call {
     /// Returns the instructions for a QNAP NAS, which recreates its crontab at each start.
     pub fn qnap(&self) -> String {
         format!(
-            "On a QNAP NAS, `crontab -e` lasts until the next start only. In a terminal, as admin:\n1. Add this line to /etc/config/crontab, which stays:\n       {}\n2. Let cron read it:\n       crontab /etc/config/crontab && /etc/init.d/crond.sh restart\nTo end it, remove the line and repeat step 2.\n",
+            "On a QNAP NAS, a restart undoes what `crontab -e` changed. In a terminal, as admin:\n1. Add this line to /etc/config/crontab, which a restart keeps:\n       {}\n2. Let cron read it:\n       crontab /etc/config/crontab && /etc/init.d/crond.sh restart\nTo end it, remove the line and repeat step 2.\n",
             self.cron_line()
         )
     }
@@ -131,7 +131,7 @@ impl Call {
     pub fn wsl(&self) -> String {
         let command = self.command().replace('"', "\\\"");
         format!(
-            "On Windows, with icecore in WSL, in PowerShell:\n    $action = New-ScheduledTaskAction -Execute wsl.exe -Argument '-- sh -c \"{}\"'\n    $trigger = New-ScheduledTaskTrigger -Once -At 00:{:02} -RepetitionInterval (New-TimeSpan -Hours 1)\n    $set = New-ScheduledTaskSettingsSet -StartWhenAvailable -MultipleInstances IgnoreNew -ExecutionTimeLimit 0\n    Register-ScheduledTask -TaskName {} -Action $action -Trigger $trigger -Settings $set\nTo end it:\n    Unregister-ScheduledTask -TaskName {}\nThis recipe was not tried.\n",
+            "On Windows, with icecore in WSL, in PowerShell:\n    $action = New-ScheduledTaskAction -Execute wsl.exe -Argument '-- sh -c \"{}\"'\n    $trigger = New-ScheduledTaskTrigger -Once -At 00:{:02} -RepetitionInterval (New-TimeSpan -Hours 1)\n    $set = New-ScheduledTaskSettingsSet -StartWhenAvailable -MultipleInstances IgnoreNew -ExecutionTimeLimit 0\n    Register-ScheduledTask -TaskName {} -Action $action -Trigger $trigger -Settings $set\nTo end it:\n    Unregister-ScheduledTask -TaskName {}\nThis recipe is untested.\n",
             command.replace('\'', "''"),
             self.minutes.first().unwrap_or(&MINUTE_USUAL),
             self.name,

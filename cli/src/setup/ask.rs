@@ -25,7 +25,7 @@ impl Talk {
         if !is_agreed && !can_ask {
             return Err(Failure::usage(
                 "setup asks questions, and there is no terminal to ask them",
-                "answer them by options: --yes, --source, --to, --password-file and --identity-page",
+                "answer them with options: --yes, --source, --to, --password-file and --identity-page",
             ));
         }
         Ok(Talk { report, asks: !is_agreed })

@@ -171,7 +171,7 @@ fn a_run_that_hangs_or_is_killed_is_noticed() {
     host.run("run").ok();
     assert_eq!(outcomes(&host), ["killed", "done"]);
     let listed = host.run("log").ok().stdout;
-    assert!(listed.contains("the run was killed, or the computer lost its power"), "{listed}");
+    assert!(listed.contains("the run was killed, or the computer lost power"), "{listed}");
 }
 
 #[test]
