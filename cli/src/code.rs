@@ -29,7 +29,7 @@ pub const ALL: &[(u8, &str)] = &[
     (USAGE, "the command line, a variable or a profile is not valid; nothing was done"),
     (
         INCOMPLETE,
-        "done, but something needs your attention: files could not be read completely, a catalog is damaged in itself, the snapshot is marked, folder listings or small files are frozen, or `audit` found files that are not archived",
+        "done, but something needs your attention: files could not be read completely, a database (such as a Lightroom catalog) is damaged, the snapshot is marked, folder listings or small files are frozen, or `audit` found files that are not archived",
     ),
     (
         NOTHING_FOUND,

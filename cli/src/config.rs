@@ -94,7 +94,7 @@ pub fn profiles(config_dir: &Path) -> Vec<String> {
 /// Returns the failure that no archive was specified. The hint names a profile, if there is one.
 pub fn no_archive(config_dir: &Path) -> Failure {
     let of_profile = match profiles(config_dir).first() {
-        Some(name) => format!("-P {} for the archive of that profile, ", shell::word(name)),
+        Some(name) => format!("-P {} for the archive of that profile, or use ", shell::word(name)),
         None => String::new(),
     };
     let hint = format!("use {of_profile}--repo URL or set ICECORE_REPOSITORY");

@@ -269,9 +269,7 @@ pub fn no_repository(location: &str) -> Option<String> {
         let is_part = layout::PREFIXES.contains(&last) && !above.ends_with("/");
         return is_part.then(|| {
             let above = shell::word(above);
-            format!(
-                "check the place: this looks like a part of an archive, whose place would be {above}"
-            )
+            format!("check the place: is this a part of an archive at {above}?")
         });
     }
     let path = std::path::Path::new(location);

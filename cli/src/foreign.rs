@@ -58,7 +58,7 @@ pub fn below(command: &str, typed: &str) -> Option<&'static str> {
             "`icecore schedule install` installs the schedule"
         }
         ("notify", "send" | "try" | "check") => {
-            "`icecore notify test` sends a test by all ways of a profile"
+            "`icecore notify test` sends a test in each way that a profile names"
         }
         _ => return None,
     })
@@ -82,7 +82,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
             "--keep-last N keeps the newest snapshots, --keep-daily N one for each day"
         }
         ("snapshots", "--last" | "-n") => {
-            "it lists all; --host, --path, --tag and --history choose"
+            "it lists all; --host, --path, --tag and --history select some"
         }
         ("snapshot", "-t" | "--label" | "--name" | "--comment") => {
             "--tag TAG adds a tag to the snapshot"

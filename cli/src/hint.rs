@@ -138,7 +138,7 @@ fn of_key(error: &Error) -> Option<&'static str> {
             "`icecore key writers` lists them; type the first digits of the id"
         }
         Error::MayNot => {
-            "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE; for a run at night, password-file in its profile"
+            "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE; for a nightly run, set password-file in its profile"
         }
         Error::Revoked { .. } | Error::NotEnrolled => {
             "the owner enrols this host again: `icecore key enrol`, with the password"
@@ -311,7 +311,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads, `icecore policy prune` those of a host that prunes, erases or enrols"
+            "this is not allowed: `icecore policy backup` prints the S3 rights of a host that takes snapshots, `icecore policy restore` those of a host that also reads, `icecore policy prune` those of a host that prunes, erases or enrols"
         }
         StoreErrorKind::Archived => {
             "the object is in an archive class and must be thawed first: `icecore restore` does that"

@@ -135,7 +135,7 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         "icecore key export" => format!("--output {word} writes the page to a file"),
         "icecore history" => "it accepts one path; put a name with spaces in quotes: 'My Photos'".to_owned(),
         "icecore snapshots" => {
-            "it lists all snapshots; --host, --path, --tag and --history choose, and `icecore ls SNAP` lists the files in one".to_owned()
+            "it lists all snapshots; --host, --path, --tag and --history select some, and `icecore ls SNAP` lists the files in one".to_owned()
         }
         "icecore run" | "icecore status" | "icecore log" => {
             format!("-P names the profile: icecore -P {word} {}", command.trim_start_matches("icecore "))

@@ -128,7 +128,9 @@ impl Patterns {
                 let hint = special(typed).map_or(String::new(), |hint| format!(" ({hint})"));
                 // Folders that are left out are not searched.
                 let what = match typed.starts_with('!') {
-                    true => "included nothing; icecore does not look into a folder that is left out",
+                    true => {
+                        "included nothing; icecore does not look into a folder that is left out"
+                    }
                     false => what,
                 };
                 report.problem(typed, &format!("this pattern {what}{hint}"));

@@ -131,7 +131,7 @@ fn named<'r>(paths: &[PathBuf], all: &'r [Rotted]) -> Result<Vec<&'r PathBuf>, F
         }
         if named.len() == before {
             return Err(Failure::usage(
-                format!("{} has not changed by itself, or it is accepted", show(path)),
+                format!("{} has not changed by itself, or is accepted already", show(path)),
                 "`icecore accept-file` without a path lists the files that have",
             ));
         }

@@ -111,7 +111,7 @@ fn verdict(found: &AuditReport, leaves_out: bool) -> Option<String> {
         let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
         if leaves_out {
             return Some(format!(
-                "{files} ({bytes}) that the patterns do not leave out {are} archived. The files that they leave out were not looked up: look at those before you format this card."
+                "{files} ({bytes}) that the patterns do not leave out {are} archived. The files that they leave out were not checked: look at them before you format this card."
             ));
         }
         return Some(format!(

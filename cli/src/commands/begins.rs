@@ -47,16 +47,16 @@ fn why(this: &SnapshotEntry, before: &SnapshotEntry) -> String {
         };
         let host = name(&before.host);
         return format!(
-            "{what} are of the host {host}, and this one is of {}. If it is the same computer, --host {host} (or host in the profile) continues the old one",
+            "{what} are from host {host}, and this one is from {}. If it is the same computer, --host {host} (or host in the profile) continues the old one",
             name(&this.host)
         );
     }
     match (&before.history, &this.history) {
         (Some(_), _) => format!(
-            "the last snapshot of this host is of the history {old}; to continue that one, use --history {old}, or the profile of that name"
+            "the last snapshot of this host belongs to the history {old}; to continue that one, use --history {old}, or the profile of that name"
         ),
         (None, Some(history)) => format!(
-            "it is called {}, and the last snapshot of this host is of a history without a name ({old}); to continue that one, back up the same folders without a profile and without --history",
+            "it is called {}, and the last snapshot of this host belongs to a history without a name ({old}); to continue that one, back up the same folders without a profile and without --history",
             name(history)
         ),
         (None, None) => format!(
@@ -91,7 +91,7 @@ mod tests {
             assert!(why(&this, &before).contains(said), "{}", why(&this, &before));
         };
         check(entry("b", Some("p"), 1), entry("a", Some("p"), 2), "--host a (or host in");
-        check(entry("b", None, 1), entry("a", None, 1), "of these folders are of the host a");
+        check(entry("b", None, 1), entry("a", None, 1), "of these folders are from host a");
         check(entry("a", Some("p"), 1), entry("a", Some("q"), 1), "use --history q");
         check(entry("a", None, 1), entry("a", Some("q"), 1), "use --history q");
         check(entry("a", Some("p"), 1), entry("a", None, 1), "without a profile");

@@ -112,7 +112,7 @@ fn nothing_to_resume(id: &JobId) -> Failure {
         code::NOTHING_FOUND,
         format!("{}; this run has restored nothing", has_ended(id)),
         Some(
-            "if files are missing, start the restore again: what is there need not be read again with --overwrite if-changed",
+            "if files are missing, start the restore again with --overwrite if-changed, which does not read again what is there",
         ),
     )
 }

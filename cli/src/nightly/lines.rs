@@ -102,7 +102,7 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
         files.push_str(&format!(", {} failed", number("files_failed")));
     }
     if number("files_damaged") > 0 {
-        files.push_str(&format!(", {} damaged in itself", number("files_damaged")));
+        files.push_str(&format!(", {} damaged on this computer", number("files_damaged")));
     }
     let mut lines = vec![files];
     let again = number("files_stored_again");
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(
             of_message("snapshot", &summary),
             [
-                "files: 2 new, 1 changed, 40 unmodified, 1 failed, 1 damaged in itself",
+                "files: 2 new, 1 changed, 40 unmodified, 1 failed, 1 damaged on this computer",
                 "stored again: 3 files, because the archive had lost their data",
                 "3.00 MiB in all; 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",

@@ -33,7 +33,7 @@ pub fn choose(talk: &Talk, given: &[PathBuf]) -> Result<ChosenSources, Failure> 
     let paths = match (given, talk.asks) {
         ([], false) => {
             return Err(Failure::usage(
-                "nothing was named to back up",
+                "no file or folder to back up was named",
                 "name each folder: --source ~/Pictures",
             ));
         }
@@ -145,7 +145,10 @@ pub fn whole(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         paths.push(path);
     }
     if paths.is_empty() {
-        return Err(Failure::usage("nothing was named to back up", "name a folder with photos"));
+        return Err(Failure::usage(
+            "no file or folder to back up was named",
+            "name a folder with photos",
+        ));
     }
     let is_inside = |at: usize| {
         let mut others = real.iter().enumerate();

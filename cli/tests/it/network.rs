@@ -215,7 +215,7 @@ fn a_bucket_without_its_config_is_damaged_like_a_folder() {
         host.run(line).fails(22, &["there is an archive here", "check --repair"]);
     }
     host.run("check").exits(22);
-    let elsewhere = ["no archive", "whose place would be s3://archive/photos"];
+    let elsewhere = ["no archive", "a part of an archive at s3://archive/photos"];
     host.run("--repo s3://archive/photos/packs snapshots").fails(10, &elsewhere);
     host.run("check --repair").ok();
     host.run("snapshots").ok();

@@ -263,7 +263,7 @@ fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
     // The copies that are still readable were paid for, so they are fetched although the user does not agree to further
     // thaws.
     let words = [
-        "1 object of this order must still be thawed",
+        "1 object of this restore must still be thawed",
         "nothing was requested; ",
         "restored from what can still be read",
     ];
@@ -340,7 +340,7 @@ fn each_object_is_ready_by_its_own_request() {
     let all = "restore latest:photos -t all --tier standard --detach --max-cost 1";
     let ran = host.run(all).exits(20);
     assert!(server.restores().len() > before, "{ran:#?}");
-    assert!(ran.stderr.contains("--tier standard does not make that thaw faster"), "{ran:#?}");
+    assert!(ran.stderr.contains("--tier standard does not make it faster"), "{ran:#?}");
     assert_eq!(latest(&ran.stdout), bulk);
     let jobs = host.run("--json jobs").ok().json();
     assert_eq!(jobs[1]["ready_by"], jobs[0]["ready_by"], "{jobs:?}");

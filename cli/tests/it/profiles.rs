@@ -26,7 +26,7 @@ fn a_snapshot_takes_the_sources_of_the_profile() {
         "repo = 'HERE/repo'\nsources = ['HERE/photos']\nexclude-file = ['HERE/patterns']\nexclude-if-present = ['.nobackup']\n[init]\npack-size = '16MiB'\n",
     );
     write(&host.path("patterns"), "*.tmp\n");
-    host.run("snapshot --init").fails(2, &["nothing was named to back up"]);
+    host.run("snapshot --init").fails(2, &["no file or folder to back up was named"]);
     host.run("-P home profile check").ok();
     // Without a name, all profiles are checked.
     assert!(host.run("profile check").ok().stdout.contains("home.toml: no problem found"));

@@ -217,7 +217,7 @@ fn a_script_says_everything_by_options() {
     let base = "setup --yes --source home/Pictures --to disk/archive";
     for (line, words) in [
         ("setup".to_owned(), ["no terminal to ask", "--source"]),
-        ("setup --yes".to_owned(), ["nothing was named to back up", "--source"]),
+        ("setup --yes".to_owned(), ["no file or folder to back up was named", "--source"]),
         ("setup --yes --source home/Pictures".to_owned(), ["where the archive is to be", "--to"]),
         ("setup --yes --source none --to disk/archive".to_owned(), ["failed to read", "hint: "]),
         (base.to_owned(), ["has no file", "--no-identity-page"]),

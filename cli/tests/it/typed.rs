@@ -131,9 +131,9 @@ fn a_new_history_is_said() {
     check("snapshot --host mac photos", &[]);
     check("snapshot --host mac -P nightly photos", &["nightly", "without a profile"]);
     check("snapshot --host mac -P nightly photos films", &[]);
-    check("snapshot --host nas -P nightly photos", &["of the host mac", "--host mac"]);
+    check("snapshot --host nas -P nightly photos", &["from host mac", "--host mac"]);
     check("snapshot --host mac --history best photos", &["use --history nightly"]);
-    check("snapshot --host pi photos", &["of these folders are of the host mac"]);
+    check("snapshot --host pi photos", &["of these folders are from host mac"]);
 }
 
 #[test]

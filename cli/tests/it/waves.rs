@@ -109,7 +109,7 @@ fn a_month_costs_no_more_than_its_budget() {
     assert!(!server.restores().is_empty(), "the first wave is thawing");
     // The same restore is a job already, and its terms do not change.
     host.run(&line.replace("--json ", ""))
-        .fails(2, &[&format!("job {id} restores the same already")]);
+        .fails(2, &[&format!("job {id} already restores the same")]);
     host.run(&format!("jobs resume {id} --max-cost 5")).fails(2, &["terms of its first command"]);
     server.clear_requests();
     assert_eq!(to_end(&server, &host, &id, budget), months);

@@ -165,10 +165,10 @@ impl Repository {
         let before = self.catalog.seen_at(range.start() - 1)?;
         let after = self.catalog.seen_at(*range.end())?;
         let (Some(before), Some(after)) = (before, after) else {
-            return Err(bad(range, "the log does not go so far".to_owned()));
+            return Err(bad(range, "the log does not reach that far".to_owned()));
         };
         if found.slots.iter().fold(before, |before, slot| seen(&before, slot)) != after {
-            return Err(bad(range, "it says something else than the log".to_owned()));
+            return Err(bad(range, "it disagrees with the log".to_owned()));
         }
         for (number, slot) in range.clone().zip(&found.slots) {
             let entry = self.entry_of(found, number);

@@ -88,8 +88,9 @@ impl fmt::Display for Timetable {
 }
 
 fn row_of(text: &str) -> Result<Row, String> {
-    let wrong =
-        || format!("{text:?} is not a limit: write 1 MiB/s, 8 Mbit/s or off, or 08:00-23:00 1 MiB/s");
+    let wrong = || {
+        format!("{text:?} is not a limit: write 1 MiB/s, 8 Mbit/s or off, or 08:00-23:00 1 MiB/s")
+    };
     let (times, rate) = match text.split_once(char::is_whitespace) {
         Some((times, rate)) if times.contains(':') => (Some(times), rate.trim()),
         _ => (None, text),

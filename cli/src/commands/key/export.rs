@@ -84,8 +84,7 @@ pub fn rows(
 /// Returns the form of a page from the extension of its file.
 pub fn form_of(path: &Path) -> Result<Form, Failure> {
     Form::of(path).ok_or_else(|| {
-        let hint =
-            "name a file that ends in .html, .svg or .txt; a browser prints .html to a PDF";
+        let hint = "name a file that ends in .html, .svg or .txt; a browser prints .html to a PDF";
         Failure::usage(format!("the page cannot be written in the format of {}", show(path)), hint)
     })
 }

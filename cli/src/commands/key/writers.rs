@@ -149,7 +149,8 @@ pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
 
 /// Fails if a revocation would begin in the future, because everything until then would still count.
 fn expect_reached(args: &RevokeArgs, from: u64, next: u64) -> Result<(), Failure> {
-    let hint = "without --from and --since, nothing counts that the writer adds from now on";
+    let hint =
+        "without --from and --since, everything that the writer has written so far still counts";
     if args.since.is_some_and(|since| since.seconds > now().seconds) {
         return Err(Failure::usage("the time of --since is in the future", hint));
     }

@@ -190,7 +190,7 @@ pub fn show_done(
     }
     if done.may_not_delete {
         report.note(&format!(
-            "these keys may not delete {} that the archive has deleted: the same command with other keys does",
+            "these keys may not delete {} that the archive has deleted: run the same command with keys that may",
             count(planned.deletes[0] - done.deleted, "object")
         ));
     }

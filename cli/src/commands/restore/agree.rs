@@ -147,7 +147,7 @@ impl Deal<'_> {
         let (message, hint) = match need {
             ConsentNeed::Again => (
                 format!(
-                    "{packs} of this order must still be thawed: {}. It costs {cost}; nothing was requested",
+                    "{packs} of this restore must still be thawed: {}. It costs {cost}; nothing was requested",
                     agree(
                         plan.states().cold,
                         "its thaw was not requested, or the thawed copy has expired",

@@ -432,10 +432,10 @@ impl Flow<'_> {
         let tier = self.tier().name().to_lowercase();
         self.session.report.note(&match cold {
             0 => format!(
-                "another order has requested the thaw of all these objects already: --tier {tier} does not make it faster, and costs nothing"
+                "the thaw of all these objects was requested already: --tier {tier} does not make it faster, and costs nothing"
             ),
             _ => format!(
-                "another order has requested the thaw of {thawing} of these {} already: --tier {tier} does not make that thaw faster",
+                "the thaw of {thawing} of these {} was requested already: --tier {tier} does not make it faster",
                 count(cold + thawing, "object")
             ),
         });

@@ -36,7 +36,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     }
     if args.paths.is_empty() {
         return Err(Failure::usage(
-            "nothing was named to back up",
+            "no file or folder to back up was named",
             "name files or folders: `icecore snapshot ~/Pictures`, or a profile that has `sources`",
         ));
     }

@@ -119,7 +119,7 @@ fn refuse_begun(deal: &Deal, options: &RestoreOptions) -> Result<File, Failure> 
     if let Some(job) = deal.same_job()? {
         let id = job.id.short();
         return Err(Failure::usage(
-            format!("job {id} restores the same already"),
+            format!("job {id} already restores the same"),
             &format!("continue it: icecore jobs resume {id}, or end it: icecore jobs cancel {id}"),
         ));
     }

@@ -97,7 +97,7 @@ impl WaveRun<'_> {
             return Failure::new(
                 code::TOO_COSTLY,
                 format!(
-                    "one file alone needs a download of {bytes}, and a month carries {free}; nothing was requested"
+                    "one file alone needs a download of {bytes}, and a month allows {free}; nothing was requested"
                 ),
                 Some("--monthly-budget USD also pays for downloads that are not free"),
             );

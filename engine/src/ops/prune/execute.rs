@@ -134,7 +134,7 @@ fn execute(
 /// Reports the objects that a writer has tombstoned too early.
 fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progress) {
     for PackObject { name, .. } in &plan.held_back {
-        let message = "a writer has marked it for deletion although a dropped snapshot that needs it could be undeleted; kept until that time is over. If somebody else has dropped it, `icecore key revoke` undoes that"
+        let message = "a writer has marked it for deletion although a dropped snapshot needs it; kept as long as that snapshot can be undeleted. If somebody else has dropped the snapshot, `icecore key revoke` undoes that"
             .to_owned();
         progress.problem(Problem { path: name.into(), message });
         summary.damaged += 1;

@@ -129,7 +129,7 @@ impl ReadAs {
                     .find(|(number, journal)| journal.size > 0 && !job.journals[*number]);
                 match why {
                     NoCopy::Damaged(why) => {
-                        let problem = format!("SQLite finds it damaged in itself ({why})");
+                        let problem = format!("SQLite finds it damaged ({why})");
                         found.problem =
                             Some(format!("{problem}; its bytes are stored as they are"));
                         found.is_damaged = true;
