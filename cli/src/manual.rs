@@ -178,7 +178,13 @@ const EXAMPLES: &[(&str, Examples)] = &[
             "icecore completions bash > ~/.local/share/bash-completion/completions/icecore",
         )],
     ),
-    ("man", &[("all pages, for man icecore-restore", "icecore man --dir ~/.local/share/man/man1")]),
+    (
+        "man",
+        &[(
+            "all pages, so that man icecore-restore works",
+            "icecore man --dir ~/.local/share/man/man1",
+        )],
+    ),
 ];
 
 /// Files and their purposes.

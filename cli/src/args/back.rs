@@ -101,7 +101,7 @@ pub struct ThawArgs {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
-    /// icecore asks, and a script stops
+    /// icecore asks; in a script, it stops
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
     /// Request the thaw, once its price is agreed to, and wait until everything is restored
@@ -146,7 +146,7 @@ pub enum JobsCommand {
         /// The id of the job, or its first digits
         #[arg(required_unless_present = "waves")]
         id: Option<String>,
-        /// Continue all restores with a monthly budget that are due, as `icecore run` does
+        /// Continue all restores in waves that are due, as `icecore run` does
         #[arg(long, conflicts_with_all = ["id", "target", "follow_target_links", "wait", "detach", "seed"])]
         waves: bool,
         /// Folder to restore into, if not the original target

@@ -56,7 +56,7 @@ pub enum KeyCommand {
     /// terminal, --yes agrees. Without --from and --since, everything that the writer has written so far
     /// still counts.
     Revoke(RevokeArgs),
-    /// Dismiss log entries that are void or doubtful, so that prune deletes data again
+    /// Dismiss log entries that are void or doubtful, so that prune resumes deleting data
     ///
     /// A void entry counts for nothing, and is no longer reported. A doubtful entry counts from then on, unless
     /// --void makes it void.
@@ -80,7 +80,7 @@ pub struct RevokeArgs {
     /// The writer's first entry that does not count [default: the next one]
     #[arg(long, value_name = "ENTRY", conflicts_with = "since")]
     pub from: Option<u64>,
-    /// Entries that the store has received from the writer since then do not count: 2026-11-28,
+    /// Entries that the store received from the writer since this time do not count: 2026-11-28,
     /// 2026-11-28T21:30 or 36h
     #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
     pub since: Option<Time>,

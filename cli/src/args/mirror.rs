@@ -25,8 +25,8 @@ pub struct MirrorArgs {
     /// S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
-    /// Make a new copy although this computer has used one at this place that is gone; only if it
-    /// is lost, and not if its disk is not mounted
+    /// Make a new copy in a place where this computer used one that is gone; only if that copy is
+    /// lost, not if its disk is just not mounted
     #[arg(long)]
     pub new: bool,
     /// Show what would be copied and what it costs, but change nothing

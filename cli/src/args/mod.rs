@@ -253,7 +253,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Prove that local files are in the archive, before you format a memory card
     Audit(AuditArgs),
-    /// Restore one photo for real, compare it and remove it; or check the identity page
+    /// Restore a photo for real, compare it, delete the copy; or check the identity page
     Drill(DrillArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
@@ -261,7 +261,7 @@ pub enum Command {
     Accept(AcceptArgs),
     /// Accept files whose content has changed by itself, which `snapshot --reread` finds
     ///
-    /// Until then, the snapshot that has their earlier versions is never dropped by a policy.
+    /// Until you accept a file, no policy drops the snapshot that has its earlier version.
     AcceptFile(AcceptFileArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
@@ -300,7 +300,7 @@ pub enum Command {
     Status(StatusArgs),
     /// List the last runs, or print their logs
     Log(LogArgs),
-    /// Try the notifications of a profile
+    /// Test the notifications of a profile
     Notify {
         #[command(subcommand)]
         command: NotifyCommand,
@@ -410,8 +410,8 @@ pub struct SnapshotArgs {
     /// Read every file, whether it changed or not
     #[arg(long)]
     pub force: bool,
-    /// Read this share of the unmodified files again, such as 1%, starting with those that were not
-    /// read for the longest time, and warn of each file whose content has changed by itself
+    /// Read this share of the unmodified files again, such as 1%, starting with those read longest
+    /// ago, and warn of each file whose content has changed by itself
     #[arg(long, value_name = "PERCENT", value_parser = crate::parse::share)]
     pub reread: Option<u32>,
 }
@@ -424,8 +424,8 @@ pub enum PolicyCommand {
     Restore,
     /// IAM policy for a host that prunes
     Prune(ClassArgs),
-    /// IAM policy for a host that keeps a second copy here; making the copy the first time needs the
-    /// keys of the owner
+    /// IAM policy for a host that keeps a second copy here; creating the copy needs the keys of the
+    /// owner
     Mirror(ClassArgs),
     /// Bucket policy that forbids overwriting objects and requires TLS
     Bucket,

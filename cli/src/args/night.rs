@@ -7,8 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Do nothing unless a run is due: for a scheduler that calls every hour, so that a night that was missed is caught
-    /// up
+    /// Do nothing unless a run is due: for a scheduler that calls every hour, so that a missed
+    /// night is caught up
     #[arg(long)]
     pub if_due: bool,
     /// Whether `setup` calls. Then the run only takes a snapshot, and `setup` prints the summary.
@@ -32,7 +32,7 @@ pub struct StatusArgs {
     /// says]
     #[arg(long, value_name = "TIME", value_parser = crate::parse::duration)]
     pub max_age: Option<Duration>,
-    /// Write the figures to a file for Prometheus' node_exporter, too
+    /// Also write the figures to a file for Prometheus' node_exporter
     #[arg(long, value_name = "FILE")]
     pub prometheus: Option<PathBuf>,
 }

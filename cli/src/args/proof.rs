@@ -37,7 +37,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "reads")]
     pub tier: TierName,
     /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
-    /// icecore asks, and a script stops
+    /// icecore asks; in a script, it stops
     #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "pays")]
     pub max_cost: Option<f64>,
     /// Request the thaw, once its price is agreed to, and wait until everything is read
@@ -73,7 +73,7 @@ pub struct DrillArgs {
     #[arg(long, value_name = "TIER", default_value = "bulk")]
     pub tier: TierName,
     /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
-    /// icecore asks, and a script stops
+    /// icecore asks; in a script, it stops
     #[arg(long, value_name = "USD", value_parser = parse::dollars)]
     pub max_cost: Option<f64>,
     /// Request the thaw, once its price is agreed to, and wait until the photo is there

@@ -30,7 +30,7 @@ pub struct SetupArgs {
     /// Write the page that opens the archive to this file: .html, .svg or .txt
     #[arg(long, value_name = "FILE", conflicts_with = "no_identity_page")]
     pub identity_page: Option<PathBuf>,
-    /// Write no such page
+    /// Write no identity page
     #[arg(long)]
     pub no_identity_page: bool,
     /// The time of day at which runs start [default: 02:30]
@@ -39,10 +39,10 @@ pub struct SetupArgs {
     /// The scheduler that starts the runs [default: that of this computer]
     #[arg(long, value_name = "NAME", conflicts_with = "no_schedule")]
     pub with: Option<SchedulerName>,
-    /// Let no scheduler start runs
+    /// Do not schedule runs
     #[arg(long)]
     pub no_schedule: bool,
-    /// Notify this topic of ntfy, as in https://ntfy.sh/my-topic
+    /// Notify this ntfy topic, as in https://ntfy.sh/my-topic
     #[arg(long, value_name = "URL")]
     pub ntfy: Option<String>,
     /// Notify this address by mail
