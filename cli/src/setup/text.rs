@@ -85,7 +85,7 @@ fn place(facts: &ProfileFacts) -> Vec<String> {
 
 fn sources(facts: &ProfileFacts) -> Vec<String> {
     let mut lines = vec![
-        "# What is backed up. icecore leaves out what programs make again, such as".to_owned(),
+        "# What is backed up. icecore leaves out what programs create again, such as".to_owned(),
         "# thumbnails and Lightroom's previews (not the smart ones).".to_owned(),
         "sources = [".to_owned(),
     ];
