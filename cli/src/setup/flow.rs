@@ -42,7 +42,7 @@ pub fn run(global: &Global, report: Report, args: &SetupArgs) -> Result<u8, Fail
     let text = text::profile(&facts(global, &choices));
     let profile = Profile::parse(&text).map_err(|wrong| {
         let message = format!("the profile cannot be written:{wrong}");
-        Failure::usage(message, "name folders and addresses in another way, or write it by hand")
+        Failure::usage(message, "use other folders and addresses, or write it by hand")
     })?;
     let setup = Setup { talk, global, choices, config_dir, file, text, profile };
     setup.show();
@@ -67,7 +67,7 @@ fn name_of(global: &Global) -> Result<String, Failure> {
     match begins && name.chars().all(is_plain) && config::profile_name(&name) == name {
         true => Ok(name),
         false => Err(Failure::usage(
-            format!("{name:?} cannot be the name of a profile that is made"),
+            format!("{name:?} cannot be the name of a new profile"),
             "use letters, digits and hyphens, as in -P home; it becomes home.toml in the config directory",
         )),
     }

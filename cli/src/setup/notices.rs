@@ -66,7 +66,7 @@ fn ask(talk: &Talk) -> Result<ChosenWays, Failure> {
         )?,
         mail: one("A mail address (needs sendmail on this computer)", mail)?,
         ping: one(
-            "A dead man's switch, which notices that nothing came: its URL, as in https://hc-ping.com/UUID",
+            "A dead man's switch, which notices when no ping comes: its URL, as in https://hc-ping.com/UUID",
             url,
         )?,
     })
@@ -84,7 +84,7 @@ fn url(text: &str) -> Result<String, Failure> {
         true => Ok(text.to_owned()),
         false => Err(Failure::usage(
             format!("{text:?} is not a URL"),
-            "write all of it, with https:// at its beginning",
+            "write all of it, beginning with https://",
         )),
     }
 }

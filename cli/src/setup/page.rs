@@ -35,7 +35,7 @@ pub fn choose(
     }
     if !talk.asks {
         return Err(Failure::usage(
-            "the page that opens the archive without the password has no file",
+            "no file was named for the page that opens the archive without the password",
             "name one: --identity-page identity.html. Without the page and without the password, no one can read the archive; --no-identity-page writes none",
         ));
     }

@@ -60,7 +60,7 @@ pub fn choose_class(
     let known = PROPOSED.iter().filter_map(|name| ClassFacts::find(Provider::S3, name));
     let known: Vec<&ClassFacts> = known.filter(|class| prices.has_class(class.name)).collect();
     talk.explain(&format!(
-        "In which storage class? Photos in DEEP_ARCHIVE must thaw before you can restore them; the others can be read at once. For {}:",
+        "In which storage class? Photos in DEEP_ARCHIVE must thaw before you can restore them; in the others, they can be read at once. For {}:",
         amount.text
     ));
     for (number, class) in known.iter().enumerate() {
@@ -82,7 +82,7 @@ pub fn choose_class(
             Some(class) => Ok(Some(class.name.to_owned())),
             None => Err(Failure::usage(
                 format!("there is no class {answer:?}"),
-                "type a number of the list, or a class such as GLACIER",
+                "type a number from the list, or a class such as GLACIER",
             )),
         }
     })

@@ -91,7 +91,7 @@ fn choose_place(
     if !asks {
         if typed.to.is_empty() {
             return Err(Failure::usage(
-                "it was not said where the archive is to be",
+                "no place for the archive was named",
                 "add the option --to: --to /media/disk/archive, or --to s3://my-bucket/photos",
             ));
         }
@@ -99,7 +99,7 @@ fn choose_place(
         warn(talk, &place, sources);
         return Ok(place);
     }
-    talk.explain("Where is the archive to be? A folder on another disk or on a NAS, or a bucket: s3://my-bucket/photos. An archive that is there already is used.");
+    talk.explain("Where should the archive be? A folder on another disk or on a NAS, or a bucket: s3://my-bucket/photos. If there is an archive already, it is used.");
     let disks: Vec<String> = look::mounted().iter().map(|disk| show(&disk.path)).collect();
     if !disks.is_empty() {
         talk.report.note(&format!("mounted here: {}", disks.join(", ")));
@@ -176,7 +176,7 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
         Some(given) => Ok(given.clone()),
         None => talk.line(question, value),
     };
-    let question = "The profile of your keys in ~/.aws (Enter: the usual one)";
+    let question = "The profile of your keys in ~/.aws (Enter: the default one)";
     let profile = match &args.aws_profile {
         Some(profile) => profile.clone(),
         None => talk.until(question, &known.aws_profile, |answer| {

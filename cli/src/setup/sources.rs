@@ -114,7 +114,7 @@ fn read(answer: &str, found: &[Candidate]) -> Result<Vec<PathBuf>, Failure> {
             one.map(|one| one.path.clone()).ok_or_else(|| {
                 let hint = match found.is_empty() {
                     true => "type the path of a folder, for example ~/Pictures",
-                    false => "type a number of the list, or the path of a folder",
+                    false => "type a number from the list, or the path of a folder",
                 };
                 Failure::usage(format!("there is no folder with the number {number}"), hint)
             })

@@ -218,9 +218,12 @@ fn a_script_says_everything_by_options() {
     for (line, words) in [
         ("setup".to_owned(), ["no terminal to ask", "--source"]),
         ("setup --yes".to_owned(), ["no file or folder to back up was named", "--source"]),
-        ("setup --yes --source home/Pictures".to_owned(), ["where the archive is to be", "--to"]),
+        (
+            "setup --yes --source home/Pictures".to_owned(),
+            ["no place for the archive was named", "--to"],
+        ),
         ("setup --yes --source none --to disk/archive".to_owned(), ["failed to read", "hint: "]),
-        (base.to_owned(), ["has no file", "--no-identity-page"]),
+        (base.to_owned(), ["no file was named", "--no-identity-page"]),
         (format!("{base} --identity-page page.pdf"), ["cannot be written in the format", ".html"]),
         (format!("{base} --identity-page page.txt --at noon"), ["02:30", "hint: "]),
         (format!("{base} --identity-page page.txt --mail maria"), ["not a mail address", "@"]),
