@@ -91,7 +91,7 @@ impl Patterns {
         let patterns = spelled_out(typed, &here, etcetera::home_dir().ok().as_deref());
         if let Some(pattern) = patterns.iter().find(|pattern| has_open_bracket(pattern)) {
             return Err(Failure::usage(
-                format!("invalid pattern {typed:?}: a bracket in {pattern} does not close"),
+                format!("invalid pattern {typed:?}: a bracket in {pattern} is not closed"),
                 BRACKET,
             ));
         }

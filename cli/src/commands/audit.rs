@@ -133,7 +133,7 @@ fn verdict(found: &AuditReport, leaves_out: bool) -> Option<String> {
         reasons.push(format!("{failed} could not be read or compared"));
     }
     if reasons.is_empty() {
-        reasons.push("not all of it was there to compare".to_owned());
+        reasons.push("a path that was named has no files".to_owned());
     }
     Some(format!("Do not format this card: {}", reasons.join("; ")))
 }

@@ -51,7 +51,7 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         }
     }
     let question = "Make this copy the main archive? No run may be copying to it, and nothing may write to the old archive after that.";
-    let instead = "as long as that archive is there, use it: a mirror restores as well";
+    let instead = "as long as the old archive is there, use it: a mirror restores as well";
     consent::final_act(session, args.yes, question, instead)?;
     let (pack, hot) = (pack_class.clone(), hot_class.clone());
     promote(&repository, &Promotion { pack_class: pack, hot_class: hot, time: now() })?;
@@ -71,7 +71,7 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         );
     } else {
         session.report.note(
-            "this is the main archive now: name it in the profiles (repo, and in [mirror] another place for a copy), and take the next snapshot. A computer that has used the old one says that this is another archive; `icecore rebuild-index` there accepts it",
+            "this is the main archive now: name it in the profiles (repo, and in [mirror] another place for a copy), and take the next snapshot. A computer that has read newer entries of the old one refuses this one as older or different; `icecore rebuild-index` there accepts it",
         );
     }
     Ok(code::DONE)

@@ -132,7 +132,7 @@ fn a_path_with_a_bracket_means_itself() {
     assert!(ran.stderr.contains("write \\[ or \\{ for it"), "{ran:#?}");
     for pattern in ["a[b", "[", "[!]", "2024/a[b"] {
         host.run(&format!("snapshot moved --exclude {pattern}"))
-            .fails(2, &["a bracket", "does not close", "write \\["]);
+            .fails(2, &["a bracket", "is not closed", "write \\["]);
     }
     host.run("snapshot moved --exclude a\\[b").ok();
     assert!(!listed(&host).contains("c.jpg"));

@@ -277,7 +277,7 @@ fn a_job_is_listed_and_cancelled() {
     assert!(waits.stderr.contains("nothing is due before"), "{waits:#?}");
     assert!(server.requests().is_empty());
     host.run(&format!("jobs cancel {id}")).ok();
-    assert!(host.run("jobs resume --waves").ok().stderr.contains("no restore is in waves"));
+    assert!(host.run("jobs resume --waves").ok().stderr.contains("no restore in waves"));
 }
 
 /// A run continues the job, within its own limit.

@@ -116,7 +116,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
             ("icecore does not speak this protocol", format!("{MOUNT}{folder}"))
         }
         "sftp" | "ssh" | "scp" | "rsync" => {
-            ("icecore does not speak SSH", format!("{MOUNT}, for example with sshfs{folder}"))
+            ("icecore does not speak SSH", format!("{MOUNT}; sshfs can mount it{folder}"))
         }
         "smb" | "cifs" | "nfs" | "afp" => ("this is a network share", format!("{MOUNT}{folder}")),
         drive if drive.len() == 1 && drive.as_bytes()[0].is_ascii_alphabetic() => {

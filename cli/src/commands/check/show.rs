@@ -367,9 +367,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     {
         report.line("repair: nothing could be repaired");
     }
-    if let Some(found) =
-        pieces(done.chunks_found, "that an earlier check or repair had missed can be read again")
-    {
+    if let Some(found) = pieces(done.chunks_found, "that was reported missing can be read again") {
         report.line(&format!("repair: {found}"));
     }
     if done.parity_renewed > 0 {

@@ -58,7 +58,8 @@ impl WaveRun<'_> {
                     (open.used, open.waiting) = (used, waiting.files);
                 }
                 self.save()?;
-                let text = "the month pays for one fetch, when all has thawed; ".to_owned();
+                let text =
+                    "the month pays for only one download, once all have thawed; ".to_owned();
                 return Ok(Done { text, ..Done::default() });
             }
             let (restored, bytes) = self.restore(selection, &options, &waves)?;

@@ -113,7 +113,7 @@ fn nothing_due(session: &Session, folder: &WaveFolder) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     session.report.note(&match open.iter().map(|job| job.next).min() {
-        None => "no restore is in waves on this computer".to_owned(),
+        None => "this computer has no restore in waves".to_owned(),
         Some(next) => format!(
             "{} in waves: nothing is due before {}",
             count(open.len(), "restore"),
