@@ -97,7 +97,7 @@ fn extent(plan: &RestorePlan) -> String {
     match plan.packs.len() {
         0 => format!("{files}; nothing to read from the archive"),
         packs => format!(
-            "{files}; {} to read from {} of {}{}",
+            "{files}; {} to read from {} ({} in all){}",
             size(plan.fetch_bytes),
             count(packs, "object"),
             size(plan.pack_bytes),

@@ -214,7 +214,7 @@ impl WaveRun<'_> {
         let wave = self.state.open.as_ref().unwrap_or(&wave);
         let by = icecore_engine::format::Time { seconds: self.now.seconds + until, nanos: 0 };
         let text = format!(
-            "wave of {}: {}{} with {} {} thawing, by {} at the latest",
+            "wave of {}: {}{} with {} {} thawing; ready by {} at the latest",
             month_name(self.now.seconds),
             restored.text,
             count(waiting, "object"),
