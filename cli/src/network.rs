@@ -1,4 +1,4 @@
-//! Reports when the network is down and when it is back, and counts the bytes that it transfers.
+//! Reports when the network is away and when it is back, and counts the bytes that it transfers.
 
 use std::time::SystemTime;
 
@@ -37,7 +37,7 @@ impl Watch for Network {
                 format!("the store answers again; it had been busy since {since}")
             }
             StoreErrorKind::Credentials => "the store accepts the credentials again".to_owned(),
-            _ => format!("the network is back; it had been down since {since}"),
+            _ => format!("the network is back; it had been away since {since}"),
         });
     }
 
@@ -61,7 +61,7 @@ fn what(away: &Away) -> &'static str {
     match away.kind {
         StoreErrorKind::Busy => "the store is busy",
         StoreErrorKind::Credentials => "the store refuses the credentials",
-        _ => "network is down",
+        _ => "network is away",
     }
 }
 

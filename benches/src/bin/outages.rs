@@ -29,7 +29,7 @@ struct Args {
     /// Faults of a snapshot, and of a restore
     #[arg(long, default_value_t = 12)]
     faults: u32,
-    /// The network is down for one to five times as many seconds: 60 is full length
+    /// The network is away for one to five times as many seconds: 60 is full length
     #[arg(long, default_value_t = 1.0)]
     unit: f64,
 }
@@ -146,7 +146,7 @@ impl Scene<'_> {
         ensure!(ended.status.success(), "{}: {}: {said}", command[0], ended.status);
         let happened = network.happened();
         ensure!(happened.len() as u32 * 4 > self.args.faults, "too little happened: {happened:?}");
-        let said = said.matches("network is down").count();
+        let said = said.matches("network is away").count();
         Ok((format!("{} faults, said {said} times", happened.len()), start.elapsed()))
     }
 }

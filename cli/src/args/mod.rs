@@ -152,7 +152,7 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub lock_wait: Duration,
-    /// How long to keep retrying while the network is down or the store is busy [default: 30m]
+    /// How long to keep retrying while the network is away or the store is busy [default: 30m]
     #[arg(
         long,
         global = true,

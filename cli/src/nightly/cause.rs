@@ -101,8 +101,8 @@ mod tests {
             "no check: the runs of this month have cost $1.25, and the limit is 8 Mbit/s",
         );
         check(
-            "network is down, trying again since 02:13",
-            "network is down, trying again since 02:13",
+            "network is away, trying again since 02:13",
+            "network is away, trying again since 02:13",
         );
         assert!(cause(&"word ".repeat(100), &[]).chars().count() <= CHARACTERS_MAX + 1);
     }

@@ -36,7 +36,7 @@ pub struct Profile {
     pub password_command: Option<String>,
     pub identity: Option<PathBuf>,
     pub cache_dir: Option<PathBuf>,
-    /// `retry-for = "2h"`: how long requests are repeated while the network is down.
+    /// `retry-for = "2h"`: how long requests are repeated while the network is away.
     #[serde(deserialize_with = "values::duration")]
     pub retry_for: Option<Duration>,
     /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows; the first matching row counts.

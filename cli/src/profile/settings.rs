@@ -34,7 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("password-command", "\"pass show photos\"", "", "a command that prints the password"),
     setting("identity", "\"~/identity.txt\"", "", "an exported identity"),
     setting("cache-dir", "\"/var/cache/icecore\"", "~/.cache/icecore", "where the catalog is"),
-    setting("retry-for", "\"2h\"", "30m", "how long to retry while the network is down"),
+    setting("retry-for", "\"2h\"", "30m", "how long to retry while the network is away"),
     setting(
         "limit-upload",
         "[\"08:00-23:00 1 MiB/s\", \"off\"]",

@@ -107,7 +107,7 @@ mod tests {
             Moment { total: Total::Counting, share: None, left: None, ..counted.clone() };
         let objects = Moment { unit: Unit::Objects, bytes: 0, bytes_total: 0, ..counted.clone() };
         let none = Moment { stage: "planning".to_owned(), ..Moment::default() };
-        let text = "the network is down, trying again since 02:31".to_owned();
+        let text = "the network is away, trying again since 02:31".to_owned();
         for shown in [
             Shown::Away { text, moment: counted.clone() },
             Shown::Thaw(Thaw { by: None, ..thaw.clone() }),

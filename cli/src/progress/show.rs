@@ -433,13 +433,13 @@ mod tests {
             ["stopping  2 uploads of 70.00 MiB  2.00 KiB/s", "stopping 2 uploads of 70.00 MiB"];
         assert_eq!(lines(&stopping(2), &[80, 40]), expected);
         assert_eq!(plain(&stopping(0), Duration::ZERO), "stopping");
-        let text = "network is down, trying again since 02:13".to_owned();
+        let text = "network is away, trying again since 02:13".to_owned();
         let away = Shown::Away { text, moment: moment() };
         let expected = [
-            "network is down, trying again since 02:13  30%  12.4/40.0 GiB",
-            "network is down, trying again since 02:13 30% 12.4/40.0 GiB",
-            "network is down since 02:13 30%",
-            "network is down 30%",
+            "network is away, trying again since 02:13  30%  12.4/40.0 GiB",
+            "network is away, trying again since 02:13 30% 12.4/40.0 GiB",
+            "network is away since 02:13 30%",
+            "network is away 30%",
         ];
         assert_eq!(lines(&away, &[80, 60, 40, 20]), expected);
         let text = "the store refuses the credentials, trying again since 02:13".to_owned();

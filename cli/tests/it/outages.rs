@@ -100,7 +100,7 @@ fn mirrors_drills_and_a_promotion_get_through() {
         cut_after(&server, &network, requests);
         let ran = host.run(&line).ok();
         server.set_fault(None);
-        assert_eq!(ran.stderr.matches("network is down").count(), 1, "{ran:#?}");
+        assert_eq!(ran.stderr.matches("network is away").count(), 1, "{ran:#?}");
         assert_eq!(ran.stderr.matches("network is back").count(), 1, "{ran:#?}");
     }
     // Each object of the copy was put once, and nothing that arrived was sent again.
@@ -151,15 +151,15 @@ fn what_is_waited_for_is_said_once() {
     server.stop();
     let said = |ran: &Ran, text: &str| ran.stderr.matches(text).count();
     let ran = host.run("snapshots").fails(1, &["check the network", "--retry-for", "retried"]);
-    assert_eq!(said(&ran, "network is down, trying again since "), 1, "{ran:#?}");
+    assert_eq!(said(&ran, "network is away, trying again since "), 1, "{ran:#?}");
     assert!(!ran.stderr.contains('?'), "a part of a URL: {ran:#?}");
     let quiet = host.run("-q snapshots").fails(1, &["retried for 2 s", "--retry-for"]);
-    assert_eq!(said(&quiet, "network is down"), 0, "{quiet:#?}");
+    assert_eq!(said(&quiet, "network is away"), 0, "{quiet:#?}");
     let json = host.run("--json snapshots").exits(1).summary();
     assert!(json["hint"].as_str().is_some_and(|hint| hint.contains("--retry-for")), "{json}");
     // A flag has priority over the environment.
     let once = host.run("--retry-for 0 snapshots").fails(1, &["check the network"]);
-    assert_eq!(said(&once, "network is down"), 0, "{once:#?}");
+    assert_eq!(said(&once, "network is away"), 0, "{once:#?}");
     host.run("--retry-for soon snapshots").exits(2);
 
     let mut child = host
@@ -171,13 +171,13 @@ fn what_is_waited_for_is_said_once() {
     // A slow machine needs some time until it notices.
     let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut text = String::new();
-    while !text.contains("network is down") {
+    while !text.contains("network is away") {
         assert_ne!(stderr.read_line(&mut text).expect("a text"), 0, "{text}");
     }
     server.start_again();
     stderr.read_to_string(&mut text).expect("a text");
     assert!(child.wait().expect("it ends").success(), "{text}");
-    assert_eq!(text.matches("network is down, trying again since ").count(), 1, "{text}");
+    assert_eq!(text.matches("network is away, trying again since ").count(), 1, "{text}");
     assert_eq!(text.matches("network is back").count(), 1, "{text}");
 }
 

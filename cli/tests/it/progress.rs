@@ -150,9 +150,9 @@ fn an_outage_is_said_and_then_the_step_again() {
     let mut terminal = Terminal::start(host.command("snapshot photos"), 80);
     terminal.see(|row| row.contains(" left"));
     server.stop();
-    terminal.see(|row| row.starts_with("network is down, trying again since") && row.contains('%'));
+    terminal.see(|row| row.starts_with("network is away, trying again since") && row.contains('%'));
     terminal.resize(40);
-    terminal.see(|row| row.starts_with("network is down since"));
+    terminal.see(|row| row.starts_with("network is away since"));
     server.start_again();
     terminal.resize(80);
     terminal.see(|row| row.contains(" left"));
@@ -161,8 +161,8 @@ fn an_outage_is_said_and_then_the_step_again() {
     let last = |(width, rows): &Frame| Some((*width, form(rows.last()?)));
     let seen: BTreeSet<(u16, String)> = frames.iter().filter_map(last).collect();
     for (width, wanted) in [
-        (80, "network is down, trying again since N:N N% N/N MiB"),
-        (40, "network is down since N:N N%"),
+        (80, "network is away, trying again since N:N N% N/N MiB"),
+        (40, "network is away since N:N N%"),
         (80, "snapshot N% N/N MiB N/N files N MiB/s N s left"),
     ] {
         // Whether a bar fits depends on the number of digits.

@@ -105,7 +105,7 @@ fn a_proxy_that_does_not_serve_is_named() {
         let words = ["the proxy refuses the user and the password (407)", variable];
         let ran = host.run("--retry-for 1h snapshots").fails(1, &words);
         assert!(
-            !ran.stderr.contains("falsch") && !ran.stderr.contains("network is down"),
+            !ran.stderr.contains("falsch") && !ran.stderr.contains("network is away"),
             "{ran:#?}"
         );
         // A port at which no proxy listens.
