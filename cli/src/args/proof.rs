@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use icecore_engine::ops::check::Subset;
 
-use super::{LitterArgs, TierName};
+use super::{LitterArgs, PickArgs, TierName};
 use crate::parse;
 
 #[derive(Debug, Args)]
@@ -67,7 +67,7 @@ pub struct AuditArgs {
 pub struct DrillArgs {
     /// Check the identity page in this file instead: does it open this archive, and is the location
     /// on it still right? Without a file, check the identity that you type
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["tier", "max_cost", "wait", "detach", "host", "path", "tag", "history"])]
     pub identity_page: Option<Option<PathBuf>>,
     /// How fast to thaw the photo: bulk within 48 hours, standard within 12
     #[arg(long, value_name = "TIER", default_value = "bulk")]
@@ -83,4 +83,6 @@ pub struct DrillArgs {
     /// command again to continue
     #[arg(long)]
     pub detach: bool,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }

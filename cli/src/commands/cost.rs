@@ -225,7 +225,7 @@ fn to_get_back(
     let spent = repository.store.requests();
     let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();
     let rows = Tier::ALL.map(|tier| {
-        let predicted = plan.predict(tier, days);
+        let predicted = plan.predict_job(tier, days);
         let bill = prices.bill(&spent.plus(&predicted)).plus(at_copies);
         let waves = waves(downloaded(session, &plan, &predicted), prices, &bill);
         (tier, plan.hours(&repository, tier), bill, waves)

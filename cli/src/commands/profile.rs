@@ -13,7 +13,7 @@ use crate::patterns::{Origin, Patterns};
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{count, show};
+use crate::units::{agree, count, show};
 use crate::{config, profile};
 
 pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
@@ -119,7 +119,7 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     if !problems.is_empty() {
         return Err(Failure::usage(
             format!("{} in {}", count(problems.len(), "problem"), show(path)),
-            "correct them, then check again",
+            &format!("correct {}, then check again", agree(problems.len(), "it", "them")),
         ));
     }
     if report.json {

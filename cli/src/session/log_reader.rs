@@ -51,7 +51,7 @@ impl Session {
         let to = mirror.to.as_ref().ok_or_else(|| {
             Failure::usage("the table [mirror] has no `to`", "name the place of the second copy")
         })?;
-        let location = Location::parse(to)?;
+        let location = Location::parse(&crate::home::url_at_home(to)?)?;
         if self.location().is_ok_and(|archive| archive.place() == location.place()) {
             return Err(Failure::usage(
                 format!("{location} is the archive itself"),

@@ -206,6 +206,10 @@ fn the_cost_of_a_restore_is_that_of_the_cheapest_copies() {
     assert!(months(&frozen) >= 3.0 && months(&disk) == 1.0, "{disk} {frozen}");
     let shown = host.run("--profile home cost --restore latest").ok();
     assert!(shown.stdout.contains("/copy at no cost"), "{shown:#?}");
+    // The plan of that restore has the same price.
+    let line = "--prices prices --json restore latest -t out --plan";
+    let planned = host.run(line).ok().summary();
+    assert_eq!(of(&planned, "total_usd"), of(&cost(&host, ""), "total_usd"), "{planned}");
     // A second bucket costs its requests and its download, but no thaw.
     let mirror = format!("s3://{BUCKET}/copy");
     let disk = host.path("copy").display().to_string();

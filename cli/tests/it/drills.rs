@@ -34,6 +34,17 @@ fn a_photo_comes_back_and_is_removed() {
     host.run("snapshot photos").ok();
     let ran = host.run("drill").ok();
     assert!(ran.stdout.contains("the file on this computer is the same"), "{ran:#?}");
+    // Under another name, that snapshot is of another computer, and the older one can be chosen.
+    host.set("ICECORE_HOST", "laptop");
+    let ran = host.run("drill").ok();
+    assert!(
+        ran.stdout.contains("of the computer studio, so the file was not compared"),
+        "{ran:#?}"
+    );
+    host.set("ICECORE_HOST", "studio");
+    let named = host.run("drill --host studio").ok();
+    assert!(named.stdout.contains("the file on this computer is the same"), "{named:#?}");
+    host.run("drill --host nowhere").exits(4);
     // The file is random, and a photo rather than a sidecar.
     let mut drawn = std::collections::BTreeSet::new();
     for _ in 0..12 {

@@ -183,6 +183,13 @@ fn all_names_of_a_content_that_stays_are_listed() {
         assert!(shown.stderr.contains(&name), "{shown:#?}");
         assert!(path["path"].as_str().is_some_and(|path| path.ends_with(&name)), "{path}");
     }
+    // A folder has other names in older snapshots if it was renamed.
+    std::fs::rename(host.path("photos/best of"), host.path("photos/the best")).expect("renamed");
+    host.run("snapshot photos").ok();
+    let shown = host.run(&format!("-v {line}")).ok();
+    for folder in ["best of", "the best"] {
+        assert!(shown.stderr.contains(&format!("/photos/{folder}/5.CR3")), "{shown:#?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use icecore_engine::repo::{PackState, Repository, TreeReader};
 use icecore_testkit::{photos, tree};
 use rustix::fs::inotify;
 
-use crate::setup::{Bench, Log, in_snapshot, settle, small_packs};
+use crate::setup::{Bench, Log, StopAfter, in_snapshot, settle, small_packs};
 
 /// Counts how often files in some folders are opened while `work` runs.
 pub fn opened_during<T>(folders: &[&Path], work: impl FnOnce() -> T) -> (T, usize) {
@@ -85,6 +85,32 @@ fn one_changed_file_is_the_only_one_that_is_read() {
     assert_eq!(opened, 2);
     assert!(totals.bytes_added < 100_000, "{totals:?}");
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
+}
+
+#[test]
+fn a_file_that_an_interrupted_run_has_read_counts_as_changed() {
+    let bench = Bench::local(small_packs());
+    for folder in ["a", "b", "c"] {
+        bench.write_photos(folder, 6, 2_000_000);
+    }
+    settle();
+    bench.snapshot();
+    for folder in ["a", "b", "c"] {
+        bench.write(&format!("{folder}/IMG_0004.JPG"), photos::jpeg(98, 60_000, 500));
+        bench.write(&format!("{folder}/new.CR3"), photos::bytes(7, 3_000_000));
+    }
+    settle();
+    // Stopped twice, at another place each time, as by Ctrl-C.
+    for bytes in [6_000_000, 26_000_000] {
+        let stop = StopAfter::bytes(bytes);
+        let stopped = snapshot(&bench.open_writer(), &bench.snapshot_options(), &stop);
+        assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    }
+    let totals = bench.snapshot().totals;
+    let counted = (totals.files_new, totals.files_changed, totals.files_moved);
+    assert_eq!((counted, totals.files_unmodified), ((3, 3, 0), 15), "{totals:?}");
+    // Then it is in a snapshot like any other.
+    assert_eq!(bench.snapshot().totals.files_unmodified, 21);
 }
 
 #[test]

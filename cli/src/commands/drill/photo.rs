@@ -44,8 +44,10 @@ struct Chosen<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LocalFile {
     Same,
-    /// The file does not exist any more, has changed since, or is from another computer.
+    /// The file does not exist any more, or has changed since.
     Gone,
+    /// The snapshot is of another computer.
+    Elsewhere,
     /// The file has the same size and time, but different content.
     Differs,
 }
@@ -55,6 +57,7 @@ impl LocalFile {
         match self {
             LocalFile::Same => "same",
             LocalFile::Gone => "gone",
+            LocalFile::Elsewhere => "elsewhere",
             LocalFile::Differs => "differs",
         }
     }
@@ -75,7 +78,7 @@ pub fn run(session: &Session, state: &DrillState, args: &DrillArgs) -> Result<u8
         Some(chosen) => chosen,
         None => {
             state.remove_copy()?;
-            choose(session, &repository, &trees)?
+            choose(session, &trees, &args.pick)?
         }
     };
     let snapshot = &chosen.snapshot.row.entry.id;
@@ -148,15 +151,18 @@ fn begun<'a>(
 }
 
 /// Returns the newest unmarked snapshot, or else the newest one.
-fn newest(session: &Session, repository: &Repository) -> Result<SnapshotRow, Failure> {
-    let pick = PickArgs::default();
-    let latest = resolve(session, repository, "latest", &pick)?;
+fn newest(
+    session: &Session,
+    repository: &Repository,
+    pick: &PickArgs,
+) -> Result<SnapshotRow, Failure> {
+    let latest = resolve(session, repository, "latest", pick)?;
     let mut row = latest.clone();
     for back in 1..MARKED_MAX {
         if !row.is_marked() {
             return Ok(row);
         }
-        match resolve(session, repository, &format!("latest~{back}"), &pick) {
+        match resolve(session, repository, &format!("latest~{back}"), pick) {
             Ok(older) => row = older,
             Err(_) => break,
         }
@@ -167,10 +173,10 @@ fn newest(session: &Session, repository: &Repository) -> Result<SnapshotRow, Fai
 /// Chooses a random file of the newest snapshot, if possible one of a preferred size.
 fn choose<'a>(
     session: &Session,
-    repository: &Repository,
     trees: &'a TreeReader<'a>,
+    pick: &PickArgs,
 ) -> Result<Chosen<'a>, Failure> {
-    let snapshot = Snapshot::open(trees, newest(session, repository)?)?;
+    let snapshot = Snapshot::open(trees, newest(session, trees.repository(), pick)?)?;
     // Each path gets a random number, and the smallest number wins.
     let seed: [u8; 32] = random();
     let mut drawn: Option<(bool, [u8; 32])> = None;
@@ -255,7 +261,7 @@ fn going<'a>(
 /// Compares the restored photo with the file on this computer, unless that file has changed.
 fn compare(session: &Session, chosen: &Chosen, copy: &Path) -> Result<LocalFile, Failure> {
     if !session.is_own_name(&chosen.snapshot.record.host) {
-        return Ok(LocalFile::Gone);
+        return Ok(LocalFile::Elsewhere);
     }
     let path = Path::new("/").join(chosen.snapshot.places.real(&chosen.path));
     let Ok(stat) = std::fs::symlink_metadata(&path) else { return Ok(LocalFile::Gone) };
@@ -340,7 +346,7 @@ fn say(
     let seconds = answers::without_waiting(started).as_secs_f64();
     let exit = match there {
         LocalFile::Differs => code::INCOMPLETE,
-        LocalFile::Same | LocalFile::Gone => code::DONE,
+        LocalFile::Same | LocalFile::Gone | LocalFile::Elsewhere => code::DONE,
     };
     if report.json {
         report.object("summary", summary(session, chosen, Some(there), started)?);
@@ -351,13 +357,19 @@ fn say(
         "{name} ({}) came back from snapshot {id} of {date} in {seconds:.1} s, and every byte is as it was stored",
         size(bytes)
     ));
-    report.line(match there {
-        LocalFile::Same => "the file on this computer is the same; the restored copy was removed",
+    report.line(&match there {
+        LocalFile::Same => {
+            "the file on this computer is the same; the restored copy was removed".to_owned()
+        }
+        LocalFile::Elsewhere => format!(
+            "the snapshot is of the computer {}, so the file was not compared with one on this computer; the restored copy was removed",
+            show(Path::new(&row.entry.host))
+        ),
         LocalFile::Gone => {
-            "the file is not on this computer, or has changed since, so it was not compared; the restored copy was removed"
+            "the file is not on this computer, or has changed since, so it was not compared; the restored copy was removed".to_owned()
         }
         LocalFile::Differs => {
-            "the file on this computer has the same size and time, but OTHER CONTENT: its disk may be failing; the archive has what was stored"
+            "the file on this computer has the same size and time, but OTHER CONTENT: its disk may be failing; the archive has what was stored".to_owned()
         }
     });
     say_cost(session, chosen)?;

@@ -50,15 +50,7 @@ impl Deal<'_> {
         let of_copy = of_copy.filter(|_| is_free && at_copies.total_usd() > 0.0);
         let Some(prices) = own.or(of_copy) else { return Ok(None) };
         let spent = self.repository.store.requests();
-        let own_requests = |plan: &RestorePlan, tier| {
-            let mut requests = spent.plus(&plan.predict(tier, days));
-            if plan.states().cold > 0 {
-                // The requests for the journal: a listing, the record, and two marks.
-                requests.list += 1;
-                (0..3).for_each(|_| requests.add_put("", 0));
-            }
-            requests
-        };
+        let own_requests = |plan: &RestorePlan, tier| spent.plus(&plan.predict_job(tier, days));
         if let Some(class) = prices.gap(&own_requests(plan, Tier::Bulk)) {
             let table = format!("the prices of {} do not include {class}", prices.region);
             self.session.report.note(&table);

@@ -16,6 +16,17 @@ impl RestorePlan {
         predict(self.packs.iter().filter(|pack| pack.copy.is_none()), tier, days)
     }
 
+    /// Like [`RestorePlan::predict`], for a restore with a job (spec section 4.8), which any restore has that needs a thaw.
+    pub fn predict_job(&self, tier: Tier, days: u32) -> Requests {
+        let mut requests = self.predict(tier, days);
+        if self.states().cold > 0 {
+            // A listing, the record, and two marks.
+            requests.list += 1;
+            (0..3).for_each(|_| requests.add_put("", 0));
+        }
+        requests
+    }
+
     /// Predicts the requests to another copy.
     pub fn predict_at(&self, copy: usize) -> Requests {
         let packs = self.packs.iter().filter(|pack| pack.copy == Some(copy));

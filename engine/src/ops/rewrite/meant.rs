@@ -108,7 +108,7 @@ pub(super) fn elsewhere(
     }
     let mut contents: HashSet<[u8; 16]> = HashSet::new();
     let mut names: BTreeSet<PathBuf> = BTreeSet::new();
-    let mut seen: HashSet<[u8; 16]> = HashSet::new();
+    let mut seen: HashSet<(PathBuf, [u8; 16])> = HashSet::new();
     for row in visible.iter().rev().filter(|_| !gone.keys.is_empty()) {
         progress.check_interrupted()?;
         let snapshot = Snapshot::open(trees, row.clone())?;
@@ -122,10 +122,9 @@ pub(super) fn elsewhere(
             }
             let Some(key) = key(entry) else { return Ok(Visit::Into) };
             if entry.kind == EntryKind::Folder {
-                // The same tree may be at another place where nothing below it is removed, so remember only trees that
-                // stay whole.
+                // At another place, files of the same tree have other names. Remember only trees that stay whole.
                 let is_whole = !places.iter().any(|gone| gone.starts_with(place));
-                return Ok(match is_whole && !seen.insert(key) {
+                return Ok(match is_whole && !seen.insert((place.to_owned(), key)) {
                     true => Visit::Over,
                     false => Visit::Into,
                 });

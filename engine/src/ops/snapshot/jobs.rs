@@ -46,6 +46,8 @@ pub(super) struct FileContent {
     pub mark: Option<u64>,
     /// For a database: its journals, and the number of bytes that are stored for it.
     pub database: Option<CachedDatabase>,
+    /// Whether a snapshot has an earlier version of it.
+    pub replaces: bool,
 }
 
 impl FileContent {

@@ -104,13 +104,13 @@ impl Outcomes {
         // Leave out a file that was removed. Keep the previous version of a file that cannot be read, because its
         // disk may be failing.
         let older = if gone || is_part { None } else { self.older(context, job)? };
-        let (content, note) = match (older, torn) {
+        let (mut content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
             (None, Some(torn)) => (Some(torn), "; it is stored as it was read"),
             (None, None) => (None, ""),
         };
         context.failed_file(&job.path, format!("{message}{note}"));
-        if let Some(content) = &content {
+        if let Some(content) = &mut content {
             let older = job.older.as_ref().filter(|older| older.chunks == content.chunks);
             let same = match (&context.last, older) {
                 (Some(last), Some(older)) => last.has_file(&self.view, &older.chunks)?,
@@ -145,7 +145,7 @@ impl Outcomes {
                 false => context.failed_file(&job.path, problem),
             }
         }
-        count(context, &self.view, job, &content)?;
+        count(context, &self.view, job, &mut content)?;
         let same = chunks.same && !content.chunks.is_empty();
         let database = self.is_part(job) || content.database.is_some();
         context.count_of_source(job.source, content.stat.size, same, database);
@@ -176,11 +176,19 @@ impl Outcomes {
         let Xattrs { found: xattrs, problem } = source::xattrs(&job.path);
         let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
         let has_all_xattrs = problem.is_none();
-        let (mark, database) = (older.mark, older.database);
+        let (mark, database, replaces) = (older.mark, older.database, older.replaces);
         let trusted = false;
-        let content =
-            FileContent { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database };
-        Ok(Some(content))
+        Ok(Some(FileContent {
+            stat,
+            chunks,
+            holes,
+            xattrs,
+            has_all_xattrs,
+            trusted,
+            mark,
+            database,
+            replaces,
+        }))
     }
 }
 
@@ -218,14 +226,26 @@ fn content(read: ReadFile, chunks: &[ChunkId]) -> FileContent {
     let ReadFile { stat, holes, xattrs, trusted, mark, database, .. } = read;
     let Xattrs { found: xattrs, problem } = xattrs;
     let (chunks, has_all_xattrs) = (tree::join_ids(chunks), problem.is_none());
-    FileContent { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database }
+    FileContent {
+        stat,
+        chunks,
+        holes,
+        xattrs,
+        has_all_xattrs,
+        trusted,
+        mark,
+        database,
+        replaces: false,
+    }
 }
 
+/// Counts a file, and notes whether a snapshot has an earlier version of it, which an interrupted run may have replaced
+/// in the stat cache.
 fn count(
     context: &Context,
     view: &Catalog,
     job: &FileJob,
-    content: &FileContent,
+    content: &mut FileContent,
 ) -> Result<(), Error> {
     let same =
         |older: &CachedFile| older.chunks == content.chunks && older.size == content.stat.size;
@@ -237,12 +257,18 @@ fn count(
     let is_moved = job.older.is_none()
         && !content.chunks.is_empty()
         && context.saved.has_file(view, &content.chunks)?;
+    let unchanged = job.older.as_ref().is_some_and(same);
+    content.replaces = match saved {
+        true => !unchanged,
+        false => job.older.as_ref().is_some_and(|older| older.replaces),
+    };
     context.count(|totals| {
-        match job.older.as_ref().filter(|_| saved) {
-            None if is_moved => totals.files_moved += 1,
-            None => totals.files_new += 1,
-            Some(older) if same(older) => totals.files_unmodified += 1,
-            Some(_) => totals.files_changed += 1,
+        match saved {
+            false if is_moved => totals.files_moved += 1,
+            false if content.replaces => totals.files_changed += 1,
+            false => totals.files_new += 1,
+            true if unchanged => totals.files_unmodified += 1,
+            true => totals.files_changed += 1,
         }
         totals.bytes_processed += content.bytes();
     });

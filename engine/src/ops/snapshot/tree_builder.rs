@@ -151,32 +151,40 @@ impl TreeBuilder<'_> {
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
         self.context.dedup.need(folder.packs.iter().flatten().copied());
         let (saved, catalog) = (&self.context.saved, &self.context.repository.catalog);
-        let mut new = 0;
+        let (mut new, mut changed) = (0, 0);
         if let Some(key) = job.key.filter(|_| !saved.has_all(folder.packs.iter().flatten())) {
             for file in catalog.folder_files(key)? {
-                new += u64::from(!saved.has_file(catalog, &file.chunks)?);
+                if !saved.has_file(catalog, &file.chunks)? {
+                    *if file.replaces { &mut changed } else { &mut new } += 1;
+                }
             }
         }
-        self.count_files(files, bytes, new);
+        self.count_files(files, bytes, [new, changed]);
         Ok(())
     }
 
     fn count_known(&self, states: &[NameState]) {
-        let (mut files, mut bytes, mut new) = (0, 0, 0);
+        let (mut files, mut bytes, mut new, mut changed) = (0, 0, 0, 0);
         for state in states {
             if let NameState::Known { file, saved } = state {
-                (files, bytes, new) = (files + 1, bytes + file.bytes(), new + u64::from(!saved));
+                (files, bytes) = (files + 1, bytes + file.bytes());
+                if !saved {
+                    *if file.replaces { &mut changed } else { &mut new } += 1;
+                }
             }
         }
-        self.count_files(files, bytes, new);
+        self.count_files(files, bytes, [new, changed]);
     }
 
-    /// Counts files that are not read; `new` of them are in no snapshot.
-    fn count_files(&self, files: u64, bytes: u64, new: u64) {
+    /// Counts files that are not read. Of these, `new` are in no snapshot, and of `changed` the snapshots have only
+    /// earlier versions: an interrupted run has read them.
+    fn count_files(&self, files: u64, bytes: u64, [new, changed]: [u64; 2]) {
         let new = new.min(files);
+        let changed = changed.min(files - new);
         self.context.count(|totals| {
             totals.files_new += new;
-            totals.files_unmodified += files - new;
+            totals.files_changed += changed;
+            totals.files_unmodified += files - new - changed;
             totals.bytes_processed += bytes;
         });
         self.context.progress.advance(files, bytes);
@@ -274,7 +282,7 @@ impl TreeBuilder<'_> {
                 }),
             NameState::Known { file, .. } => {
                 let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
-                let CachedFile { chunks, holes, mark, database, .. } = *file;
+                let CachedFile { chunks, holes, mark, database, replaces, .. } = *file;
                 let (stat, trusted) = (found.stat, true);
                 let content = FileContent {
                     stat,
@@ -285,6 +293,7 @@ impl TreeBuilder<'_> {
                     trusted,
                     mark,
                     database,
+                    replaces,
                 };
                 Some(content)
             }
@@ -327,6 +336,7 @@ impl TreeBuilder<'_> {
             settled: self.has_settled(content),
             mark: content.mark,
             database: content.database,
+            replaces: content.replaces,
         }
     }
 

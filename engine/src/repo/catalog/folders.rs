@@ -51,6 +51,10 @@ pub struct CachedFile {
     /// Additional facts about an SQLite database.
     #[n(9)]
     pub database: Option<CachedDatabase>,
+    /// Whether a snapshot has an earlier version of it, so that this one, if no snapshot has it yet, counts as changed.
+    #[n(10)]
+    #[cbor(default)]
+    pub replaces: bool,
 }
 
 /// An SQLite database in the state in which it was last read.
