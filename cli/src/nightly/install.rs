@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use etcetera::BaseStrategy;
 use icecore_engine::files::private;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::crontab;
 use super::nice::is_in_path;
 use super::profiles;
+use super::systems::{found, succeed};
 use super::timers::{self, Call};
 use crate::args::{Global, InstallArgs, ScheduleCommand, SchedulerArgs, SchedulerName};
 use crate::code;
@@ -24,8 +25,6 @@ use crate::units::show;
 
 /// The folder of system units.
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
-/// This folder exists if systemd is running.
-const SYSTEMD_RUNS: &str = "/run/systemd/system";
 /// The name of the job that runs all profiles.
 const ALL: &str = "icecore";
 
@@ -82,26 +81,6 @@ fn run_as(
 /// Returns whether the job is a system job, which also runs while no user is logged in.
 fn is_of_system(args: &SchedulerArgs) -> bool {
     rustix::process::geteuid().is_root() && !args.user
-}
-
-/// Returns the scheduler of this computer.
-pub fn found() -> Result<SchedulerName, Failure> {
-    if cfg!(target_os = "macos") {
-        return Ok(SchedulerName::Launchd);
-    }
-    if Path::new(SYSTEMD_RUNS).is_dir() && is_in_path("systemctl") {
-        return Ok(SchedulerName::Systemd);
-    }
-    if is_in_path("crontab") {
-        return Ok(SchedulerName::Cron);
-    }
-    Err(Failure::new(
-        code::FAILED,
-        "no scheduler was found: neither systemd nor crontab",
-        Some(
-            "`icecore schedule install --with synology` (or qnap, wsl) says what to do there; elsewhere, let any scheduler call `icecore -q run --if-due` every hour",
-        ),
-    ))
 }
 
 /// Returns the command for a scheduler that calls it every hour.
@@ -428,15 +407,42 @@ impl Scheduler<'_> {
         succeed(Command::new("launchctl").arg(action).arg(domain).arg(file))
     }
 
+    /// Returns what is installed: the job that runs all profiles, and those of single profiles.
+    fn all(&self) -> Result<Vec<Change>, Failure> {
+        if self.with == SchedulerName::Cron {
+            let lines = timers::cron_lines(&crontab::read()?, None).concat();
+            let old = String::from_utf8_lossy(&lines).trim_end().to_owned();
+            let old = Some(old).filter(|old| !old.is_empty());
+            return Ok(vec![Change { path: None, old, new: None }]);
+        }
+        let entries = std::fs::read_dir(self.folder()?).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        let job = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let is_named = ["icecore", "org.icecore."].iter().any(|begin| name.starts_with(begin));
+            let text = std::fs::read_to_string(&path).ok().filter(|_| is_named)?;
+            timers::is_ours(&text).then_some(Change {
+                path: Some(path),
+                old: Some(text),
+                new: None,
+            })
+        };
+        Ok(paths.into_iter().filter_map(job).collect())
+    }
+
     /// Shows what is installed.
     fn show(&self) -> Result<u8, Failure> {
-        let changes = self.changes(None, false)?;
+        let changes = match self.name == ALL {
+            true => self.all()?,
+            false => self.changes(None, false)?,
+        };
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
             let hint = match self.name == ALL {
                 true => "`icecore schedule install` installs it".to_owned(),
                 false => format!(
-                    "without -P, `icecore schedule show` shows the job {ALL}, which runs all profiles; with -P, `icecore schedule install` installs one for this profile alone"
+                    "without -P, `icecore schedule show` shows all jobs; with -P, `icecore schedule install` installs one for this profile alone"
                 ),
             };
             let message = format!("the job {} is not installed", self.name);
@@ -465,20 +471,4 @@ impl Scheduler<'_> {
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     let path = crate::home::at_home(path)?;
     std::path::absolute(&path).map_err(|error| Failure::file("find", &path, &error))
-}
-
-/// Runs a system program that must succeed.
-fn succeed(command: &mut Command) -> Result<(), Failure> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |what: String| {
-        let hint = "the files above were written; correct this, then run the same command again";
-        Failure::new(code::FAILED, format!("{name} failed: {what}"), Some(hint))
-    };
-    let output =
-        command.stdin(Stdio::null()).output().map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
 }

@@ -33,3 +33,4 @@ pub mod install;
 pub mod log;
 pub mod run;
 pub mod status;
+pub mod systems;

@@ -18,7 +18,7 @@ use crate::commands::key::export::PageSubject;
 use crate::commands::{check, key};
 use crate::failure::Failure;
 use crate::fit::whole;
-use crate::nightly::{install, run as night};
+use crate::nightly::{install, run as night, systems};
 use crate::pasted;
 use crate::profile::Profile;
 use crate::report::Report;
@@ -325,7 +325,7 @@ impl Setup<'_> {
     /// Describes how to let it run every night on this computer.
     fn how_to_schedule(&self) -> String {
         let by_hand = "on a Synology, a QNAP or in WSL, `icecore schedule install --with synology` (or qnap, wsl) says what to do";
-        if install::found().is_ok() {
+        if systems::found().is_ok() {
             return format!("`icecore schedule install`; {by_hand}");
         }
         let global = Global { profile: None, ..self.global.clone() };

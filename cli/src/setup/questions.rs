@@ -15,7 +15,7 @@ use super::{page, price};
 use crate::args::{Global, MakeArgs, SchedulerName, SetupArgs};
 use crate::code;
 use crate::failure::Failure;
-use crate::nightly::install;
+use crate::nightly::systems;
 use crate::password::Password;
 use crate::session::Session;
 use crate::units::show;
@@ -329,7 +329,7 @@ fn choose_schedule(
     if args.with.is_some() {
         return Ok((at, args.with));
     }
-    let found = match install::found() {
+    let found = match systems::found() {
         Ok(found) => found,
         Err(failure) => {
             let hint = failure.hint.unwrap_or_default();

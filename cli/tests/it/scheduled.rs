@@ -81,6 +81,11 @@ fn a_line_of_a_crontab_comes_works_and_goes() {
     let last = both.lines().last().expect("a line");
     assert!(last.contains(" -q -P home "), "{last}");
     assert!(last.ends_with(" run --if-due # icecore schedule: icecore-home"), "{last}");
+    // Without -P, all jobs are shown.
+    let shown = host.run("schedule show --with cron").ok().stdout;
+    assert!(shown.contains(line.trim_end()) && shown.contains(last), "{shown}");
+    let shown = host.run("-P home schedule show --with cron").ok().stdout;
+    assert!(!shown.contains(line.trim_end()) && shown.contains(last), "{shown}");
     host.run("-P home schedule remove --with cron --yes").ok();
     host.run("schedule remove --with cron --yes").ok();
     assert_eq!(tab(), others);
@@ -114,6 +119,12 @@ fn units_of_systemd_come_and_go() {
         shown.contains("icecore.timer:\n") && shown.contains("OnCalendar=*-*-* *:17:00\n"),
         "{shown}"
     );
+    host.run("-P home schedule install --with systemd --user --yes").ok();
+    let both = host.run("schedule show --with systemd --user").ok().stdout;
+    let names = ["icecore.timer:\n", "icecore.service:\n", "icecore-home.timer:\n"];
+    assert!(names.iter().all(|name| both.contains(name)), "{both}");
+    host.run("-P home schedule remove --with systemd --user --yes").ok();
+    asked();
     host.run("schedule remove --with systemd --user --yes").ok();
     assert_eq!(asked(), "--user disable --now icecore.timer\n--user daemon-reload\n");
     assert_eq!(fs::read_dir(&units).expect("the folder stays").count(), 0);
