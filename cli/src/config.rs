@@ -101,6 +101,15 @@ pub fn no_archive(config_dir: &Path) -> Failure {
     Failure::usage("no archive was specified", &hint)
 }
 
+/// Returns the failure that a profile names no archive.
+pub fn no_repo(config_dir: &Path, name: &str) -> Failure {
+    let file = profile_file(config_dir, name).map_or(format!("the profile {name}"), |f| show(&f));
+    let hint = format!(
+        "write a line such as repo = \"/media/disk/archive\" or repo = \"s3://bucket/photos\" at the top of {file}, or use --repo URL"
+    );
+    Failure::usage(format!("the profile {} has no archive", profile_name(name)), &hint)
+}
+
 /// Returns the failure that there is no such profile, with a list of those that exist.
 fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
     let known = profiles(config_dir);

@@ -170,7 +170,10 @@ impl Session {
     }
 
     pub fn location(&self) -> Result<Location, Failure> {
-        let url = self.repo.as_deref().ok_or_else(|| config::no_archive(&self.config_dir))?;
+        let url = self.repo.as_deref().ok_or_else(|| match &self.profile_typed {
+            Some(name) => config::no_repo(&self.config_dir, name),
+            None => config::no_archive(&self.config_dir),
+        })?;
         // Text that is not UTF-8 was already refused when the command line was parsed.
         Ok(Location::parse(&crate::home::url_at_home(url)?)?)
     }

@@ -196,7 +196,8 @@ fn show_remarks(session: &Session, location: &Location, created: &Created) {
     }
 }
 
-fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
+/// Returns the settings of a new archive at a location. Fails for those that it cannot have.
+pub fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     let provider = location.provider();
     if provider.is_none() && (args.pack_class.is_some() || args.hot_class.is_some()) {
         return Err(Failure::usage(

@@ -4,11 +4,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::private;
+use icecore_engine::store::Location;
 use serde_json::json;
 
 use crate::args::{Global, ProfileCommand};
 use crate::code;
+use crate::commands::init;
+use crate::commands::prune::keep;
 use crate::failure::Failure;
+use crate::nightly::job::MirrorSettings;
 use crate::patterns::{Origin, Patterns};
 use crate::profile::Profile;
 use crate::report::Report;
@@ -86,6 +90,7 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     let profile = config::read_profile(path, &config::profile_text(path)?)?;
     let session = Session::new(global.clone(), *report)?;
     let mut problems: Vec<(String, String)> = missing(&profile);
+    problems.extend(unusable(&profile));
     let mut wrong = |what: &str, failure: Failure| {
         let hint = failure.hint.map_or(String::new(), |hint| format!("; {hint}"));
         problems.push((what.to_owned(), format!("{}{hint}", failure.message)));
@@ -102,8 +107,19 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
         Err(failure) => wrong("repo", failure),
         Ok(()) => session.prices().err().into_iter().for_each(|failure| wrong("prices", failure)),
     }
+    if let Ok(location) = session.location() {
+        let init = init::settings(&location, &profile.init);
+        init.err().into_iter().for_each(|failure| wrong("init", failure));
+    }
     let copy = session.mirror_address();
     copy.err().into_iter().for_each(|failure| wrong("mirror.to", failure));
+    if let Some(mirror) = &profile.mirror {
+        let classes = mirror_classes(mirror);
+        classes.err().into_iter().for_each(|failure| wrong("mirror", failure));
+    }
+    let rules = keep::policy(&profile.keep).map(drop);
+    let rules = rules.and_then(|()| keep::group_by(profile.keep.group_by.as_deref()).map(drop));
+    rules.err().into_iter().for_each(|failure| wrong("keep", failure));
     if profile.prune.is_some() && !session.can_prune_unattended() {
         wrong(
             "prune",
@@ -140,6 +156,43 @@ pub fn refuse_writable(path: &Path) -> Result<(), Failure> {
         format!("other users can write to {}, and a profile names commands to run", show(path)),
         &format!("look through it, then: chmod go-w {}", show(path)),
     ))
+}
+
+/// Checks the classes of the second copy, as its first run would.
+fn mirror_classes(mirror: &MirrorSettings) -> Result<(), Failure> {
+    // A problem of the location is reported elsewhere.
+    let location = mirror.to.as_deref().and_then(|to| crate::home::url_at_home(to).ok());
+    let location = location.and_then(|url| Location::parse(&url).ok());
+    let Some(provider) = location.and_then(|location| location.provider()) else { return Ok(()) };
+    let (pack, hot) = provider.default_classes();
+    let pack = mirror.pack_class.as_deref().unwrap_or(pack);
+    init::classes(provider, pack, mirror.hot_class.as_deref().unwrap_or(hot)).map(drop)
+}
+
+/// Returns the settings that a run could not use: addresses that are no URLs, and commands without a text.
+fn unusable(profile: &Profile) -> Vec<(String, String)> {
+    let (notify, hooks) = (&profile.notify, &profile.hooks);
+    let addresses = [
+        ("notify.ping", &notify.ping),
+        ("notify.ntfy", &notify.ntfy),
+        ("notify.webhook", &notify.webhook),
+    ];
+    let addresses = addresses.into_iter().filter_map(|(name, address)| {
+        let wrong = address.as_ref()?.wrong()?;
+        Some((name.to_owned(), wrong))
+    });
+    let hooks = [
+        ("hooks.before", &hooks.before),
+        ("hooks.after", &hooks.after),
+        ("hooks.failed", &hooks.failed),
+        ("hooks.finally", &hooks.finally),
+    ];
+    let is_empty = |line: &String| line.trim().is_empty();
+    let hooks = hooks.into_iter().filter(|(_, lines)| lines.iter().any(is_empty));
+    let hooks = hooks.map(|(name, _)| (name.to_owned(), "a command is empty".to_owned()));
+    let mail = notify.mail.iter().filter(|to| to.trim().is_empty());
+    let mail = mail.map(|_| ("notify.mail".to_owned(), "the address is empty".to_owned()));
+    addresses.chain(hooks).chain(mail).collect()
 }
 
 /// Returns the settings that name a missing file or folder.

@@ -1,6 +1,8 @@
 //! Shortens the reason of a failure to one sentence that contains no file names and no paths, so that it may be sent.
 //! Does no I/O.
 
+use crate::profile;
+
 /// The text in place of omitted parts.
 const LEFT_OUT: &str = "…";
 /// Maximum number of characters of a cause.
@@ -58,7 +60,10 @@ fn replace_whole(text: &str, name: &str) -> String {
 
 /// Returns whether a word may be a part of a path, a URL, or the name of a file.
 fn is_name(word: &str) -> bool {
-    let word = word.trim_matches(|c: char| "\"'`()[]{},:;".contains(c));
+    let word = word.trim_matches(|c: char| "\"'`()[]{},:;%".contains(c));
+    if profile::is_setting(word) {
+        return false;
+    }
     if OF_ARCHIVE.iter().any(|folder| word.starts_with(folder)) || word.ends_with("/s") {
         return false;
     }
@@ -104,6 +109,11 @@ mod tests {
             "network is away, trying again since 02:13",
             "network is away, trying again since 02:13",
         );
+        check(
+            "no snapshot: the runs of this month have cost $0.00042, and run.max-cost-per-month is $0.00010",
+            "no snapshot: the runs of this month have cost $0.00042, and run.max-cost-per-month is $0.00010",
+        );
+        check("`notify.time-limit` is 0.5%, not run.cr3", "`notify.time-limit` is 0.5%, not …");
         assert!(cause(&"word ".repeat(100), &[]).chars().count() <= CHARACTERS_MAX + 1);
     }
 }

@@ -228,6 +228,7 @@ impl Default for Logs {
 pub struct Notify {
     pub ping: Option<Address>,
     pub ntfy: Option<Address>,
+    #[serde(deserialize_with = "secret")]
     pub ntfy_token: Option<Address>,
     pub webhook: Option<Address>,
     pub mail: Option<String>,
@@ -292,6 +293,16 @@ pub fn signed(duration: Duration) -> SignedDuration {
 
 fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, D::Error> {
     values::text(from, parse::time_of_day)
+}
+
+/// Parses where a secret is. The secret itself does not belong in a profile, which others may read.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Address>, D::Error> {
+    match Address::deserialize(from)? {
+        Address::Plain(_) => Err(serde::de::Error::custom(
+            "a secret does not belong in a profile: write { file = \"~/token\" } or { command = \"…\" }",
+        )),
+        elsewhere => Ok(Some(elsewhere)),
+    }
 }
 
 /// Checks a share with the parser of `snapshot --reread`.

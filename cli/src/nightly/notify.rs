@@ -32,6 +32,28 @@ impl Address {
         }
     }
 
+    /// Returns why this is not the URL of a server; `None` if it is, or if only a command or a missing file knows it.
+    pub fn wrong(&self) -> Option<String> {
+        let url = match self {
+            Address::Command(_) => return None,
+            Address::File(_) => self.get().ok()?,
+            Address::Plain(text) => text.clone(),
+        };
+        // Do not show the address, which may be a secret.
+        let rest = ["https://", "http://"].iter().find_map(|begin| {
+            let head = url.get(..begin.len())?;
+            head.eq_ignore_ascii_case(begin).then(|| &url[begin.len()..])
+        });
+        let is_host = |c: char| c.is_ascii_alphanumeric() || c == '[';
+        match rest {
+            None => Some("it must begin with https:// or http://".to_owned()),
+            Some(rest) if !rest.starts_with(is_host) || rest.contains(char::is_whitespace) => {
+                Some("it must be a URL such as https://example.com/topic".to_owned())
+            }
+            Some(_) => None,
+        }
+    }
+
     /// Returns the address, which may be in a file or come from a command.
     fn get(&self) -> Result<String, Failure> {
         let secret = match self {

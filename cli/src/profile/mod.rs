@@ -16,7 +16,7 @@ use crate::nightly::job::{
 };
 use crate::parse::at_home;
 
-pub use settings::{comments, like, shown, written};
+pub use settings::{comments, is_setting, like, shown, written};
 
 /// A profile, which contains permanent options. Options on the command line and environment variables have priority.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -120,8 +120,12 @@ impl Profile {
             let Some(name) = reason.strip_prefix(UNKNOWN).and_then(|rest| rest.split('`').next())
             else {
                 let setting = before.and_then(|before| setting_at(text, before.len()));
-                let setting = setting.map(|name| format!("{name}: ")).unwrap_or_default();
-                return Wrong { line, reason: format!("{setting}{reason}"), unknown: None };
+                let table = before.and_then(table_of);
+                let reason = match setting {
+                    None => reason.to_owned(),
+                    Some(key) => format!("{key}: {}", in_words(reason, table, key)),
+                };
+                return Wrong { line, reason, unknown: None };
             };
             let reason = reason.split(", expected ").next().unwrap_or_default();
             let table = before.and_then(table_of).map(|table| format!("{table}."));
@@ -169,6 +173,30 @@ impl Profile {
     }
 }
 
+/// Says what the value of a setting must be, if the TOML parser found a value of another type. Its own message names
+/// types of this program.
+fn in_words(reason: &str, table: Option<&str>, key: &str) -> String {
+    let expected = reason.strip_prefix("invalid type: ").and_then(|r| r.split_once(", expected "));
+    let Some((_, expected)) = expected else { return reason.to_owned() };
+    let what = match expected.split(' ').next().unwrap_or_default() {
+        "struct" => return format!("it must be a table: write [{key}] on a line of its own"),
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "it must be a whole number",
+        "f64" => "it must be a number",
+        _ => match expected {
+            "a string" => "it must be a text in quotation marks",
+            "a boolean" => "it must be true or false",
+            "a sequence" => "it must be a list",
+            path if path.starts_with("path") => "it must be a text in quotation marks",
+            other => return format!("it must be {other}"),
+        },
+    };
+    let name = table.map_or(key.to_owned(), |table| format!("{table}.{key}"));
+    match settings::example(&name) {
+        Some(example) => format!("{what}, such as {key} = {example}"),
+        None => what.to_owned(),
+    }
+}
+
 /// Returns the name of the setting whose value begins at this position of a profile.
 fn setting_at(text: &str, at: usize) -> Option<&str> {
     let begins = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
@@ -207,6 +235,47 @@ mod tests {
         assert_eq!(dollars, expected);
         let size = wrong("\n\n[init]\npack-size = \"many\"\n");
         assert_eq!(size.line, Some(4), "{size}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_explained() {
+        let wrong = |text: &str| Profile::parse(text).map(drop).unwrap_err().to_string();
+        for (text, expected) in [
+            (
+                "[run]\nat = 02:30\n",
+                "2: at: it must be a text in quotation marks, such as at = \"02:30\"",
+            ),
+            (
+                "repo = 7\n",
+                "1: repo: it must be a text in quotation marks, such as repo = \"s3://my-bucket/photos\"",
+            ),
+            (
+                "one-file-system = 'yes'\n",
+                "1: one-file-system: it must be true or false, such as one-file-system = true",
+            ),
+            ("tag = 'raw'\n", "1: tag: it must be a list, such as tag = [\"raw\"]"),
+            (
+                "[run]\nretries = 'many'\n",
+                "2: retries: it must be a whole number, such as retries = 5",
+            ),
+            ("run = 5\n", "1: run: it must be a table: write [run] on a line of its own"),
+            (
+                "[logs]\nkeep = 30\n",
+                "2: keep: it must be a text in quotation marks, such as keep = \"90d\"",
+            ),
+            ("[logs]\nkeep = '30'\n", "2: keep: write a unit: 30d for days, or 30s for seconds"),
+        ] {
+            assert_eq!(wrong(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_in_the_profile_itself() {
+        let wrong = |text: &str| Profile::parse(text).map(drop).unwrap_err().to_string();
+        let said = wrong("[notify]\nntfy-token = 'tk_abc'\n");
+        assert!(said.starts_with("2: ntfy-token: a secret does not belong in a profile"), "{said}");
+        assert!(!said.contains("tk_abc"), "{said}");
+        Profile::parse("[notify]\nntfy-token = { file = '~/token' }\n").unwrap();
     }
 
     #[test]

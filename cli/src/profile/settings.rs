@@ -192,6 +192,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("logs.keep", "\"90d\"", "30d", "how long the log of a run stays"),
 ];
 
+/// Returns whether this is the name of a setting.
+pub fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name == name)
+}
+
+/// Returns the example of a setting.
+pub fn example(name: &str) -> Option<&'static str> {
+    SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.example)
+}
+
 /// A setting to show: its value, and whether the profile sets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShownSetting {

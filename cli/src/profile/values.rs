@@ -8,9 +8,14 @@ use serde::{Deserialize, Deserializer};
 
 use crate::parse;
 
-/// Parses `90s`, `30m`, `24h` or `3d`.
+/// Parses `90s`, `30m`, `24h` or `3d`. A number alone is refused, because it could mean seconds or days.
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    text(from, parse::duration)
+    text(from, |text| match text.trim() {
+        number if !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()) => {
+            Err(format!("write a unit: {number}d for days, or {number}s for seconds"))
+        }
+        text => parse::duration(text),
+    })
 }
 
 /// Parses a duration that is longer than zero.

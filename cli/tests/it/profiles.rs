@@ -148,3 +148,34 @@ fn a_profile_is_shown_and_checked() {
     host.run("-P home profile check")
         .fails(2, &["other users can write to config/home.toml", "chmod go-w"]);
 }
+
+#[test]
+fn each_setting_is_checked_as_its_command_checks_it() {
+    let host = Host::new();
+    with_profile(
+        &host,
+        "repo = 'HERE/repo'\n[init]\nparity = 99\n[hooks]\nbefore = ['']\n[keep]\nkeep-within = 'long'\n[mirror]\nto = 's3://bucket/copy'\nendpoint = 'http://127.0.0.1:9'\npack-class = 'DEEPARCHIVE'\n[notify]\nntfy = 'ntfy.sh/topic'\nping = ''\nwebhook = 'ftp://example.com/hook'\n",
+    );
+    let checked = host.run("-P home profile check").exits(2);
+    for problem in [
+        "init: parity cannot be 99 %",
+        "hooks.before: a command is empty",
+        "keep: ",
+        "mirror: unknown storage class \"DEEPARCHIVE\"",
+        "notify.ntfy: it must begin with https://",
+        "notify.ping: it must begin with https://",
+        "notify.webhook: it must begin with https://",
+    ] {
+        assert!(checked.stderr.contains(&format!("warning: {problem}")), "{problem}: {checked:#?}");
+    }
+    with_profile(&host, "repo = 'HERE/repo'\n[notify]\nntfy = '127.0.0.1:8620/ping'\n");
+    host.run("-P home profile check").fails(2, &["notify.ntfy: it must begin with https://"]);
+    with_profile(&host, "repo = 'HERE/repo'\n[notify]\nntfy-token = 'tk_abc'\n");
+    let ran =
+        host.run("-P home profile check").fails(2, &["a secret does not belong in a profile"]);
+    assert!(!ran.stderr.contains("tk_abc"), "{ran:#?}");
+    let mut none = host.copy();
+    none.unset("ICECORE_REPOSITORY");
+    with_profile(&none, "sources = ['HERE/photos']\n");
+    none.run("-P home snapshots").fails(2, &["the profile home has no archive", "repo = \""]);
+}

@@ -2,6 +2,7 @@
 //! except for partially live packs: only the identity can read how much of them is needed.
 
 mod jobs;
+pub mod keep;
 mod notes;
 mod packs;
 mod pruning;
@@ -13,8 +14,8 @@ use icecore_engine::error::Error;
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
-use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
-use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
+use icecore_engine::ops::prune::retention::dated_with;
+use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, apply};
 use icecore_engine::ops::prune::{
     PrunePlan, PruneSummary, ThawingPacks, compare, doubtful_clock, plan, prune_into, thaw,
     undelete,
@@ -312,21 +313,7 @@ fn policy(session: &Session, args: &PruneArgs) -> Result<Policy, Failure> {
             ));
         }
     }
-    let count = |text: &Option<String>| text.as_deref().map(parse_count).transpose().map_err(usage);
-    Ok(Policy {
-        last: count(&keep.keep_last)?,
-        hourly: count(&keep.keep_hourly)?,
-        daily: count(&keep.keep_daily)?,
-        weekly: count(&keep.keep_weekly)?,
-        monthly: count(&keep.keep_monthly)?,
-        yearly: count(&keep.keep_yearly)?,
-        within: keep.keep_within.as_deref().map(str::parse::<Within>).transpose().map_err(usage)?,
-        tags: keep.keep_tag.iter().map(|text| parse_tags(text)).collect(),
-    })
-}
-
-fn usage(error: Error) -> Failure {
-    Failure::usage(error.to_string(), "`icecore prune --help` shows the forms")
+    keep::policy(&keep)
 }
 
 /// The rules that determine which snapshots stay.
@@ -338,10 +325,7 @@ struct Rules {
 fn rules(session: &Session, args: &PruneArgs) -> Result<Rules, Failure> {
     let policy = policy(session, args)?;
     let group_by = args.keep.group_by.as_ref().or(session.profile.keep.group_by.as_ref());
-    let group_by: GroupBy = match group_by {
-        Some(text) => text.parse().map_err(usage)?,
-        None => GroupBy::default(),
-    };
+    let group_by = keep::group_by(group_by.map(String::as_str))?;
     if args.keep.group_by.is_some() && policy.is_empty() {
         return Err(Failure::usage(
             "--group-by is a part of a policy, and there is no policy",
