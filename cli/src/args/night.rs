@@ -19,8 +19,8 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// How many of the newest runs to show [default: 10; with --text: 1]
-    #[arg(value_name = "N")]
-    pub number: Option<usize>,
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub number: Option<u16>,
     /// Print the whole log of each run
     #[arg(long)]
     pub text: bool,

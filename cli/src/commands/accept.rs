@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use icecore_engine::format::SnapshotId;
+use icecore_engine::ops::histories::HistoryId;
 use icecore_engine::ops::prune::accept;
 use icecore_engine::ops::rot::{Rotted, rotted};
-use icecore_engine::repo::{SnapshotRow, TreeReader};
+use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::json;
 
 use super::pick::resolve;
@@ -26,6 +27,7 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
             rows.push(row);
         }
     }
+    refuse_rotted(&repository, &rows)?;
     let mut accepted = Vec::new();
     for row in &rows {
         accepted.extend(accept(&repository, &row.entry.id, now())?);
@@ -68,6 +70,27 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
         }
     }
     Ok(code::DONE)
+}
+
+/// Fails for a snapshot whose mark keeps the good versions of files that changed by themselves: they must be compared
+/// before that.
+fn refuse_rotted(repository: &Repository, rows: &[SnapshotRow]) -> Result<(), Failure> {
+    let all = repository.catalog.snapshots()?;
+    let keeps_good_versions = |row: &&SnapshotRow| {
+        let history = HistoryId::of(&row.entry);
+        let is_full =
+            |full: &SnapshotRow| !full.is_marked() && HistoryId::of(&full.entry) == history;
+        let mut before = all.iter().take_while(|other| other.entry.id != row.entry.id);
+        row.is_rotted() && before.any(is_full)
+    };
+    let Some(row) = rows.iter().find(keeps_good_versions) else { return Ok(()) };
+    let id = row.entry.id.short();
+    Err(Failure::usage(
+        format!(
+            "snapshot {id} is marked because files in it changed without a new time, and the mark keeps their earlier versions; nothing was accepted"
+        ),
+        "`icecore accept-file` names these files: compare them, then accept them with `icecore accept-file PATH`",
+    ))
 }
 
 /// Lists the files that were corrupted on disk. If paths are given, accepts each snapshot all of whose corrupted files

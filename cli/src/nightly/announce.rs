@@ -35,7 +35,7 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
         news = news.filter(|news| *news != News::Done).or(Some(other));
     }
     if let Some(news) = news {
-        complain(night, journal, notify.send(&words(night, news, last)));
+        complain(night, journal, notify.send(&words(night, news, Some(last))));
     }
     let ping = match last.outcome {
         Outcome::Done => Some(("", News::Done)),
@@ -46,21 +46,21 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
         Outcome::Skipped | Outcome::Interrupted => None,
     };
     if let Some((end, news)) = ping {
-        complain(night, journal, notify.ping(end, &words(night, news, last).text));
+        complain(night, journal, notify.ping(end, &words(night, news, Some(last)).text));
     }
     if !is_whole {
-        overdue(night, records);
+        overdue(night, records, None);
     }
 }
 
 /// Sends a notification if the newest snapshot is too old, at most once per overdue period. Asks the archive, because
-/// a run that hangs has left no record, and a manual run has none.
-pub fn overdue(night: &Night, records: &[Record]) {
+/// a run that hangs has left no record, and a manual run has none. `hung` is when the run began that is in progress.
+pub fn overdue(night: &Night, records: &[Record], hung: Option<Timestamp>) {
     let rhythm = night.profile().run.rhythm();
     let (now, last) = (Timestamp::now(), record::last_whole(records));
     let sent = night.state.overdue_sent().map(|sent| sent.0);
-    // The very first run is not overdue.
-    let Some(first) = records.first().map(|run| run.started.0) else { return };
+    // The very first run is not overdue, unless it hangs.
+    let Some(first) = records.first().map(|run| run.started.0).or(hung) else { return };
     if !rhythm.is_overdue(last.or(Some(first)), now)
         || sent.is_some_and(|sent| !rhythm.is_overdue(Some(sent), now))
     {
@@ -75,19 +75,20 @@ pub fn overdue(night: &Night, records: &[Record]) {
     if !rhythm.is_overdue(newest, now) {
         return;
     }
-    let Some(last) = records.last() else { return };
     night.state.set_overdue_sent(Some(LogTime(now)));
-    complain(night, None, night.profile().notify.send(&words(night, News::Overdue, last)));
+    // The last run that has ended says nothing about the one that hangs.
+    let last = records.last().filter(|_| hung.is_none());
+    complain(night, None, night.profile().notify.send(&words(night, News::Overdue(hung), last)));
 }
 
-fn words(night: &Night, news: News, run: &Record) -> Words {
+fn words(night: &Night, news: News, run: Option<&Record>) -> Words {
     let wants_names = night.profile().notify.names;
-    let log = run.log.as_ref().filter(|_| wants_names);
+    let log = run.and_then(|run| run.log.as_ref()).filter(|_| wants_names);
     let log = log.and_then(|log| night.state.log(log).ok());
     let log = log.as_deref().map(|log| end_of(log, LOG_BYTES_MAX));
     let log = if wants_names { log.or(Some("")) } else { None };
     let host = night.session.recorded_host();
-    news::say(news, &night.name, &host, Some(run), (log, &private(night)))
+    news::say(news, &night.name, &host, run, (log, &private(night)))
 }
 
 /// Returns the paths and addresses of a profile, which may be in the reason of a failure.

@@ -41,6 +41,10 @@ pub struct Status {
     /// The location of the second copy, if the profile names one.
     pub mirror: Option<String>,
     pub last_mirror: Option<Timestamp>,
+    /// Why the second copy is not complete, if a run has found that.
+    pub mirror_trouble: Option<String>,
+    /// Why the profile cannot be read, and since when. Then the settings are those of the last run that could read it.
+    pub profile_trouble: Option<String>,
     pub month_usd: f64,
     /// The restores in waves that this computer continues.
     pub waves: Vec<WaveJob>,

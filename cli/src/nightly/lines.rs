@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::units::{agree, count, dollars, size};
 
+/// Maximum number of findings of a check that a log lists.
+const FINDINGS_SHOWN: usize = 20;
+
 /// Returns the lines of the log for a message of a step.
 pub fn of_message(step: &str, message: &Value) -> Vec<String> {
     let text = |key: &str| message[key].as_str().unwrap_or_default();
@@ -24,26 +27,90 @@ pub fn of_message(step: &str, message: &Value) -> Vec<String> {
     }
 }
 
+/// Returns why a step was not well, from its summary, in one line; `None` if the summary does not say it.
+pub fn reason(step: &str, summary: &Value) -> Option<String> {
+    let number = |key: &str| summary[key].as_u64().unwrap_or(0);
+    match step {
+        "check" => {
+            let of =
+                |key: &str| Some(summary[key].as_array()?.as_slice()).filter(|l| !l.is_empty());
+            match of("errors").or_else(|| of("doubts")) {
+                None => of("frozen").map(|_| FROZEN_PARTS.to_owned()),
+                Some([only]) => Some(found(only)),
+                Some(all) => {
+                    let what = if of("errors").is_some() { "damaged" } else { "doubtful" };
+                    let all_of = count(all.len(), "object");
+                    Some(format!("{all_of} are {what}; the first: {}", found(&all[0])))
+                }
+            }
+        }
+        "mirror" => match (
+            number("objects_spoiled"),
+            number("objects_lacking"),
+            number("objects_frozen"),
+            number("objects_thawing"),
+        ) {
+            (spoiled @ 1.., ..) => {
+                let are = agree(spoiled, "is", "are");
+                Some(format!("{} {are} damaged in the copy", count(spoiled, "object")))
+            }
+            (_, lacking @ 1.., ..) => {
+                let are = agree(lacking, "is", "are");
+                let objects = count(lacking, "object");
+                Some(format!(
+                    "{objects} {are} damaged or missing in the archive and not in the copy"
+                ))
+            }
+            (_, _, frozen @ 1.., _) => {
+                let objects = count(frozen, "object");
+                Some(format!("{objects} must be thawed before the copy is complete"))
+            }
+            (_, _, _, thawing @ 1..) => {
+                let (objects, are) = (count(thawing, "object"), agree(thawing, "is", "are"));
+                Some(format!("{objects} {are} being thawed before the copy is complete"))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Why a step is not well that has met frozen parts of the archive.
+pub const FROZEN_PARTS: &str = "folder listings or small files are frozen";
+
+/// Describes a finding of a check.
+fn found(finding: &Value) -> String {
+    let text = |key: &str| finding[key].as_str().unwrap_or_default();
+    format!("{}: {}", text("object"), text("problem"))
+}
+
 fn of_summary(step: &str, summary: &Value) -> Vec<String> {
     let number = |key: &str| summary[key].as_u64().unwrap_or(0);
     let text = |key: &str| summary[key].as_str().unwrap_or_default();
     let mut lines = match step {
         "snapshot" => of_snapshot(summary),
         "check" => {
-            let errors = summary["errors"].as_array().map_or(0, Vec::len);
-            let found = match errors {
+            let of = |key: &str| summary[key].as_array().map_or(&[][..], Vec::as_slice);
+            let errors = of("errors");
+            let verdict = match errors.len() {
                 0 => "no damage found".to_owned(),
                 errors => format!("{} with damage", count(errors, "object")),
             };
             let mut line = format!(
-                "{found}; {} checked, {} read",
+                "{verdict}; {} checked, {} read",
                 count(number("objects_checked"), "object"),
                 size(number("bytes_read"))
             );
             if number("packs_waiting") > 0 {
                 line.push_str("; the rest is thawing");
             }
-            vec![line]
+            let mut lines: Vec<String> = errors.iter().chain(of("doubts")).map(found).collect();
+            let left = lines.len().saturating_sub(FINDINGS_SHOWN);
+            lines.truncate(FINDINGS_SHOWN);
+            lines.extend((left > 0).then(|| format!("and {left} more")));
+            lines.push(line);
+            lines.extend(summary["hint"].as_str().map(|hint| format!("hint: {hint}")));
+            lines
         }
         "drill" if summary["thawing"] == true => vec!["the photo is thawing".to_owned()],
         "drill" => vec![format!("{} came back", text("path"))],
@@ -144,6 +211,54 @@ mod tests {
                 "3.00 MiB in all; 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",
                 "cost: $0.02",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_check_says_what_is_damaged() {
+        let error = |name: &str| json!({ "object": name, "problem": "it is missing" });
+        let one = json!({
+            "message_type": "summary", "errors": [error("packs/ab")], "doubts": [], "objects_checked": 7,
+            "bytes_read": 0, "hint": "`icecore -P home check --repair` repairs it",
+        });
+        assert_eq!(reason("check", &one).as_deref(), Some("packs/ab: it is missing"));
+        assert_eq!(
+            of_message("check", &one),
+            [
+                "packs/ab: it is missing",
+                "1 object with damage; 7 objects checked, 0 B read",
+                "hint: `icecore -P home check --repair` repairs it",
+            ]
+        );
+        let two = json!({ "errors": [error("packs/ab"), error("packs/cd")] });
+        let text = "2 objects are damaged; the first: packs/ab: it is missing";
+        assert_eq!(reason("check", &two).as_deref(), Some(text));
+        let doubt = json!({ "errors": [], "doubts": [error("log/2")] });
+        assert_eq!(reason("check", &doubt).as_deref(), Some("log/2: it is missing"));
+        assert_eq!(reason("check", &json!({ "errors": [] })), None);
+        let many: Vec<Value> = (0..30).map(|_| error("packs/ab")).collect();
+        let many = of_message("check", &json!({ "message_type": "summary", "errors": many }));
+        assert_eq!((many.len(), &*many[20]), (22, "and 10 more"));
+    }
+
+    #[test]
+    fn a_copy_says_why_it_is_not_complete() {
+        let of = |key: &str, number: u64| reason("mirror", &json!({ key: number }));
+        let said = [
+            of("objects_lacking", 1),
+            of("objects_frozen", 2),
+            of("objects_thawing", 1),
+            of("objects_copied", 9),
+        ];
+        let said = said.map(Option::unwrap_or_default);
+        assert_eq!(
+            said.each_ref().map(String::as_str),
+            [
+                "1 object is damaged or missing in the archive and not in the copy",
+                "2 objects must be thawed before the copy is complete",
+                "1 object is being thawed before the copy is complete",
+                "",
             ]
         );
     }

@@ -2,23 +2,23 @@
 
 use serde_json::json;
 
-use super::news;
-use super::profiles::{self, Night, local_of, record_json};
+use super::profiles::{self, Broken, Night, local_of, record_json};
 use super::record::{Outcome, Record, SNAPSHOT};
 use crate::args::{Global, LogArgs};
 use crate::code;
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{Report, print_sentences};
-use crate::units::{dollars, size};
+use crate::units::{dollars, show, size};
 
 pub fn run(global: &Global, report: Report, args: &LogArgs) -> Result<u8, Failure> {
-    profiles::each(global, report, |night| one(&night, args))
+    let broken = |Broken { night, failure }| one(&night, args).and(Err(failure));
+    profiles::each_or(global, report, |night| one(&night, args), broken)
 }
 
 fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
     let records = night.runs()?;
-    let number = args.number.unwrap_or(if args.text { 1 } else { 10 });
+    let number = args.number.map_or(if args.text { 1 } else { 10 }, usize::from);
     let shown = &records[records.len().saturating_sub(number)..];
     let report = &night.report;
     if report.json {
@@ -37,10 +37,7 @@ fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
     if shown.is_empty() {
         report.note(&format!("{}: there was no run yet", night.name));
     } else if args.text {
-        let texts = shown.iter().filter_map(|record| record.log.as_ref());
-        for log in texts {
-            night.state.log(log)?.lines().for_each(|line| report.entry(line));
-        }
+        shown.iter().for_each(|record| show_text(night, record));
     } else {
         let header = vec!["STARTED", "OUTCOME", "NEW", "CHANGED", "SENT", "COST", "TOOK", "WHY"];
         let rows = shown.iter().map(row).collect();
@@ -49,9 +46,21 @@ fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Returns why a run was skipped, has failed or has warned.
-fn why(record: &Record) -> String {
-    record.reason.clone().or_else(|| news::why_warned(record)).unwrap_or_default()
+/// Prints the log of a run, or why there is none.
+fn show_text(night: &Night, run: &Record) {
+    let report = &night.report;
+    let began = local_of(run.started.0);
+    match run.log.as_ref().map(|log| night.state.log(log)) {
+        Some(Ok(text)) => text.lines().for_each(|line| report.entry(line)),
+        Some(Err(failure)) => {
+            let hint = failure.hint.map_or(String::new(), |hint| format!(": {hint}"));
+            report.note(&format!("run of {began}: {}{hint}", failure.message));
+        }
+        None => report.note(&format!(
+            "run of {began}: it recorded no log; the logs that there are: {}",
+            show(&night.state.logs())
+        )),
+    }
 }
 
 fn row(record: &Record) -> Vec<String> {
@@ -65,6 +74,7 @@ fn row(record: &Record) -> Vec<String> {
         .map(|ended| ended.0.duration_since(record.started.0).as_secs());
     let outcome = match (record.outcome, record.tries) {
         (Outcome::Skipped, tries) if tries > 1 => format!("skipped {tries} times"),
+        (Outcome::Failed, tries) if is_several => format!("failed ({}) {tries} times", record.code),
         (Outcome::Failed, _) => format!("failed ({})", record.code),
         (outcome, _) => outcome.name().to_owned(),
     };
@@ -76,7 +86,7 @@ fn row(record: &Record) -> Vec<String> {
         number("bytes_stored").map_or("-".to_owned(), size),
         if record.cost_usd() > 0.0 { dollars(record.cost_usd()) } else { "-".to_owned() },
         took.map_or("-".to_owned(), |seconds| format!("{seconds} s")),
-        match (why(record), is_several) {
+        match (record.reason.clone().unwrap_or_default(), is_several) {
             (reason, false) => reason,
             (reason, true) => format!("{reason}; last on {}", local_of(record.last_began().0)),
         },

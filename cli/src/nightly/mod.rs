@@ -14,6 +14,7 @@ pub mod prometheus;
 pub mod record;
 pub mod schedule;
 pub mod timers;
+pub mod why;
 
 pub mod profiles;
 
@@ -26,6 +27,7 @@ pub mod state;
 pub mod step;
 
 pub mod announce;
+mod damage;
 pub mod notify;
 
 mod crontab;

@@ -1,14 +1,16 @@
 //! Decides which runs deserve a notification, from recorded runs alone, and writes its text. The text contains no file
 //! names or paths unless the profile allows them.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::cause::cause;
 use super::growth;
-use super::profiles::record_json;
-use super::record::{self, Outcome, Record, SNAPSHOT, Step};
+use super::profiles::{local_of, record_json, time_of};
+use super::record::{self, Outcome, Record, SNAPSHOT};
+use super::why;
 use crate::code;
-use crate::units::{agree, count, size};
+use crate::units::{count, size, utc};
 
 /// The subject of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub enum News {
     Recovered(usize),
     /// A run succeeded after this many had failed, but something needs attention.
     Warned(usize),
-    /// The newest snapshot is too old.
-    Overdue,
+    /// The newest snapshot is too old, and a run that began then may hang.
+    Overdue(Option<Timestamp>),
     /// A run succeeded, and the profile wants a notification of that too.
     Done,
     /// A test of the notifications.
@@ -33,7 +35,7 @@ impl News {
             News::Failed(_) => "failed",
             News::Recovered(_) => "recovered",
             News::Warned(_) => "warned",
-            News::Overdue => "overdue",
+            News::Overdue(_) => "overdue",
             News::Done => "done",
             News::Test => "test",
         }
@@ -41,16 +43,25 @@ impl News {
 
     /// Returns whether the user has to do something.
     pub fn is_bad(self) -> bool {
-        matches!(self, News::Failed(_) | News::Overdue)
+        matches!(self, News::Failed(_) | News::Overdue(_))
     }
 }
 
 /// Returns the notification that the last of these runs deserves. `after` failures in a row cause one notification, and
-/// another one if the next run fails for a different reason. A warning causes one notification until it changes.
+/// another one if the next run fails for a different reason. Damage is no hiccup and causes one at once, until it
+/// changes, and so does a profile that cannot be read. A warning causes one notification until it changes.
 pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     let (last, before) = records.split_last()?;
     let failed_before = record::failures_in_a_row(before);
+    let was_sent = failed_before >= after || record::failed_last(before).any(is_lasting);
     match last.outcome {
+        // The first of the runs that this record combines was the news.
+        Outcome::Failed if last.is_of_profile() && last.tries > 1 => None,
+        Outcome::Failed if is_lasting(last) => {
+            let is_known = |run: &Record| is_lasting(run) && run.reason == last.reason;
+            let is_known = record::failed_last(before).any(is_known);
+            (!is_known).then_some(News::Failed(failed_before + 1))
+        }
         Outcome::Failed | Outcome::Killed => {
             let failures = failed_before + 1;
             let other = before.iter().rev().find(|run| run.outcome.is_failure());
@@ -58,9 +69,9 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
                 other.is_some_and(|run| (run.outcome, run.code) != (last.outcome, last.code));
             (failures == after || failures > after && is_other).then_some(News::Failed(failures))
         }
-        Outcome::Done if failed_before >= after => Some(News::Recovered(failed_before)),
+        Outcome::Done if was_sent => Some(News::Recovered(failed_before)),
         // Nothing is well yet: the failures may have hidden what needs attention.
-        Outcome::Warned if failed_before >= after => Some(News::Warned(failed_before)),
+        Outcome::Warned if was_sent => Some(News::Warned(failed_before)),
         Outcome::Warned => {
             let good = before.iter().rev().find(|run| run.outcome.is_good());
             let is_known = good.is_some_and(|run| complaint(run) == complaint(last));
@@ -71,13 +82,18 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     }
 }
 
+/// Returns whether a run has failed for a reason that does not pass by itself: damage, or a profile that cannot be read.
+fn is_lasting(run: &Record) -> bool {
+    run.outcome == Outcome::Failed && (run.code == code::DAMAGED || run.is_of_profile())
+}
+
 /// Returns whether the snapshot of a run is marked, because most files are gone or some have changed by themselves.
 fn is_marked(run: &Record) -> bool {
     run.step(SNAPSHOT).is_some_and(|step| step.summary.get("marked").is_some_and(Value::is_string))
 }
 
 /// The complaints of a run.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Complaint<'a> {
     outcome: Outcome,
     /// Name and exit code of each step that was not well.
@@ -88,7 +104,8 @@ struct Complaint<'a> {
     /// Why the snapshot is marked.
     mark: Option<&'a Value>,
     folders_emptied: u64,
-    files_rotted: u64,
+    /// Number of snapshots with files that changed by themselves, which the user has not accepted.
+    snapshots_rotted: u64,
     /// Whether the snapshot stored far more than usual. The amount is left out, because it differs each time.
     grew: bool,
 }
@@ -100,6 +117,8 @@ fn complaint(run: &Record) -> Complaint<'_> {
     let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
     let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
+    // From the next run on, this snapshot is among those that are counted.
+    let is_rotted = of_snapshot("marked").is_some_and(|marked| marked == "rotted");
     Complaint {
         outcome: run.outcome,
         steps,
@@ -107,7 +126,7 @@ fn complaint(run: &Record) -> Complaint<'_> {
         files_damaged: number("files_damaged"),
         mark: of_snapshot("mark").filter(|mark| mark.is_object()),
         folders_emptied: number("folders_emptied"),
-        files_rotted: number("files_rotted"),
+        snapshots_rotted: number("snapshots_rotted") + u64::from(is_rotted),
         grew: run.step(SNAPSHOT).is_some_and(growth::is_unusual),
     }
 }
@@ -141,7 +160,7 @@ pub fn say(
         }
         News::Recovered(_) => "is well again",
         News::Warned(_) => "needs attention",
-        News::Overdue => "is overdue: the newest snapshot is too old",
+        News::Overdue(_) => "is overdue: the newest snapshot is too old",
         News::Done => "is done",
         News::Test => "can notify you",
     };
@@ -154,34 +173,37 @@ pub fn say(
         News::Recovered(failures) | News::Warned(failures) if failures > 0 => {
             lines.push(format!("before, {} in a row had failed", count(failures, "run")));
         }
+        News::Overdue(Some(since)) => {
+            lines.push(format!("a run that began {} is still running", local_of(since)));
+        }
         News::Test => lines.push("This is a test: notifications arrive.".to_owned()),
         _ => {}
     }
-    lines.extend(run.into_iter().flat_map(facts));
-    let reason = run.and_then(|run| run.reason.clone());
     // The reason may contain file names.
-    let reason = reason.map(|reason| match log {
-        Some(_) => reason,
-        None => cause(&reason, private),
-    });
-    let says_why = run.is_some_and(|run| match run.outcome {
-        Outcome::Failed => true,
-        // The facts already say why.
-        Outcome::Warned => log.is_some() || why_warned(run).is_none(),
-        _ => log.is_some(),
-    });
-    lines.extend(reason.clone().filter(|_| says_why));
+    let sent = |reason: &String| match log {
+        Some(_) => reason.clone(),
+        None => {
+            let parts = reason.split(why::AND).map(|part| cause(part, private));
+            parts.collect::<Vec<_>>().join(why::AND)
+        }
+    };
+    let reason = run.and_then(|run| run.reason.as_ref()).map(sent);
+    lines.extend(run.into_iter().flat_map(|run| facts(run, reason.as_deref())));
     if let Some(log) = log {
         lines.extend([String::new(), log.to_owned()]);
     }
     let mut json =
         json!({ "event": news.name(), "profile": profile, "host": host, "title": title });
     if let Some(run) = run {
-        json["run"] = record_json(profile, run);
-        json["run"]["reason"] = reason.into();
+        let mut run = run.clone();
+        run.steps.iter_mut().for_each(|step| step.reason = step.reason.as_ref().map(sent));
+        json["run"] = record_json(profile, &Record { reason, ..run });
     }
     if let (News::Failed(failures), object) = (news, &mut json) {
         object["failures_in_a_row"] = failures.into();
+    }
+    if let News::Overdue(Some(since)) = news {
+        json["running_since"] = utc(time_of(since)).into();
     }
     if let Some(log) = log {
         json["log"] = log.into();
@@ -191,24 +213,26 @@ pub fn say(
     Words { title, text: lines.join("\n"), is_urgent, json }
 }
 
-/// Describes a run without any names.
-fn facts(run: &Record) -> Vec<String> {
+/// Describes a run. `reason` is the part of its reason that may be sent.
+fn facts(run: &Record, reason: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut reasons = gone(run);
-    reasons.extend(run.step(SNAPSHOT).and_then(growth::text));
-    if run.code != code::DONE {
+    if run.code != code::DONE && run.outcome != Outcome::Killed {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
         // The exit code has several meanings; the reason follows.
-        let says_why =
-            !reasons.is_empty() || run.outcome == Outcome::Failed && run.reason.is_some();
-        let meaning =
-            meaning.and_then(|what| what.split(':').next().filter(|_| says_why).or(Some(what)));
-        lines.push(match run.outcome {
-            Outcome::Killed => "it was killed, or the computer lost power".to_owned(),
-            _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
-        });
+        let meaning = match (meaning, reason) {
+            (Some(meaning), Some(_)) => {
+                let meaning = meaning.split(':').next().unwrap_or(meaning);
+                meaning.split(", or ").next().unwrap_or(meaning)
+            }
+            (meaning, _) => meaning.unwrap_or("unknown"),
+        };
+        lines.push(format!("exit code {}: {meaning}", run.code));
     }
-    lines.extend(reasons);
+    let skipped = if run.outcome == Outcome::Skipped { "the last run was skipped: " } else { "" };
+    lines.extend(reason.iter().flat_map(|reason| reason.split(why::AND)).map(str::to_owned));
+    if let Some(first) = lines.first_mut().filter(|_| reason.is_some()) {
+        first.insert_str(0, skipped);
+    }
     let step = run.step(SNAPSHOT).filter(|step| !step.summary.is_empty());
     if let Some(step) = step {
         let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -223,87 +247,6 @@ fn facts(run: &Record) -> Vec<String> {
             },
             size(number("bytes_stored"))
         ));
-    }
-    lines
-}
-
-/// Returns why a run ended with a warning, in one line without any names; `None` if it did not, or if its record does
-/// not say why.
-pub fn why_warned(run: &Record) -> Option<String> {
-    if run.outcome != Outcome::Warned {
-        return None;
-    }
-    let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key)?.as_u64();
-    let number = |key: &str| of_snapshot(key).unwrap_or(0);
-    let (failed, damaged) = (number("files_failed"), number("files_damaged"));
-    let mut reasons = Vec::new();
-    if failed > 0 {
-        reasons.push(format!("{} could not be read", count(failed, "file")));
-    }
-    if damaged > 0 {
-        let (databases, is) = (count(damaged, "database"), agree(damaged, "is", "are"));
-        reasons.push(format!("{databases} {is} damaged on this computer and stored as found"));
-    }
-    reasons.extend(gone(run));
-    reasons.extend(run.step(SNAPSHOT).and_then(growth::text));
-    if number(record::FROZEN) > 0 {
-        reasons.push("folder listings or small files are frozen".to_owned());
-    }
-    let odd = |step: &&Step| ![code::DONE, code::THAW_REQUESTED].contains(&step.code);
-    let others = run.steps.iter().filter(|step| step.name != SNAPSHOT).filter(odd);
-    reasons.extend(others.map(|step| {
-        let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let is_mirror = step.name == record::MIRROR && step.code == code::INCOMPLETE;
-        match (number("objects_frozen"), number("objects_thawing")) {
-            (frozen @ 1.., _) if is_mirror => {
-                format!("{} must be thawed before the copy is complete", count(frozen, "object"))
-            }
-            (_, thawing @ 1..) if is_mirror => {
-                let is = agree(thawing, "is", "are");
-                format!(
-                    "{} {is} being thawed before the copy is complete",
-                    count(thawing, "object")
-                )
-            }
-            _ => format!("{} ended with exit code {}", step.name, step.code),
-        }
-    }));
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
-/// Describes which files are gone, if there are so many that the snapshot is doubtful.
-fn gone(run: &Record) -> Vec<String> {
-    let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
-    let mut lines = Vec::new();
-    if let Some(mark) = of_snapshot("mark").filter(|mark| mark.is_object()) {
-        let (files, left) = (mark["files"].as_u64(), mark["left"].as_u64().unwrap_or(0));
-        let some = if left == 0 { "none".to_owned() } else { format!("only {left}") };
-        let how = match mark["changed"] == true {
-            true => agree(left, "still has the same content", "still have the same content"),
-            false => agree(left, "is still there", "are still there"),
-        };
-        lines.push(format!(
-            "{some} of the {} of the last full snapshot {how}, so this one is marked",
-            count(files.unwrap_or(0), "file")
-        ));
-    }
-    let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
-    let rotted = number("files_rotted");
-    if rotted > 0 {
-        let (files, has) = (count(rotted, "file"), agree(rotted, "has", "have"));
-        lines.push(format!("{files} {has} changed without a new time: is a disk failing?"));
-    } else if number("snapshots_rotted") > 0 {
-        lines.push(
-            "you have not accepted yet what changed without a new time: icecore accept-file"
-                .to_owned(),
-        );
-    }
-    let emptied = of_snapshot("folders_emptied").and_then(Value::as_u64).unwrap_or(0);
-    if emptied > 0 {
-        let has = agree(emptied, "has", "have");
-        let disk = agree(emptied, "is its disk", "are their disks");
-        let folders = count(emptied, "folder");
-        lines.push(format!("{folders} that had files {has} none or few now: {disk} mounted?"));
     }
     lines
 }
@@ -385,6 +328,7 @@ mod tests {
             let mark = json!({ "files": 17, "left": left, "changed": changed });
             run.steps[0].summary.insert("mark".to_owned(), mark);
             run.steps[0].summary.insert("folders_emptied".to_owned(), 1.into());
+            run.reason = why::of(&run, "-P home");
             run
         };
         let words = say(News::Warned(0), "home", "studio", Some(&shrunk(4, false)), (None, &[]));
@@ -406,23 +350,88 @@ mod tests {
         assert_eq!(worth(shrunk(4, false), shrunk(1, false)), Some(News::Warned(0)));
     }
 
+    /// Returns a night whose check has found this damage.
+    fn damaged(reason: &str) -> Record {
+        let (outcome, reason) = (Outcome::Failed, Some(reason.to_owned()));
+        Record { outcome, reason, ..record(0, code::DAMAGED) }
+    }
+
     #[test]
-    fn a_warning_has_a_reason() {
-        let mut run = record(0, 3);
-        assert_eq!(why_warned(&run), None);
-        for (key, number) in [("files_failed", 2), ("files_damaged", 1), (record::FROZEN, 1)] {
-            run.steps[0].summary.insert(key.to_owned(), number.into());
+    fn damage_is_sent_at_once_and_again_when_it_changes() {
+        let nights = [
+            (record(0, 0), None),
+            (damaged("packs/a: it is missing"), Some(News::Failed(1))),
+            (damaged("packs/a: it is missing"), None),
+            // Another failure for two nights, and the same damage as before.
+            (record(0, 10), Some(News::Failed(3))),
+            (damaged("packs/a: it is missing"), None),
+            (damaged("packs/b: it is missing"), Some(News::Failed(5))),
+            (record(0, 0), Some(News::Recovered(5))),
+            (record(0, 0), None),
+            (damaged("packs/b: it is missing"), Some(News::Failed(1))),
+            (record(0, 3), Some(News::Warned(1))),
+        ];
+        let runs: Vec<Record> = nights.iter().map(|(run, _)| run.clone()).collect();
+        for (end, (_, expected)) in nights.iter().enumerate() {
+            assert_eq!(of_last(&runs[..=end], 2, false), *expected, "{end}");
         }
-        let check = Step { name: "check".to_owned(), code: code::DAMAGED, ..Step::default() };
-        run.steps.push(check);
-        assert_eq!(
-            why_warned(&run).as_deref(),
-            Some(
-                "2 files could not be read; 1 database is damaged on this computer and stored as found; folder listings or small files are frozen; check ended with exit code 22"
-            )
-        );
-        run.outcome = Outcome::Done;
-        assert_eq!(why_warned(&run), None);
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_read_is_sent_once() {
+        let broken = |tries: u32| Record {
+            outcome: Outcome::Failed,
+            code: code::USAGE,
+            reason: Some("/home/maria/home.toml:3: unknown field `repository`".to_owned()),
+            steps: Vec::new(),
+            tries,
+            ..record(0, 0)
+        };
+        let worth = |last: Record| of_last(&[record(0, 0), last], 2, false);
+        assert_eq!(worth(broken(1)), Some(News::Failed(1)));
+        assert_eq!(worth(broken(2)), None);
+        let well = of_last(&[record(0, 0), broken(24), record(0, 0)], 2, false);
+        assert_eq!(well, Some(News::Recovered(1)));
+        let words = say(News::Failed(1), "home", "studio", Some(&broken(1)), (None, &[]));
+        assert!(words.text.ends_with("\n…: unknown field `repository`"), "{}", words.text);
+    }
+
+    #[test]
+    fn rot_is_sent_once() {
+        let night = |files: u64, snapshots: u64| {
+            let mut run = record(0, 3);
+            let summary = &mut run.steps[0].summary;
+            summary.insert("files_rotted".to_owned(), files.into());
+            summary.insert("snapshots_rotted".to_owned(), snapshots.into());
+            summary
+                .insert("marked".to_owned(), if files > 0 { "rotted".into() } else { Value::Null });
+            run.reason = why::of(&run, "-P home");
+            run
+        };
+        let nights = [record(0, 0), night(1, 0), night(0, 1), night(0, 1), night(2, 1)];
+        let worth: Vec<Option<News>> =
+            (1..=nights.len()).map(|end| of_last(&nights[..end], 2, false)).collect();
+        let news = Some(News::Warned(0));
+        assert_eq!(worth, [None, news, None, None, news]);
+        let words = say(News::Warned(0), "home", "studio", Some(&nights[1]), (None, &[]));
+        let line = "1 file has changed without a new time: is a disk failing? `icecore -P home accept-file` names it";
+        assert!(words.text.contains(line), "{}", words.text);
+        assert_eq!(words.json["run"]["reason"], line);
+    }
+
+    #[test]
+    fn a_late_profile_says_why() {
+        let reason = Some("the hook before failed: exit status: 1".to_owned());
+        let skipped =
+            Record { outcome: Outcome::Skipped, reason, steps: Vec::new(), ..record(0, 0) };
+        let words = say(News::Overdue(None), "home", "studio", Some(&skipped), (None, &[]));
+        let line = "\nthe last run was skipped: the hook before failed: exit status: 1";
+        assert!(words.text.ends_with(line), "{}", words.text);
+        let since = skipped.started.0;
+        let words = say(News::Overdue(Some(since)), "home", "studio", None, (None, &[]));
+        let line = format!("\na run that began {} is still running", local_of(since));
+        assert!(words.text.ends_with(&line), "{}", words.text);
+        assert_eq!(words.json["running_since"], utc(time_of(since)));
     }
 
     #[test]
@@ -437,6 +446,7 @@ mod tests {
             let mut last = night(62 << 30);
             (last.outcome, last.code) = (Outcome::Warned, code::INCOMPLETE);
             growth::look(&all[..3], &mut last.steps[0], Growth::Usual);
+            last.reason = why::of(&last, "-P home");
             all.push(last);
             assert_eq!(of_last(&all, 2, false), is_news.then_some(News::Warned(0)));
         }
@@ -450,6 +460,7 @@ mod tests {
     fn no_name_leaves_the_house() {
         let mut run = record(0, 12);
         run.reason = Some("failed to read /home/maria/secret.cr3".to_owned());
+        run.steps[0].reason = run.reason.clone();
         run.log = Some("2026-11-30T023000.log".to_owned());
         let words = say(News::Failed(2), "home", "studio", Some(&run), (None, &[]));
         assert_eq!(

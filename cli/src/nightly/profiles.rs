@@ -37,8 +37,16 @@ pub struct Night {
     archive: String,
     /// The options with which a typed command uses the same archive.
     pub flags: String,
+    /// The text of the profile.
+    pub text: String,
     /// Whether the command also handles other profiles.
     is_one_of_several: bool,
+}
+
+/// A profile that cannot be read, and as it was when a run could read it.
+pub struct Broken {
+    pub night: Night,
+    pub failure: Failure,
 }
 
 impl Night {
@@ -46,12 +54,28 @@ impl Night {
         // Check first, because reading the profile removes the rights of other users, who may have written to it
         // before.
         refuse_writable(path)?;
+        Night::with_text(global, report, (named, path), config::profile_text(path)?)
+    }
+
+    /// Like [`Night::new`], but uses the profile of the last run that could read it.
+    fn last(global: &Global, report: Report, named: &str, path: &Path) -> Option<Night> {
+        let config_dir = config_dir(global).ok()?;
+        let text = State::of(path, &config_dir).ok()?.last_profile()?;
+        Night::with_text(global, report, (named, path), text).ok()
+    }
+
+    fn with_text(
+        global: &Global,
+        report: Report,
+        (named, path): (&str, &Path),
+        text: String,
+    ) -> Result<Night, Failure> {
         let mut global = Global { profile: Some(named.to_owned()), ..global.clone() };
         // A variable of the shell would send all profiles into one archive, and does not exist in a scheduler, so
         // the profile overrides it.
-        let profile = config::read_profile(path, &config::profile_text(path)?)?;
+        let profile = config::read_profile(path, &text)?;
         let overrides = global.repo.is_some() && !global.repo_by_flag;
-        let repo = profile.repo.filter(|_| overrides);
+        let repo = profile.repo.clone().filter(|_| overrides);
         if repo.is_some() {
             global.repo = None;
         }
@@ -59,7 +83,7 @@ impl Night {
         if let Some(repo) = repo {
             flags.push_str(&format!(" --repo {}", shell::word(&repo)));
         }
-        let session = Session::new(global.clone(), report)?;
+        let session = Session::with(global.clone(), report, |_| Ok(profile))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
         let name = config::profile_name(named);
@@ -84,6 +108,7 @@ impl Night {
             program,
             archive,
             flags,
+            text,
             is_one_of_several,
         })
     }
@@ -149,10 +174,29 @@ pub fn each(
     report: Report,
     act: impl Fn(Night) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
+    each_or(global, report, act, |broken| Err(broken.failure))
+}
+
+/// Like [`each`], but calls `act_on_broken` for a profile that cannot be read although an earlier run could.
+pub fn each_or(
+    global: &Global,
+    report: Report,
+    act: impl Fn(Night) -> Result<u8, Failure>,
+    act_on_broken: impl Fn(Broken) -> Result<u8, Failure>,
+) -> Result<u8, Failure> {
     let config_dir = config_dir(global)?;
     let of = |name: &str, is_one_of_several: bool| {
         let path = config::profile_file(&config_dir, name)?;
-        act(Night { is_one_of_several, ..Night::new(global, report, name, &path)? })
+        match Night::new(global, report, name, &path) {
+            Ok(night) => act(Night { is_one_of_several, ..night }),
+            Err(failure) => match Night::last(global, report, name, &path) {
+                None => Err(failure),
+                Some(night) => {
+                    let night = Night { is_one_of_several, ..night };
+                    act_on_broken(Broken { night, failure })
+                }
+            },
+        }
     };
     if let Some(name) = &global.profile {
         return of(name, false);
@@ -221,7 +265,10 @@ fn with_sources(config_dir: &Path) -> Vec<String> {
 pub fn record_json(profile: &str, record: &Record) -> Value {
     let utc = |time: LogTime| units::utc(time_of(time.0));
     let steps = record.steps.iter().map(|step| {
-        json!({ "name": step.name, "code": step.code, "cost_usd": step.cost_usd, "summary": step.summary })
+        json!({
+            "name": step.name, "code": step.code, "cost_usd": step.cost_usd, "reason": step.reason,
+            "summary": step.summary,
+        })
     });
     json!({
         "profile": profile,

@@ -73,6 +73,8 @@ mod tests {
             drill_due: None,
             mirror: None,
             last_mirror: None,
+            mirror_trouble: None,
+            profile_trouble: None,
             month_usd: 0.25,
             waves: Vec::new(),
             seen: Err("away".to_owned()),

@@ -57,6 +57,9 @@ pub struct Step {
     pub code: u8,
     /// What it has cost; `None` if that is unknown, for example after a kill.
     pub cost_usd: Option<f64>,
+    /// Why it was not well, in one line that may contain file names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The numbers of its summary.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub summary: Map<String, Value>,
@@ -69,6 +72,12 @@ impl Step {
         let settled = [code::DONE, code::INCOMPLETE, code::DOUBTFUL];
         let of_check = [code::DAMAGED, code::TOO_COSTLY];
         settled.contains(&self.code) || self.name != SNAPSHOT && of_check.contains(&self.code)
+    }
+
+    /// Returns whether the step came to its end, so that it is known whether it has found damage.
+    pub fn is_verdict(&self) -> bool {
+        let verdicts = [code::DONE, code::INCOMPLETE, code::DOUBTFUL, code::DAMAGED];
+        verdicts.contains(&self.code)
     }
 
     /// Returns whether its snapshot is marked because most files are gone.
@@ -120,13 +129,13 @@ pub struct Record {
     pub outcome: Outcome,
     /// The exit code of the run.
     pub code: u8,
-    /// Why the run failed or was skipped, in one line that may contain file names.
+    /// Why the run was not well, in one line that may contain file names. Everything that says why shows this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The file of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// Number of attempts at the steps. For a skipped run, the number of skipped runs in a row.
+    /// Number of attempts at the steps. For a run that did nothing, the number of such runs in a row.
     pub tries: u32,
     /// The location of the archive.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -141,9 +150,19 @@ impl Record {
         self.steps.iter().rev().find(|step| step.name == name)
     }
 
-    /// Returns when the run began. For several skipped runs, returns when the last one began.
+    /// Returns whether the run could not begin, because the profile cannot be read.
+    pub fn is_of_profile(&self) -> bool {
+        self.outcome == Outcome::Failed && self.code == code::USAGE && self.steps.is_empty()
+    }
+
+    /// Returns whether equal runs after this one are added to this record. They did nothing.
+    fn is_joined(&self) -> bool {
+        self.outcome == Outcome::Skipped || self.is_of_profile()
+    }
+
+    /// Returns when the run began. For several runs that did nothing, returns when the last one began.
     pub fn last_began(&self) -> LogTime {
-        let is_several = self.outcome == Outcome::Skipped && self.tries > 1;
+        let is_several = self.is_joined() && self.tries > 1;
         self.ended.filter(|_| is_several).unwrap_or(self.started)
     }
 
@@ -153,6 +172,15 @@ impl Record {
         // The sum of an empty iterator is -0.0.
         usd + 0.0
     }
+}
+
+/// Returns the start time and the step of the last run in which a step came to a verdict: done, or damage.
+pub fn last_verdict<'r>(records: &'r [Record], name: &str) -> Option<(Timestamp, &'r Step)> {
+    let verdict = |record: &'r Record| {
+        let step = record.step(name).filter(|step| step.is_verdict());
+        step.map(|step| (record.started.0, step))
+    };
+    records.iter().rev().find_map(verdict)
 }
 
 /// Returns the start time of the last run in which a step was settled.
@@ -185,11 +213,13 @@ pub fn of_archive(records: &[Record], archive: &str) -> Vec<Record> {
 
 /// Returns how many runs in a row have failed. Ignores skipped and interrupted ones.
 pub fn failures_in_a_row(records: &[Record]) -> usize {
-    let tried = records
-        .iter()
-        .rev()
-        .filter(|record| record.outcome.is_good() || record.outcome.is_failure());
-    tried.take_while(|record| record.outcome.is_failure()).count()
+    failed_last(records).count()
+}
+
+/// Returns the runs that have failed since the last good one, newest first. Ignores skipped and interrupted ones.
+pub fn failed_last(records: &[Record]) -> impl Iterator<Item = &Record> {
+    let of_interest = |run: &&Record| run.outcome.is_good() || run.outcome.is_failure();
+    { records.iter().rev().filter(of_interest) }.take_while(|run| run.outcome.is_failure())
 }
 
 /// Returns the cost of all runs in the month of a time.
@@ -199,11 +229,12 @@ pub fn month_usd(records: &[Record], now: Timestamp, zone: &TimeZone) -> f64 {
     of_month.map(Record::cost_usd).sum::<f64>() + 0.0
 }
 
-/// Adds a record. Combines consecutive runs that were skipped for the same reason into one record. Removes old records,
+/// Adds a record. Combines consecutive runs that did nothing for the same reason into one record. Removes old records,
 /// except those that show when a step was last done.
 pub fn add(records: &mut Vec<Record>, new: Record) {
     if let Some(last) = records.last_mut()
-        && (last.outcome, new.outcome) == (Outcome::Skipped, Outcome::Skipped)
+        && last.is_joined()
+        && last.outcome == new.outcome
         && (&last.reason, &last.archive) == (&new.reason, &new.archive)
     {
         *last = Record { started: last.started, tries: last.tries.saturating_add(1), ..new };

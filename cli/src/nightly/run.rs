@@ -9,14 +9,14 @@ use serde_json::json;
 use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
-use super::profiles::{self, Night, local_of};
+use super::profiles::{self, Broken, Night, local_of};
 use super::record::{
     self, CHECK, DRILL, JOBS, LogTime, MIRROR, Outcome, PRUNE, Record, SNAPSHOT, Step,
 };
 use super::schedule::is_step_due;
 use super::state::Lock;
 use super::step::{self, Ended, Steps};
-use super::{announce, conditions, growth, job};
+use super::{announce, conditions, damage, growth, job, why};
 use crate::args::{Global, RunArgs};
 use crate::code;
 use crate::commands::mirror;
@@ -32,7 +32,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DRILL_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failure> {
-    profiles::each(global, report, |night| one(&night, args))
+    profiles::each_or(global, report, |night| one(&night, args), not_readable)
+}
+
+/// Records that a profile cannot be read, whether or not a run is due, and notifies those whom its last readable
+/// version names.
+fn not_readable(Broken { night, failure }: Broken) -> Result<u8, Failure> {
+    let Ok(lock) = night.state.lock()? else { return Err(failure) };
+    record_killed(&night, &lock)?;
+    let (outcome, reason) = (Outcome::Failed, failure.message.clone());
+    let run = Record { code: code::USAGE, ..without_steps(LogTime::now(), outcome, reason) };
+    let records = night.add(run)?;
+    lock.settle();
+    announce::ended(&night, &records, None);
+    Err(failure)
 }
 
 /// Runs one profile.
@@ -51,9 +64,11 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
     let lock = match night.state.lock()? {
         Ok(lock) => lock,
         Err(holder) => {
-            let since = holder.map(|holder| format!(" since {}", local_of(holder.started.0)));
+            let began = holder.map(|holder| holder.started.0);
+            let since = began.map(|began| format!(" since {}", local_of(began)));
             report.note(&format!("{}: already running{}", night.name, since.unwrap_or_default()));
-            announce::overdue(night, &night.records()?);
+            // If the lock has no time, the run began a moment ago.
+            announce::overdue(night, &night.records()?, began.or(Some(now)));
             return finish_early(night, "already running");
         }
     };
@@ -68,18 +83,25 @@ fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
+/// Records the previous run if it was killed.
+fn record_killed(night: &Night, lock: &Lock) -> Result<(), Failure> {
     if let Some(died) = &lock.died {
-        let records = night.add(died.killed())?;
-        announce::ended(night, &records, None);
+        announce::ended(night, &night.add(died.killed())?, None);
     }
+    Ok(())
+}
+
+fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
+    record_killed(night, &lock)?;
+    night.state.remember_profile(&night.text);
     let records = night.records()?;
     let started = LogTime::now();
     let RunEnd { record, failure, journal } =
         match conditions::unmet(&night.profile().run, &night.session)? {
             Some(reason) => {
                 night.report.note(&format!("{}: skipped: {reason}", night.name));
-                RunEnd { record: skipped(started, reason), failure: None, journal: None }
+                let record = without_steps(started, Outcome::Skipped, reason);
+                RunEnd { record, failure: None, journal: None }
             }
             None => Running::begin(night, &records, args.of_setup).run_to_end(started),
         };
@@ -99,11 +121,11 @@ fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
     }
 }
 
-fn skipped(started: LogTime, reason: String) -> Record {
+fn without_steps(started: LogTime, outcome: Outcome, reason: String) -> Record {
     Record {
         started,
         ended: Some(LogTime::now()),
-        outcome: Outcome::Skipped,
+        outcome,
         code: code::DONE,
         reason: Some(reason),
         log: None,
@@ -126,6 +148,8 @@ struct Running<'a> {
     tries: u32,
     /// A remark of a step that was done.
     remark: Option<String>,
+    /// Damage that a step of this run or of an earlier one has found, until the step passes.
+    damage: Option<Box<Ended>>,
     /// Whether the run consists of a snapshot alone, because checking data that was stored a minute ago proves little.
     only_snapshot: bool,
 }
@@ -152,7 +176,8 @@ impl Running<'_> {
         journal.write(concat!("icecore ", env!("CARGO_PKG_VERSION")));
         let month = night.state.records().unwrap_or_default();
         let (done, tries, remark) = (Vec::new(), 0, None);
-        Running { night, journal, records, month, done, tries, remark, only_snapshot }
+        let damage = if only_snapshot { None } else { damage::standing(night, records) };
+        Running { night, journal, records, month, done, tries, remark, damage, only_snapshot }
     }
 
     /// Runs hooks and steps. Returns the record of the run, and the failure to show.
@@ -197,14 +222,15 @@ impl Running<'_> {
                 (outcome, exit, reason) = (Outcome::Warned, code::INCOMPLETE, Some(problem));
             }
         }
-        self.close(outcome, reason.as_deref());
         let Running { journal, done: steps, tries, .. } = self;
         let ended = Some(LogTime::now());
         let log = journal.name.clone();
         let tries = tries.max(1);
         let archive = String::new();
-        let record =
+        let mut record =
             Record { started, ended, outcome, code: exit, reason, log, tries, archive, steps };
+        record.reason = why::of(&record, &night.flags);
+        close(&journal, &record);
         RunEnd { record, failure, journal: Some(journal) }
     }
 
@@ -213,18 +239,9 @@ impl Running<'_> {
         announce::begins(self.night, &self.journal);
         let ended = self.tries();
         let (outcome, exit) = self.judge(ended.as_deref());
-        let message = ended.as_ref().and_then(|ended| ended.message.clone());
-        let reason = message.or(self.remark.take());
+        let of_step = ended.as_ref().and_then(|ended| ended.step.reason.clone());
+        let reason = of_step.or(self.remark.take());
         StepsEnd { outcome, exit, reason, failure: ended.map(|ended| failure_of(*ended)) }
-    }
-
-    /// Writes the outcome of the run to the log.
-    fn close(&self, outcome: Outcome, reason: Option<&str>) {
-        match (outcome, reason) {
-            (Outcome::Skipped, Some(reason)) => self.journal.say(&format!("skipped: {reason}")),
-            (outcome, Some(reason)) => self.journal.write(&format!("{}: {reason}", outcome.name())),
-            (outcome, None) => self.journal.say(outcome.name()),
-        }
     }
 
     /// Returns the outcome and the exit code of the run, from the last attempts at its steps.
@@ -240,19 +257,21 @@ impl Running<'_> {
         odd.or(grew).map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
     }
 
-    /// Does all steps. Tries again after a transient failure. Returns the step that has failed.
+    /// Does all steps. Tries again after a transient failure. Returns the step that has failed: damage first, because
+    /// a failure of the copy must not hide it.
     fn tries(&mut self) -> Option<Box<Ended>> {
         let settings = &self.night.profile().run;
         loop {
             self.tries += 1;
-            let ended = self.round().err()?;
+            let Err(ended) = self.round() else { return self.damage.take() };
             if !ended.transient || self.tries > settings.retries || signals::interrupted() {
-                return Some(ended);
+                let damage = self.damage.take().filter(|_| ended.step.name != SNAPSHOT);
+                return damage.or(Some(ended));
             }
             let left = count(settings.retries + 1 - self.tries, "try");
             self.journal.say(&format!(
                 "{}; next try in {} s, {left} left",
-                ended.message.as_deref().unwrap_or("it failed"),
+                ended.step.reason.as_deref().unwrap_or("it failed"),
                 settings.retry_after.as_secs()
             ));
             sleep(settings.retry_after);
@@ -263,7 +282,9 @@ impl Running<'_> {
     }
 
     /// Does the remaining steps that are due: the snapshot, a partial check, a drill, the second copy, a prune, and
-    /// restores in waves. The copy comes after the check, so that a checked archive is copied, and before anything is deleted.
+    /// restores in waves. The copy comes after the check, so that a checked archive is copied, and before anything is
+    /// deleted. From a damaged archive, what is well is still copied, and nothing is deleted. What has found damage
+    /// is repeated each night until it passes.
     fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
@@ -271,11 +292,14 @@ impl Running<'_> {
         let is_due = |step: &str, every: Duration| {
             is_due_after(record::last_settled(self.records, step), every)
         };
-        let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
+        let is_damaged = |step: &str| damage::found(self.records, step).is_some();
+        let check = profile.check.as_ref();
+        let check = check.filter(|check| is_damaged(CHECK) || is_due(CHECK, check.every));
         // A copy that was made by hand counts as well.
         let copied = mirror::last_copied(&self.night.session);
         let mirror = profile.mirror.as_ref().filter(|mirror| is_due_after(copied, mirror.every));
-        let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
+        let prune = profile.prune.as_ref();
+        let prune = prune.filter(|prune| is_damaged(PRUNE) || is_due(PRUNE, prune.every));
         // A manual drill counts as well, and a failed one is repeated after a week.
         let drill = profile.drill.as_ref().filter(|drill| {
             self.night.session.has_keys()
@@ -296,7 +320,7 @@ impl Running<'_> {
         if let Some(mirror) = mirror {
             self.step(MIRROR, Vec::new(), mirror.max_cost)?;
         }
-        if let Some(prune) = prune {
+        if let Some(prune) = prune.filter(|_| self.may_prune()) {
             self.step(PRUNE, Vec::new(), prune.max_cost)?;
         }
         self.waves()
@@ -370,14 +394,31 @@ impl Running<'_> {
             self.look_at_growth(&mut ended);
         }
         self.done.push(ended.step.clone());
-        let thaws = ended.step.code == code::THAW_REQUESTED;
-        match (ended.step.is_settled() || thaws) && ended.step.code != code::DAMAGED {
+        if name != SNAPSHOT && ended.step.code == code::DAMAGED {
+            self.damage = Some(Box::new(ended));
+            return Ok(());
+        }
+        if ended.step.is_verdict() && self.damage.as_ref().is_some_and(|of| of.step.name == name) {
+            self.damage = None;
+        }
+        match ended.step.is_settled() || ended.step.code == code::THAW_REQUESTED {
             false => Err(Box::new(ended)),
             true => {
-                self.remark = ended.message.or(self.remark.take());
+                self.remark = ended.step.reason.or(self.remark.take());
                 Ok(())
             }
         }
+    }
+
+    /// Returns whether nothing is damaged, so that snapshots may be dropped. A prune that has found damage itself is
+    /// tried again.
+    fn may_prune(&self) -> bool {
+        let Some(damage) = self.damage.as_ref().filter(|damage| damage.step.name != PRUNE) else {
+            return true;
+        };
+        let what = damage.step.reason.as_deref().unwrap_or("the archive is damaged");
+        self.journal.say(&format!("no prune while damage stands: {what}"));
+        false
     }
 
     /// Warns if the snapshot stored far more than usual.
@@ -387,7 +428,7 @@ impl Running<'_> {
         let Some(unusual) = growth::look(self.records, &mut ended.step, most) else { return };
         let what = format!("`icecore {} diff latest~1 latest` shows what is new", night.flags);
         self.journal.warn(&night.name, &format!("{unusual}: {what}"));
-        ended.message.get_or_insert(unusual);
+        ended.step.reason.get_or_insert(unusual);
     }
 
     /// Reports that the budget of the month is used up. Without a snapshot, the run fails.
@@ -402,11 +443,12 @@ impl Running<'_> {
             self.remark = Some(message);
             return Ok(());
         }
-        let step = Step { name: name.to_owned(), code: code::TOO_COSTLY, ..Step::default() };
+        let (name, reason) = (name.to_owned(), Some(message));
+        let step = Step { name, code: code::TOO_COSTLY, reason, ..Step::default() };
         self.done.push(step.clone());
         let hint = "`icecore log` shows what was paid for; then raise run.max-cost-per-month";
         let hint = Some(hint.to_owned());
-        Err(Box::new(Ended { step, message: Some(message), hint, transient: false }))
+        Err(Box::new(Ended { step, hint, transient: false }))
     }
 
     /// Returns the remaining budget of the month.
@@ -426,8 +468,17 @@ impl Running<'_> {
     }
 }
 
+/// Writes the outcome of the run to the log.
+fn close(journal: &Journal, run: &Record) {
+    match (run.outcome, &run.reason) {
+        (Outcome::Skipped, Some(reason)) => journal.say(&format!("skipped: {reason}")),
+        (outcome, Some(reason)) => journal.write(&format!("{}: {reason}", outcome.name())),
+        (outcome, None) => journal.say(outcome.name()),
+    }
+}
+
 fn failure_of(ended: Ended) -> Failure {
-    let message = ended.message.unwrap_or_else(|| format!("{} failed", ended.step.name));
+    let message = ended.step.reason.unwrap_or_else(|| format!("{} failed", ended.step.name));
     Failure::new(ended.step.code.max(code::FAILED), message, ended.hint.as_deref())
 }
 

@@ -18,6 +18,9 @@ use crate::config;
 use crate::failure::Failure;
 use crate::units::show;
 
+/// The copy of the profile in the state folder.
+const LAST_PROFILE: &str = "profile.toml";
+
 /// The state folder of a profile.
 pub struct State {
     folder: PathBuf,
@@ -167,6 +170,21 @@ impl State {
             Some(sent) => private::replace(&path, format!("{}\n", sent.0).as_bytes()),
             None => std::fs::remove_file(&path),
         };
+    }
+
+    /// Returns the text of the profile of the last run that could read it; `None` if there was none.
+    pub fn last_profile(&self) -> Option<String> {
+        let content = private::read(&self.folder.join(LAST_PROFILE), private::OTHERS).ok()??;
+        String::from_utf8(content).ok()
+    }
+
+    /// Remembers the text of the profile. If it cannot be read one day, the copy says where the archive is and how to
+    /// notify its owner.
+    pub fn remember_profile(&self, text: &str) {
+        if self.last_profile().as_deref() != Some(text) {
+            // If this fails, a broken profile is reported only by the command itself.
+            let _ = private::replace(&self.folder.join(LAST_PROFILE), text.as_bytes());
+        }
     }
 
     /// Returns the text of a log.

@@ -10,10 +10,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::health::{DrillDue, Status};
-use super::news;
-use super::profiles::{self, Night, local_of, time_of};
+use super::profiles::{self, Broken, Night, local_of, time_of};
 use super::prometheus;
-use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
+use super::record::{self, CHECK, MIRROR, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
 use crate::code;
 use crate::commands::mirror;
@@ -27,10 +26,19 @@ use crate::waves::WaveJob;
 
 pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {
     let all = Mutex::new(Vec::new());
-    let looked = profiles::each(global, report, |night| {
-        let status = Status::of(&night, args)?;
+    let add = |status| {
         all.lock().expect("nothing panics here").push(status);
         Ok(code::DONE)
+    };
+    let act = |night: Night| add(Status::of(&night, args)?);
+    let looked = profiles::each_or(global, report, act, |Broken { night, failure }| {
+        let status = Status::of(&night, args)?;
+        let since = status.last_try.as_ref().filter(|run| run.is_of_profile());
+        let since =
+            since.map_or(String::new(), |run| format!(" since {}", local_of(run.started.0)));
+        let hint = failure.hint.map_or(String::new(), |hint| format!("; {hint}"));
+        let trouble = format!("not readable{since}: {}{hint}", failure.message);
+        add(Status { profile_trouble: Some(trouble), ..status })
     })?;
     let all = all.into_inner().expect("nothing panics here");
     if let Some(path) = &args.prometheus {
@@ -74,6 +82,7 @@ impl Status {
         };
         let drills = night.drills();
         let is_due = profile.drill.as_ref().is_some_and(|drill| drill.is_due(drills.photo(), now));
+        let last_mirror = mirror::last_copied(&night.session);
         let by = if night.session.has_keys() { DrillDue::ByRun } else { DrillDue::ByHand };
         Ok(Status {
             profile: night.name.clone(),
@@ -91,7 +100,9 @@ impl Status {
             drill_page: drills.page(),
             drill_due: is_due.then_some(by),
             mirror: profile.mirror.as_ref().and_then(|mirror| mirror.to.clone()),
-            last_mirror: mirror::last_copied(&night.session),
+            last_mirror,
+            mirror_trouble: mirror_trouble(&records, last_mirror),
+            profile_trouble: None,
             month_usd: record::month_usd(&all, now, &zone),
             waves: night.waves(),
             last_try: records.last().cloned(),
@@ -100,13 +111,16 @@ impl Status {
     }
 
     pub fn is_failing(&self) -> bool {
-        self.failures_in_a_row > 0
+        self.failures_in_a_row > 0 || self.profile_trouble.is_some()
     }
 
     /// Returns whether a run was good but something needs attention.
     fn is_warned(&self) -> bool {
-        let is_marked = self.seen.as_ref().is_ok_and(|seen| seen.marked.is_some());
-        is_marked || self.last_try.as_ref().is_some_and(|run| run.outcome == Outcome::Warned)
+        let is_marked = |seen: &Seen| seen.marked.is_some() || seen.rotted > 0;
+        let is_marked = self.seen.as_ref().is_ok_and(is_marked);
+        is_marked
+            || self.mirror_trouble.is_some()
+            || self.last_try.as_ref().is_some_and(|run| run.outcome == Outcome::Warned)
     }
 
     fn show(&self, report: &Report) {
@@ -130,6 +144,7 @@ impl Status {
             ("last try", self.last_try.as_ref().map_or("never".to_owned(), try_text)),
             ("next due", self.next_due.map_or("now".to_owned(), local_of)),
         ];
+        lines.extend(self.profile_trouble.iter().map(|text| ("profile", text.clone())));
         if self.failures_in_a_row > 1 {
             lines.push(("failed", format!("{} in a row", count(self.failures_in_a_row, "run"))));
         }
@@ -147,10 +162,7 @@ impl Status {
             ));
         }
         lines.extend(self.drill_text().map(|text| ("drill", text)));
-        if let Some(to) = &self.mirror {
-            let when = self.last_mirror.map_or("never copied".to_owned(), local_of);
-            lines.push(("second copy", format!("{to}, {when}")));
-        }
+        lines.extend(self.mirror_text().map(|text| ("second copy", text)));
         if !self.keys.is_empty() {
             let text = format!(
                 "the profile contains `{}`, so a thief of this computer can read and delete the archive; snapshots need no password",
@@ -186,6 +198,17 @@ impl Status {
         }
     }
 
+    /// Formats where the second copy is, and when it was complete.
+    fn mirror_text(&self) -> Option<String> {
+        let to = self.mirror.as_ref()?;
+        let complete = self.last_mirror.map_or("never".to_owned(), local_of);
+        Some(match (&self.mirror_trouble, self.last_mirror) {
+            (Some(why), _) => format!("{to}, incomplete: {why}; last complete: {complete}"),
+            (None, None) => format!("{to}, never copied"),
+            (None, Some(_)) => format!("{to}, {complete}"),
+        })
+    }
+
     /// Formats when a photo and the page were last tested, and the command for a drill that is due.
     fn drill_text(&self) -> Option<String> {
         if (self.drill_photo, self.drill_page, self.drill_due) == (None, None, None) {
@@ -218,6 +241,7 @@ impl Status {
             "overdue": self.overdue,
             "running_since": self.running_since.map(seconds),
             "marked": seen.ok().and_then(|seen| seen.marked).map(|id| id.to_string()),
+            "snapshots_rotted": seen.ok().map(|seen| seen.rotted),
             "newest_snapshot": seen.ok().and_then(|seen| seen.newest).map(utc),
             "last_check": self.last_check.map(seconds),
             "drill_photo": self.drill_photo.map(seconds),
@@ -225,6 +249,8 @@ impl Status {
             "drill_due": self.drill_due.is_some(),
             "mirror": self.mirror,
             "last_mirror": self.last_mirror.map(seconds),
+            "mirror_trouble": self.mirror_trouble,
+            "profile_trouble": self.profile_trouble,
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
             "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
             "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),
@@ -235,13 +261,20 @@ impl Status {
     }
 }
 
+/// Returns why the copy was not complete when a run last tried, unless it has been completed since then.
+fn mirror_trouble(records: &[Record], last_copied: Option<Timestamp>) -> Option<String> {
+    let tried = records.iter().rev().find(|run| run.step(MIRROR).is_some())?;
+    let step = tried.step(MIRROR).filter(|step| step.code != code::DONE)?;
+    let is_later = last_copied.is_some_and(|copied| copied > tried.started.0);
+    let silent = || format!("the last try ended with exit code {}", step.code);
+    (!is_later).then(|| step.reason.clone().unwrap_or_else(silent))
+}
+
 fn try_text(run: &Record) -> String {
     let when = local_of(run.last_began().0);
     let outcome = run.outcome.name();
-    match (run.reason.clone().or_else(|| news::why_warned(run)), run.outcome) {
-        (Some(reason), outcome_) if outcome_ != Outcome::Done => {
-            format!("{when}, {outcome}: {reason}")
-        }
+    match &run.reason {
+        Some(reason) if run.outcome != Outcome::Done => format!("{when}, {outcome}: {reason}"),
         _ => format!("{when}, {outcome}"),
     }
 }
@@ -257,6 +290,13 @@ fn seen_lines(seen: &Seen, flags: &str, in_waves: usize) -> Vec<(&'static str, S
         let accept = format!("`icecore {flags} accept {id}`");
         let text = format!("a later one lacks most files; if that is right: {accept}");
         lines.push(("marked", text));
+    }
+    if seen.rotted > 0 {
+        let (snapshots, has) = (count(seen.rotted, "snapshot"), agree(seen.rotted, "has", "have"));
+        let text = format!(
+            "{snapshots} {has} files that changed without a new time: `icecore {flags} accept-file` names them, and the good versions stay until you accept the change"
+        );
+        lines.push(("changed", text));
     }
     if let Some(share) = seen.read_back_share {
         let oldest = seen.oldest_unread.filter(|time: &Time| time.seconds > 0);

@@ -53,7 +53,6 @@ pub struct Steps<'a> {
 #[derive(Debug, Default)]
 pub struct Ended {
     pub step: Step,
-    pub message: Option<String>,
     pub hint: Option<String>,
     /// Whether the failure is transient.
     pub transient: bool,
@@ -99,13 +98,16 @@ impl Steps<'_> {
             screen::draw("");
         }
         ended.step.code = exit;
-        // A step that fails usually gives a reason or has a summary. If it has neither, report its exit code.
-        let is_silent = ended.message.is_none() && ended.step.summary.is_empty();
+        // A step that fails usually gives a reason, or its summary does. If neither does, report its exit code.
+        let is_silent = ended.step.reason.is_none() && ended.step.summary.is_empty();
         let silence = || format!("the {name} ended with exit code {exit} and gave no reason");
         let message = message.or_else(|| (is_silent && exit != code::DONE).then(silence));
         if let Some(message) = message {
             self.journal.write(&format!("error: {message}"));
-            ended.message = Some(message);
+            ended.step.reason = Some(message);
+        }
+        if exit == code::DONE {
+            ended.step.reason = None;
         }
         ended
     }
@@ -123,7 +125,7 @@ impl Steps<'_> {
             }
             Some("status") => return self.show(&message),
             Some("exit_error") => {
-                (ended.message, ended.hint) = (text("message"), text("hint"));
+                (ended.step.reason, ended.hint) = (text("message"), text("hint"));
                 ended.transient = message["transient"] == true;
                 ended.step.cost_usd = message["cost_usd"].as_f64();
                 // Only write this to the log, because the run shows it at its end.
@@ -132,6 +134,8 @@ impl Steps<'_> {
             }
             Some("summary") => {
                 ended.step.cost_usd = message["cost_usd"].as_f64();
+                ended.step.reason = lines::reason(&ended.step.name, &message);
+                ended.hint = text("hint");
                 let kept = |(key, value): (&String, &Value)| {
                     let names = ["snapshot_id", "marked", "mark"];
                     let is_kept = value.is_number() || names.contains(&key.as_str());

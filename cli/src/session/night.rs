@@ -17,8 +17,10 @@ use crate::units::now;
 pub struct Seen {
     /// The time of the newest snapshot that counts.
     pub newest: Option<Time>,
-    /// The newest snapshot of all, if it is marked.
+    /// The newest snapshot of all, if it is marked because most files are gone.
     pub marked: Option<SnapshotId>,
+    /// Number of snapshots with files that changed by themselves, which the owner has not accepted.
+    pub rotted: usize,
     /// Whether there are only snapshots of other profiles, folders or computers.
     pub has_others: bool,
     /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
@@ -115,9 +117,12 @@ impl Session {
         let newest = newest_whole(&taken, &history, None).map(|newest| newest.time);
         let of_history = |dated: &&Dated| dated.row.entry.history.as_ref() == Some(&history);
         let last = taken.iter().rev().find(of_history);
+        let is_shrunk = |last: &&Dated| last.row.is_marked() && !last.row.is_rotted();
+        let rotted = taken.iter().filter(of_history).filter(|dated| dated.row.is_rotted()).count();
         Ok(Seen {
             newest,
-            marked: last.filter(|last| last.row.is_marked()).map(|last| last.row.entry.id),
+            marked: last.filter(is_shrunk).map(|last| last.row.entry.id),
+            rotted,
             has_others: newest.is_none() && !rows.is_empty(),
             read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
             oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),

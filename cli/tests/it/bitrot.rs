@@ -245,7 +245,21 @@ fn each_night_reads_its_share_and_finds_it_within_the_round() {
         assert_eq!(last["outcome"] == "warned", !found.is_empty(), "{last}");
     }
     assert_eq!(found.len(), 1, "once in a round: {found:?}");
-    host.run("status").ok();
+    let status = host.run("status").ok().stdout;
+    assert!(status.starts_with("home: warned\n"), "{status}");
+    assert!(!status.contains("lacks most files"), "{status}");
+    let names = "1 snapshot has files that changed without a new time: `icecore -P home accept-file` names them";
+    assert!(status.contains(names), "{status}");
+    // Whoever accepts the snapshot would lose the good version without having seen which file it is.
+    let shown = host.run("-P home --json snapshots").ok().json();
+    let marked = shown.iter().find(|row| row["marked"] == "rotted").expect("a snapshot");
+    let id = &marked["id"].as_str().expect("an id")[..8];
+    host.run(&format!("-P home accept {id}"))
+        .fails(2, &["changed without a new time", "`icecore -P home accept-file`"]);
+    assert!(host.run("status").ok().stdout.contains(names));
+    host.run("-P home accept-file photos/2023/17.cr3").ok();
+    let status = host.run("status").ok().stdout;
+    assert!(!status.contains(names), "{status}");
 }
 
 #[test]

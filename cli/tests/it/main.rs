@@ -26,6 +26,7 @@ mod histories;
 mod hostile;
 mod keys;
 mod kill;
+mod lasting;
 mod living;
 mod many;
 mod mirror;

@@ -9,6 +9,7 @@ use super::written::Written;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::moved::{frozen_json, moved_json, report_moved, warn};
+use crate::pasted;
 use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Number of files that are listed for one damaged object without -v.
@@ -76,6 +77,7 @@ fn show_json(
             "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
             "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
+            "hint": hints(checking, report).first().map(|hint| pasted::complete(hint)),
             "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
         }),
     );
@@ -205,20 +207,21 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
             agree(report.stored_again, "copy", "copies"),
         ));
     }
-    if report.rolled_back {
-        out.note("hint: do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it");
-        return;
+    if !report.rolled_back {
+        show_notes(checking, report);
     }
+    hints(checking, report).iter().for_each(|hint| out.note(&format!("hint: {hint}")));
+}
+
+/// Prints what is no damage of the data, or cannot be repaired.
+fn show_notes(checking: &Checking, report: &CheckReport) {
+    let out = &checking.session.report;
     for id in &report.hopeless {
         out.note(&format!(
             "snapshot {} has lost its record and cannot be repaired: `icecore prune --forget {}` drops it",
             id.short(),
             id.short()
         ));
-    }
-    let is_entry = |error: &&Damage| error.object.is_of_log();
-    if report.errors.iter().any(|error| is_entry(&error)) {
-        out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first");
     }
     if report.slots_to_copy > 0 {
         out.note(&format!(
@@ -227,47 +230,67 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
             agree(report.slots_to_copy, "is", "are"),
         ));
     }
-    if report.slots_lost > 0 {
-        out.note("hint: `icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive");
+    let Checking { args, repository, .. } = checking;
+    // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
+    if repository.is_mirror()
+        && args.repair
+        && args.also.is_empty()
+        && report.errors.iter().any(|error| is_of_data(&error))
+    {
+        let what = if args.seed.is_empty() { "--repair" } else { "--repair --seed" };
+        out.note(&format!(
+            "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
+        ));
     }
-    hint_at_repair(checking, report);
 }
 
-/// Prints which command repairs the damaged data, if one does.
-fn hint_at_repair(checking: &Checking, report: &CheckReport) {
-    let Checking { session, args, repository, .. } = checking;
-    let out = &session.report;
-    // A repair can recreate neither passwords nor log entries that only another computer has.
-    let is_of_data = |error: &&Damage| !error.object.is_of_log() && !error.object.is_of_keys();
+/// Returns what to do about the findings, most urgent first.
+fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
+    if report.rolled_back {
+        return vec!["do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it".to_owned()];
+    }
+    let mut hints = Vec::new();
+    if report.errors.iter().any(|error| error.object.is_of_log()) {
+        hints.push("`icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first".to_owned());
+    }
+    if report.slots_lost > 0 {
+        hints.push("`icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive".to_owned());
+    }
+    hints.extend(repair_hint(checking, report));
+    hints
+}
+
+/// Returns whether this is damage of the data. A repair can recreate neither passwords nor log entries that only
+/// another computer has.
+fn is_of_data(error: &&Damage) -> bool {
+    !error.object.is_of_log() && !error.object.is_of_keys()
+}
+
+/// Returns which command repairs the damaged data, if one does.
+fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
+    let Checking { args, repository, .. } = checking;
     if !report.errors.iter().any(|error| is_of_data(&error)) {
-        return;
+        return None;
     }
     // Damage that was found without reading data can also be repaired without reading data. Reading costs money in
     // a bucket.
     let has_read = args.read_data || args.read_data_subset.is_some();
     let reads = if has_read { " --read-data" } else { "" };
-    // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
     if repository.is_mirror() {
-        if args.repair && args.also.is_empty() {
-            let what = if args.seed.is_empty() { "--repair" } else { "--repair --seed" };
-            out.note(&format!(
-                "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
-            ));
-        }
-        return out.note(&format!(
-            "hint: `icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
+        return Some(format!(
+            "`icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
         ));
     }
     if args.repair {
-        return;
+        return None;
     }
     let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
-    out.note(&match by_parity {
-        true => "hint: `icecore check --read-data --repair` repairs it".to_owned(),
+    Some(match by_parity {
+        true => "`icecore check --read-data --repair` repairs it".to_owned(),
         false => format!(
-            "hint: `icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
+            "`icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
         ),
-    });
+    })
 }
 
 /// Describes why none of the objects could be read. `thawing` is the number of those being thawed.

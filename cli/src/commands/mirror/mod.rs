@@ -100,7 +100,7 @@ fn remember(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, done
     let place = config::place(&target.location, &target.options);
     let places = Places::new(&session.config_dir);
     let remembered = match ends(planned, done) {
-        code::DAMAGED => places.remember(&place, planned.repository, true),
+        code::DAMAGED | code::INCOMPLETE => places.remember(&place, planned.repository, true),
         _ => places.remember_copy(&place, planned.repository, target.time.seconds),
     };
     if let Err(error) = remembered {

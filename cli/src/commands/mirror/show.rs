@@ -200,7 +200,8 @@ pub fn show_done(
             json!({
                 "objects_copied": done.objects, "bytes_copied": done.bytes,
                 "objects_deleted": done.deleted, "bytes_freed": done.bytes_freed,
-                "objects_lacking": done.lacking, "objects_frozen": planned.frozen.packs,
+                "objects_lacking": done.lacking, "objects_spoiled": planned.spoiled.len(),
+                "objects_frozen": planned.frozen.packs,
                 "objects_thawing": planned.frozen.thawing,
                 "entries": done.head, "entries_of_archive": planned.head_of_archive,
                 "verified": planned.verifies, "cost_usd": spent,
