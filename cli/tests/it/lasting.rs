@@ -31,8 +31,7 @@ fn only(ears: &Ears) -> (String, Value) {
 #[test]
 fn damage_lasts_until_a_check_passes() {
     let ears = Ears::open();
-    let checks =
-        "[check]\nevery = '7d'\n[mirror]\nto = 'HERE/copy'\n[prune]\n[keep]\nkeep-last = 1";
+    let checks = "[check]\nevery = '7d'\n[mirror]\nto = 'HERE/copy'\nevery = '1s'\n[prune]\n[keep]\nkeep-last = 1";
     let host = host(&format!("{checks}\n{}", heard_by(&ears)));
     write(&host.path("photos/large.cr3"), icecore_testkit::photos::bytes(1, 2_000_000));
     host.run("run").ok();
@@ -44,6 +43,8 @@ fn damage_lasts_until_a_check_passes() {
     let said = format!("{name}: it is missing");
     for night in 1..=3 {
         write(&host.path(&format!("photos/{night}.cr3")), format!("photo {night}"));
+        // The time of the last copy is that of the machine.
+        std::thread::sleep(Duration::from_millis(1100));
         // The check is repeated each night, although it is due each week only.
         let ran = host.run("-q run").exits(22);
         assert!(ran.stderr.contains("error: packs/"), "{ran:#?}");
@@ -78,6 +79,7 @@ fn damage_lasts_until_a_check_passes() {
     assert!(only(&ears).0.contains("is well again\nbefore, 3 runs in a row had failed"));
     host.run("status").ok();
     pass(&host, 24);
+    std::thread::sleep(Duration::from_millis(1100));
     host.run("run").ok();
     let last = records(&host).pop().expect("a run");
     assert_eq!(last["steps"].as_array().expect("steps").len(), 2, "no check is due: {last}");
