@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::Links;
-use icecore_engine::format::JobId;
-use icecore_engine::ops::restore::{RestoreOptions, real_path};
+use icecore_engine::format::{JobId, Time};
+use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, real_path};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
 use super::bill_text;
 use super::restore::{
-    Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
+    Consent, Going, listings_json, options_of, plan_json, price_of, ready_by_wave, show_listings,
+    show_plan,
 };
 use super::standing::Standing;
-use super::waves::{self, WaveStanding};
+use super::waves::{self, WaveStanding, part_of_wave};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::code;
 use crate::failure::Failure;
@@ -21,7 +22,7 @@ use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{as_path, local, show, utc};
-use crate::waves::{WaveFolder, WaveJob};
+use crate::waves::{OpenWave, WaveFolder, WaveJob};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     if let Some(JobsCommand::Resume { waves: true, wait, .. }) = &args.command {
@@ -146,20 +147,36 @@ fn refuse_other_terms(id: &JobId, has_target: bool, wait: &WaitArgs) -> Result<(
     ))
 }
 
+/// Returns the latest time at which what a job fetches next is ready: all of it, or its open wave.
+fn ready_by(
+    repository: &Repository,
+    job: &Job,
+    standing: &Standing,
+    open: Option<&OpenWave>,
+) -> Result<Option<Time>, Failure> {
+    // Objects whose thaw is not requested will not become ready without the user.
+    let is_cold = |plan: &RestorePlan| plan.states().cold > 0;
+    if let Some((open, plan)) = open.zip(standing.plan()) {
+        let part = part_of_wave(plan, open);
+        let by = (!is_cold(&part)).then(|| ready_by_wave(repository, open, &part));
+        return by.transpose();
+    }
+    if standing.plan().is_some_and(is_cold) { Ok(None) } else { standing.ready_by(repository, job) }
+}
+
 fn summary_of(
     session: &Session,
     repository: &Repository,
     job: &Job,
     standing: &Standing,
 ) -> Result<serde_json::Value, Failure> {
-    // Objects whose thaw is not requested will not become ready without the user.
-    let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
-    let by = if is_cold { None } else { standing.ready_by(repository, job)? };
-    let wave = wave_of(session, job).map(|state| {
-        let standing = wave_standing(standing, &state).noted(session, repository, job)?;
-        Ok::<_, Failure>((standing, state))
+    let wave = wave_of(session, job).map(|mut state| {
+        let found = wave_standing(standing, &state).noted(session, repository, job, &mut state)?;
+        Ok::<_, Failure>((found, state))
     });
     let wave = wave.transpose()?;
+    let open = wave.as_ref().and_then(|(_, state)| state.open.as_ref());
+    let by = ready_by(repository, job, standing, open)?;
     let ready = match &wave {
         Some((standing, WaveJob { open: Some(_), .. })) => standing.is_ready(),
         _ => standing.is_ready(),
@@ -213,9 +230,9 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
         return Ok(code::DONE);
     }
     let rows = jobs.iter().map(|job| {
-        if let Some(state) = wave_of(session, job) {
+        if let Some(mut state) = wave_of(session, job) {
             let standing = WaveStanding::of(session, repository, job, &state)?;
-            let standing = standing.noted(session, repository, job)?;
+            let standing = standing.noted(session, repository, job, &mut state)?;
             return Ok(row(job, waves::listed(&state, standing)));
         }
         let standing = Standing::of(session, repository, job);
@@ -269,9 +286,9 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         session.report.object("summary", value);
         return Ok(code::DONE);
     }
-    let wave = wave_of(session, job);
-    let ready = wave.as_ref().map(|state| {
-        let standing = wave_standing(&standing, state).noted(session, repository, job)?;
+    let mut wave = wave_of(session, job);
+    let ready = wave.as_mut().map(|state| {
+        let standing = wave_standing(&standing, state).noted(session, repository, job, state)?;
         Ok(waves::listed(state, standing))
     });
     table(session, vec![row(job, ready.unwrap_or_else(|| standing.text(repository, job))?)]);

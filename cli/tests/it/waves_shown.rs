@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use icecore_testkit::S3Server;
+use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::orders::{latest, move_requests_back};
 use crate::support::{Host, write};
 use crate::thaw::{HOURS, number, same, thawed_once};
 use crate::waves::{id_of, library, next_month, smallest};
@@ -173,11 +175,32 @@ fn a_thawed_wave_is_ready_now() {
         nothing.stderr.contains("nothing is due before"),
         "the store was not asked: {nothing:#?}"
     );
+    let jobs = host.run("--json jobs").ok().json();
+    let wave = jobs.iter().map(|job| &job["wave"]).find(|wave| wave.is_object()).expect("a wave");
+    let next: Timestamp = wave["next"].as_str().and_then(|next| next.parse().ok()).expect("a time");
+    assert!(next <= Timestamp::now(), "it is ready, so there is something to do now: {wave}");
     listed(&host, " now; 1 month left; $", true);
     // What `jobs` calls ready is due.
     let done = host.run("jobs resume --waves").ok();
     assert!(done.stdout.contains("that was the last one"), "{done:#?}");
     same(&host, &photos, "back");
+}
+
+/// Each object is ready by its own request, also in a wave that finds it thawing: the order, `jobs` and the other job say
+/// the same time.
+#[test]
+fn a_wave_is_ready_when_its_thaws_are() {
+    let server = S3Server::start();
+    let (host, _) = library(&server, &[("rome", 4)]);
+    let line = "--json restore latest:photos -t one --detach --max-cost 1";
+    let id = id_of(&host.run(line).exits(20).summary());
+    assert!(move_requests_back(&host) > 0, "the requests are recorded");
+    let bulk = latest(&host.run(&format!("jobs resume {id}")).exits(20).stdout);
+    let begun = host.run("restore latest:photos -t back --monthly-budget 1").exits(20);
+    assert!(begun.stdout.contains(&format!("thawing, by {bulk} at the latest")), "{begun:#?}");
+    let jobs = host.run("--json jobs").ok().json();
+    assert!(jobs[0]["ready_by"].is_string(), "{jobs:?}");
+    assert_eq!(jobs[0]["ready_by"], jobs[1]["ready_by"], "{jobs:?}");
 }
 
 /// The months price a thaw again that another restore has paid for, and `cost --restore` does not. Both say so.

@@ -13,7 +13,7 @@ pub use agree::Deal;
 pub use listings::{is_listing, listings_json, plan_frozen, show_listings};
 pub use order::{Consent, Priced};
 pub use places::{CopyBills, packs_from_copies};
-pub use ready::{ordered_by, ready_by_plan, ready_by_prune, ready_of};
+pub use ready::{ordered_by, ready_by_plan, ready_by_prune, ready_by_wave, ready_of};
 pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use icecore_engine::store::Tier;
 
 use crate::failure::Failure;
 use crate::units::{hours_after, now};
+use crate::waves::OpenWave;
 
 /// Returns when the last thaw ends that a check, or a job other than `own`, has requested; `None` if no such thaw may
 /// still be running. `hours` is how long a thaw takes.
@@ -57,6 +58,17 @@ pub fn ready_by_plan(
         (_, false) => ready_by_others(repository, job, plan)?,
     };
     Ok(ready_of(requested, others))
+}
+
+/// Returns the latest time at which the thaws of an open wave are done, if nothing more has to be requested. `plan` has the
+/// objects of the wave.
+pub fn ready_by_wave(
+    repository: &Repository,
+    wave: &OpenWave,
+    plan: &RestorePlan,
+) -> Result<Time, Failure> {
+    let others = hours_after(Time { seconds: wave.began, nanos: 0 }, wave.hours);
+    Ok(ready_of(plan.requested(repository)?, others))
 }
 
 /// Returns the latest time at which all objects from which a prune copies needed data are thawed. An earlier run or a

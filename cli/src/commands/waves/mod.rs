@@ -12,5 +12,5 @@ mod text;
 
 pub use begin::begin;
 pub use resume::{resume_due, resume_one};
-pub use standing::WaveStanding;
+pub use standing::{WaveStanding, part_of_wave};
 pub use text::{listed, wave_json};

@@ -11,7 +11,14 @@ use crate::commands::restore::snapshot_of;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::now;
-use crate::waves::{WaveFolder, WaveJob};
+use crate::waves::{OpenWave, WaveFolder, WaveJob};
+
+/// Returns the part of a plan that an open wave fetches.
+pub fn part_of_wave(plan: &RestorePlan, wave: &OpenWave) -> RestorePlan {
+    let of_wave = |pack: &&PlannedPack| wave.packs.contains(&pack.id.to_string());
+    let packs = plan.packs.iter().filter(of_wave).cloned().collect();
+    RestorePlan { packs, ..RestorePlan::default() }
+}
 
 /// The state of a restore in waves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,25 +55,28 @@ impl WaveStanding {
     /// its packs.
     pub fn of_plan(plan: &RestorePlan, state: &WaveJob) -> WaveStanding {
         let Some(wave) = &state.open else { return WaveStanding::Unknown };
-        let of_wave = |pack: &&PlannedPack| wave.packs.contains(&pack.id.to_string());
-        let packs: Vec<PlannedPack> = plan.packs.iter().filter(of_wave).cloned().collect();
-        WaveStanding::Asked(PackStates::of(&packs))
+        WaveStanding::Asked(part_of_wave(plan, wave).states())
     }
 
     /// Makes a wave due that the store reports as thawed, so that `jobs resume --waves` and `run` fetch it as soon as
-    /// `jobs` says that it is ready. Does nothing while another process works on the job.
+    /// `jobs` says that it is ready. Records nothing while another process works on the job.
     pub fn noted(
         self,
         session: &Session,
         repository: &Repository,
         job: &Job,
+        state: &mut WaveJob,
     ) -> Result<WaveStanding, Failure> {
+        let now = now().seconds;
+        if self.is_ready() != Some(true) || state.next <= now {
+            return Ok(self);
+        }
+        state.next = now;
         let folder = WaveFolder::of(&session.location()?.place())?;
-        if self.is_ready() == Some(true)
-            && let Some(_lock) = repository.lock_job(&job.id)?
-            && let Some(state) = folder.find(&job.id).filter(|state| state.next > now().seconds)
+        if let Some(_lock) = repository.lock_job(&job.id)?
+            && let Some(found) = folder.find(&job.id).filter(|found| found.next > now)
         {
-            folder.write(&WaveJob { next: now().seconds, ..state })?;
+            folder.write(&WaveJob { next: now, ..found })?;
         }
         Ok(self)
     }

@@ -8,7 +8,7 @@ use icecore_engine::store::{ObjectState, Requests};
 use super::forecast::Forecast;
 use super::job::{CALLS, Done, WaveRun, selected};
 use crate::code;
-use crate::commands::restore::thaws_requested;
+use crate::commands::restore::{ready_by_wave, thaws_requested};
 use crate::failure::Failure;
 use crate::hint::Advice;
 use crate::units::{agree, as_path, compared, count, day_clock, exact_dollars, show_target};
@@ -192,8 +192,9 @@ impl WaveRun<'_> {
                 Failure::from(error).after(thaws_requested(requested, before.cold))
             })?;
         }
-        let until = i64::from(wave.hours) * 3600;
+        let by = ready_by_wave(self.repository, &wave, &plan)?;
         // A thaw usually ends before the time that the provider promises.
+        let until = by.seconds.saturating_sub(self.now.seconds).max(0);
         self.state.next = self.now.seconds + until / 8 * 7;
         let waiting = plan.states().waiting();
         if let Some(wave) = &mut self.state.open {
@@ -212,7 +213,6 @@ impl WaveRun<'_> {
             false => Done::default(),
         };
         let wave = self.state.open.as_ref().unwrap_or(&wave);
-        let by = icecore_engine::format::Time { seconds: self.now.seconds + until, nanos: 0 };
         let text = format!(
             "wave of {}: {}{} with {} {} thawing; ready by {} at the latest",
             month_name(self.now.seconds),
