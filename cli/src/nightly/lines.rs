@@ -145,6 +145,7 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     let number = |key: &str| summary[key].as_u64().unwrap_or(0);
     let moved = match number("files_moved") {
         0 => String::new(),
+        moved if summary["first_read"] == true => format!(", {moved} archived already"),
         moved => format!(", {moved} renamed, moved or copied"),
     };
     let back = match number("files_back") {

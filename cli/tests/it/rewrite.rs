@@ -118,6 +118,25 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     host.run("rewrite --exclude=").exits(2);
 }
 
+/// A computer that has lost its cache does not know what was renamed, also if the owner has rewritten its last snapshot, or
+/// if it begins a new history.
+#[test]
+fn after_a_lost_cache_nothing_was_renamed() {
+    let host = local();
+    host.run("rewrite --exclude photos/miller/note.txt").ok();
+    std::fs::remove_file(host.path("photos/miller/note.txt")).expect("it is removed");
+    for line in ["snapshot photos", "snapshot photos --history other"] {
+        host.remove("cache");
+        let ran = host.run(line).ok();
+        let said = "files: 0 new, 10 archived already, 0 changed, 0 unmodified";
+        assert!(ran.stdout.contains(said), "{line}: {ran:#?}");
+    }
+    // What this computer knows under another name was renamed.
+    std::fs::rename(host.path("photos/jones/0.CR3"), host.path("photos/jones/9.CR3")).expect("it");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("1 renamed, moved or copied"), "{ran:#?}");
+}
+
 /// The plan counts what the result counts: packs and their parity.
 #[test]
 fn a_plan_to_erase_at_once_counts_parity() {

@@ -96,7 +96,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "mark": summary.doubts.mark.as_ref().map(|mark| json!({
             "files": mark.files, "left": mark.left, "changed": mark.changed,
         })),
-        "forgotten": summary.forgotten,
+        "forgotten": summary.forgotten, "first_read": summary.first_read,
         "folders_emptied": emptied(&summary.doubts).count(),
         "frozen": moved::frozen_json(&session.location()?, &summary.frozen),
         "log_head": summary.head.as_ref().map(ToString::to_string),
@@ -106,7 +106,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
 /// Prints the number of files, the number of new bytes, and what was left out.
 fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
     let (report, totals) = (&session.report, &summary.totals);
-    report.line(&files_text(totals, summary.forgotten));
+    report.line(&files_text(totals, summary.forgotten, summary.first_read));
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
     }
@@ -160,9 +160,11 @@ fn show_cost(
 }
 
 /// Describes the number of files in a snapshot.
-fn files_text(totals: &Totals, forgotten: bool) -> String {
+fn files_text(totals: &Totals, forgotten: bool, first_read: bool) -> String {
     let Totals { files_new: new, files_moved: moved, files_changed: changed, .. } = *totals;
     let (unmodified, back) = (totals.files_unmodified, totals.files_back);
+    // This computer does not know what was renamed in a folder that it reads for the first time.
+    let known = if first_read { "archived already" } else { "renamed, moved or copied" };
     let parts = match forgotten {
         // This host no longer knows which files are new or changed.
         true => {
@@ -172,7 +174,7 @@ fn files_text(totals: &Totals, forgotten: bool) -> String {
         }
         false => vec![
             (new, "new", true),
-            (moved, "renamed, moved or copied", moved > 0),
+            (moved, known, moved > 0),
             (back, "known from earlier snapshots", back > 0),
             (changed, "changed", true),
             (unmodified, "unmodified", true),
@@ -248,17 +250,19 @@ mod tests {
     #[test]
     fn files_are_counted_as_a_person_counts_them() {
         let totals = Totals { files_new: 2, files_unmodified: 7, ..Totals::default() };
-        assert_eq!(files_text(&totals, false), "files: 2 new, 0 changed, 7 unmodified");
-        assert_eq!(files_text(&totals, true), "files: 2 read again, 7 unmodified");
+        assert_eq!(files_text(&totals, false, false), "files: 2 new, 0 changed, 7 unmodified");
+        assert_eq!(files_text(&totals, true, true), "files: 2 read again, 7 unmodified");
         let totals = Totals { files_new: 2, files_moved: 3, files_changed: 1, ..Totals::default() };
         let said = "files: 2 new, 3 renamed, moved or copied, 1 changed, 0 unmodified";
-        assert_eq!(files_text(&totals, false), said);
+        assert_eq!(files_text(&totals, false, false), said);
+        let said = "files: 2 new, 3 archived already, 1 changed, 0 unmodified";
+        assert_eq!(files_text(&totals, false, true), said);
         // It is unknown which of them have changed.
-        assert_eq!(files_text(&totals, true), "files: 6 read again");
+        assert_eq!(files_text(&totals, true, true), "files: 6 read again");
         let totals = Totals { files_back: 33, files_unmodified: 11, ..Totals::default() };
         let said = "files: 0 new, 33 known from earlier snapshots, 0 changed, 11 unmodified";
-        assert_eq!(files_text(&totals, false), said);
-        assert_eq!(files_text(&totals, true), "files: 0 read again, 44 unmodified");
+        assert_eq!(files_text(&totals, false, false), said);
+        assert_eq!(files_text(&totals, true, true), "files: 0 read again, 44 unmodified");
     }
 
     #[test]

@@ -56,6 +56,7 @@ use context::Context;
 pub(super) use last::is_less_than_half;
 pub use options::SnapshotOptions;
 use publish::{predict, publish};
+use shrink::Memory;
 pub use shrink::{Doubts, Emptied, Mark};
 pub use totals::{SourceTotals, Totals};
 
@@ -84,6 +85,9 @@ pub struct SnapshotSummary {
     pub unmatched: Vec<usize>,
     /// Whether this host has lost its catalog, so that files counted as new may be old.
     pub forgotten: bool,
+    /// Whether this host had no record of one of the sources, because it reads it for the first time or has lost its
+    /// catalog. Then files counted as moved may have been archived under the same name.
+    pub first_read: bool,
 }
 
 /// Creates a snapshot. It is durable and complete when this function returns. Files that could not be read are counted
@@ -114,12 +118,12 @@ pub fn snapshot(
         repository.settle_uploads()?;
     }
     let mut attempt = 0;
-    let mut forgotten = false;
+    let mut memory = Memory::default();
     let (id, totals, doubts) = loop {
         attempt += 1;
         let context = Context::new(repository, options, &exclude, progress)?;
         // Ask before the attempt begins, because an attempt records the files that it finds.
-        forgotten |= context.has_forgotten()?;
+        memory = memory.or(context.memory()?);
         let root = pipeline::execute(&context, SnapshotId(random()))?;
         if options.dry_run {
             break (None, context.totals_of_run(), context.doubts()?);
@@ -152,6 +156,7 @@ pub fn snapshot(
         doubts,
         frozen,
         unmatched: exclude.unmatched(),
-        forgotten,
+        forgotten: memory.is_lost,
+        first_read: memory.lacks_source,
     })
 }

@@ -87,28 +87,48 @@ impl Doubts {
     }
 }
 
+/// What this host knows of its sources from earlier runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// It has no record of one of the sources, so it does not know what was renamed there.
+    pub lacks_source: bool,
+    /// It has lost its catalog, so that it does not know which files are new: it wrote the last full snapshot, but has no
+    /// record of one of its sources.
+    pub is_lost: bool,
+}
+
+impl Memory {
+    pub fn or(self, other: Memory) -> Memory {
+        Memory {
+            lacks_source: self.lacks_source || other.lacks_source,
+            is_lost: self.is_lost || other.is_lost,
+        }
+    }
+}
+
 impl Context<'_> {
-    /// Returns whether this host has lost its catalog, so that it does not know which files are new: it wrote the last
-    /// full snapshot, but has no record of one of its sources.
-    pub fn has_forgotten(&self) -> Result<bool, Error> {
-        let Some(last) = self.last.as_ref().filter(|last| last.is_own) else { return Ok(false) };
+    /// Returns what this host knows of its sources from earlier runs.
+    pub fn memory(&self) -> Result<Memory, Error> {
+        let own = self.last.as_ref().filter(|last| last.is_own);
+        let mut memory = Memory::default();
         for path in &self.roots.paths {
             let key = self.repository.secrets.paths_key(std::slice::from_ref(path));
-            let sources = last.entry.sources.as_ref();
-            if !sources.is_none_or(|sources| sources.iter().any(|source| source.key == key)) {
-                continue;
-            }
             let path = Path::new(OsStr::from_bytes(path));
             // The stat cache records a file in the row of its parent folder.
             let (what, at) =
                 if path.is_dir() { (FOLDER, Some(path)) } else { (GIVEN, path.parent()) };
-            let key = at.map(|at| self.folder_key(what, at));
-            let known = key.map(|key| self.repository.catalog.folder(key)).transpose()?.flatten();
-            if known.is_none() {
-                return Ok(true);
+            let row = at.map(|at| self.folder_key(what, at));
+            let known = row.map(|row| self.repository.catalog.folder(row)).transpose()?.flatten();
+            if known.is_some() {
+                continue;
             }
+            memory.lacks_source = true;
+            memory.is_lost |= own.is_some_and(|last| {
+                let sources = last.entry.sources.as_ref();
+                sources.is_none_or(|sources| sources.iter().any(|source| source.key == key))
+            });
         }
-        Ok(false)
+        Ok(memory)
     }
 
     /// Counts the files of a folder that has not changed since the last run, which need not be the run of the last full

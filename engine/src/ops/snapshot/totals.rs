@@ -8,7 +8,7 @@ pub struct Totals {
     /// Files that this host did not know and whose content is in no snapshot. An interrupted run may have stored it.
     pub files_new: u64,
     /// Files that this host did not know under this name, and whose content is in a snapshot under another name: they
-    /// were renamed, moved or copied, or this host lost its catalog.
+    /// were renamed, moved or copied, or this host reads their source for the first time since it has a catalog.
     pub files_moved: u64,
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
