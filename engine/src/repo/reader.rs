@@ -380,9 +380,11 @@ pub struct OpenedChunk<'a> {
     pub raw: &'a [u8],
 }
 
-/// Widens a range of a pack to the aligned range that is requested.
+/// Widens a range of a pack to the aligned range that is requested. Leaves out the header, which is read separately and has
+/// the same length in every pack, so that no byte of a small pack is read twice.
 pub fn aligned(wanted: Range<u64>, pack_bytes: u64) -> Range<u64> {
     let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
+    let start = start.max(wanted.start.min(HEADER_BYTES as u64));
     start..wanted.end.next_multiple_of(ALIGN_BYTES).min(pack_bytes)
 }
 

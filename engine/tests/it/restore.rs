@@ -108,6 +108,26 @@ fn a_plan_counts_what_is_read_again() {
     }
 }
 
+/// The header is fetched once, so nothing of an object that one request reads is fetched twice.
+#[test]
+fn no_byte_of_a_small_object_is_fetched_twice() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("2024", 6, 150_000);
+    bench.snapshot();
+    let repository = bench.open();
+    let trees = TreeReader::new(&repository).expect("trees");
+    let row = browse::resolve(&repository, "latest").expect("a snapshot");
+    let snapshot = Snapshot::open(&trees, row).expect("a snapshot");
+    let none = || icecore_engine::files::Globs::new([]).expect("no patterns");
+    let (include, exclude) = (none(), none());
+    let selection = Selection { snapshot: &snapshot, path: Vec::new(), include, exclude };
+    let planned = plan(&selection, &RestoreOptions::default(), &Silent).expect("a plan");
+    assert!(!planned.packs.is_empty());
+    for pack in &planned.packs {
+        assert!(pack.fetch_bytes > 0 && pack.fetch_bytes <= pack.bytes, "{pack:?}");
+    }
+}
+
 #[test]
 fn a_target_with_something_in_it_needs_a_word() {
     let bench = small();

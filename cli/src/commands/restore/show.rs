@@ -101,8 +101,7 @@ fn extent(plan: &RestorePlan) -> String {
             size(plan.fetch_bytes),
             count(packs, "object"),
             size(plan.pack_bytes),
-            // What is read of a pack is rounded up to whole blocks.
-            match plan.fetch_bytes > plan.pack_bytes + plan.pack_bytes / 50 {
+            match plan.packs.iter().any(|pack| pack.fetch_bytes > pack.bytes) {
                 true => ", some parts more than once",
                 false => "",
             }

@@ -24,8 +24,8 @@ pub struct PlannedPack {
     pub class: String,
     /// Files that need it.
     pub files: u64,
-    /// Bytes to read from it. Each request reads whole blocks, the header is read separately, and a chunk is read
-    /// again for a file that is restored much later, so this may be more than the pack has.
+    /// Bytes to read from it. Each request reads whole blocks, so two requests may share one, and a chunk is read again
+    /// for a file that is restored much later. So this may be more than the pack has.
     pub fetch_bytes: u64,
     /// Number of read requests.
     pub gets: u64,
@@ -70,8 +70,8 @@ impl PlannedPack {
 
     /// Plans to read a whole pack, chunk by chunk.
     pub(super) fn whole(row: PackRow) -> PlannedPack {
-        let wanted =
-            FetchTotals { fetch_bytes: row.bytes, gets: row.rows, ..FetchTotals::default() };
+        let fetch_bytes = row.bytes.saturating_sub(HEADER_BYTES as u64);
+        let wanted = FetchTotals { fetch_bytes, gets: row.rows, ..FetchTotals::default() };
         PlannedPack::new(row, &wanted)
     }
 }
