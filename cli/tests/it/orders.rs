@@ -27,6 +27,29 @@ fn a_history_that_an_order_restores_is_not_ended() {
     host.run(&format!("retire {history}")).ok();
 }
 
+/// What keeps a snapshot is named completely, so that its user does not end one job and is refused again.
+#[test]
+fn every_order_that_keeps_a_snapshot_is_named() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let part = "--json restore latest:photos --include IMG_01000.CR3 -t part --detach --max-cost 1";
+    let jobs = [order(&host), job_of(&host.run(part).exits(20).summary())[..8].to_owned()];
+    crate::thaw::shoot(&host, "oslo", 9, 2);
+    host.run("snapshot photos").ok();
+    let cancel = jobs.each_ref().map(|job| format!("icecore jobs cancel {job}")).join(" && ");
+    let both = format!("because jobs {} and {} restore it", jobs[0], jobs[1]);
+    let pruned = host.run("prune -n --keep-last 1").ok();
+    assert!(pruned.stderr.contains(&both) && pruned.stderr.contains(&cancel), "{pruned:#?}");
+    let both = format!("jobs {} and {} restore snapshot", jobs[0], jobs[1]);
+    host.run("prune --now --yes --forget latest~1").fails(2, &[&both, &cancel]);
+    // Those are commands that can be pasted, and after them nothing keeps the snapshot.
+    for job in &jobs {
+        host.run(&format!("jobs cancel {job}")).ok();
+    }
+    let pruned = host.run("--json prune --keep-last 1").ok().summary();
+    assert_eq!(pruned["snapshots_dropped"], 1, "{pruned}");
+}
+
 #[test]
 fn detach_and_wait_agree_to_no_price() {
     let server = S3Server::start();

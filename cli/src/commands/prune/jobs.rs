@@ -9,8 +9,14 @@ use icecore_engine::repo::Repository;
 
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::units::local;
+use crate::units::{agree, local};
 use crate::waves::WaveFolder;
+
+/// Number of jobs up to which a sentence names all of them.
+const NAMED_MAX: usize = 3;
+
+/// The open jobs of each snapshot.
+type JobsOf = BTreeMap<SnapshotId, Vec<JobId>>;
 
 /// Drops the named snapshots, and keeps those of open jobs. Fails if a named one belongs to an open job.
 pub fn keep_restoring(
@@ -22,7 +28,7 @@ pub fn keep_restoring(
     let drops = groups.iter().any(|group| group.dropped().next().is_some());
     let open = match drops || !named.is_empty() {
         true => open_jobs(session, repository)?,
-        false => BTreeMap::new(),
+        false => JobsOf::new(),
     };
     refuse(&open, named)?;
     for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
@@ -30,16 +36,18 @@ pub fn keep_restoring(
             reasons.clear();
             continue;
         }
-        let Some(job) = open.get(&entry.id) else { continue };
+        let Some(jobs) = open.get(&entry.id) else { continue };
         if reasons.is_empty() {
-            let job = job.short();
             session.report.note(&format!(
-                "snapshot {} of {} stays because job {job} restores it; `icecore jobs cancel {job}` ends the job",
+                "snapshot {} of {} stays because {} {} it. If you no longer need that, {}",
                 entry.id.short(),
                 local(entry.time),
+                names_of(jobs),
+                agree(jobs.len(), "restores", "restore"),
+                end(jobs),
             ));
         }
-        reasons.push(Reason::Restoring(*job));
+        reasons.extend(jobs.iter().copied().map(Reason::Restoring));
     }
     Ok(())
 }
@@ -53,30 +61,87 @@ pub fn expect_not_restoring(
     refuse(&open_jobs(session, repository)?, named)
 }
 
-fn refuse(open: &BTreeMap<SnapshotId, JobId>, named: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
-    match named.iter().find_map(|id| Some((id, open.get(id)?.short()))) {
+fn refuse(open: &JobsOf, dropped: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
+    match dropped.iter().find_map(|id| Some((id, open.get(id)?))) {
         None => Ok(()),
-        Some((id, job)) => Err(Failure::usage(
-            format!("job {job} restores snapshot {}: nothing was dropped", id.short()),
-            &format!("wait until the job is done, or end it: icecore jobs cancel {job}"),
+        Some((id, jobs)) => Err(Failure::usage(
+            format!(
+                "{} {} snapshot {}: nothing was dropped",
+                names_of(jobs),
+                agree(jobs.len(), "restores", "restore"),
+                id.short()
+            ),
+            &format!(
+                "wait until {} done, or {}",
+                agree(jobs.len(), "the job is", "the jobs are"),
+                end(jobs)
+            ),
         )),
     }
 }
 
+/// Names jobs in a sentence.
+fn names_of(jobs: &[JobId]) -> String {
+    let ids: Vec<String> = jobs.iter().take(NAMED_MAX).map(JobId::short).collect();
+    let (last, others) = match (ids.split_last(), jobs.len().saturating_sub(NAMED_MAX)) {
+        (Some((last, others)), 0) => (last.clone(), others),
+        (_, more) => (format!("{more} more"), &ids[..]),
+    };
+    match others {
+        [] => format!("job {last}"),
+        others => format!("jobs {} and {last}", others.join(", ")),
+    }
+}
+
+/// Describes how to end jobs.
+fn end(jobs: &[JobId]) -> String {
+    let cancel = |job: &JobId| format!("icecore jobs cancel {}", job.short());
+    match jobs {
+        [job] => format!("end it: {}", cancel(job)),
+        jobs if jobs.len() <= NAMED_MAX => {
+            let commands: Vec<String> = jobs.iter().map(cancel).collect();
+            format!("end them: {}", commands.join(" && "))
+        }
+        [first, ..] => format!("end each of them, as `icecore jobs` lists them: {}", cancel(first)),
+        [] => String::new(),
+    }
+}
+
 /// Returns the open jobs by their snapshots. Without the identity, only those in waves on this computer are known.
-fn open_jobs(
-    session: &Session,
-    repository: &Repository,
-) -> Result<BTreeMap<SnapshotId, JobId>, Failure> {
+fn open_jobs(session: &Session, repository: &Repository) -> Result<JobsOf, Failure> {
+    let mut open = JobsOf::new();
     if !repository.store.can_thaw() {
-        return Ok(BTreeMap::new());
+        return Ok(open);
     }
     if repository.can_read() {
         let (jobs, _) = repository.jobs()?;
-        return Ok(jobs.into_iter().map(|job| (job.record.snapshot, job.id)).collect());
+        for job in jobs {
+            open.entry(job.record.snapshot).or_default().push(job.id);
+        }
+        return Ok(open);
     }
-    let here = WaveFolder::of(&session.location()?.place())?.open();
-    let ids =
-        here.iter().filter_map(|job| Some((job.snapshot.parse().ok()?, job.job.parse().ok()?)));
-    Ok(ids.collect())
+    for job in WaveFolder::of(&session.location()?.place())?.open() {
+        if let (Ok(snapshot), Ok(id)) = (job.snapshot.parse(), job.job.parse()) {
+            open.entry(snapshot).or_default().push(id);
+        }
+    }
+    Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_named_or_counted() {
+        let jobs: Vec<JobId> = (1..=5).map(|byte| JobId([byte; 16])).collect();
+        assert_eq!(names_of(&jobs[..1]), "job 01010101");
+        assert_eq!(names_of(&jobs[..2]), "jobs 01010101 and 02020202");
+        assert_eq!(names_of(&jobs[..3]), "jobs 01010101, 02020202 and 03030303");
+        assert_eq!(names_of(&jobs), "jobs 01010101, 02020202, 03030303 and 2 more");
+        assert_eq!(end(&jobs[..1]), "end it: icecore jobs cancel 01010101");
+        let both = "end them: icecore jobs cancel 01010101 && icecore jobs cancel 02020202";
+        assert_eq!(end(&jobs[..2]), both);
+        assert!(end(&jobs).ends_with(": icecore jobs cancel 01010101"), "{}", end(&jobs));
+    }
 }
