@@ -205,6 +205,7 @@ fn litter_is_left_out_counted_and_taken_if_asked_for() {
         "photos/IMG_1.CR3",
         "photos/.DS_Store",
         "photos/Thumbs.db",
+        "photos/.Trashes",
         "photos/@eaDir/IMG_1.CR3/THUMB.jpg",
         "photos/#recycle/old.jpg",
         "photos/lr/lr Previews.lrdata/a/b.lrprev",
@@ -216,15 +217,15 @@ fn litter_is_left_out_counted_and_taken_if_asked_for() {
     host.run("init").ok();
     host.export_identity();
     let ran = host.run("snapshot photos").ok();
-    assert!(ran.stdout.contains("left out: 6 files and folders"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("left out: 7 files and folders"), "{}", ran.stdout);
     let all = listed(&host);
-    for gone in [".DS_Store", "Thumbs", "@eaDir", "#recycle", "lr Previews", "lock"] {
+    for gone in [".DS_Store", "Thumbs", "@eaDir", "#recycle", ".Trashes", "lr Previews", "lock"] {
         assert!(!all.contains(gone), "{gone}: {all}");
     }
     assert!(all.contains("lr Smart Previews.lrdata/a.dng"), "{all}");
     // An audit ignores the same files as a snapshot.
     let ran = host.run("--json audit photos").ok();
-    assert_eq!(last(&ran.stdout)["litter_left_out"], 6);
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 7);
     // `--delete` does not remove it.
     host.run("restore latest:photos --target photos --overwrite if-changed --delete").ok();
     assert!(host.path("photos/#recycle/old.jpg").exists());
@@ -235,5 +236,5 @@ fn litter_is_left_out_counted_and_taken_if_asked_for() {
     let ran = host.run("-P all --json snapshot photos").ok();
     assert_eq!(last(&ran.stdout)["litter_left_out"], 0);
     let ran = host.run("-P all --json snapshot photos --exclude-litter").exits(3);
-    assert_eq!(last(&ran.stdout)["litter_left_out"], 6);
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 7);
 }

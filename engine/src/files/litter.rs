@@ -8,10 +8,11 @@ use crate::format::EntryKind;
 
 /// File names, compared without case, because Windows ignores case.
 const FILES: [&[u8]; 3] = [b".DS_Store", b"Thumbs.db", b"desktop.ini"];
-/// Folder names: thumbnails and trash of a NAS, index and trash of a Mac, restore points of
-/// Windows.
-const FOLDERS: [&[u8]; 5] =
-    [b"@eaDir", b"#recycle", b".Spotlight-V100", b".Trashes", b"System Volume Information"];
+/// Folder names: thumbnails and trash of a NAS, restore points of Windows.
+const FOLDERS: [&[u8]; 3] = [b"@eaDir", b"#recycle", b"System Volume Information"];
+/// Names of folders, and of files that are put onto a card so that a Mac cannot make these folders: its index and its
+/// trash.
+const EITHER: [&[u8]; 2] = [b".Spotlight-V100", b".Trashes"];
 
 /// Returns whether a name is litter.
 ///
@@ -23,10 +24,12 @@ pub fn is_litter(name: &OsStr, kind: EntryKind) -> bool {
     match kind {
         EntryKind::File => {
             FILES.iter().any(|known| known.eq_ignore_ascii_case(name))
+                || EITHER.contains(&name)
                 || ends_with(name, b".lrcat.lock")
         }
         EntryKind::Folder => {
             FOLDERS.contains(&name)
+                || EITHER.contains(&name)
                 || (ends_with(name, b"Previews.lrdata")
                     && !ends_with(name, b"Smart Previews.lrdata"))
         }
@@ -49,9 +52,13 @@ mod tests {
             assert!(litter(name, EntryKind::File), "{name}");
             assert!(!litter(name, EntryKind::Folder), "{name}");
         }
-        for name in ["@eaDir", "#recycle", ".Spotlight-V100", ".Trashes", "2024 Previews.lrdata"] {
+        let folders = ["@eaDir", "#recycle", "System Volume Information", "2024 Previews.lrdata"];
+        for name in folders {
             assert!(litter(name, EntryKind::Folder), "{name}");
             assert!(!litter(name, EntryKind::File), "{name}");
+        }
+        for name in [".Spotlight-V100", ".Trashes"] {
+            assert!(litter(name, EntryKind::Folder) && litter(name, EntryKind::File), "{name}");
         }
         for name in ["2024 Smart Previews.lrdata", "Mobile Downloads.lrdata", "2024.lrcat-data"] {
             assert!(!litter(name, EntryKind::Folder), "{name}");
