@@ -137,6 +137,37 @@ fn after_a_lost_cache_nothing_was_renamed() {
     assert!(ran.stdout.contains("1 renamed, moved or copied"), "{ran:#?}");
 }
 
+/// An object that is lost is not counted among what a rewrite erases, and does not keep the rewrite from ending.
+#[test]
+fn what_is_lost_already_is_not_erased() {
+    let mut host = Host::new();
+    host.run("init --pack-size 1MiB").ok();
+    host.export_identity();
+    write(&host.path("photos/jones.CR3"), photos::bytes(1, 300_000));
+    host.run("snapshot photos").ok();
+    let before = objects(&host.path("repo"), "packs");
+    for number in 0..4 {
+        write(
+            &host.path(&format!("photos/miller/{number}.CR3")),
+            photos::bytes(number + 9, 600_000),
+        );
+    }
+    host.run("snapshot photos").ok();
+    let plan = |host: &Host| {
+        let plan = host.run("--json rewrite -n --now --exclude photos/miller").ok().summary();
+        ["packs_whole", "bytes_whole"].map(|name| plan[name].as_u64().expect("a number"))
+    };
+    let [packs, bytes] = plan(&host);
+    let new = objects(&host.path("repo"), "packs").into_iter().find(|pack| !before.contains(pack));
+    let lost = new.expect("a pack of the client");
+    let size = std::fs::metadata(&lost).expect("a size").len();
+    std::fs::remove_file(&lost).expect("it is lost");
+    assert_eq!(plan(&host), [packs - 1, bytes - size]);
+    let erased = host.run("rewrite --now --yes --exclude photos/miller").ok();
+    assert!(erased.stdout.contains("no snapshot contains these files any more"), "{erased:#?}");
+    assert!(host.run("check").ok().stdout.contains("no damage found"), "it is struck from the log");
+}
+
 /// The plan counts what the result counts: packs and their parity.
 #[test]
 fn a_plan_to_erase_at_once_counts_parity() {

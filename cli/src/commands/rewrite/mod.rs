@@ -62,7 +62,7 @@ impl Rewriting<'_> {
         // A killed run may have left objects that are already tombstoned.
         let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
         let is_apart = !first.apart.is_empty() || !first.erasing.held.is_empty();
-        let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun && !is_apart;
+        let nothing = first.affected.is_empty() && !has_data(&first) && !begun && !is_apart;
         if nothing {
             let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
             let message = format!("no snapshot contains {}", names.join(" or "));
@@ -232,11 +232,16 @@ impl Rewriting<'_> {
             let erasing = &left.erasing.plan;
             done.thawing = (erasing.thaws().count() + erasing.on_their_way().count()) as u64;
             let is_thawing = |pack: &&PartialPack| pack.wants_thaw() || pack.is_thawing();
-            let at_hand = erasing.partly.iter().filter(|pack| !is_thawing(pack));
-            done.left = at_hand.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
-            if done.left.is_empty() && erasing.leftovers.is_empty() {
+            let at_hand: Vec<&PartialPack> =
+                erasing.partly.iter().filter(|pack| !is_thawing(pack)).collect();
+            // A lost pack that nothing needs is only struck from the log.
+            let stays =
+                |pack: &&&PartialPack| pack.live_chunks > 0 || erasing.has_objects(&pack.row);
+            let stay = at_hand.iter().filter(stays);
+            done.left = stay.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
+            if at_hand.is_empty() && erasing.leftovers.is_empty() {
                 let is_known = left.dropped.is_empty() && left.apart.is_empty();
-                done.nothing_left = is_known && packs(&left) == 0 && done.held.is_empty();
+                done.nothing_left = is_known && !has_data(&left) && done.held.is_empty();
                 break;
             }
             let bar = self.session.bar("erasing");
@@ -247,7 +252,7 @@ impl Rewriting<'_> {
             done.bytes_freed += pruned.bytes_freed;
             done.bytes_written += pruned.bytes_written;
             done.damaged = pruned.damaged;
-            if pruned.objects_deleted == 0 {
+            if pruned.objects_deleted + pruned.packs_repacked == 0 {
                 break;
             }
         }
@@ -283,9 +288,9 @@ fn stays(session: &Session, done: &Rewritten) -> Failure {
     Failure::new(code::DAMAGED, message, Some(hint))
 }
 
-/// Counts the packs that contain data to erase.
-fn packs(plan: &Plan) -> u64 {
-    plan.erasing.whole.packs + plan.erasing.shared.packs
+/// Returns whether objects contain data to erase.
+fn has_data(plan: &Plan) -> bool {
+    !plan.erasing.whole.is_empty() || !plan.erasing.shared.is_empty()
 }
 
 /// Returns each path as it was typed, and as it is on this computer.

@@ -167,17 +167,17 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
 fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
     let (whole, shared) = (&plan.erasing.whole, &plan.erasing.shared);
-    if whole.packs > 0 {
+    if !whole.is_empty() {
         let (until, packs) = (until_a_prune(plan), packs_of(whole));
         report.line(&format!("stays until {until}: {packs} containing nothing else"));
     }
-    if shared.packs > 0 {
+    if !shared.is_empty() {
         report.line(&format!(
             "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
             packs_of(shared)
         ));
     }
-    if whole.packs + shared.packs == 0 {
+    if whole.is_empty() && shared.is_empty() {
         return;
     }
     if !plan.affected.is_empty() {
@@ -247,11 +247,11 @@ fn extent(plan: &Plan) -> Vec<String> {
     let waits = plan.erasing.cold > 0 || plan.erasing.plan.on_their_way().next().is_some();
     let when = if waits { "to erase" } else { "to be erased at once" };
     let mut lines = Vec::new();
-    if whole.packs > 0 {
+    if !whole.is_empty() {
         let packs = packs_of(&whole);
         lines.push(format!("{when}: {packs} containing nothing else"));
     }
-    if shared.packs > 0 {
+    if !shared.is_empty() {
         let packs = packs_of(&shared);
         lines.push(format!("{when}: data in {packs} shared with other files, which are copied"));
     }
@@ -317,9 +317,9 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
 
 /// Describes how long the contents stay if they are not erased at once.
 fn what_stays(plan: &Plan) -> String {
-    let until = match (plan.erasing.whole.packs, plan.erasing.shared.packs) {
-        (_, 0) => until_a_prune(plan),
-        (0, _) => "an `icecore prune` finds that repacking pays".to_owned(),
+    let until = match (plan.erasing.whole.is_empty(), plan.erasing.shared.is_empty()) {
+        (_, true) => until_a_prune(plan),
+        (true, _) => "an `icecore prune` finds that repacking pays".to_owned(),
         _ => format!("{}, or until repacking pays", until_a_prune(plan)),
     };
     let what = match plan.elsewhere.contents {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::live::LiveSet;
 use super::minimums::Minimums;
-use super::partial::{PartialPack, bound, count, moving};
+use super::partial::{Count, PartialPack, bound, count, moving};
 use super::plan::{PrunePlan, Recoverable, objects};
 use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why, price, whole_days};
 use super::still_there::StillThere;
@@ -51,7 +51,7 @@ pub struct Erasing {
     pub copy_usd: f64,
 }
 
-/// Number and size of some packs.
+/// Number and size of some packs that exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackSum {
     /// Number of packs.
@@ -62,6 +62,13 @@ pub struct PackSum {
     pub bytes: u64,
     /// Number of days until deleting the last of the packs costs nothing.
     pub free_in_days: u32,
+}
+
+impl PackSum {
+    /// Returns whether there is nothing, not even parity of packs that are lost.
+    pub fn is_empty(&self) -> bool {
+        self.packs + self.parity == 0
+    }
 }
 
 impl Erasing {
@@ -83,7 +90,7 @@ impl Erasing {
         let there = StillThere::of(repository, &packs, inventory)?;
         let held =
             HeldPacks::find(repository, gone, &there, &Minimums::of(&packs, terms), conditions)?;
-        let whole = self.plan.partly.iter().filter(|pack| pack.live_chunks == 0);
+        let whole = self.plan.partly_there().filter(|pack| pack.live_chunks == 0);
         let until = whole.map(|PartialPack { row, .. }| {
             let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
             let days_min = i64::from(class.map_or(0, |class| class.days_min));
@@ -97,6 +104,26 @@ impl Erasing {
         self.recoverable = held.snapshots;
         self.recoverable.retain(|held| going.contains(&held.id));
         Ok(())
+    }
+
+    /// Adds a pack with chunks to erase. A lost one is given up, but it is in no sum.
+    fn add(&mut self, row: PackRow, count: Count, conditions: Conditions) {
+        let Conditions { terms, prices, now, .. } = conditions;
+        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
+        let age_days = whole_days(now.seconds - row.added);
+        let left = class.map_or(0, |class| class.days_min).saturating_sub(age_days);
+        let is_there = self.plan.is_there(&row);
+        if is_there {
+            self.early_usd +=
+                prices.storage(&row.class, row.bytes) * f64::from(left) / DAYS_A_MONTH;
+            let group = if count.live_chunks == 0 { &mut self.whole } else { &mut self.shared };
+            group.packs += 1;
+            group.bytes += row.bytes;
+            group.free_in_days = group.free_in_days.max(left);
+        }
+        let is_cold = is_there && class.is_some_and(|class| class.thaw != ThawNeed::None);
+        let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
+        self.plan.partly.push(PartialPack::to_erase(row, count, state));
     }
 
     /// Adds the parity of the packs to their sums. For each pack, `packs` contains its id, and whether all of it is
@@ -121,7 +148,7 @@ pub fn erasing(
     going: &HashSet<SnapshotId>,
     conditions: Conditions,
 ) -> Result<Erasing, Error> {
-    let Conditions { terms, prices, now, .. } = conditions;
+    let Conditions { terms, now, .. } = conditions;
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut all = Erasing::default();
@@ -147,21 +174,12 @@ pub fn erasing(
     let is_held = |row: &PackRow| row.ordinal.is_some_and(|at| apart.contains(at));
     all.held = rows.values().filter(|row| is_held(row)).cloned().collect();
     rows.retain(|_, row| !is_held(row));
-    all.plan.packs = rows.len() as u64;
+    let absent = rows.values().filter(|row| inventory.find(row).is_none());
+    all.plan.absent = absent.map(|row| row.id).collect();
+    all.plan.packs = (rows.len() - all.plan.absent.len()) as u64;
     all.lost = lost(repository, &rows.values().filter_map(|row| row.ordinal).collect())?;
     for (key, row) in rows {
-        let count = counts.get(&key).copied().unwrap_or_default();
-        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
-        let age_days = whole_days(now.seconds - row.added);
-        let left = class.map_or(0, |class| class.days_min).saturating_sub(age_days);
-        all.early_usd += prices.storage(&row.class, row.bytes) * f64::from(left) / DAYS_A_MONTH;
-        let group = if count.live_chunks == 0 { &mut all.whole } else { &mut all.shared };
-        group.packs += 1;
-        group.bytes += row.bytes;
-        group.free_in_days = group.free_in_days.max(left);
-        let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
-        let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
-        all.plan.partly.push(PartialPack::to_erase(row, count, state));
+        all.add(row, counts.get(&key).copied().unwrap_or_default(), conditions);
     }
     if !terms.end_window {
         all.find_stay(repository, &inventory, going, conditions)?;
@@ -201,19 +219,22 @@ fn lost(repository: &Repository, going: &Ordinals) -> Result<Vec<SnapshotId>, Er
 /// Decides on packs that contain needed chunks. Readable packs are repacked, frozen ones are thawed first.
 fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) -> Result<(), Error> {
     let Conditions { terms, prices, now, .. } = conditions;
+    let absent = &all.plan.absent;
     let mut shared: Vec<&mut PartialPack> =
         all.plan.partly.iter_mut().filter(|pack| pack.live_chunks > 0).collect();
     let cold = shared.iter().filter(|pack| pack.state == ObjectState::Cold);
     let names: Vec<String> = cold.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
     let cold = shared.iter_mut().filter(|pack| pack.state == ObjectState::Cold);
     for (pack, head) in cold.zip(repository.store.heads(&names)) {
-        // A missing pack contains nothing to erase. `check` reports it.
+        // Another host may have deleted it since the listing.
         pack.state = head?.map_or(ObjectState::Cold, |head| head.state);
     }
     for pack in shared {
         let found = pack.usage_at(now);
         let costs_usd = price(&found, terms, prices).map_or(0.0, |price| price.costs_usd);
-        all.copy_usd += costs_usd;
+        if !absent.contains(&pack.row.id) {
+            all.copy_usd += costs_usd;
+        }
         all.cold += u64::from(pack.state == ObjectState::Cold);
         pack.decision = match pack.state {
             ObjectState::Thawing => Decision::Keep(Why::Thawing),

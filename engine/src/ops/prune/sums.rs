@@ -14,6 +14,11 @@ impl PrunePlan {
         !self.absent.contains(&row.id)
     }
 
+    /// Returns whether an object of a pack exists: its own, or its parity.
+    pub fn has_objects(&self, row: &PackRow) -> bool {
+        self.objects_of(row).next().is_some()
+    }
+
     /// Returns the dead packs that exist, with the decision about each.
     pub fn dead_there(&self) -> impl Iterator<Item = &(PackRow, Decision)> {
         self.dead.iter().filter(|(row, _)| self.is_there(row))
