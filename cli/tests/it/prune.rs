@@ -361,3 +361,25 @@ fn what_is_gone_already_is_not_deleted() {
     // The log has given it up, so nothing misses it.
     host.run("check --read-data").ok();
 }
+
+/// The rows of the table and the sum below it count the same bytes, also if objects are padded.
+#[test]
+fn the_rows_add_up_to_what_is_unused() {
+    let host = Host::new();
+    for number in 0..4 {
+        write(&host.path(&format!("photos/{number}.jpg")), photos::bytes(number, 1_424));
+    }
+    host.run("snapshot --init photos").ok();
+    for number in 0..2 {
+        fs::remove_file(host.path(&format!("photos/{number}.jpg"))).expect("culled");
+    }
+    host.run("snapshot photos").ok();
+    let plan = host.run("--json prune -n --now --keep-last 1").ok().summary();
+    let kib = |name: &str| plan[name].as_u64().expect("bytes") as f64 / 1024.0;
+    let (dead, partly) = (kib("bytes_dead"), kib("bytes_partly_dead"));
+    let shown = host.run("prune -n --now --keep-last 1").ok().stdout;
+    for row in [format!("16.00 KiB  {partly:.2} KiB "), format!("16.00 KiB  {dead:.2} KiB ")] {
+        assert!(shown.contains(&row), "no {row:?} in {shown}");
+    }
+    assert!(shown.contains(&format!("unused: {:.2} KiB, in 2 of 3", dead + partly)), "{shown}");
+}

@@ -78,24 +78,22 @@ impl PackList {
         let header = vec!["object", "size", "class", "unused", "action"];
         let rows = Table { header, rows: Vec::new() };
         let mut list = PackList { rows, more: 0, kept: BTreeMap::new() };
-        let dead = plan.dead_there().map(|(row, decision)| (row, 1.0, row.bytes, decision));
-        let partly = plan.partly_there().map(|pack| {
-            let (dead, bytes) = (pack.dead_fraction(), pack.unused_bytes());
-            (&pack.row, dead, bytes, &pack.decision)
-        });
+        let dead = plan.dead_there().map(|(row, decision)| (row, row.bytes, decision));
+        let partly = plan.partly_there();
+        let partly = partly.map(|pack| (&pack.row, pack.unused_bytes(), &pack.decision));
         let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
-        for (row, dead, unused, decision) in dead.chain(partly) {
+        for (row, unused, decision) in dead.chain(partly) {
             let is_kept = matches!(decision, Decision::Keep(why) if *why != Why::Thawing);
             if is_kept && !is_verbose {
                 list.keep(decision, unused);
             } else if list.rows.rows.len() < PACKS_SHOWN || is_verbose {
-                let dead = format!("{:.0} %", (dead * 100.0).floor());
                 let class = row.class.clone();
                 let wants = thaws.contains(&row.id);
                 let thaw =
                     if wants { "once it is thawed, if you agree to the price: " } else { "" };
                 let what = format!("{thaw}{decision}");
-                list.rows.rows.push(vec![row.id.short(), size(row.bytes), class, dead, what]);
+                let (all, unused) = (size(row.bytes), size(unused));
+                list.rows.rows.push(vec![row.id.short(), all, class, unused, what]);
             } else {
                 list.more += 1;
             }
