@@ -20,11 +20,48 @@ pub fn whole(text: &str) -> String {
     text.replace(' ', &UNBROKEN.to_string())
 }
 
-/// Breaks lines between words so that they fit. Keeps a command on one line, so that it can be copied: text in
-/// backticks, `icecore …` after a colon, and a line that begins with four spaces.
+/// Breaks lines between words so that they fit. Keeps a number and its unit on one line, and a command, so that it can be
+/// copied: text in backticks, `icecore …` after a colon, and a line that begins with four spaces.
 pub fn wrap(text: &str, columns: usize) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| wrap_line(line, columns)).collect();
-    lines.join("\n").replace(UNBROKEN, " ")
+    spaced(&lines.join("\n"))
+}
+
+/// Restores the spaces at which a text was not broken.
+pub fn spaced(text: &str) -> String {
+    text.replace(UNBROKEN, " ")
+}
+
+/// Units of sizes and of times, besides rates such as `MiB/s`.
+const UNITS: [&str; 18] = [
+    "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "KB", "MB", "GB", "TB", "Mbit", "kbit", "%",
+    "ms", "s", "min", "h",
+];
+
+/// Keeps each number together with the unit after it: `1.0 s`, `70.00 MiB`, `10 %`.
+pub fn with_units(text: &str) -> String {
+    let is_number = |word: &str| {
+        let digits = word.trim_start_matches(['(', '$', '"', '-']);
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.chars().all(|c| c.is_ascii_digit() || ".,/".contains(c))
+    };
+    let is_unit = |word: &str| {
+        let word = word.trim_end_matches(|c: char| ".,;:)\"".contains(c) || c.is_whitespace());
+        UNITS.contains(&word.strip_suffix("/s").unwrap_or(word))
+    };
+    let mut together = String::with_capacity(text.len());
+    let mut words = text.split_inclusive(' ').peekable();
+    while let Some(word) = words.next() {
+        let number = word.strip_suffix(' ').filter(|number| is_number(number));
+        match (number, words.peek()) {
+            (Some(number), Some(unit)) if is_unit(unit) => {
+                together.push_str(number);
+                together.push(UNBROKEN);
+            }
+            _ => together.push_str(word),
+        }
+    }
+    together
 }
 
 /// Number of columns for the label of a fact.
@@ -50,6 +87,7 @@ fn wrap_line(line: &str, columns: usize) -> String {
         }
         _ => line.to_owned(),
     };
+    let line = with_units(&line);
     let mut wrapped = String::new();
     let (mut used, mut is_typed) = (0, false);
     let mut word = String::new();
@@ -266,6 +304,22 @@ mod tests {
         let path = format!("warning: {}: it is gone", whole("/My Photos/a.jpg"));
         assert_eq!(wrap(&path, 20), "warning:\n/My Photos/a.jpg: it\nis gone");
         assert_eq!(wrap("", 5), "");
+    }
+
+    #[test]
+    fn no_line_ends_between_a_number_and_its_unit() {
+        let text = "842.29 KiB in all; 1.05 MiB new; 12.5 s (40 %), at 8 MiB/s.";
+        for columns in 1..text.len() {
+            for line in wrap(text, columns).lines() {
+                let last = line.rsplit(' ').next().unwrap_or_default();
+                assert!(last.parse::<f64>().is_err(), "{columns}: {line}");
+            }
+        }
+        let narrow = "842.29 KiB\nin all;\n1.05 MiB\nnew; 12.5 s\n(40 %), at\n8 MiB/s.";
+        assert_eq!(wrap(text, 11), narrow);
+        // A number of things has no unit.
+        assert_eq!(wrap("2 files and 3 s", 9), "2 files\nand 3 s");
+        assert_eq!(wrap("has 2 snapshots", 5), "has 2\nsnapshots");
     }
 
     #[test]

@@ -262,7 +262,9 @@ pub fn print_paths<'a>(
 
 fn print_found(report: &Report, found: Table) {
     let mut rows = table(&found.header);
-    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
+    for cells in found.rows {
+        rows.add_row(cells.iter().map(|cell| fit::with_units(cell)).collect::<Vec<String>>());
+    }
     print_table(report, rows);
 }
 
@@ -274,7 +276,7 @@ pub fn print_table(report: &Report, mut table: comfy_table::Table) {
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table.set_width(columns);
     }
-    table.to_string().lines().for_each(|line| print_row(report, line));
+    fit::spaced(&table.to_string()).lines().for_each(|line| print_row(report, line));
 }
 
 fn print_row(report: &Report, line: &str) {
