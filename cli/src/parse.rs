@@ -168,7 +168,9 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
 
 /// Parses a time of day.
 pub fn time_of_day(text: &str) -> Result<TimeOfDay, String> {
-    TimeOfDay::strptime("%H:%M", text).map_err(|_| "a time of day looks like 02:30".to_owned())
+    let wrong =
+        |_| "a time of day looks like 02:30, with hours from 00 to 23 and minutes from 00 to 59";
+    TimeOfDay::strptime("%H:%M", text).map_err(wrong).map_err(str::to_owned)
 }
 
 /// Parses a number of months.

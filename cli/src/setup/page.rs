@@ -94,7 +94,7 @@ pub fn confirm(talk: &Talk, path: &Path, identity: &Identity) -> Result<(), Fail
         return Ok(());
     }
     talk.explain(&format!(
-        "The page is in {}. Print it now, and look at the paper: the identity has three lines, and the last two consist of groups of five characters (the very last group may be shorter).",
+        "The page is in {}. Print it now, and look at the paper: the identity has three lines, and the last two consist of groups of five characters (the very last group may be shorter). Ctrl-C ends the setup, and deletes the page.",
         show(path)
     ));
     let [line, group] = random::<2>().map(usize::from);

@@ -178,6 +178,7 @@ fn wrong_answers_are_asked_again() {
         (".html, .svg or .txt [", "disk/archive/page.txt"),
         right[5],
         ("The time [02:30]: ", "noon"),
+        ("The time [02:30]: ", "25:00"),
     ];
     // One topic is not a URL, and the other has no server.
     answers.extend([right[6], right[7]]);
@@ -196,7 +197,8 @@ fn wrong_answers_are_asked_again() {
         "there is no folder",
         "The first one has no log head",
         "an archive needs a place: a folder, or s3://BUCKET/PREFIX",
-        "a time of day looks like 02:30",
+        "\"25:00\" is no time",
+        "hours from 00 to 23",
         "\"my-topic\" is not a URL",
         "is not a mail address",
         "warning:\u{1b}[0m ntfy: ",
