@@ -11,8 +11,9 @@ use icecore_engine::ops::histories::{Clock, Dated, claimed_shrunk, dated};
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
+use super::clocks::say_clocks;
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
-use super::pick::{elsewhere, pick, placed, resolve, resolve_two, say_clocks};
+use super::pick::{elsewhere, pick, placed, resolve, resolve_two};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::code;

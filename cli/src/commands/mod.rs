@@ -5,6 +5,7 @@ pub mod audit;
 mod begins;
 pub mod check;
 mod clock;
+mod clocks;
 pub mod consent;
 pub mod cost;
 pub mod drill;

@@ -230,7 +230,7 @@ fn a_lost_archive_names_the_copy_that_this_computer_knows() {
     host.run("snapshot --init photos").ok();
     host.run("mirror repo copy").ok();
     fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
-    let copy = format!("or a copy of it at {} too: --repo ", host.path("copy").display());
+    let copy = format!("knows a copy at {}: `icecore --repo ", host.path("copy").display());
     host.run("snapshots").fails(10, &["no longer exists", &copy]);
     // No new archive helps if the place of the archive is mistyped for a mirror.
     let ran = host
