@@ -440,13 +440,13 @@ impl Scheduler<'_> {
         let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
         if there.is_empty() {
             let hint = match self.name == ALL {
-                true => "`icecore schedule install` installs it".to_owned(),
-                false => format!(
+                true => "`icecore schedule install` installs it",
+                false => {
                     "without -P, `icecore schedule show` shows all jobs; with -P, `icecore schedule install` installs one for this profile alone"
-                ),
+                }
             };
             let message = format!("the job {} is not installed", self.name);
-            return Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)));
+            return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
         }
         for Change { path, old, .. } in there {
             let file =

@@ -197,7 +197,10 @@ fn a_wave_is_ready_when_its_thaws_are() {
     assert!(move_requests_back(&host) > 0, "the requests are recorded");
     let bulk = latest(&host.run(&format!("jobs resume {id}")).exits(20).stdout);
     let begun = host.run("restore latest:photos -t back --monthly-budget 1").exits(20);
-    assert!(begun.stdout.contains(&format!("thawing; ready by {bulk} at the latest")), "{begun:#?}");
+    assert!(
+        begun.stdout.contains(&format!("thawing; ready by {bulk} at the latest")),
+        "{begun:#?}"
+    );
     let jobs = host.run("--json jobs").ok().json();
     assert!(jobs[0]["ready_by"].is_string(), "{jobs:?}");
     assert_eq!(jobs[0]["ready_by"], jobs[1]["ready_by"], "{jobs:?}");
