@@ -51,7 +51,7 @@ pub const ALL: &[(u8, &str)] = &[
         "done, but an entry of the log does not count, or has the signature of this computer, which did not write it: someone may have stolen the keys of a host",
     ),
     (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
-    (FAILING, "`status`: the last run of a profile has failed"),
+    (FAILING, "`status`: the last run of a profile has failed, or the profile cannot be read"),
     (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
     (INTERRUPTED, "interrupted by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
