@@ -250,7 +250,7 @@ fn each_night_reads_its_share_and_finds_it_within_the_round() {
     assert!(!status.contains("lacks most files"), "{status}");
     let names = "1 snapshot has files that changed without a new time: `icecore -P home accept-file` names them";
     assert!(status.contains(names), "{status}");
-    // Whoever accepts the snapshot would lose the good version without having seen which file it is.
+    // Accepting the snapshot would drop the good version before its owner has seen which file has changed.
     let shown = host.run("-P home --json snapshots").ok().json();
     let marked = shown.iter().find(|row| row["marked"] == "rotted").expect("a snapshot");
     let id = &marked["id"].as_str().expect("an id")[..8];

@@ -226,7 +226,8 @@ fn what_was_done_already_is_said_and_not_done_again() {
     for late in ["--from 4000", "--since 2999-01-01"] {
         let words =
             if late.starts_with("--from") { "the log ends at entry" } else { "in the future" };
-        host.run(&format!("key revoke --yes studio {late}")).fails(2, &[words, "so far still counts"]);
+        host.run(&format!("key revoke --yes studio {late}"))
+            .fails(2, &[words, "so far still counts"]);
     }
     let revoked = host.run("--json key revoke --yes studio").ok().summary();
     let before = host.state("repo");
