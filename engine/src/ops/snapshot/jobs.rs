@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use minicbor::bytes::ByteVec;
 
 use super::handover::{Pending, Promised};
+use crate::files::source::Xattrs;
 use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, PackKind, Xattr};
 use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder, FolderRow};
@@ -51,6 +52,24 @@ pub(super) struct FileContent {
 }
 
 impl FileContent {
+    /// Returns the content that an earlier run recorded, with a `stat` and extended attributes that were read now.
+    pub fn recorded(file: CachedFile, stat: Stat, xattrs: Xattrs, trusted: bool) -> FileContent {
+        let CachedFile { chunks, holes, mark, database, replaces, .. } = file;
+        let Xattrs { found: xattrs, problem } = xattrs;
+        let has_all_xattrs = problem.is_none();
+        FileContent {
+            stat,
+            chunks,
+            holes,
+            xattrs,
+            has_all_xattrs,
+            trusted,
+            mark,
+            database,
+            replaces,
+        }
+    }
+
     /// Returns the number of bytes that are stored.
     pub fn bytes(&self) -> u64 {
         self.database.map_or(self.stat.size, |database| database.bytes)

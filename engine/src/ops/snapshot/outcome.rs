@@ -173,22 +173,8 @@ impl Outcomes {
         let mut stat = job.stat;
         (stat.size, stat.mtime, stat.ctime, stat.inode) =
             (older.size, older.mtime, older.ctime, older.inode);
-        let Xattrs { found: xattrs, problem } = source::xattrs(&job.path);
-        let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
-        let has_all_xattrs = problem.is_none();
-        let (mark, database, replaces) = (older.mark, older.database, older.replaces);
-        let trusted = false;
-        Ok(Some(FileContent {
-            stat,
-            chunks,
-            holes,
-            xattrs,
-            has_all_xattrs,
-            trusted,
-            mark,
-            database,
-            replaces,
-        }))
+        let xattrs = source::xattrs(&job.path);
+        Ok(Some(FileContent::recorded(older.clone(), stat, xattrs, false)))
     }
 }
 

@@ -17,9 +17,7 @@ use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::source::{self, Xattrs};
 use crate::files::{Found, scan};
-use crate::format::{
-    ChunkId, Entry, EntryKind, PackKind, SnapshotId, SnapshotRecord, Time, Xattr, tree,
-};
+use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, SnapshotRecord, Time, tree};
 use crate::repo::catalog::{CachedFile, CachedFolder, FolderRow};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
@@ -281,34 +279,19 @@ impl TreeBuilder<'_> {
                     None
                 }),
             NameState::Known { file, .. } => {
-                let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
-                let CachedFile { chunks, holes, mark, database, replaces, .. } = *file;
-                let (stat, trusted) = (found.stat, true);
-                let content = FileContent {
-                    stat,
-                    chunks,
-                    holes,
-                    xattrs,
-                    has_all_xattrs,
-                    trusted,
-                    mark,
-                    database,
-                    replaces,
-                };
-                Some(content)
+                let xattrs = self.xattrs(&job.path_of(found));
+                Some(FileContent::recorded(*file, found.stat, xattrs, true))
             }
         }
     }
 
-    /// Reads extended attributes, and returns whether all of them could be read. Reports the ones that could not, and
-    /// the next run tries again.
-    fn xattrs(&self, path: &Path) -> (Option<Vec<Xattr>>, bool) {
-        let Xattrs { found, problem } = source::xattrs(path);
-        let all = problem.is_none();
-        if let Some(problem) = problem {
-            self.context.failed_file(path, problem);
+    /// Reads extended attributes. Reports the ones that could not be read, and the next run tries again.
+    fn xattrs(&self, path: &Path) -> Xattrs {
+        let xattrs = source::xattrs(path);
+        if let Some(problem) = &xattrs.problem {
+            self.context.failed_file(path, problem.clone());
         }
-        (found, all)
+        xattrs
     }
 
     fn is_settled(&self, mtime: Time, ctime: Time) -> bool {
@@ -382,9 +365,9 @@ impl TreeBuilder<'_> {
                 entry.chunks = Some(tree.cloned().unwrap_or_else(|| Vec::new().into()));
                 // A folder without a tree is on another file system, which is left out.
                 if tree.is_some() {
-                    let (xattrs, all) = self.xattrs(&path);
-                    entry.xattrs = xattrs;
-                    *settled &= all;
+                    let xattrs = self.xattrs(&path);
+                    *settled &= xattrs.problem.is_none();
+                    entry.xattrs = xattrs.found;
                 }
             }
             EntryKind::Symlink => match scan::link_target(&path) {
