@@ -227,7 +227,7 @@ impl Session {
         }))
     }
 
-    /// Returns how a command begins that uses a copy of the archive.
+    /// Returns the beginning of a command that uses a copy of the archive.
     pub fn command_at(&self, copy: &Location) -> String {
         let of_profile = self.profile.mirror.as_ref().and_then(|mirror| mirror.to.as_ref());
         let of_profile = of_profile.and_then(|url| crate::home::url_at_home(url).ok());

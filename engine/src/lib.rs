@@ -116,8 +116,8 @@
 //!
 //! Linux. It is built and tested on x86_64; the oldest kernel on which the program was tried has the system calls of
 //! Linux 3.10. What only Linux has (`O_PATH`, `/proc/self/fd`, `syncfs`, `O_DIRECT`) is used in one module, `system`, which
-//! also has a part for other systems. That part was written for macOS, and nothing was ever compiled or run there. Where a kernel or a file system lacks direct I/O,
-//! holes, extended attributes or `statx`, the engine does without.
+//! also has a part for other systems. That part was written for macOS, but was never compiled or run there. Where a
+//! kernel or a file system lacks direct I/O, holes, extended attributes or `statx`, the engine does without.
 
 #![warn(missing_docs)]
 

@@ -126,7 +126,7 @@ struct Scheduler<'a> {
     with: SchedulerName,
     of_system: bool,
     name: String,
-    /// The profile that `setup` is about to write, if `setup` calls. Then `setup` prints the summary.
+    /// The profile that `setup` is about to write, if `setup` is the caller. In this case, `setup` prints the summary.
     new: Option<&'a Profile>,
 }
 

@@ -75,7 +75,7 @@ pub fn reason(step: &str, summary: &Value) -> Option<String> {
     }
 }
 
-/// Why a step is not well that has met frozen parts of the archive.
+/// Why a step warned that needed frozen parts of the archive.
 pub const FROZEN_PARTS: &str = "folder listings or small files are frozen";
 
 /// Describes a finding of a check.

@@ -112,7 +112,7 @@ struct Complaint<'a> {
 
 /// Returns the complaints of a run, to compare them with those of another one.
 fn complaint(run: &Record) -> Complaint<'_> {
-    // For a step that does not run each night, neither its success nor its absence is a new complaint.
+    // Leave out steps that succeeded: some do not run each night, and a night without them must look the same.
     let steps = run.steps.iter().filter(|step| step.code != code::DONE);
     let steps = steps.map(|step| (step.name.as_str(), step.code)).collect();
     let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);

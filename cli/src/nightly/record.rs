@@ -57,7 +57,7 @@ pub struct Step {
     pub code: u8,
     /// What it has cost; `None` if that is unknown, for example after a kill.
     pub cost_usd: Option<f64>,
-    /// Why it was not well, in one line that may contain file names.
+    /// Why it failed or warned, in one line that may contain file names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The numbers of its summary.

@@ -83,8 +83,8 @@ fn a_wave_fetches_what_is_ready() {
     assert_eq!(thawed_once(&server), frozen, "nothing is thawed twice");
 }
 
-/// The plan, the command and its last line agree on months and dollars. What is said to be spent was spent: it never
-/// becomes less.
+/// The plan, the command and its last line agree on months and dollars. The sum that is shown as spent never becomes
+/// less.
 #[test]
 fn the_plan_and_the_command_agree() {
     let server = S3Server::start();
@@ -227,7 +227,7 @@ fn a_thaw_that_is_paid_for_is_mentioned() {
     }
 }
 
-/// What the runs of a job cost together is what the job has cost, also if some download is free.
+/// The costs of the runs of a job add up to the cost of the job, even if a part of the download is free.
 #[test]
 fn the_runs_of_a_job_add_up_to_its_cost() {
     let server = S3Server::start();
@@ -274,7 +274,7 @@ fn a_wave_without_its_snapshot_says_so() {
     assert!(!status.contains("next look"), "{status}");
 }
 
-/// The months cost what `cost` says in this region, by the table that the profile names.
+/// The price of a month is that of `cost` for this region, by the price table that the profile names.
 #[test]
 fn a_month_has_the_prices_of_its_region() {
     let server = S3Server::start();

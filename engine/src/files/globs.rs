@@ -123,7 +123,7 @@ impl Globs {
 #[derive(Debug, Clone, Copy)]
 struct Ask {
     is_folder: bool,
-    /// Whether a match of a folder above the path counts, too.
+    /// Whether a match of a folder above the path counts as well.
     above: bool,
 }
 

@@ -86,7 +86,7 @@ impl Repository {
         self.find_thawed(&copies, packs, seen)
     }
 
-    /// Looks for packs that can be read nowhere else in copies where they may be thawed. Asks each copy once.
+    /// Asks the copies in which packs may be thawed for those packs that can be read nowhere else. Asks each copy once.
     fn find_thawed(
         &self,
         copies: &CopySet,
@@ -144,7 +144,7 @@ impl CopySet {
         };
     }
 
-    /// Counts the price of reading that was not planned. Returns false if it is above the limit.
+    /// Counts the price of an unplanned read. Returns false if it is above the limit.
     fn spend(&self, dollars: f64) -> bool {
         let mut left = self.left_usd.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *left {

@@ -163,7 +163,7 @@ fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
         Some(length) => length != "0",
         None => asked.what != What::Head && answer.status() != StatusCode::NO_CONTENT,
     };
-    // A web server also gives its pages ETags, but none of the headers that only stores send.
+    // Web servers send ETags as well, but none of the headers that only stores send.
     let of_store = headers.keys().any(|name| {
         ["x-amz-", "x-goog-", "x-guploader", "x-ms-"]
             .iter()

@@ -15,7 +15,7 @@ use super::trouble::{Retry, Trouble};
 /// other.
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
-/// What a proxy does that answers with status 407.
+/// The meaning of status 407 from a proxy.
 const PROXY_REFUSES: &str = "the proxy refuses the user and the password (407)";
 
 /// A proxy refuses to open a connection.

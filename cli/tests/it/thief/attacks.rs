@@ -29,8 +29,8 @@ pub enum Seen {
     Void,
     /// By this word in the output of the first `snapshots`. A prune neither counts nor drops the snapshot.
     Listed(&'static str),
-    /// By this word there, too. A policy may drop another snapshot because of the false one, but that one can be
-    /// undeleted.
+    /// By this word in the output of `snapshots`, too. A policy may drop a genuine snapshot because of the false one,
+    /// but the genuine one can be undeleted.
     Plausible(&'static str),
     /// Only on the robbed computer: another one cannot distinguish it from a snapshot of that computer. A policy may
     /// drop another snapshot because of it, but that one can be undeleted.

@@ -104,7 +104,8 @@ mod tests {
         }
         check(0, old, false, false);
         check(HOUR, old, false, false);
-        // Files dated hours ahead; years ahead, long ago; and years ahead, just now.
+        // A file dated hours ahead; one dated years ahead that changed long ago; and one dated years ahead that changed
+        // just now.
         check(3 * HOUR, old, true, false);
         check(future, old, true, true);
         check(future, HOUR / 2, false, true);

@@ -10,8 +10,8 @@ use crate::format::Digest;
 use crate::format::checkpoint::{CHECKPOINT_LEVELS, CHECKPOINT_STEP};
 use crate::format::signed::entry_bytes;
 
-/// For each level of checkpoints, the size that the entries so far of the newest, incomplete range would have in the
-/// first part of its checkpoint.
+/// On each level of checkpoints, the newest range of log entries is incomplete and has no checkpoint yet. Contains, for
+/// each level, the size of the entries so far in the first part of that future checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenRanges(pub [u64; CHECKPOINT_LEVELS.len()]);
 

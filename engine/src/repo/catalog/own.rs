@@ -11,7 +11,7 @@ use super::{Catalog, LogTables, schema};
 use crate::error::Error;
 use crate::format::{Digest, WriterId};
 
-/// Set if the catalog was built as a whole. Only of entries that were read later is it known who has sent them.
+/// Set if the catalog was built as a whole. Then the sender is known only for entries that were read later.
 const IS_WHOLE: &str = "whole";
 
 /// An entry of this host that the store has lost.
@@ -177,7 +177,7 @@ mod tests {
             builder.finish(trusted, &Silent).unwrap().not_ours(&WRITER).unwrap()
         };
         assert_eq!(again(true), [3]);
-        // The user has ordered that, and it ends the warning.
+        // The user has ordered a rebuild without trust in this host, which ends the warning.
         assert_eq!(again(false), [0; 0]);
     }
 }

@@ -144,7 +144,7 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("job_length_overflow", "job", "Limit", overflow);
     let padding = resealed(|r| *r.last_mut().expect("padding") = 1);
     cases.change("job_padding_not_zero", "job", "Invalid", padding);
-    // The tier, after its key and before that of the days.
+    // Change the tier. It follows its own key, and the key of the days follows it.
     let tier = resealed(|r| {
         let at = find(r, &[0x0a, 0x01, 0x0b, 0x03]);
         r[at + 1] = 2;
