@@ -87,7 +87,7 @@ pub const SETTINGS: &[Setting] = &[
         "how many of the unmodified files are read again, to find a failing disk",
     ),
     setting("run.retries", "5", "3", "how often a run begins again when the network failed"),
-    setting("run.retry-after", "\"30m\"", "10m", "how long it waits before each"),
+    setting("run.retry-after", "\"30m\"", "10m", "how long it waits before each retry"),
     setting(
         "run.max-cost-per-month",
         "1.50",
@@ -117,10 +117,10 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "mirror.pack-class",
         "\"DEEP_ARCHIVE\"",
-        "as it is there",
+        "as in the copy",
         "storage class of photo data",
     ),
-    setting("mirror.hot-class", "\"GLACIER_IR\"", "as it is there", "storage class of small files"),
+    setting("mirror.hot-class", "\"GLACIER_IR\"", "as in the copy", "storage class of small files"),
     setting("mirror.log-key", "\"~/log.key\"", "none", "the key of a log reader, as for --log-key"),
     setting("mirror.every", "\"7d\"", "24h", "how often a run copies; without [mirror], never"),
     setting("mirror.max-cost", "2.50", "0.10", "dollars that a copy may cost"),
@@ -178,7 +178,7 @@ pub const SETTINGS: &[Setting] = &[
         "notify.sendmail",
         "\"/usr/bin/msmtp\"",
         "/usr/sbin/sendmail",
-        "the program that sends it",
+        "the program that sends the mail",
     ),
     setting(
         "notify.after-failures",
@@ -188,7 +188,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("notify.always", "true", "false", "a good run notifies you as well"),
     setting("notify.names", "true", "false", "names of files and the end of the log may be sent"),
-    setting("notify.time-limit", "\"30s\"", "10s", "how long one of them may take"),
+    setting("notify.time-limit", "\"30s\"", "10s", "how long one notification may take"),
     setting("logs.keep", "\"90d\"", "30d", "how long the log of a run stays"),
 ];
 
