@@ -14,10 +14,10 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A proxy. It runs until the process ends.
 pub struct ForwardProxy {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyData>,
 }
 
-struct Shared {
+struct ProxyData {
     /// The servers by their names.
     servers: BTreeMap<String, String>,
     /// The value of `Proxy-Authorization` without which nothing is forwarded.
@@ -37,7 +37,7 @@ impl ForwardProxy {
         let plain = |address: &str| address.trim_start_matches("http://").to_owned();
         let servers = servers.iter().map(|(name, to)| ((*name).to_owned(), plain(to)));
         let (servers, asked) = (servers.collect(), Mutex::default());
-        let shared = Arc::new(Shared { servers, password: password.map(str::to_owned), asked });
+        let shared = Arc::new(ProxyData { servers, password: password.map(str::to_owned), asked });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -60,7 +60,7 @@ impl ForwardProxy {
     }
 }
 
-fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
+fn serve(shared: &ProxyData, mut client: TcpStream) -> io::Result<()> {
     let (head, rest) = read_head(&mut client)?;
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split(' ');

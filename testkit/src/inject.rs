@@ -42,9 +42,9 @@ pub enum Calls {
     AttributeValues,
 }
 
-/// The fault to inject.
+/// The call that fails, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct FailingCall {
     /// Which of the counted calls fails, from 1.
     pub nth: usize,
     pub error: Errno,
@@ -93,7 +93,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 ///
 /// If programs may not be traced, because a fault that is not injected proves nothing.
-pub fn run(command: &Command, folder: &Path, calls: Calls, fault: Option<Fault>) -> Traced {
+pub fn run(command: &Command, folder: &Path, calls: Calls, fault: Option<FailingCall>) -> Traced {
     // Use a separate thread, because the tracer waits for all children of its thread.
     thread::scope(|threads| {
         let traced = threads.spawn(|| Tracer::new(folder, calls, fault).run(command));
@@ -104,14 +104,14 @@ pub fn run(command: &Command, folder: &Path, calls: Calls, fault: Option<Fault>)
 struct Tracer<'a> {
     folder: &'a Path,
     kind: Calls,
-    fault: Option<Fault>,
+    fault: Option<FailingCall>,
     calls: Vec<Call>,
     /// For each thread that is inside a call, the error that the call will return.
     inside: HashMap<Pid, Option<Errno>>,
 }
 
 impl<'a> Tracer<'a> {
-    fn new(folder: &'a Path, kind: Calls, fault: Option<Fault>) -> Self {
+    fn new(folder: &'a Path, kind: Calls, fault: Option<FailingCall>) -> Self {
         Tracer { folder, kind, fault, calls: Vec::new(), inside: HashMap::new() }
     }
 
@@ -225,7 +225,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// Returns whether the next call fails.
-    fn fails(&self, fault: &Fault, path: &Path) -> bool {
+    fn fails(&self, fault: &FailingCall, path: &Path) -> bool {
         let number = self.calls.len() + 1;
         let is_later = match fault.lasts {
             Lasts::Once => false,

@@ -60,11 +60,11 @@ pub struct BadNetwork {
 struct Shared {
     outages: Outages,
     far: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
     ended: AtomicBool,
 }
 
-struct State {
+struct LinkState {
     random: u64,
     /// Until when connections are refused; below, until when they stall.
     refused: Instant,
@@ -83,7 +83,7 @@ impl BadNetwork {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
         let near = listener.local_addr().expect("address of a bound port");
         let now = Instant::now();
-        let state = State {
+        let state = LinkState {
             random: outages.seed,
             refused: now,
             hole: now,
@@ -127,7 +127,7 @@ impl Drop for BadNetwork {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LinkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -166,7 +166,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl LinkState {
     /// Returns the next number of a SplitMix64 generator.
     fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

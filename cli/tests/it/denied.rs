@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use icecore_testkit::inject::{self, Call, Calls, Fault, Lasts, Traced};
+use icecore_testkit::inject::{self, Call, Calls, FailingCall, Lasts, Traced};
 use icecore_testkit::photos;
 use nix::errno::Errno;
 
@@ -23,7 +23,7 @@ pub fn refused_for(
     error: Errno,
     lasts: Lasts,
 ) -> Ran {
-    let (ran, calls) = run(host, line, path, calls, Some(Fault { nth: 1, error, lasts }));
+    let (ran, calls) = run(host, line, path, calls, Some(FailingCall { nth: 1, error, lasts }));
     assert!(calls.iter().any(|call| call.failed), "{ran:#?}");
     ran
 }
@@ -39,7 +39,7 @@ fn run(
     line: &str,
     path: &Path,
     calls: Calls,
-    fault: Option<Fault>,
+    fault: Option<FailingCall>,
 ) -> (Ran, Vec<Call>) {
     let path = path.canonicalize().expect("it is there");
     let traced = inject::run(&host.command(line), &path, calls, fault);

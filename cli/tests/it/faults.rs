@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use icecore_testkit::inject::{self, Call, Calls, Fault, Lasts, Traced, not_durable};
+use icecore_testkit::inject::{self, Call, Calls, FailingCall, Lasts, Traced, not_durable};
 use icecore_testkit::{photos, tree};
 use nix::errno::Errno;
 
@@ -48,7 +48,7 @@ impl Scene {
         Scene { host, line: line.to_owned(), calls: Calls::Writes, below: PathBuf::new() }
     }
 
-    fn trace(&self, host: &Host, fault: Option<Fault>) -> Failed {
+    fn trace(&self, host: &Host, fault: Option<FailingCall>) -> Failed {
         let below = host.path("").join(&self.below).canonicalize().expect("a folder");
         let traced = inject::run(&host.command(&self.line), &below, self.calls, fault);
         let Traced { code, hung, stdout, stderr, calls } = traced;
@@ -73,7 +73,7 @@ impl Scene {
             // Try different calls for each way to fail.
             for nth in (1 + way * step / failures.len()..=count).step_by(step) {
                 let host = self.host.copy();
-                let fault = Fault { nth, error: *error, lasts: *lasts };
+                let fault = FailingCall { nth, error: *error, lasts: *lasts };
                 let failed = self.trace(&host, Some(fault));
                 let call = failed.calls.iter().find(|call| call.failed);
                 println!("{}: {fault:?} of {count}: {call:?}: {}", self.line, failed.ran.code);
@@ -178,7 +178,7 @@ fn a_failed_sync_is_no_success() {
     let mut met = Vec::new();
     for nth in 1..=count {
         let host = scene.host.copy();
-        let fault = Fault { nth, error: Errno::EIO, lasts: Lasts::Once };
+        let fault = FailingCall { nth, error: Errno::EIO, lasts: Lasts::Once };
         let failed = scene.trace(&host, Some(fault));
         let call = failed.calls.iter().find(|call| call.failed).expect("as many as before");
         let repo = host.path("repo").canonicalize().expect("a folder");

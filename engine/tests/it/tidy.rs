@@ -153,7 +153,7 @@ fn text_is_printed_in_one_place() {
 /// Each type name is unique in a crate, so that a reader need not look up its module.
 #[test]
 fn no_type_name_is_twice_in_a_crate() {
-    for folder in ["engine/src", "cli/src"] {
+    for folder in ["engine/src", "cli/src", "testkit/src"] {
         let mut types: BTreeMap<String, String> = BTreeMap::new();
         for source in Source::below(folder) {
             for (name, line) in source.types() {

@@ -11,10 +11,10 @@ use crate::iam::{Access, Decision, Policy, accesses};
 
 /// The users of a server, and the policy of its buckets.
 #[derive(Default)]
-pub(crate) struct Users(Mutex<State>);
+pub(crate) struct Users(Mutex<Policies>);
 
 #[derive(Default)]
-struct State {
+struct Policies {
     users: Vec<Policy>,
     bucket: Option<Policy>,
 }
@@ -56,7 +56,7 @@ impl Users {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Policies> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
