@@ -1,4 +1,4 @@
-//! What `rewrite` says of the contents that it leaves, and of those that it has erased: `prune` says and does the same.
+//! `rewrite` reports which contents stay and which it has erased. What `prune` reports and does agrees with that.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::thaw::number;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Takes two snapshots of two clients' photos and notes; returns the ids. No entry of a folder is the same in both:
-/// listings are cut by a secret of the archive, so a part of one could be in both snapshots.
+/// Takes two snapshots of two clients' photos and notes; returns the ids. The snapshots share no entry of a folder:
+/// listings are cut by a secret of the archive, and a part with the same entries would be stored once for both.
 fn clients(host: &Host) -> [String; 2] {
     [1, 2].map(|round| {
         for (name, seed) in [("jones", 1), ("miller", 50)] {
@@ -144,7 +144,7 @@ fn what_is_erased_before_a_thaw_is_named() {
     assert!(ran.contains("2 snapshots replaced\n"), "{ran}");
     assert!(ran.contains("erased already: ") && ran.contains(" deleted, for good; "), "{ran}");
     assert!(ran.contains("not erased yet: "), "{ran}");
-    // Their notes are gone, so they cannot be undeleted, and it says so.
+    // Their notes are gone, so they cannot be undeleted, and the output says so.
     let lost = between(&ran, "; snapshots ", " can no longer be undeleted");
     assert!(lost.contains(&first) && lost.contains(&second), "{ran}");
     assert!(!ran.contains("can still be undeleted"), "{ran}");

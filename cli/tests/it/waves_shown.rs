@@ -186,8 +186,8 @@ fn a_thawed_wave_is_ready_now() {
     same(&host, &photos, "back");
 }
 
-/// Each object is ready by its own request, also in a wave that finds it thawing: the order, `jobs` and the other job say
-/// the same time.
+/// The first request of a thaw determines when an object is ready, even if a wave finds it thawing already. The order,
+/// `jobs` and the other job show the same time.
 #[test]
 fn a_wave_is_ready_when_its_thaws_are() {
     let server = S3Server::start();

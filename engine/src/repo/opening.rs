@@ -23,8 +23,8 @@ pub enum Purpose {
     /// To read it: if an entry is damaged or needs a newer program, the entries before it are enough. `trouble` then
     /// contains the reason.
     Read,
-    /// To check it: as to read it. If this host has read an entry that is damaged now, the entries that it knows are
-    /// enough.
+    /// To check it: the same is enough as for `Read`. If an entry that this host has read before is damaged now, the
+    /// entries that the host knows are enough.
     Check,
     /// To rebuild the catalog: the knowledge of this host is not trusted. The old catalog stays
     /// until the log is read.
