@@ -158,7 +158,7 @@ impl WaveFolder {
         self.folder.join(format!("{job}.json"))
     }
 
-    /// Returns all jobs, also those that have ended. Skips files that are not valid.
+    /// Returns all jobs, including those that have ended. Skips files that are not valid.
     pub fn all(&self) -> Vec<WaveJob> {
         jobs_in(&self.folder)
     }

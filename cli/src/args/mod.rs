@@ -289,7 +289,7 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Do the whole job of a profile: snapshot, check, prune, hooks
+    /// Do the whole job of a profile: snapshot, check, drill, mirror, prune, hooks
     Run(RunArgs),
     /// Let this computer start runs by itself when they are due
     Schedule {

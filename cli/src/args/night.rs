@@ -11,7 +11,7 @@ pub struct RunArgs {
     /// night is caught up
     #[arg(long)]
     pub if_due: bool,
-    /// Whether `setup` calls. Then the run only takes a snapshot, and `setup` prints the summary.
+    /// Whether `setup` is the caller. Then the run only takes a snapshot, and `setup` prints the summary.
     #[arg(skip)]
     pub of_setup: bool,
 }

@@ -39,7 +39,7 @@ pub struct PruneArgs {
     /// Undelete dropped snapshots, while their data still exists
     #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = UNLIKE_UNDELETE)]
     pub undelete: Vec<String>,
-    /// Also delete the data with which dropped snapshots could be undeleted
+    /// Also delete the data that is kept for undeleting dropped snapshots
     #[arg(long, conflicts_with = "undelete")]
     pub now: bool,
     /// Delete without asking, even data that cannot be undeleted afterwards; icecore asks only on a

@@ -81,7 +81,7 @@ pub fn run(session: &Session, args: &MirrorArgs) -> Result<u8, Failure> {
         bar.finish();
         match done {
             Err(Error::Mirror(MirrorError::Moving)) if left > 0 => {
-                session.report.note("a prune has deleted objects meanwhile: listing again");
+                session.report.note("a prune has deleted objects in the meantime: listing again");
             }
             done => {
                 let done = done?;

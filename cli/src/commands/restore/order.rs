@@ -54,7 +54,7 @@ impl Flow<'_> {
         self.selection.snapshot.trees.repository()
     }
 
-    /// Returns all requests of this run, also those to other copies.
+    /// Returns all requests of this run, including those to other copies.
     pub fn requests(&self) -> Requests {
         self.repository().store.requests().plus(&self.session.requests_to_copies())
     }

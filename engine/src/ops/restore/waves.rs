@@ -95,7 +95,7 @@ pub struct Waves {
 pub struct WaitingFiles {
     /// Number of these files.
     pub files: u64,
-    /// All packs that these files need, also those that can be read.
+    /// All packs that these files need, including those that can be read.
     pub packs: BTreeSet<PackRowId>,
 }
 

@@ -76,7 +76,7 @@ impl Catalog {
         }))
     }
 
-    /// Returns all jobs that this host knows, also those that are over.
+    /// Returns all jobs that this host knows, including those that are over.
     pub fn jobs(&self) -> Result<Vec<JobRow>, Error> {
         let connection = self.lock();
         self.wrap((|| {
