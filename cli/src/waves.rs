@@ -221,8 +221,8 @@ fn jobs_in(folder: &Path) -> Vec<WaveJob> {
     files.iter().filter_map(|file| read(file)).collect()
 }
 
-/// Returns the bytes that this computer knows it has downloaded from buckets in a month, without those of one job: by
-/// other restores in waves, and by the steps of runs. Other downloads are not recorded.
+/// Returns how many bytes this computer has downloaded from buckets in a month, except for one job. Counts restores in
+/// waves and the steps of runs; other downloads are not recorded.
 pub fn downloaded(month: &str, without: &str) -> Result<u64, Failure> {
     let folders =
         |path: PathBuf| path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());

@@ -118,8 +118,8 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     host.run("rewrite --exclude=").exits(2);
 }
 
-/// A computer that has lost its cache does not know what was renamed, also if the owner has rewritten its last snapshot, or
-/// if it begins a new history.
+/// A computer that has lost its cache does not know what was renamed. The same is true after the owner has rewritten its
+/// last snapshot, and in a new history.
 #[test]
 fn after_a_lost_cache_nothing_was_renamed() {
     let host = local();
@@ -131,7 +131,7 @@ fn after_a_lost_cache_nothing_was_renamed() {
         let said = "files: 0 new, 10 archived already, 0 changed, 0 unmodified";
         assert!(ran.stdout.contains(said), "{line}: {ran:#?}");
     }
-    // What this computer knows under another name was renamed.
+    // A file that this computer knows under another name counts as renamed.
     std::fs::rename(host.path("photos/jones/0.CR3"), host.path("photos/jones/9.CR3")).expect("it");
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.contains("1 renamed, moved or copied"), "{ran:#?}");

@@ -95,7 +95,7 @@ fn three_shoots() {
     }
     assert_eq!(touches(&server), []);
 
-    // One photo needs one pack, and little more of it than the photo.
+    // One photo needs one pack, and reads little more of it than the photo.
     let photo = "photos/oslo/IMG_02017.CR3";
     let plan = host.run(&format!("--json restore latest:{photo} --plan")).ok();
     let plan: Value = serde_json::from_str(plan.stdout.trim()).expect("one object");
