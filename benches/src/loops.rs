@@ -40,15 +40,38 @@ pub enum Amount {
 
 /// Makes all loops.
 pub fn all() -> Result<Vec<Loop>> {
-    let mut loops = Vec::new();
-    let mut add = |name, amount, run: Box<dyn FnMut()>| loops.push(Loop { name, amount, run });
-    let bytes = Amount::Bytes(CHUNK_BYTES as u64);
-    let repository = RepositoryId([1; 16]);
-    let secrets = || Secrets::new(Identity::from_seed([2; 32]).credential(repository));
+    let mut loops = Loops(Vec::new());
+    copying(&mut loops);
+    cutting(&mut loops);
+    naming(&mut loops);
+    compressing(&mut loops)?;
+    sealing(&mut loops)?;
+    cataloguing(&mut loops)?;
+    Ok(loops.0)
+}
 
+struct Loops(Vec<Loop>);
+
+impl Loops {
+    fn add(&mut self, name: &'static str, amount: Amount, run: impl FnMut() + 'static) {
+        self.0.push(Loop { name, amount, run: Box::new(run) });
+    }
+}
+
+/// The work of a loop over one chunk.
+const CHUNK: Amount = Amount::Bytes(CHUNK_BYTES as u64);
+const REPOSITORY: RepositoryId = RepositoryId([1; 16]);
+
+fn secrets() -> Secrets {
+    Secrets::new(Identity::from_seed([2; 32]).credential(REPOSITORY))
+}
+
+fn copying(loops: &mut Loops) {
     let (from, mut to) = (noise(CHUNK_BYTES), vec![0; CHUNK_BYTES]);
-    add("copy (memcpy alone)", bytes, Box::new(move || see(&mut to).copy_from_slice(see(&from))));
+    loops.add("copy (memcpy alone)", CHUNK, move || see(&mut to).copy_from_slice(see(&from)));
+}
 
+fn cutting(loops: &mut Loops) {
     let file = noise(FILE_BYTES);
     let cutter = Cutter::new(&secrets(), Chunking::default(), 512 << 10);
     let cut = move || {
@@ -58,7 +81,7 @@ pub fn all() -> Result<Vec<Loop>> {
             at += see(cutter.next(cutting, at as u64, window));
         }
     };
-    add("cut", Amount::Bytes(FILE_BYTES as u64), Box::new(cut));
+    loops.add("cut", Amount::Bytes(FILE_BYTES as u64), cut);
     let file = noise(FILE_BYTES);
     let Chunking { bytes_min, bytes_avg, bytes_max, .. } = Chunking::default();
     let sizes = [bytes_min, bytes_avg, bytes_max].map(|bytes| bytes as usize);
@@ -66,32 +89,39 @@ pub fn all() -> Result<Vec<Loop>> {
         let [min, avg, max] = sizes;
         see(FastCDC::new(&file, min, avg, max).count());
     };
-    add("cut (FastCDC alone)", Amount::Bytes(FILE_BYTES as u64), Box::new(cut));
+    loops.add("cut (FastCDC alone)", Amount::Bytes(FILE_BYTES as u64), cut);
+}
 
+fn naming(loops: &mut Loops) {
     let (raw, keys) = (noise(CHUNK_BYTES), secrets());
-    add("name", bytes, Box::new(move || _ = see(keys.chunk_id(PackKind::Cold, see(&raw)))));
+    loops.add("name", CHUNK, move || _ = see(keys.chunk_id(PackKind::Cold, see(&raw))));
     let raw = noise(CHUNK_BYTES);
     let hash = move || _ = see(blake3::keyed_hash(&[3; 32], see(&raw)));
-    add("name (keyed BLAKE3 alone)", bytes, Box::new(hash));
+    loops.add("name (keyed BLAKE3 alone)", CHUNK, hash);
 
     let raw = noise(CHUNK_BYTES);
-    add("probe", bytes, Box::new(move || _ = see(may_pay(see(&raw)))));
+    loops.add("probe", CHUNK, move || _ = see(may_pay(see(&raw))));
+}
 
+fn compressing(loops: &mut Loops) -> Result<()> {
     let (raw, mut out, mut compressor) =
         (samples(CHUNK_BYTES), vec![0; CHUNK_BYTES], Compressor::default());
     let compress = move || _ = see(compressor.compress_into(see(&raw), &mut out));
-    add("compress", bytes, Box::new(compress));
+    loops.add("compress", CHUNK, compress);
     let (raw, mut out) = (samples(CHUNK_BYTES), vec![0; CHUNK_BYTES]);
     let mut zstd = zstd::bulk::Compressor::new(1)?;
     let compress = move || _ = see(zstd.compress_to_buffer(see(&raw), &mut out[..]).is_ok());
-    add("compress (zstd alone)", bytes, Box::new(compress));
+    loops.add("compress (zstd alone)", CHUNK, compress);
     let packed = zstd::bulk::compress(&samples(CHUNK_BYTES), 1)?;
     let (mut decompressor, mut unpacked) = (Decompressor::default(), vec![0; CHUNK_BYTES]);
     let unpack = move || _ = see(decompressor.decompress(see(&packed), &mut unpacked).is_ok());
-    add("decompress", bytes, Box::new(unpack));
+    loops.add("decompress", CHUNK, unpack);
+    Ok(())
+}
 
+fn sealing(loops: &mut Loops) -> Result<()> {
     let public_key = Identity::from_seed([2; 32]).public_key();
-    let (key, _) = PackKey::create(&public_key, repository, PackId([3; 16]), PackKind::Cold)?;
+    let (key, _) = PackKey::create(&public_key, REPOSITORY, PackId([3; 16]), PackKind::Cold)?;
     let key = Rc::new(key);
     let raw = noise(CHUNK_BYTES);
     let stored_bytes = (CHUNK_BYTES + TAG_BYTES) as u32;
@@ -102,13 +132,13 @@ pub fn all() -> Result<Vec<Loop>> {
     let (sealed, mut spare) = (out.clone(), out.clone());
     let sealing = key.clone();
     let seal = move || sealing.seal_frame(see(&mut out), 0, &frame, see(&raw));
-    add("seal", bytes, Box::new(seal));
+    loops.add("seal", CHUNK, seal);
     let open = move || {
         // Opening works in place, so copy the sealed bytes there each time.
         spare.copy_from_slice(see(&sealed));
         see(key.open_frame(0, &frame, &mut spare).is_ok());
     };
-    add("open", bytes, Box::new(open));
+    loops.add("open", CHUNK, open);
     let cipher = Aes256GcmSiv::new(&[5; 32].into());
     let mut buffer = noise(CHUNK_BYTES);
     let seal = move || {
@@ -116,10 +146,13 @@ pub fn all() -> Result<Vec<Loop>> {
             cipher.encrypt_inout_detached(&Nonce::default(), b"", (&mut buffer[..]).into());
         see(sealed.is_ok());
     };
-    add("seal (AES-256-GCM-SIV alone)", bytes, Box::new(seal));
+    loops.add("seal (AES-256-GCM-SIV alone)", CHUNK, seal);
+    Ok(())
+}
 
+fn cataloguing(loops: &mut Loops) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let catalog = Catalog::open(folder.path(), repository, Digest([0; 32]))?;
+    let catalog = Catalog::open(folder.path(), REPOSITORY, Digest([0; 32]))?;
     for pack in 0..CATALOG_CHUNKS / PACK_CHUNKS {
         insert(&catalog, pack)?;
     }
@@ -132,7 +165,7 @@ pub fn all() -> Result<Vec<Loop>> {
             let id = chunk_id(if known { next } else { u32::MAX - next });
             assert_eq!(view.sound_chunk(&id).is_ok_and(|place| place.is_some()), known);
         };
-        add(name, Amount::Elements(1), Box::new(look_up));
+        loops.add(name, Amount::Elements(1), look_up);
     }
     let mut pack = CATALOG_CHUNKS / PACK_CHUNKS;
     let fill = move || {
@@ -140,8 +173,8 @@ pub fn all() -> Result<Vec<Loop>> {
         pack += 1;
         insert(&catalog, pack).expect("a pack goes into the catalog");
     };
-    add("insert the chunks of a pack", Amount::Elements(u64::from(PACK_CHUNKS)), Box::new(fill));
-    Ok(loops)
+    loops.add("insert the chunks of a pack", Amount::Elements(u64::from(PACK_CHUNKS)), fill);
+    Ok(())
 }
 
 fn see<T>(value: T) -> T {

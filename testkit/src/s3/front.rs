@@ -163,33 +163,11 @@ impl Front {
             line.thaw = note.take();
             Some(in_memory(response).await.map_err(|_| NoAnswer)?)
         };
-        let mut response = match (&fault, done) {
-            (Fault::DropConnectionAfter, _) => {
-                lock(&self.log).push(line);
-                return Err(NoAnswer);
-            }
-            (Fault::Status(status, code) | Fault::StatusAfter(status, code), _) => {
-                error_answer(*status, code, is_head)
-            }
-            (Fault::Answer { status, header, body }, _) => {
-                let data = if is_head { String::new() } else { body.clone() };
-                Response::builder()
-                    .status(*status)
-                    .header(header.0, &header.1)
-                    .body(Answer::whole(data.into()))
-                    .expect("an answer")
-            }
-            (Fault::CutBody(sent), Some(mut response)) => {
-                response.body_mut().cut_to(*sent);
-                response
-            }
-            (Fault::Spoil, Some(mut response)) => {
-                response.body_mut().spoil();
-                response
-            }
-            (_, Some(response)) => response,
-            (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
-        };
+        if matches!(fault, Fault::DropConnectionAfter) {
+            lock(&self.log).push(line);
+            return Err(NoAnswer);
+        }
+        let mut response = spoilt(&fault, done, is_head);
         // Use the clock that also determines thaws and the dates of objects.
         let date = HeaderValue::from_str(&http_date(self.store.now())).expect("a date is text");
         response.headers_mut().insert(DATE, date);
@@ -199,6 +177,34 @@ impl Front {
         // request in the log.
         lock(&self.log).push(line);
         Ok(response)
+    }
+}
+
+/// Returns the answer to a request with what a fault makes of it. `done` is the answer of the server, `None` if the
+/// fault comes before it.
+fn spoilt(fault: &Fault, done: Option<Response<Answer>>, is_head: bool) -> Response<Answer> {
+    match (fault, done) {
+        (Fault::Status(status, code) | Fault::StatusAfter(status, code), _) => {
+            error_answer(*status, code, is_head)
+        }
+        (Fault::Answer { status, header, body }, _) => {
+            let data = if is_head { String::new() } else { body.clone() };
+            Response::builder()
+                .status(*status)
+                .header(header.0, &header.1)
+                .body(Answer::whole(data.into()))
+                .expect("an answer")
+        }
+        (Fault::CutBody(sent), Some(mut response)) => {
+            response.body_mut().cut_to(*sent);
+            response
+        }
+        (Fault::Spoil, Some(mut response)) => {
+            response.body_mut().spoil();
+            response
+        }
+        (_, Some(response)) => response,
+        (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
     }
 }
 
