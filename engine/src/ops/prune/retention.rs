@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
@@ -293,15 +294,12 @@ fn has_tags(entry: &SnapshotEntry, tags: &[String]) -> bool {
     })
 }
 
-/// The place of a bucket in the calendar: year, month or week, day, hour. Irrelevant fields are 0.
-type Period = (i16, i8, i8, i8);
-
 /// Counts the buckets of a kind that may still be filled.
 struct BucketCounter {
     bucket: Bucket,
     left: u32,
-    /// The place of the snapshot counted last.
-    place: Option<Period>,
+    /// When the period of the snapshot counted last began.
+    began: Option<DateTime>,
 }
 
 fn counters(policy: &Policy) -> Vec<BucketCounter> {
@@ -314,7 +312,7 @@ fn counters(policy: &Policy) -> Vec<BucketCounter> {
         (Bucket::Yearly, policy.yearly),
     ];
     let counter = |(bucket, count): (Bucket, Option<u32>)| {
-        count.map(|left| BucketCounter { bucket, left, place: None })
+        count.map(|left| BucketCounter { bucket, left, began: None })
     };
     counts.into_iter().filter_map(counter).collect()
 }
@@ -325,12 +323,12 @@ impl BucketCounter {
         if self.left == 0 {
             return None;
         }
-        let place = self.bucket.place(at);
-        let is_new = place.is_none() || place != self.place;
+        let began = self.bucket.began(at);
+        let is_new = began.is_none() || began != self.began;
         if !is_new {
             return is_oldest.then_some(Reason::Oldest(self.bucket));
         }
-        self.place = place;
+        self.began = began;
         if self.left != UNLIMITED {
             self.left -= 1;
         }
@@ -339,20 +337,21 @@ impl BucketCounter {
 }
 
 impl Bucket {
-    /// Returns the place of the bucket for a time; `None` if each snapshot has its own bucket.
-    fn place(self, at: &Zoned) -> Option<Period> {
-        let (year, month, day) = (at.year(), at.month(), at.day());
-        match self {
-            Bucket::Last => None,
-            Bucket::Hourly => Some((year, month, day, at.hour())),
-            Bucket::Daily => Some((year, month, day, 0)),
+    /// Returns when the period began that contains a time; `None` if each snapshot has its own bucket.
+    fn began(self, at: &Zoned) -> Option<DateTime> {
+        let day = at.date();
+        let first = match self {
+            Bucket::Last => return None,
+            Bucket::Hourly => return Some(day.at(at.hour(), 0, 0, 0)),
+            Bucket::Daily => day,
+            // The first days of the calendar are in a week that began before it.
             Bucket::Weekly => {
-                let week = at.date().iso_week_date();
-                Some((week.year(), week.week(), 0, 0))
+                day.iso_week_date().first_of_week().map_or(Date::MIN, |week| week.date())
             }
-            Bucket::Monthly => Some((year, month, 0, 0)),
-            Bucket::Yearly => Some((year, 0, 0, 0)),
-        }
+            Bucket::Monthly => day.first_of_month(),
+            Bucket::Yearly => day.first_of_year(),
+        };
+        Some(first.at(0, 0, 0, 0))
     }
 }
 
