@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a Python that has what the second decoder (engine/tests/decoder) needs, after
-# installing it under target/decoder if need be. Tests find it by ICECORE_DECODER:
+# Prints the path of a Python that has what the second decoder (engine/tests/decoder) and the mail server
+# (testkit/mail_server.py) need, after installing it under target/decoder if need be. Tests find it by ICECORE_DECODER:
 #   ICECORE_DECODER="$(bash testkit/decoder.sh)" cargo test
 # Everything but the path goes to standard error. A finished installation is reused as it is.
 set -eu
@@ -29,9 +29,9 @@ mkdir -p "$home"
 
 # Runs the pip command given with the wanted releases, or else with the newest ones there are.
 install() {
-    "$@" 'cryptography==50.*' 'zstandard==0.25.*' 'blake3==1.*' >&2 && return 0
+    "$@" 'cryptography==50.*' 'zstandard==0.25.*' 'blake3==1.*' 'aiosmtpd==1.4.*' >&2 && return 0
     say "these releases are not to be had, taking the newest ones"
-    "$@" 'cryptography>=50' zstandard blake3 >&2
+    "$@" 'cryptography>=50' zstandard blake3 aiosmtpd >&2
 }
 
 if "$python" -m venv "$home" >&2 || { rm -rf "$home" && "$python" -m virtualenv "$home" >&2; }; then

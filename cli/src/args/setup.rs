@@ -48,6 +48,12 @@ pub struct SetupArgs {
     /// Notify this address by mail
     #[arg(long, value_name = "ADDRESS")]
     pub mail: Option<String>,
+    /// The server that sends this mail, as in smtps://smtp.example.com [default: sendmail of this computer]
+    #[arg(long, value_name = "URL", requires = "mail")]
+    pub smtp: Option<String>,
+    /// The file with the password for this mail server; the user is the mail address
+    #[arg(long, value_name = "FILE", requires = "smtp")]
+    pub smtp_password_file: Option<PathBuf>,
     /// Ping this dead man's switch, as in https://hc-ping.com/UUID
     #[arg(long, value_name = "URL")]
     pub ping: Option<String>,

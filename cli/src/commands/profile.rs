@@ -192,7 +192,11 @@ fn unusable(profile: &Profile) -> Vec<(String, String)> {
     let hooks = hooks.map(|(name, _)| (name.to_owned(), "a command is empty".to_owned()));
     let mail = notify.mail.iter().filter(|to| to.trim().is_empty());
     let mail = mail.map(|_| ("notify.mail".to_owned(), "the address is empty".to_owned()));
-    addresses.chain(hooks).chain(mail).collect()
+    let server = notify.smtp.iter().filter(|_| notify.mail.is_none());
+    let server = server.map(|_| {
+        ("notify.smtp".to_owned(), "it sends nothing without notify.mail, the address".to_owned())
+    });
+    addresses.chain(hooks).chain(mail).chain(server).collect()
 }
 
 /// Returns the settings that name a missing file or folder.
@@ -213,6 +217,7 @@ fn missing(profile: &Profile) -> Vec<(String, String)> {
         ("notify.ntfy", &notify.ntfy),
         ("notify.ntfy-token", &notify.ntfy_token),
         ("notify.webhook", &notify.webhook),
+        ("notify.smtp-password", &notify.smtp_password),
     ];
     let files: Vec<(&str, PathBuf)> = addresses
         .into_iter()
@@ -220,7 +225,8 @@ fn missing(profile: &Profile) -> Vec<(String, String)> {
         .collect();
     let files = files.iter().map(|(name, path)| (*name, path));
     // A bare name is looked for in the folders of PATH.
-    let sendmail = notify.mail.iter().filter(|_| notify.sendmail.is_absolute());
+    let sendmail =
+        notify.mail.iter().filter(|_| notify.smtp.is_none() && notify.sendmail.is_absolute());
     let mail = sendmail.map(|_| ("notify.sendmail", &notify.sendmail));
     let all = one.chain(sources).chain(excluded).chain(files).chain(mail);
     let gone = all.filter_map(|(name, path)| {

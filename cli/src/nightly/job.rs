@@ -9,6 +9,7 @@ use jiff::civil::Time as TimeOfDay;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
+use super::mail_server::MailServer;
 use super::schedule::Rhythm;
 use crate::parse;
 use crate::profile::values;
@@ -232,7 +233,14 @@ pub struct Notify {
     pub ntfy_token: Option<Address>,
     pub webhook: Option<Address>,
     pub mail: Option<String>,
+    pub mail_from: Option<String>,
     pub sendmail: PathBuf,
+    /// The server that sends mail, in place of sendmail.
+    #[serde(deserialize_with = "mail_server")]
+    pub smtp: Option<MailServer>,
+    pub smtp_user: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub smtp_password: Option<Address>,
     /// Number of failures in a row after which a notification is sent.
     pub after_failures: usize,
     /// Whether successful runs send notifications too.
@@ -251,7 +259,11 @@ impl Default for Notify {
             ntfy_token: None,
             webhook: None,
             mail: None,
+            mail_from: None,
             sendmail: PathBuf::from("/usr/sbin/sendmail"),
+            smtp: None,
+            smtp_user: None,
+            smtp_password: None,
             after_failures: 2,
             always: false,
             names: false,
@@ -293,6 +305,10 @@ pub fn signed(duration: Duration) -> SignedDuration {
 
 fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, D::Error> {
     values::text(from, parse::time_of_day)
+}
+
+fn mail_server<'de, D: Deserializer<'de>>(from: D) -> Result<Option<MailServer>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Parses where a secret is. The secret itself does not belong in a profile, which others may read.

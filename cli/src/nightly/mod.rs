@@ -9,6 +9,7 @@ mod growth;
 mod health;
 pub mod job;
 pub mod lines;
+pub mod mail_server;
 pub mod news;
 pub mod prometheus;
 pub mod record;
@@ -28,6 +29,7 @@ pub mod step;
 
 pub mod announce;
 mod damage;
+mod mail;
 pub mod notify;
 
 mod crontab;

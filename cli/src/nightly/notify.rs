@@ -1,14 +1,13 @@
 //! Sends notifications by ping URLs, ntfy, webhooks and mail. A notification cannot make a run fail or take long.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use icecore_engine::store::{Post, post};
 use serde_json::json;
 
 use super::job::{Address, Notify};
+use super::mail;
 use super::news::{self, News, Words};
 use super::profiles::{self, Night};
 use crate::args::{Global, NotifyCommand};
@@ -18,8 +17,6 @@ use crate::report::Report;
 use crate::text;
 use crate::units::count;
 
-/// Interval between two checks of a mail that is being sent.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The ntfy priority of bad news, which may make a sound at night.
 const URGENT: &str = "4";
 
@@ -55,7 +52,7 @@ impl Address {
     }
 
     /// Returns the address, which may be in a file or come from a command.
-    fn get(&self) -> Result<String, Failure> {
+    pub fn get(&self) -> Result<String, Failure> {
         let secret = match self {
             Address::Plain(text) => return Ok(text.clone()),
             Address::File(path) => {
@@ -109,7 +106,7 @@ impl Notify {
             all.push(("webhook", self.post(webhook, "", headers, &words.json.to_string())));
         }
         if let Some(to) = &self.mail {
-            all.push(("mail", self.send_mail(to, words)));
+            all.push(("mail", mail::send(self, to, words)));
         }
         all
     }
@@ -133,40 +130,6 @@ impl Notify {
             Some((path, query)) => format!("{}{end}?{query}", path.trim_end_matches('/')),
         };
         post(&Post { url, headers, body: body.to_owned(), time_max: self.time_limit })
-    }
-
-    fn send_mail(&self, to: &str, words: &Words) -> Result<(), String> {
-        let mut child = Command::new(&self.sendmail)
-            .args(["-i", "-t"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("{} cannot be started: {error}", self.sendmail.display()))?;
-        // Prevent a header from containing a second one.
-        let plain = |text: &str| text.replace(['\n', '\r'], " ");
-        let mail = format!(
-            "To: {}\nSubject: {}\nContent-Type: text/plain; charset=utf-8\n\n{}\n",
-            plain(to),
-            plain(&words.title),
-            words.text
-        );
-        if let Some(mut input) = child.stdin.take() {
-            // Use a thread, because a program that does not read its input would block this one.
-            std::thread::spawn(move || _ = input.write_all(mail.as_bytes()));
-        }
-        let started = Instant::now();
-        loop {
-            match child.try_wait().map_err(|error| error.to_string())? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("sendmail failed: {status}")),
-                None if started.elapsed() > self.time_limit => {
-                    let _ = child.kill().and_then(|()| child.wait());
-                    return Err("sendmail did not finish in time".to_owned());
-                }
-                None => std::thread::sleep(LOOK_EVERY),
-            }
-        }
     }
 }
 

@@ -173,12 +173,31 @@ pub const SETTINGS: &[Setting] = &[
         "none",
         "URL that gets JSON; also { file = … } or { command = … }",
     ),
-    setting("notify.mail", "\"maria@example.com\"", "none", "who gets a mail, by sendmail"),
+    setting("notify.mail", "\"maria@example.com\"", "none", "who gets a mail"),
+    setting(
+        "notify.mail-from",
+        "\"nas@example.com\"",
+        "smtp-user if it is an address, or else the address of mail",
+        "the sender of the mail",
+    ),
+    setting(
+        "notify.smtp",
+        "\"smtps://smtp.example.com\"",
+        "none: sendmail sends the mail",
+        "the server that sends the mail; smtp:// is for servers with STARTTLS",
+    ),
+    setting("notify.smtp-user", "\"maria@example.com\"", "the address of mail", "the user at this server"),
+    setting(
+        "notify.smtp-password",
+        "{ file = \"~/mail-password\" }",
+        "none: no login",
+        "the file or the command that has the password of this user",
+    ),
     setting(
         "notify.sendmail",
         "\"/usr/bin/msmtp\"",
         "/usr/sbin/sendmail",
-        "the program that sends the mail",
+        "the program that sends mail where there is no smtp",
     ),
     setting(
         "notify.after-failures",

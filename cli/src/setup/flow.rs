@@ -116,6 +116,8 @@ fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
         at: Some(*at),
         ntfy: ways.ntfy.clone(),
         mail: ways.mail.clone(),
+        smtp: ways.smtp.clone(),
+        smtp_password: ways.smtp_password.clone(),
         ping: ways.ping.clone(),
     }
 }

@@ -1,9 +1,12 @@
 //! Asks how the user wants to be notified, and sends a test.
 
+use std::path::{Path, PathBuf};
+
 use super::ask::Talk;
 use crate::args::SetupArgs;
 use crate::failure::Failure;
 use crate::nightly::job::{Address, Notify};
+use crate::nightly::mail_server::MailServer;
 use crate::nightly::notify;
 use crate::units::known_as;
 
@@ -12,6 +15,10 @@ use crate::units::known_as;
 pub struct ChosenWays {
     pub ntfy: Option<String>,
     pub mail: Option<String>,
+    /// The server that sends mail; `None` if sendmail does.
+    pub smtp: Option<String>,
+    /// The file with the password of that server.
+    pub smtp_password: Option<PathBuf>,
     pub ping: Option<String>,
 }
 
@@ -23,6 +30,8 @@ pub fn choose(talk: &Talk, args: &SetupArgs, profile: &str) -> Result<ChosenWays
     let ways = ChosenWays {
         ntfy: given(&args.ntfy, url)?,
         mail: given(&args.mail, mail)?,
+        smtp: given(&args.smtp, server)?,
+        smtp_password: args.smtp_password_file.as_deref().map(whole).transpose()?,
         ping: given(&args.ping, url)?,
     };
     if !talk.asks || ways != ChosenWays::default() {
@@ -59,23 +68,54 @@ fn ask(talk: &Talk) -> Result<ChosenWays, Failure> {
             answer => check(answer).map(Some),
         })
     };
-    Ok(ChosenWays {
-        ntfy: one(
-            "Your phone, by ntfy: the URL of your topic, as in https://ntfy.sh/my-topic",
-            url,
+    let ntfy =
+        one("Your phone, by ntfy: the URL of your topic, as in https://ntfy.sh/my-topic", url)?;
+    let mail = one("A mail address", mail)?;
+    let smtp = match mail {
+        Some(_) => one(
+            "The server that sends the mail, as in smtps://smtp.example.com. With Enter, sendmail on this computer sends it",
+            server,
         )?,
-        mail: one("A mail address (needs sendmail on this computer)", mail)?,
-        ping: one(
-            "A dead man's switch, which notices when no ping comes: its URL, as in https://hc-ping.com/UUID",
-            url,
+        None => None,
+    };
+    let file = match smtp {
+        Some(_) => one(
+            "A file whose first line is the password for that server. With Enter, there is no login",
+            |path| whole(Path::new(path)).map(|path| path.display().to_string()),
         )?,
-    })
+        None => None,
+    };
+    let ping = one(
+        "A dead man's switch, which notices when no ping comes: its URL, as in https://hc-ping.com/UUID",
+        url,
+    )?;
+    Ok(ChosenWays { ntfy, mail, smtp, smtp_password: file.map(PathBuf::from), ping })
 }
 
 fn settings(ways: &ChosenWays) -> Notify {
     let plain = |text: &Option<String>| text.clone().map(Address::Plain);
-    let ChosenWays { ntfy, mail, ping } = ways;
-    Notify { ntfy: plain(ntfy), mail: mail.clone(), ping: plain(ping), ..Notify::default() }
+    let ChosenWays { ntfy, mail, smtp, smtp_password, ping } = ways;
+    Notify {
+        ntfy: plain(ntfy),
+        mail: mail.clone(),
+        smtp: smtp.as_ref().and_then(|url| url.parse().ok()),
+        smtp_password: smtp_password.clone().map(Address::File),
+        ping: plain(ping),
+        ..Notify::default()
+    }
+}
+
+fn server(text: &str) -> Result<String, Failure> {
+    let wrong = |reason: String| Failure::usage(format!("{text:?} is not a mail server"), &reason);
+    text.parse::<MailServer>().map_err(wrong)?;
+    Ok(text.to_owned())
+}
+
+/// Returns the whole path of a file that exists: a run starts in another folder.
+fn whole(path: &Path) -> Result<PathBuf, Failure> {
+    let path = crate::home::at_home(path)?;
+    let real = std::path::absolute(&path).and_then(|path| path.metadata().map(|_| path));
+    real.map_err(|error| Failure::file("read", &path, &error))
 }
 
 fn url(text: &str) -> Result<String, Failure> {
@@ -115,5 +155,6 @@ mod tests {
         for wrong in ["maria", "@x", "x@", "a b@c", ""] {
             assert!(mail(wrong).is_err(), "{wrong}");
         }
+        assert!(server("smtps://smtp.example.com").is_ok() && server("smtp.example.com").is_err());
     }
 }

@@ -31,6 +31,8 @@ pub struct ProfileFacts {
     pub at: Option<TimeOfDay>,
     pub ntfy: Option<String>,
     pub mail: Option<String>,
+    pub smtp: Option<String>,
+    pub smtp_password: Option<PathBuf>,
     pub ping: Option<String>,
 }
 
@@ -165,16 +167,28 @@ fn prune() -> Vec<String> {
 }
 
 fn notify(facts: &ProfileFacts) -> Vec<String> {
-    let ways = [("ntfy", &facts.ntfy), ("mail", &facts.mail), ("ping", &facts.ping)];
-    let chosen: Vec<String> =
+    let ways = [
+        ("ntfy", &facts.ntfy),
+        ("mail", &facts.mail),
+        ("smtp", &facts.smtp),
+        ("ping", &facts.ping),
+    ];
+    let mut chosen: Vec<String> =
         ways.iter().filter_map(|(key, value)| Some(text(key, value.as_ref()?))).collect();
+    let password = facts.smtp_password.iter().map(|path| quoted(&path.to_string_lossy()));
+    chosen.extend(password.map(|path| format!("smtp-password = {{ file = {path} }}")));
     let mut lines = vec![
         "# How you are notified when runs fail, and when they succeed again. `icecore notify test`"
             .to_owned(),
         "# tries it.".to_owned(),
         if chosen.is_empty() { "# [notify]" } else { "[notify]" }.to_owned(),
     ];
-    let all = [("ntfy", "notify.ntfy"), ("mail", "notify.mail"), ("ping", "notify.ping")];
+    let all = [
+        ("ntfy", "notify.ntfy"),
+        ("mail", "notify.mail"),
+        ("smtp", "notify.smtp"),
+        ("ping", "notify.ping"),
+    ];
     let is_open = |key: &str| ways.iter().any(|(name, value)| *name == key && value.is_none());
     let mut open: Vec<&str> =
         all.into_iter().filter(|(key, _)| is_open(key)).map(|(_, name)| name).collect();
@@ -243,6 +257,8 @@ mod tests {
             make,
             ntfy: some("https://ntfy.sh/x"),
             mail: some("maria@example.com"),
+            smtp: some("smtps://smtp.example.com"),
+            smtp_password: Some("/home/maria/mail password".into()),
             ping: some("https://hc-ping.com/UUID"),
             ..facts()
         };
@@ -253,6 +269,7 @@ mod tests {
         assert_eq!(read.init.pack_size, Some(16 << 20));
         assert_eq!(read.init.undelete_days, Some(30));
         assert_eq!(read.notify.mail, bucket.mail);
+        assert!(read.notify.smtp.is_some() && read.notify.smtp_password.is_some());
         assert!(read.notify.ntfy.is_some() && read.notify.ping.is_some());
         assert!(read.limit_upload.is_some());
     }

@@ -28,6 +28,7 @@ mod keys;
 mod kill;
 mod lasting;
 mod living;
+mod mailed;
 mod many;
 mod mirror;
 mod modes;

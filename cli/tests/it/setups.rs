@@ -66,7 +66,7 @@ const TALK: [(&str, &str); 13] = [
     ("The time [02:30]: ", "03:15"),
     ("check every hour whether a run is due? [Y/n] ", "y"),
     ("https://ntfy.sh/my-topic: ", ""),
-    ("sendmail on this computer): ", ""),
+    ("A mail address: ", ""),
     ("https://hc-ping.com/UUID: ", ""),
     ("at the end of this setup? [Y/n] ", ""),
     ("Do all of this now? [Y/n] ", ""),
@@ -229,6 +229,10 @@ fn a_script_says_everything_by_options() {
         (format!("{base} --identity-page page.pdf"), ["cannot be written in the format", ".html"]),
         (format!("{base} --identity-page page.txt --at noon"), ["02:30", "hint: "]),
         (format!("{base} --identity-page page.txt --mail maria"), ["not a mail address", "@"]),
+        (
+            format!("{base} --identity-page page.txt --mail maria@example.com --smtp example.com"),
+            ["is not a mail server", "smtps://smtp.example.com"],
+        ),
         (
             format!("{base} --identity-page page.txt --pack-class GLACIER"),
             ["no storage classes", "omit"],
