@@ -74,7 +74,7 @@ async def main():
 
     def login(server, session, envelope, mechanism, data):
         right = (data.login, data.password) == (user.encode(), password.encode())
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=right)
 
     def protocol():
         return SMTP(

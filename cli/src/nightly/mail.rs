@@ -1,6 +1,7 @@
 //! Sends mail: by a mail server if the profile has one, or else by the program sendmail.
 
-use std::io::Write;
+use std::error::Error;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -62,8 +63,12 @@ fn by_server(notify: &Notify, server: &MailServer, to: &str, words: &Words) -> R
         let result = transport.send(&mail).map(drop).map_err(|error| reason(&named, &error));
         _ = sender.send(result);
     });
-    sent.recv_timeout(notify.time_limit)
-        .unwrap_or_else(|_| Err(format!("{} did not answer in time", server.host)))
+    sent.recv_timeout(notify.time_limit).unwrap_or_else(|_| {
+        let MailServer { host, port, .. } = server;
+        Err(format!(
+            "{host} did not answer in time at port {port}: 465 belongs to smtps://, 587 to smtp://"
+        ))
+    })
 }
 
 fn mailbox(address: &str) -> Result<Mailbox, String> {
@@ -72,19 +77,30 @@ fn mailbox(address: &str) -> Result<Mailbox, String> {
 
 /// Returns in one line why a mail server did not take a mail.
 fn reason(server: &MailServer, error: &smtp::Error) -> String {
-    let host = &server.host;
+    let MailServer { host, port, .. } = server;
     if error.status().is_some_and(|code| u16::from(code) == REFUSED) {
         return format!("{host} refuses the user or the password: see smtp-user and smtp-password");
     }
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
+    match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            format!("this computer does not trust the certificate of {host} ({why})")
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            format!("{host} does not speak TLS at port {port}; port 587 belongs to smtp://")
+        }
+        _ => {
+            let deepest = causes(error).last().map_or_else(|| error.to_string(), |e| e.to_string());
+            format!("{host}: {}", deepest.replace(['\n', '\r'], " "))
+        }
     }
-    let why = deepest.to_string().replace(['\n', '\r'], " ");
-    match error.is_tls() {
-        true => format!("{host} cannot be reached securely: {why}"),
-        false => format!("{host}: {why}"),
-    }
+}
+
+/// Returns the causes of an error. An I/O error has its cause inside, and does not name it.
+fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |error| match error.downcast_ref::<io::Error>() {
+        Some(outer) => outer.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => error.source(),
+    })
 }
 
 fn by_sendmail(notify: &Notify, to: &str, words: &Words) -> Result<(), String> {

@@ -186,7 +186,12 @@ pub const SETTINGS: &[Setting] = &[
         "none: sendmail sends the mail",
         "the server that sends the mail; smtp:// is for servers with STARTTLS",
     ),
-    setting("notify.smtp-user", "\"maria@example.com\"", "the address of mail", "the user at this server"),
+    setting(
+        "notify.smtp-user",
+        "\"maria@example.com\"",
+        "the address of mail",
+        "the user at this server",
+    ),
     setting(
         "notify.smtp-password",
         "{ file = \"~/mail-password\" }",
