@@ -36,22 +36,42 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Resu
     for (lost, again) in
         entry.lost.iter().map(|lost| (lost, false)).chain(entry.found.iter().map(|f| (f, true)))
     {
-        let Some(pack) = key_of(connection, lost)? else { continue };
-        let slots = Ordinals::from_ranges(lost.slots.iter().copied());
+        let Some((pack, rows)) = key_and_rows(connection, lost)? else { continue };
+        // A statement may name more chunks than the pack has, up to 2^64.
+        let beyond = Ordinals::from_ranges([PackRange { first: rows, count: u64::MAX }]);
+        let slots = Ordinals::from_ranges(lost.slots.iter().copied()).without(&beyond);
         if again {
             remove(connection, pack, LostBy::Log, &slots)?;
         } else {
+            // Two statements may name the same chunk, which is counted once.
+            let slots = slots.without(&marked(connection, pack)?);
             add(connection, pack, LostBy::Log, &slots, None)?;
         }
     }
     Ok(())
 }
 
-fn key_of(connection: &Connection, lost: &Lost) -> rusqlite::Result<Option<PackRowId>> {
+/// Returns the row of the pack that a statement names, and its number of chunks.
+fn key_and_rows(
+    connection: &Connection,
+    lost: &Lost,
+) -> rusqlite::Result<Option<(PackRowId, u64)>> {
     connection
-        .prepare_cached("SELECT key FROM packs WHERE ordinal = ?")?
-        .query_row([schema::signed(lost.pack)], |row| row.get(0).map(PackRowId))
+        .prepare_cached("SELECT key, rows FROM packs WHERE ordinal = ?")?
+        .query_row([schema::signed(lost.pack)], |row| {
+            Ok((PackRowId(row.get(0)?), row.get::<_, i64>(1)? as u64))
+        })
         .optional()
+}
+
+/// Returns the slots of a pack that the log lists as lost, whoever has written the pack.
+fn marked(connection: &Connection, pack: PackRowId) -> rusqlite::Result<Ordinals> {
+    let sql = "SELECT first, last FROM lost WHERE pack = ? AND by_log = 1 AND problem IS NULL";
+    let ranges: Vec<PackRange> = connection
+        .prepare_cached(sql)?
+        .query_map([pack.0], |row| Ok(range(row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Ordinals::from_ranges(ranges))
 }
 
 pub(super) fn add(
@@ -187,15 +207,7 @@ impl Catalog {
     /// Returns the slots of a pack that a repair has marked as lost. Does not include slots that count as lost only
     /// because their writer is revoked.
     pub fn marked_lost(&self, pack: PackRowId) -> Result<Ordinals, Error> {
-        let sql = "SELECT first, last FROM lost WHERE pack = ? AND by_log = 1 AND problem IS NULL";
-        let connection = self.lock();
-        self.wrap((|| {
-            let ranges: Vec<PackRange> = connection
-                .prepare_cached(sql)?
-                .query_map([pack.0], |row| Ok(range(row.get(0)?, row.get(1)?)))?
-                .collect::<Result<_, _>>()?;
-            Ok(Ordinals::from_ranges(ranges))
-        })())
+        self.wrap(marked(&self.lock(), pack))
     }
 
     /// Returns the packs in the log in which a repair has marked every chunk as lost. Nothing relies on them, so it

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{LogEntry, PackRange};
+use icecore_engine::format::{LogEntry, Lost, PackRange};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::writers::{Doubt, dismiss};
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, Purpose, Repository};
+use icecore_engine::repo::{Keys, PackRow, PackState, Purpose, Repository};
 use icecore_engine::store::layout;
 
 use super::Place;
@@ -117,6 +117,35 @@ fn a_number_that_the_owner_has_called_void_is_passed_by() {
         let visible = place.open(&cast, cache).catalog.snapshots().expect("snapshots");
         assert_eq!(visible.last().map(|row| row.entry.id), Some(snapshot.id));
     }
+}
+
+#[test]
+fn a_chunk_that_is_marked_as_lost_twice_counts_once() {
+    let cast = Cast::new();
+    let mut log = Log::begin(&cast, true);
+    log.enrol_all();
+    let base = put(&log).open(&cast, "base");
+    let rows = base.catalog.packs(PackState::Committed).expect("packs");
+    let many = rows.iter().find(|row| row.rows > 1).expect("a pack of several chunks");
+    let one = rows.iter().find(|row| row.id != many.id).expect("another pack");
+    let places = base.catalog.pack_places().expect("places");
+    let lost = |row: &PackRow, first, count| Lost {
+        pack: places[&row.key],
+        slots: vec![PackRange { first, count }],
+    };
+    // All chunks of the pack but one, again and again, as if it had more of them.
+    let part = |count| lost(many, 1, count);
+    let parts = (0..many.rows + 2).map(|more| part(many.rows - 1 + more)).collect();
+    log.say(Who::Owner, LogEntry { lost: parts, ..new() });
+    // More chunks than a pack can have: their sum is more than a catalog can count.
+    let all = [u64::MAX, u64::MAX - 1, u64::MAX - 2].map(|count| lost(one, 0, count)).to_vec();
+    log.say(Who::Owner, LogEntry { lost: all, ..new() });
+    let repository = put(&log).open(&cast, "one");
+    assert_means(&repository, &log.meaning());
+    let whole = repository.catalog.lost_whole().expect("packs");
+    let whole: Vec<_> = rows.iter().filter(|row| whole.contains(&row.key)).collect();
+    assert_eq!(whole.iter().map(|row| row.id).collect::<Vec<_>>(), [one.id]);
+    check(&repository, CheckOptions::default(), &Silent).expect("a check");
 }
 
 #[test]
