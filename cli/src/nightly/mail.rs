@@ -97,10 +97,14 @@ fn reason(server: &MailServer, error: &smtp::Error) -> String {
 
 /// Returns the causes of an error. An I/O error has its cause inside, and does not name it.
 fn causes(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |error| match error.downcast_ref::<io::Error>() {
-        Some(outer) => outer.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-        None => error.source(),
-    })
+    fn next<'e>(error: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+        let error: &'e (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>() {
+            Some(outer) => outer.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    }
+    std::iter::successors(error.source(), next)
 }
 
 fn by_sendmail(notify: &Notify, to: &str, words: &Words) -> Result<(), String> {
