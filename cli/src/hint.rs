@@ -100,7 +100,7 @@ fn of_place(error: &Error) -> Option<&'static str> {
 fn of_mirror(error: &MirrorError) -> &'static str {
     match error {
         MirrorError::ReadOnly { .. } => {
-            "write to the archive that it is a copy of. If that is lost, `icecore promote` makes this copy the main archive"
+            "write to the archive that it is a copy of. If that is lost, `icecore promote` makes this copy the main archive. If you made no copy here, somebody has added the object log/mirror: delete it"
         }
         MirrorError::Itself { .. } => "name another place for the copy",
         MirrorError::NotMirror { .. } => {

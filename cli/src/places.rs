@@ -308,6 +308,7 @@ impl Session {
         self.remember(repository.config.repository, repository.is_mirror())?;
         self.warn_of_doubts(&repository)?;
         self.warn_of_theft(&repository)?;
+        self.warn_of_mark(&repository);
         Ok(repository)
     }
 

@@ -452,7 +452,7 @@ impl Session {
         let opened = open(if is_known { &of_copy } else { &cache });
         let is_copy = match &opened {
             Ok(repository) => repository.is_mirror(),
-            Err(error) => is_known || self.is_behind(&store, error),
+            Err(error) => is_known || self.is_behind(&store, id, error),
         };
         // The findings of a check of a mirror concern only the mirror, so a mirror has its own catalog. A promoted
         // mirror is no longer a mirror.

@@ -424,4 +424,15 @@ mod tests {
             assert!(characters <= characters_max, "{name}: {characters}");
         }
     }
+
+    #[test]
+    fn most_policies_fit_into_a_user() {
+        const INLINE_CHARS_MAX: usize = 2048;
+        let place = place("s3://my-photo-archive/photos").unwrap();
+        let classes = Classes { pack: PACK_CLASS.to_owned(), hot: HOT_CLASS.to_owned() };
+        for document in [backup(&place, &classes), restore(&place), mirror(&place, &classes)] {
+            let characters = characters(&text(&document));
+            assert!(characters <= INLINE_CHARS_MAX, "{characters}");
+        }
+    }
 }

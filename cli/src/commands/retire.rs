@@ -49,6 +49,8 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
         let code = if found.is_empty() { code::NOTHING_FOUND } else { code::USAGE };
         return Err(Failure::new(code, message, Some(&hint)));
     };
+    // A plan is refused where the run would be.
+    repository.expect_main()?;
     end(session, &repository, history, args.dry_run)
 }
 

@@ -15,6 +15,8 @@ pub struct LogFindings {
     pub is_doubtful: AtomicBool,
     /// Whether an entry has the signature of this computer and is not from it.
     pub is_stolen: AtomicBool,
+    /// Whether the run has reported the object `log/mirror`.
+    pub is_mark_said: AtomicBool,
     /// The damage after which the log could not be read.
     pub cut: OnceLock<String>,
 }

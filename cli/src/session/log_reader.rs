@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use icecore_engine::codec::keys::digest;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
-use icecore_engine::format::LogKey;
-use icecore_engine::repo::{Catalog, Keys, Purpose, Repository};
-use icecore_engine::store::{Location, Store, layout};
+use icecore_engine::format::{LogKey, RepositoryId};
+use icecore_engine::repo::{Catalog, FoundMark, Keys, Purpose, Repository};
+use icecore_engine::store::{Location, Store};
 use zeroize::Zeroizing;
 
 use super::Session;
@@ -78,9 +78,9 @@ impl Session {
 
     /// Returns whether the error occurred because a mirror is behind its archive, which this computer has used as well.
     /// Prints a note in this case.
-    pub(super) fn is_behind(&self, store: &Store, error: &Error) -> bool {
+    pub(super) fn is_behind(&self, store: &Store, id: RepositoryId, error: &Error) -> bool {
         let is_behind = matches!(error, Error::RolledBack { .. })
-            && matches!(store.length(layout::MIRROR), Ok(Some(_)));
+            && FoundMark::read(store, id).is_ok_and(|mark| mark.is_of_mirror());
         if is_behind {
             self.report.note(&format!(
                 "{} is a mirror, and this computer has seen newer entries in the archive: what is newer is not here",

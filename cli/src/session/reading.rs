@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use icecore_engine::error::Error;
-use icecore_engine::repo::{Keys, Purpose, Repository};
-use icecore_engine::store::ObjectName;
+use icecore_engine::repo::{FoundMark, Keys, Purpose, Repository};
+use icecore_engine::store::{ObjectName, layout};
 
 use super::Session;
 use crate::failure::Failure;
@@ -47,6 +47,22 @@ impl Session {
             self.report.problem("the log", &message);
         }
         Ok(())
+    }
+
+    /// Warns once if the object that marks a copy of an archive is false or cannot be read.
+    pub fn warn_of_mark(&self, repository: &Repository) {
+        let message = match repository.found_mark() {
+            FoundMark::None | FoundMark::OfMirror => return,
+            FoundMark::False(reason) => format!(
+                "it is not the mark of a copy of this archive ({reason}), so icecore ignores it. Somebody who may write to the archive has put it there: delete it"
+            ),
+            FoundMark::Unreadable(reason) => format!(
+                "it cannot be read ({reason}), so icecore takes this archive for a copy and writes nothing to it. If you made no copy here, somebody else has put it there: delete it"
+            ),
+        };
+        if !self.log.is_mark_said.swap(true, Ordering::SeqCst) {
+            self.report.problem(layout::MIRROR, &message);
+        }
     }
 
     /// Returns the folders of this program, which a restore must leave alone.

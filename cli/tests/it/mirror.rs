@@ -50,7 +50,9 @@ fn a_copy_is_made_used_and_never_written_to() {
     assert!(again.stdout.contains("has everything"), "{again:#?}");
     let before = host.state("copy");
     host.run("--repo copy snapshot photos").fails(1, &["is a mirror", "icecore promote"]);
-    host.run("--repo copy prune --keep-last 1").fails(1, &["is a mirror"]);
+    for line in ["prune --keep-last 1", "prune -n --keep-last 1"] {
+        host.run(&format!("--repo copy {line}")).fails(1, &["is a mirror"]);
+    }
     host.run("--repo copy check --read-data").ok();
     assert_unchanged(&before, &host.state("copy"), "a refused writer");
     // The archive is gone.

@@ -88,6 +88,10 @@ fn roles_may_do_what_they_are_for_and_nothing_else() {
             assert_eq!(policy.allows(&request), may, "{}: {what} {:?}", role.name, request.headers);
         }
         assert!(allowed > 8, "{}: {allowed}", role.name);
+        // The mark of a copy makes every writer refuse the archive. The owner puts it.
+        let headers = [("if-none-match", "*"), ("x-amz-storage-class", "STANDARD")];
+        let mark = request("PUT", &format!("/{BUCKET}/photos/log/mirror"), "", &headers);
+        assert!(!policy.allows(&mark), "{}", role.name);
     }
 }
 

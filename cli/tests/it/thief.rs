@@ -9,6 +9,7 @@
 //! prints.
 
 mod attacks;
+mod marks;
 mod records;
 mod revoked;
 mod signature;
@@ -164,7 +165,13 @@ fn the_keys_of_a_backup_host_only_add() {
         assert!(is_denied || put.as_ref().is_ok_and(|is_new| !is_new), "{name}: {put:?}");
     }
     // One of these is a key slot whose password the owner has removed.
-    for name in ["keys/00112233445566778899aabbccddeeff", "jobs/0/record", "parity/0", "other"] {
+    for name in [
+        "keys/00112233445566778899aabbccddeeff",
+        "log/mirror",
+        "jobs/0/record",
+        "parity/0",
+        "other",
+    ] {
         let refused = thief.store.create(name, "", vec![0].into()).expect_err("a put");
         assert_eq!(refused.kind, StoreErrorKind::Denied, "{name}");
     }

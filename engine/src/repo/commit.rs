@@ -7,8 +7,6 @@
 //! outcome of a put is still unknown then, the slot is read: the same bytes there mean that the put has succeeded
 //! (`append`). If the slot cannot be read either, the commit fails. Its entry may be in the log nevertheless, and counts.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use tracing::debug;
 
@@ -50,7 +48,7 @@ impl<C: LogFollower> Repository<C> {
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
         let has_mark = listed.iter().any(|object| object.name == layout::MIRROR);
-        self.has_mark.store(has_mark, Ordering::Relaxed);
+        self.see_mark(has_mark)?;
         self.expect_same_history(position, &numbers)?;
         self.behind_gap.lock().expect("nothing panics here").clear();
         let new = numbers.len() - numbers.partition_point(|number| *number <= position.number);

@@ -14,6 +14,7 @@ mod copies;
 mod elsewhere;
 pub mod jobs;
 pub mod keys;
+mod mark;
 mod memory;
 mod opening;
 mod other_copy;
@@ -34,6 +35,7 @@ pub use catalog::{Catalog, ChunkLocation, PackRow, PackRowId, PackState, Snapsho
 pub use catalog::{VoidEntry, Writer, WriterEntry, WriterTotals};
 pub use jobs::{Job, JobProblem};
 pub use keys::{KeyInfo, KeySlots, SlotProblem};
+pub use mark::FoundMark;
 pub use opening::{Opening, Purpose};
 pub use other_copy::OtherCopy;
 pub use packer::{FrameSlot, PackBuilder, SealedPack, grown_bytes_max};

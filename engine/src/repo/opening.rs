@@ -1,7 +1,7 @@
 //! Opens repositories: proves `config`, opens or builds the catalog, and reads the log to its end.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, RwLock};
 
 use tracing::{info, warn};
@@ -155,7 +155,7 @@ impl Attempt<'_> {
             signatures: AtomicU64::new(0),
             ahead: Mutex::default(),
             behind_gap: Mutex::default(),
-            has_mark: AtomicBool::new(false),
+            mark: Mutex::default(),
             trouble: None,
             checkpoint_tried: AtomicU64::new(0),
             healed: Healing::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::format::{Config, Credential, DecodedConfig, Digest, Settings, WriterI
 use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
+use super::mark::FoundMark;
 use super::memory::{CopySet, Healing, News};
 use super::remains::{config_is_missing, remains};
 
@@ -158,8 +159,8 @@ pub struct Repository<C = Catalog> {
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Numbers of objects after the end of the log that are not entries.
     pub(super) behind_gap: Mutex<Vec<u64>>,
-    /// Whether the last listing of the log contained the mark of a mirror.
-    pub(super) has_mark: AtomicBool,
+    /// The mark of a mirror, according to the last listing of the log.
+    pub(super) mark: Mutex<FoundMark>,
     /// The author who signs the entries of this process.
     pub(super) author: Author,
     /// Why the log could not be read to its end, if the purpose permits that.
@@ -180,7 +181,23 @@ impl<C> Repository<C> {
 
     /// Returns whether this is a mirror, according to the last listing of the log.
     pub fn is_mirror(&self) -> bool {
-        self.has_mark.load(Ordering::Relaxed)
+        self.found_mark().is_of_mirror()
+    }
+
+    /// Returns the mark of a mirror, according to the last listing of the log.
+    pub fn found_mark(&self) -> FoundMark {
+        self.mark.lock().expect("nothing panics here").clone()
+    }
+
+    /// Records whether a listing of the log has the object, and reads it if it is new there.
+    pub(super) fn see_mark(&self, is_listed: bool) -> Result<(), Error> {
+        let mut known = self.mark.lock().expect("nothing panics here");
+        if !is_listed {
+            *known = FoundMark::None;
+        } else if *known == FoundMark::None {
+            *known = FoundMark::read(&self.store, self.config.repository)?;
+        }
+        Ok(())
     }
 
     /// Returns the same repository with another catalog, which is made from its own.
@@ -199,7 +216,7 @@ impl<C> Repository<C> {
             signatures: self.signatures,
             ahead: self.ahead,
             behind_gap: self.behind_gap,
-            has_mark: self.has_mark,
+            mark: self.mark,
             author: self.author,
             trouble: self.trouble,
             checkpoint_tried: self.checkpoint_tried,

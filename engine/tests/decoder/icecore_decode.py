@@ -344,9 +344,22 @@ class Archive:
             for row in pack.rows:
                 self.places.setdefault((pack.kind == META, row.id), []).append((pack, row))
 
+    def has_mark(self):  # 4.11
+        if not os.path.isfile(os.path.join(self.folder, "log", "mirror")):
+            return False
+        try:
+            mark = self.read("log/mirror", 4096)
+        except OSError:
+            return True
+        except ValueError:  # it is too long
+            return False
+        names_it = mark[12:28] == self.repository
+        decodes = len(mark) == 60 and mark[:12] == b"ICEMIRR\0\1\0\0\0" and blake3(mark[:28]).digest() == mark[28:]
+        return names_it if decodes else names_it or mark[:8] == b"ICEMIRR\0"
+
     def read_log(self, secret):  # 6.1
         numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
-        self.is_mirror = bool(list(self.names("log", "mirror")))
+        self.is_mirror = self.has_mark()
         known, revoked, void, doubtful, sound, last = set(), {}, set(), set(), set(), 0
         for number in numbers:
             data = self.read(f"log/{number:016}", 64 * MIB)

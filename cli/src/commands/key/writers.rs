@@ -167,6 +167,8 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let writer = match writers::find(&repository, &args.writer) {
         Err(Error::NoWriter { .. }) if args.writer.eq_ignore_ascii_case(OWNER_LABEL) => {
             return Err(Failure::usage(
+    // A plan is refused where the run would be.
+    repository.expect_main()?;
                 "the owner cannot be locked out: anyone with the password or the identity is the owner",
                 "`icecore key passwd` changes the password; if the identity was stolen, make a new archive",
             ));

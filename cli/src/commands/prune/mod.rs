@@ -63,9 +63,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         }
         opened => opened?,
     };
-    if !args.dry_run {
-        repository.expect_main()?;
-    }
+    // A plan is refused where the run would be.
+    repository.expect_main()?;
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }

@@ -56,6 +56,8 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
 
 impl Rewriting<'_> {
     fn run(&mut self) -> Result<u8, Failure> {
+        // A plan is refused where the run would be.
+        self.repository.expect_main()?;
         let first = self.plan()?;
         // Resolve the paths once. After they are removed from one snapshot, it no longer shows their names in others.
         self.paths.clone_from(&first.meant);

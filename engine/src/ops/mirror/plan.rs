@@ -14,6 +14,7 @@ use crate::format::mirror::MARK_BYTES;
 use crate::format::{Config, RepositoryId, Settings};
 use crate::ops::probe;
 use crate::progress::Progress;
+use crate::repo::Repository;
 use crate::store::{Requests, Store, layout};
 
 /// Packs of the archive that cannot be read before they are thawed.
@@ -117,7 +118,8 @@ pub fn plan(
     let missing = packs.iter().filter(|pack| pack.is_missing).map(|pack| pack.item.name.clone());
     let mut missing: Vec<String> = missing.collect();
     // If the archive has lost an entry, everything before it can still be copied.
-    if there.last_entry() > there.head() && !there.has_mark {
+    let is_copy = origin.repository().map_or(there.has_mark, Repository::is_mirror);
+    if there.last_entry() > there.head() && !is_copy {
         missing.push(layout::log(there.head() + 1));
     }
     let last = |group: &MirrorGroup| group.entries.iter().filter_map(MirrorItem::entry).max();
