@@ -12,6 +12,7 @@ use serde_json::json;
 use super::clock::time_of;
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
 use super::pick::pick;
+use super::revocable;
 use crate::args::PickArgs;
 use crate::code;
 use crate::failure::Failure;
@@ -83,6 +84,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             agree(apart, "it", "them"),
         ));
     }
+    revocable::say(session, &repository, &dropped)?;
     if let Some(text) = over(session, shown, others) {
         session.report.note(&text);
     }

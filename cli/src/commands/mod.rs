@@ -26,6 +26,7 @@ pub mod promote;
 pub mod prune;
 pub mod restore;
 pub mod retire;
+mod revocable;
 pub mod rewrite;
 pub mod settings;
 pub mod snapshot;

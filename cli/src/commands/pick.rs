@@ -11,6 +11,7 @@ use icecore_engine::ops::histories::{
 };
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 
+use super::revocable;
 use crate::args::PickArgs;
 use crate::code;
 use crate::failure::Failure;
@@ -126,11 +127,16 @@ fn none(
     if let (Some(row), None, false) = (dropped.next(), dropped.next(), start.is_empty()) {
         let id = row.entry.id.short();
         return match repository.catalog.all_committed(&row.entry.packs) {
-            Ok(false) => Failure::new(
-                code::NOTHING_FOUND,
-                format!("snapshot {id} was dropped, and {ERASED}"),
-                Some("`icecore snapshots` lists the snapshots that there are"),
-            ),
+            Ok(false) => {
+                let revocable = revocable::refused(repository, row, code::NOTHING_FOUND);
+                revocable.ok().flatten().unwrap_or_else(|| {
+                    Failure::new(
+                        code::NOTHING_FOUND,
+                        format!("snapshot {id} was dropped, and {ERASED}"),
+                        Some("`icecore snapshots` lists the snapshots that there are"),
+                    )
+                })
+            }
             _ => Failure::new(
                 code::NOTHING_FOUND,
                 format!("snapshot {id} was dropped"),

@@ -29,7 +29,7 @@ use crate::commands::clock::time_of;
 use crate::commands::clocks::say_clocks;
 use crate::commands::pick::{ERASED, pick, resolve};
 use crate::commands::restore::ready_by_prune;
-use crate::commands::{consent, poll};
+use crate::commands::{consent, poll, revocable};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{self, about, local, now};
@@ -456,11 +456,10 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
     }
     for row in rows.iter().filter(|row| wanted.contains(&row.entry.id)) {
         if !repository.catalog.all_committed(&row.entry.packs)? {
-            return Err(Failure::new(
-                code::FAILED,
-                format!("snapshot {} {ERASED}", row.entry.id.short()),
-                Some("`icecore snapshots --dropped` lists the snapshots that can be undeleted"),
-            ));
+            let erased = format!("snapshot {} {ERASED}", row.entry.id.short());
+            let hint = "`icecore snapshots --dropped` lists the snapshots that can be undeleted";
+            let refused = revocable::refused(repository, row, code::FAILED)?;
+            return Err(refused.unwrap_or(Failure::new(code::FAILED, erased, Some(hint))));
         }
     }
     for id in &wanted {

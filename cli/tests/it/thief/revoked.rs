@@ -153,6 +153,7 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     assert!(pruned.stderr.contains("`icecore key revoke` undoes that"), "{pruned:#?}");
     let planned = archive.run("prune", "prune -n --json").ok().summary();
     assert_eq!(planned["packs_deleted"], 0, "{planned}");
+    says_what_brings_it_back(&mut archive, last + 1, &stolen);
     says_what_is_taken_back(&mut archive, last + 1);
     let revoke = format!("key revoke --yes --from {} prune\u{e000}host", last + 1);
     let revoked = archive.run("prune", &revoke).ok();
@@ -162,6 +163,20 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     }
     archive.restores_all();
     archive.run("restore", "check").ok();
+}
+
+/// Checks that what the thief has dropped and marked, in entries from `first` on, is not called erased.
+fn says_what_brings_it_back(archive: &mut Archive, first: u64, stolen: &Author) {
+    let revoke = format!("`icecore key revoke {} --from {first}`", stolen.id.short());
+    let words = ["this data is still there", &*revoke];
+    let id = archive.genuine[0].0.clone();
+    archive.run("prune", &format!("prune --undelete {id}")).fails(1, &words);
+    archive.run("restore", &format!("ls {id}")).fails(4, &words);
+    let listed = archive.run("restore", "snapshots --dropped").ok();
+    let all = format!("{} more dropped snapshots (", archive.genuine.len());
+    for words in [&*all, "cannot be undeleted now", &*revoke] {
+        assert!(listed.stderr.contains(words), "{words}: {listed:#?}");
+    }
 }
 
 /// A prune host is stolen, and its credential moves every snapshot to one pack. No snapshot names the others any more,

@@ -30,4 +30,5 @@ pub use live::LiveSet;
 pub use partial::{CopyBatch, Moving, PartialPack};
 pub use plan::{Blind, PackObject, PrunePlan, Recoverable, plan};
 pub use repack::{ThawingPacks, thaw};
+pub use still_there::{Revocable, revocable};
 pub use window::doubtful_clock;

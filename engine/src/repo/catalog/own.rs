@@ -4,15 +4,21 @@
 //! Also stores the digest of each entry before it is sent. So a host notices an entry that somebody else has signed with
 //! its key.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::authors::verdicts;
 use super::{Catalog, LogTables, schema};
 use crate::error::Error;
-use crate::format::{Digest, WriterId};
+use crate::format::{Digest, PackRange, WriterId};
 
 /// Set if the catalog was built as a whole. Then the sender is known only for entries that were read later.
 const IS_WHOLE: &str = "whole";
+
+const GIVEN_UP_BY: &str = "
+    SELECT authors.writer, MIN(packs.given_up) FROM packs JOIN authors ON authors.number = packs.given_up
+    WHERE packs.ordinal >= ? AND packs.ordinal < ? AND packs.state = 3 AND packs.by_writer GROUP BY authors.writer";
 
 /// An entry of this host that the store has lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +83,42 @@ impl Catalog {
             let counts = |number: &u64| *number < revoked && !verdicts.void.contains(number);
             Ok(numbers.into_iter().filter(counts).collect())
         })())
+    }
+
+    /// Returns the author of an entry that counts; `None` if it is not known.
+    pub fn author_of(&self, number: u64) -> Result<Option<WriterId>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT writer FROM authors WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| {
+                    let writer: Vec<u8> = row.get(0)?;
+                    WriterId::try_from(&writer[..]).map_err(|error| schema::bad(&error))
+                })
+                .optional()
+        })())
+    }
+
+    /// Returns the writers that have tombstoned packs of some ranges, each with its first such entry. Ignores packs
+    /// that the owner has tombstoned too.
+    pub fn given_up_by(&self, ranges: &[PackRange]) -> Result<BTreeMap<WriterId, u64>, Error> {
+        let connection = self.lock();
+        let mut found: BTreeMap<WriterId, u64> = BTreeMap::new();
+        let mut add = |range: &PackRange| -> rusqlite::Result<()> {
+            let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
+            let first = range.first.min(i64::MAX as u64);
+            let mut select = connection.prepare_cached(GIVEN_UP_BY)?;
+            let mut rows = select.query([first as i64, end as i64])?;
+            while let Some(row) = rows.next()? {
+                let writer: Vec<u8> = row.get(0)?;
+                let writer = WriterId::try_from(&writer[..]).map_err(|e| schema::bad(&e))?;
+                let number = row.get::<_, i64>(1)? as u64;
+                found.entry(writer).and_modify(|from| *from = number.min(*from)).or_insert(number);
+            }
+            Ok(())
+        };
+        self.wrap(ranges.iter().try_for_each(&mut add))?;
+        Ok(found)
     }
 
     /// Records an acknowledged entry and replaces the previous one.
