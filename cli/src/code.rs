@@ -48,7 +48,7 @@ pub const ALL: &[(u8, &str)] = &[
     ),
     (
         DOUBTFUL,
-        "done, but an entry of the log does not count, or has the signature of this computer, which did not write it: someone may have stolen the keys of a host",
+        "done, but an entry of the log does not count, or has the signature of this computer, which did not write it, or a writer has emptied a history: someone may have stolen the keys of a host",
     ),
     (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
     (FAILING, "`status`: the last run of a profile has failed, or the profile cannot be read"),

@@ -107,6 +107,19 @@ pub fn show(path: &Path) -> String {
     crate::escape::bytes(path.as_os_str().as_bytes())
 }
 
+/// Maximum number of letters of a name that another computer has chosen, such as that of a host, in a sentence.
+const NAME_LETTERS_MAX: usize = 60;
+
+/// Returns a name that another computer has chosen for a sentence: escaped like a path, and not longer than a name is
+/// that somebody can read.
+pub fn brief(name: &str) -> String {
+    let shown = show(Path::new(name));
+    match shown.char_indices().nth(NAME_LETTERS_MAX) {
+        Some((at, _)) => format!("{}…", &shown[..at]),
+        None => shown,
+    }
+}
+
 /// Returns the target of a restore for a sentence, after "in" or "for". A restore of several places to `/` puts each
 /// file back to its original place.
 pub fn show_target(path: &Path) -> String {

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod snapshot;
 mod sources;
 pub mod standing;
+pub mod suspects;
 pub mod tag;
 mod versions;
 pub mod waves;

@@ -13,6 +13,7 @@ mod marks;
 mod records;
 mod revoked;
 mod signature;
+mod suspects;
 mod tools;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

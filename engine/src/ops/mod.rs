@@ -23,6 +23,7 @@ pub mod rewrite;
 pub mod rot;
 pub mod snapshot;
 pub mod stats;
+pub mod suspects;
 pub mod tags;
 pub mod tree_limits;
 pub mod writers;

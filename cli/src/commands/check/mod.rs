@@ -86,15 +86,20 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         }
         report = checking.finish(&mut check)?;
     }
-    // Entries that do not count have an exit code of their own.
-    let damaged = report.damaged() > 0;
     show::show(&checking, &report, repaired.as_ref())?;
-    Ok(match (damaged, checking.waiting) {
+    Ok(code_of(&checking, &report))
+}
+
+/// Returns the exit code of a check. Entries that do not count have one of their own.
+fn code_of(checking: &Checking, report: &CheckReport) -> u8 {
+    match (report.damaged() > 0, checking.waiting) {
         (true, _) => code::DAMAGED,
+        // An emptied history may be the work of a thief.
+        (false, 0) if !report.emptied.is_empty() => code::DOUBTFUL,
         (false, 0) if !report.frozen.is_empty() => code::INCOMPLETE,
         (false, 0) => code::DONE,
         _ => code::THAW_REQUESTED,
-    })
+    }
 }
 
 impl Checking<'_> {

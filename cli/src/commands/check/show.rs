@@ -1,11 +1,14 @@
 //! Prints the report of a check.
 
-use icecore_engine::format::Time;
+use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
+use icecore_engine::ops::histories::name_of;
 use serde_json::{Value, json};
 
 use super::checking::{Checking, Repaired};
 use super::written::Written;
+use crate::commands::listing::Writers;
+use crate::commands::suspects::{dropped_json, dropped_text, emptied_json, emptied_text, history};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::moved::{frozen_json, moved_json, report_moved, warn};
@@ -14,6 +17,8 @@ use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Number of files that are listed for one damaged object without -v.
 const FILES_SHOWN: usize = 20;
+/// Number of snapshots that are named because no repair helps them.
+const HOPELESS_SHOWN: usize = 10;
 
 pub(super) fn show(
     checking: &Checking,
@@ -36,6 +41,7 @@ pub(super) fn show(
     if repaired.is_none_or(|(before, _)| before.errors != report.errors) {
         show_errors(checking, &report.errors);
     }
+    show_suspects(checking, report)?;
     show_left(checking, report);
     out.line(&read_back_text(report, written.oldest_unread()));
     written.show(session);
@@ -64,6 +70,12 @@ fn show_json(
         report.errors.iter().partition(|error| error.is_of_doubt);
     let errors: Vec<Value> = errors.into_iter().map(error_json).collect();
     let doubts: Vec<Value> = doubts.into_iter().map(doubt_json).collect();
+    let hopeless = report.hopeless.iter().chain(&report.incomplete);
+    let hopeless: Vec<String> = hopeless.map(ToString::to_string).collect();
+    let names = Writers::of(repository)?;
+    let emptied = report.emptied.iter().map(|found| emptied_json(found, &names));
+    let dropped = report.dropped_newest.iter().map(|found| dropped_json(found, &names));
+    let (emptied, dropped): (Vec<Value>, Vec<Value>) = (emptied.collect(), dropped.collect());
     warn(&session.report, &session.location()?, &report.frozen);
     session.report.object(
         "summary",
@@ -74,13 +86,31 @@ fn show_json(
             "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
             "packs_selected": selected.unwrap_or(0), "packs_newer": checking.newer, "chunks_found_again": report.found_again,
             "chunks_stored_again": report.stored_again,
-            "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "snapshots_hopeless": hopeless,
+            "histories_emptied": emptied, "newest_dropped": dropped,
             "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
             "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
             "hint": hints(checking, report).first().map(|hint| pasted::complete(hint)),
             "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
         }),
     );
+    Ok(())
+}
+
+/// Reports writers that have emptied a history or dropped its newest full snapshot.
+fn show_suspects(checking: &Checking, report: &CheckReport) -> Result<(), Failure> {
+    let Checking { session, repository, .. } = checking;
+    if report.emptied.is_empty() && report.dropped_newest.is_empty() {
+        return Ok(());
+    }
+    let writers = Writers::of(repository)?;
+    for found in &report.emptied {
+        let name = history(&name_of(&found.row.entry));
+        session.report.entry(&format!("{name}: {}", emptied_text(found, &writers)));
+    }
+    for found in &report.dropped_newest {
+        session.report.entry(&dropped_text(found, &writers));
+    }
     Ok(())
 }
 
@@ -216,12 +246,22 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
 /// Prints what is no damage of the data, or cannot be repaired.
 fn show_notes(checking: &Checking, report: &CheckReport) {
     let out = &checking.session.report;
-    for id in &report.hopeless {
+    for id in report.hopeless.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
         out.note(&format!(
-            "snapshot {} has lost its record and cannot be repaired: `icecore prune --forget {}` drops it",
-            id.short(),
-            id.short()
+            "snapshot {id} has lost its record and cannot be repaired: `icecore prune --forget {id}` drops it"
         ));
+    }
+    for id in report.incomplete.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+        out.note(&format!(
+            "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
+        ));
+    }
+    for left in [&report.hopeless, &report.incomplete] {
+        let more = left.len().saturating_sub(HOPELESS_SHOWN);
+        if more > 0 {
+            let snapshots = count(more, "more snapshot");
+            out.note(&format!("the same is true of {snapshots}, which --json lists"));
+        }
     }
     if report.slots_to_copy > 0 {
         out.note(&format!(
@@ -269,7 +309,8 @@ fn is_of_data(error: &&Damage) -> bool {
 /// Returns which command repairs the damaged data, if one does.
 fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
     let Checking { args, repository, .. } = checking;
-    if !report.errors.iter().any(|error| is_of_data(&error)) {
+    let mut errors = report.errors.iter().filter(is_of_data);
+    if !errors.any(|error| !error.is_hopeless) {
         return None;
     }
     // Damage that was found without reading data can also be repaired without reading data. Reading costs money in

@@ -29,6 +29,7 @@ use crate::commands::clock::time_of;
 use crate::commands::clocks::say_clocks;
 use crate::commands::pick::{ERASED, pick, resolve};
 use crate::commands::restore::ready_by_prune;
+use crate::commands::suspects::warn_of_suspects;
 use crate::commands::{consent, poll, revocable};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -72,6 +73,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         return Err(Error::MayNot.into());
     }
     expect_clock(session, &repository, args)?;
+    warn_of_suspects(session, &repository)?;
     let (named, apart) = forgotten(session, &repository, args)?;
     let groups = retain(session, &repository, args, &rules, &named)?;
     let mut drop = dropped(&groups);

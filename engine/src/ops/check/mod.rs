@@ -26,6 +26,7 @@ pub use written::{WrittenPack, WrittenSum, by_writer, written};
 use crate::error::Error;
 use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};
 use crate::ops::frozen::{Frozen, frozen};
+use crate::ops::suspects::{DroppedNewest, EmptiedHistory, dropped_newest, emptied};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
@@ -74,6 +75,8 @@ pub struct Damage {
     /// Whether nothing is damaged, but an entry of the log does not count or is doubtful, and the owner has not
     /// dismissed it.
     pub is_of_doubt: bool,
+    /// Whether no repair can help the affected snapshots, because nothing in the archive has what they need.
+    pub is_hopeless: bool,
     /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
     /// Affected snapshots.
@@ -107,6 +110,13 @@ pub struct CheckReport {
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
+    /// Snapshots that need data which their entries do not name, or which no object has, so that no repair makes them
+    /// whole. A false entry of the log can name such a snapshot.
+    pub incomplete: Vec<SnapshotId>,
+    /// Histories that a writer has emptied, and the owner has not accepted that.
+    pub emptied: Vec<EmptiedHistory>,
+    /// Snapshots that a writer has dropped although they were the newest full ones of their histories.
+    pub dropped_newest: Vec<DroppedNewest>,
     /// Whether the store was rolled back: its log ends before an entry that this host has read.
     pub rolled_back: bool,
     /// Key slots of another repository, left by an interrupted `init`.
@@ -184,6 +194,10 @@ pub struct Check<'a> {
     wounds: BTreeMap<ChunkId, Wound>,
     /// Those of `wounds` whose chunk was stored again.
     stored_again: BTreeSet<ChunkId>,
+    /// Snapshots without files, according to their trees.
+    empty: HashSet<SnapshotId>,
+    /// Damaged objects that snapshots need, and whether no repair can help any of these snapshots.
+    hopeless: HashMap<String, bool>,
     errors: Errors,
     broken: Broken,
 }
@@ -219,6 +233,8 @@ impl<'a> Check<'a> {
             bare: BTreeMap::new(),
             wounds: BTreeMap::new(),
             stored_again: BTreeSet::new(),
+            empty: HashSet::new(),
+            hopeless: HashMap::new(),
             errors: Errors::new(),
             broken: Broken::default(),
         };
@@ -274,6 +290,8 @@ impl<'a> Check<'a> {
         self.wounds.clear();
         self.stored_again.clear();
         self.report.hopeless.clear();
+        self.report.incomplete.clear();
+        self.hopeless.clear();
         let trees_checked = self.repository.can_read() && {
             progress.stage("reading listings");
             match self.trees(progress) {
@@ -291,8 +309,15 @@ impl<'a> Check<'a> {
         report.stored_again = self.stored_again.len() as u64;
         report.found_again = self.found.values().map(Ordinals::count).sum();
         let errors = std::mem::replace(&mut self.errors, before);
-        report.errors = errors.into_values().collect();
-        report.snapshots = self.repository.catalog.snapshots()?.len() as u64;
+        let is_hopeless = |object: &String| self.hopeless.get(object).copied().unwrap_or_default();
+        let errors = errors
+            .into_iter()
+            .map(|((object, _), damage)| Damage { is_hopeless: is_hopeless(&object), ..damage });
+        report.errors = errors.collect();
+        let rows = self.repository.catalog.snapshots()?;
+        report.snapshots = rows.len() as u64;
+        report.emptied = emptied(&rows, &self.empty);
+        report.dropped_newest = dropped_newest(self.repository)?;
         report.read_back = read_back(self.repository)?;
         let read = self.repository.store.requests().since(&self.before);
         report.bytes_read = read.bytes_fetched;
@@ -307,6 +332,7 @@ impl<'a> Check<'a> {
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
             is_of_doubt: flaw.is_of_doubt,
+            is_hopeless: false,
             files: BTreeSet::new(),
             snapshots: BTreeSet::new(),
         })

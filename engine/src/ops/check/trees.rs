@@ -1,7 +1,7 @@
 //! Reads all trees of all snapshots, and follows every chunk to its pack.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ struct Whole {
     packs: Arc<Ordinals>,
     /// Number of entries in the folder and below it, counted as often as they are listed.
     entries: u64,
+    /// Whether there is a regular file among them.
+    has_file: bool,
 }
 
 /// The state while trees are read.
@@ -41,10 +43,20 @@ struct Subject {
     id: SnapshotId,
     /// The packs that its log entry names. A prune keeps only these for the snapshot.
     listed: Ordinals,
-    /// The ordinal of one of these packs.
+    /// The ordinal of one of these packs, if one is alive.
     any: Option<u64>,
+    /// Whether it needs something that no repair can give to it.
+    is_incomplete: Cell<bool>,
     /// Counts repeated folders among the damaged ones.
     sharing: RefCell<Sharing>,
+}
+
+impl Subject {
+    /// Returns whether no repair makes it whole if it needs a chunk that is damaged at these places. A repair stores the
+    /// chunk in a pack of the same kind, and names this pack beside one that the entry of the snapshot names.
+    fn is_beyond_repair(&self, places: &[ChunkLocation]) -> bool {
+        places.is_empty() || self.any.is_none()
+    }
 }
 
 impl Check<'_> {
@@ -52,6 +64,7 @@ impl Check<'_> {
     pub(super) fn trees(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         let reader = TreeReader::new(self.repository)?;
         let packs = self.repository.catalog.packs(PackState::Committed)?;
+        let alive: BTreeSet<u64> = packs.iter().filter_map(|pack| pack.ordinal).collect();
         let ordinals = packs
             .into_iter()
             .filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind))))
@@ -64,8 +77,10 @@ impl Check<'_> {
             progress.advance(u64::from(at > 0), 0);
             let id = row.entry.id;
             let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
-            let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
-            let subject = Subject { id, listed, any, sharing: RefCell::default() };
+            let any = any_of(&row.entry.packs, &alive);
+            let (is_incomplete, sharing) = (Cell::new(false), RefCell::default());
+            let subject = Subject { id, listed, any, is_incomplete, sharing };
+            let packs = row.entry.packs.clone();
             let top = Path::new("");
             let record = trees.chunks(&subject, &[row.entry.record], top, None)?;
             let snapshot = match Snapshot::open(&reader, row) {
@@ -84,12 +99,20 @@ impl Check<'_> {
             let whole = match trees.folder(&snapshot, &subject, &root, top) {
                 Err(error) if error.is_of_object() => {
                     trees.check.touch(&error, top, id);
-                    continue;
+                    None
                 }
                 other => other?,
             };
-            if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
+            // The revocation of a writer that has tombstoned packs makes them alive again.
+            let catalog = &trees.check.repository.catalog;
+            if subject.is_incomplete.get() && catalog.given_up_by(&packs)?.is_empty() {
+                trees.check.report.incomplete.push(id);
+            }
+            let Some(whole) = whole else { continue };
+            if is_too_much(whole.entries, trees.entries) {
                 trees.check.touch(&too_much(), top, id);
+            } else if !whole.has_file {
+                trees.check.empty.insert(id);
             }
         }
         Ok(())
@@ -126,10 +149,12 @@ impl Trees<'_, '_> {
         }
         let own = below.len();
         let mut entries = own as u64;
+        let mut has_file = below.iter().any(|(_, kind, ..)| *kind == EntryKind::File);
         for (path, kind, ids, bytes) in below {
             let needed = match kind {
                 EntryKind::Folder => self.folder(snapshot, subject, &ids, &path)?.map(|below| {
                     entries = entries.saturating_add(below.entries);
+                    has_file |= below.has_file;
                     below.packs
                 }),
                 _ => self.chunks(subject, &ids, &path, Some(bytes))?.map(Arc::new),
@@ -144,7 +169,7 @@ impl Trees<'_, '_> {
             subject.sharing.borrow_mut().count(chunks, own)?;
             return Ok(None);
         };
-        let whole = Whole { packs: Arc::new(Ordinals::from_ranges(packs)), entries };
+        let whole = Whole { packs: Arc::new(Ordinals::from_ranges(packs)), entries, has_file };
         if self.sound.insert(chunks.to_vec(), whole.clone()).is_none() {
             self.entries += own as u64;
         }
@@ -161,8 +186,7 @@ impl Trees<'_, '_> {
         data_bytes: Option<u64>,
     ) -> Result<Option<Ordinals>, Error> {
         let mut packs: Vec<PackRange> = Vec::new();
-        let mut whole = true;
-        let mut found_bytes = 0;
+        let (mut whole, mut found_bytes) = (true, 0);
         for id in ids {
             let places = self.check.repository.catalog.chunk_places(id)?;
             // A known problem of a location is more informative than the fact that no snapshot
@@ -212,6 +236,7 @@ impl Trees<'_, '_> {
                 Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
             };
             whole = false;
+            self.judge(&object, subject, &places);
             self.check.blame(object, problem, path, subject.id);
             self.wound(subject, *id, places);
         }
@@ -224,8 +249,18 @@ impl Trees<'_, '_> {
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
     }
 
+    /// Records whether a repair can help a snapshot that needs a damaged object.
+    fn judge(&mut self, object: &str, subject: &Subject, places: &[ChunkLocation]) {
+        let is_hopeless = subject.is_beyond_repair(places);
+        *self.check.hopeless.entry(object.to_owned()).or_insert(true) &= is_hopeless;
+    }
+
     /// Records a chunk that a repair can search for, and a pack that the snapshot names for it.
     fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkLocation>) {
+        if subject.is_beyond_repair(&places) {
+            subject.is_incomplete.set(true);
+            return;
+        }
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;
         }
@@ -236,4 +271,13 @@ impl Trees<'_, '_> {
         wound.named.extend(named.or(subject.any));
         wound.places = places;
     }
+}
+
+/// Returns the first ordinal in some ranges whose pack is alive.
+fn any_of(ranges: &[PackRange], alive: &BTreeSet<u64>) -> Option<u64> {
+    let of = |range: &PackRange| {
+        let end = range.first.saturating_add(range.count);
+        alive.range(range.first..end).next().copied()
+    };
+    ranges.iter().find_map(of)
 }

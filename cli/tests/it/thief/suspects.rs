@@ -1,0 +1,104 @@
+//! Tests what the owner hears of valid entries that a thief, or a mistake, could have made.
+
+use icecore_engine::codec::Author;
+use icecore_engine::format::{Credential, LogEntry};
+
+use super::attacks::new;
+use super::tools::Archive;
+
+#[test]
+fn who_empties_a_history_is_named_until_it_is_accepted() {
+    for claimed in [0, 100] {
+        let mut archive = Archive::in_folder();
+        archive.run_elsewhere("check").ok();
+        let thief = archive.thief();
+        let newest = thief.snapshots().pop().expect("a snapshot");
+        let (last, _, _) = thief.log();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let mut entry = thief.empty(&newest, newest.time);
+            entry.snapshots[0].files = claimed;
+            ids.push(entry.snapshots[0].id);
+            thief.says(entry);
+        }
+        let checked = archive.run_elsewhere("check").exits(23);
+        let writer = thief.author.id.short();
+        for words in [
+            "history ".to_owned(),
+            format!("writer first host ({writer}) has emptied it: snapshot {} of ", ids[0].short()),
+            format!("{} before it has {} files", newest.id.short(), newest.files),
+            format!("`icecore key revoke {writer} --from {} -n`", last + 1),
+        ] {
+            assert!(checked.stdout.contains(&words), "{words}: {checked:#?}");
+        }
+        let summary = archive.run_elsewhere("check --json").exits(23).summary();
+        let found = &summary["histories_emptied"];
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{summary}");
+        assert_eq!(found[0]["snapshot"], ids[0].to_string(), "{summary}");
+        // A prune knows only what the log says.
+        let planned = archive.run_elsewhere("-q prune -n --keep-last 5").ok();
+        assert_eq!(planned.stderr.contains("has emptied it"), claimed == 0, "{planned:#?}");
+        archive.run_elsewhere(&format!("accept {}", ids[1])).ok();
+        archive.run_elsewhere("check").ok();
+    }
+}
+
+#[test]
+fn who_drops_the_newest_full_snapshot_is_named() {
+    let mut archive = Archive::in_folder();
+    archive.run("prune", "key export --prune-host --output stolen").ok();
+    let stolen = std::fs::read(archive.host.path("stolen")).expect("a credential");
+    let stolen = Author::of(&Credential::decode(&stolen).expect("a credential"));
+    let thief = archive.thief();
+    let (last, _, _) = thief.log();
+    let mut snapshots = thief.snapshots();
+    let newest = snapshots.pop().expect("a snapshot").id;
+    // To drop an older one is what a policy does.
+    thief.says_as(&stolen, LogEntry { dropped: vec![snapshots[0].id], ..new() });
+    let told = "has dropped its newest full snapshot";
+    let checked = archive.run("restore", "check").ok();
+    assert!(!checked.stdout.contains(told), "{checked:#?}");
+    thief.says_as(&stolen, LogEntry { dropped: vec![newest], ..new() });
+    let checked = archive.run("restore", "check").ok();
+    let words = format!("writer prune host ({}) {told}, {} of", stolen.id.short(), newest.short());
+    assert!(checked.stdout.contains(&words), "{words}: {checked:#?}");
+    let revoke = format!("`icecore key revoke {} --from {} -n`", stolen.id.short(), last + 2);
+    assert!(checked.stdout.contains(&revoke), "{revoke}: {checked:#?}");
+    let summary = archive.run("restore", "check --json").ok().summary();
+    assert_eq!(summary["newest_dropped"][0]["snapshot"], newest.to_string(), "{summary}");
+    let planned = archive.run("prune", "prune -n").ok();
+    assert!(planned.stderr.contains(told), "{planned:#?}");
+    archive.run("prune", &format!("prune --undelete {newest}")).ok();
+    let checked = archive.run("restore", "check").ok();
+    assert!(!checked.stdout.contains(told), "{checked:#?}");
+    // The owner may drop it.
+    archive.run("prune", &format!("prune --forget {newest}")).ok();
+    let checked = archive.run("restore", "check").ok();
+    assert!(!checked.stdout.contains(told), "{checked:#?}");
+}
+
+/// The entry of a false snapshot names no pack, so a repair has nothing to begin with.
+#[test]
+fn a_snapshot_that_no_repair_helps_is_to_be_dropped() {
+    let mut archive = Archive::in_folder();
+    let thief = archive.thief();
+    let newest = thief.snapshots().pop().expect("a snapshot");
+    let mut entry = thief.with_stolen_tree(&newest);
+    entry.snapshots[0].packs.clear();
+    let id = entry.snapshots[0].id.short();
+    thief.says(entry);
+    let forget = format!("`icecore prune --forget {id}`");
+    for line in ["check", "check --repair", "check --repair", "check"] {
+        let checked = archive.run_elsewhere(line).exits(22);
+        assert!(checked.stdout.contains("does not list it"), "{checked:#?}");
+        let told = format!("{}{}", checked.stdout, checked.stderr);
+        assert_eq!(told.matches(&forget).count(), 1, "{checked:#?}");
+        assert!(told.contains("no repair makes it whole"), "{checked:#?}");
+        for never in ["--seed", "piece", "the next snapshot of a host"] {
+            assert!(!told.contains(never), "{never}: {checked:#?}");
+        }
+    }
+    archive.run_elsewhere(&format!("prune --forget {id}")).ok();
+    archive.run_elsewhere("check").ok();
+    archive.restores_all();
+}
