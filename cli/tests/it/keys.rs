@@ -4,7 +4,7 @@ use icecore_engine::codec::Identity;
 use icecore_engine::format::{Credential, KdfCost};
 use icecore_engine::store::layout;
 
-use crate::support::{Host, Ran, objects, shoot, write};
+use crate::support::{Host, Ran, is_root, left_out, objects, shoot, write};
 
 fn ids(host: &Host) -> Vec<(String, String)> {
     let ran = host.run("key list --json").ok();
@@ -269,4 +269,61 @@ fn a_key_slot_that_is_missing_or_damaged_is_named_until_it_is_removed() {
     let id = second.file_name().expect("a name").to_string_lossy().into_owned();
     host.run(&format!("key remove {id}")).ok();
     host.run("check").ok();
+}
+
+/// In a folder, somebody else can put what cannot be read in the place of keys and checkpoints.
+#[test]
+fn odd_files_among_the_keys_and_checkpoints_stop_no_command() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let link = |to: &str, name: std::path::PathBuf| {
+        std::os::unix::fs::symlink(to, name).expect("a link");
+    };
+    let name = |folder: &str, number: u64| match folder {
+        "keys" => host.path(&format!("repo/keys/{number:032x}")),
+        _ => {
+            host.path(&format!("repo/checkpoints/{:016}-{:016}", number * 32 + 1, number * 32 + 32))
+        }
+    };
+    for folder in ["keys", "checkpoints"] {
+        std::fs::create_dir_all(host.path(&format!("repo/{folder}"))).expect("a folder");
+        std::fs::create_dir(name(folder, 0)).expect("a folder");
+        mknodat(CWD, name(folder, 1), FileType::Fifo, Mode::from_raw_mode(0o640), 0).expect("one");
+        link("../config/no-folder", name(folder, 2));
+        link(&"a".repeat(300), name(folder, 3));
+        link("nothing", name(folder, 4));
+        write(&name(folder, 5), "nonsense");
+        std::fs::create_dir(name(folder, 6)).expect("a folder");
+        if !is_root() {
+            use std::os::unix::fs::PermissionsExt;
+            let none = || std::fs::Permissions::from_mode(0);
+            std::fs::set_permissions(name(folder, 5), none()).expect("a mode");
+            std::fs::set_permissions(name(folder, 6), none()).expect("a mode");
+        }
+    }
+    if is_root() {
+        left_out("files that this user may not read", "root may read all");
+    }
+    for line in ["snapshot photos", "snapshots", "ls latest", "key list", "rebuild-index"] {
+        host.run(line).ok();
+    }
+    let checked = host.run("check").exits(22);
+    for number in [1, 5] {
+        for folder in ["keys", "checkpoints"] {
+            let name = name(folder, number);
+            let name = name.file_name().expect("a name").to_string_lossy();
+            assert!(checked.stdout.contains(&*name), "{name}: {checked:#?}");
+        }
+    }
+    host.run("--cache-dir fresh --config-dir stranger ls latest").ok();
+    host.run("key remove --unlisted --yes").ok();
+    assert!(!name("keys", 1).exists() && !name("keys", 5).exists());
+    if !is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        for folder in ["keys", "checkpoints"] {
+            let mode = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(name(folder, 6), mode).expect("it can be removed");
+        }
+    }
 }

@@ -17,8 +17,10 @@ use crate::codec::{CodecError, Identity};
 use crate::error::{Argument, Error};
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
-use crate::store::{Listed, ObjectName, Store, layout};
+use crate::store::{Listed, ObjectName, Store, StoreError, StoreErrorKind, layout};
 
+/// Why a file of another user is not used.
+const CLOSED: &str = "this user may not read it";
 /// Length of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
 
@@ -51,6 +53,8 @@ pub struct SlotProblem {
     pub reason: String,
     /// Whether the slot belongs to another repository. An interrupted `init` leaves such a slot.
     pub foreign: bool,
+    /// Whether this user may not read the file.
+    pub closed: bool,
 }
 
 /// The objects under `keys/`.
@@ -69,16 +73,26 @@ pub struct KeySlots {
 /// genuine ones are at one of the two ends.
 pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Result<KeySlots, Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
+    let mut denied: Option<StoreError> = None;
+    let in_folder = !store.location().is_remote();
     let (listed, left_out) = chosen(store.list(layout::KEYS, None)?, known);
     for object in listed {
         let mut problem = |reason: String, foreign| {
-            problems.push(SlotProblem { object: object.name.clone(), reason, foreign });
+            let object = object.name.clone();
+            problems.push(SlotProblem { object, reason, foreign, closed: false });
         };
         let read = |content: &Bytes| {
             KeySlot::decode(content).map_err(|error| what_is_wrong(content, &error))
         };
         let slot = match store.get_as(&object.name, SLOT_BYTES_MAX, read).map_err(Error::from) {
             Ok((_, slot)) => slot,
+            // In a folder, one file may be closed to this user, and the others not.
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::Denied && in_folder => {
+                let (object, reason) = (object.name.clone(), CLOSED.to_owned());
+                problems.push(SlotProblem { object, reason, foreign: false, closed: true });
+                denied.get_or_insert(error);
+                continue;
+            }
             Err(error) if error.is_of_object() => {
                 problem(error.reason(), false);
                 continue;
@@ -95,6 +109,10 @@ pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Resul
             Ok(slot) => slots.push(slot),
             Err(reason) => problem(reason, false),
         }
+    }
+    // This user may read none of them.
+    if let Some(error) = denied.filter(|_| slots.is_empty()) {
+        return Err(error.into());
     }
     slots.sort_by_key(|slot| (slot.created, slot.slot));
     Ok(KeySlots { slots, problems, left_out })
@@ -197,7 +215,7 @@ pub fn unlock(
     slots.reverse();
     let left_out = left_out.len() + bound(&mut slots);
     slots.sort_by_key(|slot| !known.contains(&slot.slot));
-    let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
+    let mut damaged = problems.into_iter().find(|problem| !problem.foreign && !problem.closed);
     let spellings = spellings(password);
     for (spelling, slot) in
         spellings.iter().flat_map(|one| slots.iter().map(move |slot| (one, slot)))
@@ -208,7 +226,7 @@ pub fn unlock(
             Err(error) => {
                 let object = layout::key_slot(&slot.slot);
                 let reason = error.to_string();
-                damaged = Some(SlotProblem { object, reason, foreign: false });
+                damaged = Some(SlotProblem { object, reason, foreign: false, closed: false });
             }
         }
     }

@@ -141,6 +141,9 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(root.join(&folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_spare(&folder) => {
+                continue;
+            }
             other => other?,
         };
         for entry in entries {
@@ -175,11 +178,28 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                 // count as an object.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {}
+                Err(error) if is_spare(&name) && leads_nowhere(&entry, &error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
     Ok(found)
+}
+
+/// Returns whether an object is a password or a checkpoint, so that work continues without it. Anyone who may write to
+/// the folder can put something there that this user may not look into.
+fn is_spare(name: &str) -> bool {
+    let below = |prefix| name.strip_prefix(prefix).is_some_and(|rest: &str| rest.starts_with('/'));
+    below(layout::KEYS) || below(layout::CHECKPOINTS)
+}
+
+/// Returns whether an entry is a symlink whose target cannot be an object that this user reads.
+fn leads_nowhere(entry: &std::fs::DirEntry, error: &io::Error) -> bool {
+    let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+    let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory];
+    is_link
+        && (kinds.contains(&error.kind())
+            || error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()))
 }
 
 /// Removes the temporary files that killed runs left while they created a file.

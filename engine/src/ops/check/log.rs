@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::format::Digest;
 use crate::progress::{Progress, Unit};
 use crate::repo::PackState;
-use crate::store::layout;
+use crate::store::{StoreErrorKind, layout};
 
 impl Check<'_> {
     /// Reads the whole log again, even the part that the catalog knows.
@@ -146,6 +146,7 @@ impl Check<'_> {
             Err(error) if self.is_refused(&error) => return Ok(()),
             found => found?,
         };
+        let in_folder = !self.repository.store.location().is_remote();
         for entries in found {
             progress.check_interrupted()?;
             // A bad entry cannot prove a checkpoint, and has already been reported.
@@ -162,6 +163,11 @@ impl Check<'_> {
                     self.damage(layout::checkpoint(&entries), problem);
                 }
                 Err(error) if self.is_refused(&error) => return Ok(()),
+                // In a folder, one file may be closed to this user, and the others not.
+                Err(Error::Store(error)) if error.kind == StoreErrorKind::Denied && in_folder => {
+                    let problem = "this user may not read it; it is only a copy of the log, and may be deleted";
+                    self.damage(layout::checkpoint(&entries), problem);
+                }
                 Err(error) => return Err(error),
             }
             self.report.objects_checked += 1;
