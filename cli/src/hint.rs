@@ -118,7 +118,7 @@ fn of_mirror(error: &MirrorError) -> &'static str {
 fn of_key(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::WrongPassword { left_out: 1.., .. } => {
-            "somebody has added false key slots. The exported identity opens the archive: --identity FILE; then `icecore check` says which are false: delete them"
+            "somebody has added false key slots. The exported identity opens the archive: --identity FILE; then `icecore key remove --unlisted` shows and removes them"
         }
         Error::WrongPassword { .. } => {
             "try again, or use the exported identity: --identity FILE opens the archive without a password"

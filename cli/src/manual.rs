@@ -366,7 +366,7 @@ mod tests {
         for (name, usage) in [
             ("icecore-snapshot.1", "icecore snapshot [OPTIONS] [PATH]..."),
             ("icecore-ls.1", "icecore ls [OPTIONS] <SNAP[:PATH]>"),
-            ("icecore-key-remove.1", "icecore key remove [OPTIONS] <ID>"),
+            ("icecore-key-remove.1", "icecore key remove [OPTIONS] [ID]"),
         ] {
             let (_, page) = pages.iter().find(|(page, _)| page == name).expect("the page");
             let page = String::from_utf8_lossy(page);

@@ -18,11 +18,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_password_file: Option<PathBuf>,
     },
-    /// Remove a password
-    Remove {
-        /// The id of the password, or its first digits
-        id: String,
-    },
+    /// Remove a password, or what somebody else has put beside the passwords
+    Remove(RemoveArgs),
     /// Change the password in use
     Passwd {
         /// Read the new password from the first line of a file
@@ -61,6 +58,23 @@ pub enum KeyCommand {
     /// A void entry counts for nothing, and is no longer reported. A doubtful entry counts from then on, unless
     /// --void makes it void.
     Dismiss(DismissArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// The id of the password, or its first digits
+    #[arg(required_unless_present = "unlisted")]
+    pub id: Option<String>,
+    /// Remove every object below `keys/` that is not one of the archive's passwords: somebody else has added
+    /// it. icecore shows how many there are, and asks
+    #[arg(long, conflicts_with = "id")]
+    pub unlisted: bool,
+    /// Only show what --unlisted would remove
+    #[arg(short = 'n', long, requires = "unlisted")]
+    pub dry_run: bool,
+    /// Remove without asking
+    #[arg(long, requires = "unlisted")]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

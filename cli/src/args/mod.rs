@@ -19,7 +19,7 @@ pub use back::{
 };
 pub use change::{RewriteArgs, TagArgs, TagCommand};
 pub use keep::KeepArgs;
-pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
+pub use key::{DismissArgs, EnrolArgs, KeyCommand, RemoveArgs, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;

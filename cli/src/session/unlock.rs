@@ -104,7 +104,7 @@ impl Session {
     fn say_left_out(&self, count: usize) {
         if count > 0 {
             let message = format!(
-                "{count} more key slots than are tried: somebody has added false ones. `icecore check` says which; delete them"
+                "{count} more key slots than are tried: somebody has added false ones. `icecore key remove --unlisted` shows and removes them"
             );
             self.report.problem("the passwords", &message);
         }

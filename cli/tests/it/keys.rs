@@ -3,6 +3,7 @@
 use icecore_engine::codec::Identity;
 use icecore_engine::format::{Credential, KdfCost};
 use icecore_engine::store::layout;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::{Host, Ran, is_root, left_out, objects, shoot, write};
 
@@ -142,6 +143,48 @@ fn a_flood_of_false_key_slots_locks_nobody_out() {
     host.export_identity();
     host.set("ICECORE_CACHE_DIR", "fresh");
     host.run("ls latest").ok();
+}
+
+#[test]
+fn what_somebody_else_has_added_is_removed_at_once() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.run("ls latest").ok();
+    let count = |host: &Host| objects(&host.path("repo"), "keys").len();
+    host.run("key remove --unlisted").ok();
+    flood(&host, 200);
+    write(&host.path("repo/keys/00112233445566778899aabbccddeeff"), "nonsense");
+    // The owner has listed no passwords yet: the one that opens the archive stays.
+    let shown = host.run("key remove --unlisted -n").ok();
+    assert!(shown.stdout.contains("false") && shown.stdout.contains("and 181 more"), "{shown:#?}");
+    host.run("key remove --unlisted").fails(2, &["--yes"]);
+    host.export_identity();
+    host.unset("ICECORE_PASSWORD_FILE");
+    host.run("--cache-dir fresh key remove --unlisted --yes").fails(2, &["with a password"]);
+    assert_eq!(count(&host), 202);
+    host.unset("ICECORE_IDENTITY");
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    let done = host.run("--json key remove --unlisted --yes").ok().summary();
+    assert_eq!((&done["keys_unlisted"], &done["keys_removed"]), (&201.into(), &201.into()));
+    assert_eq!(count(&host), 1);
+    host.run("ls latest").ok();
+    host.run("check").ok();
+
+    // Every password in the list stays, whichever of them opens the archive.
+    write(&host.path("second"), "battery staple");
+    host.run("key add --label partner --new-password-file second").ok();
+    flood(&host, 80);
+    write(&host.path("repo/keys/00112233445566778899aabbccddeeff"), "nonsense");
+    let checked = host.run("check").exits(22);
+    assert!(checked.stdout.contains("`icecore key remove --unlisted`"), "{checked:#?}");
+    assert!(!checked.stderr.contains("icecore key add"), "no password is lost: {checked:#?}");
+    host.run("-p second key remove --unlisted --yes").ok();
+    assert_eq!(count(&host), 2);
+    for password in ["password", "second"] {
+        host.run(&format!("-p {password} --cache-dir fresh ls latest")).ok();
+    }
+    host.run("check").ok();
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn compare(
     let mut met = BTreeSet::new();
     let words: Vec<&str> = line.split_whitespace().collect();
     let command = match words[0] {
+        "key" if words.contains(&"--unlisted") => "key remove --unlisted".to_owned(),
         "key" | "schedule" => words[..2].join(" "),
         "jobs" if words.get(1) == Some(&"resume") => "restore".to_owned(),
         "restore" if words.contains(&"--plan") => "restore --plan".to_owned(),
@@ -135,6 +136,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "snapshots --dropped",
         "key list",
         "key add --new-password-file other",
+        "key remove --unlisted -n",
         "key export --output page.txt",
         "key writers",
         "key enrol --label other --output other.credential",

@@ -3,6 +3,7 @@
 pub mod export;
 mod page;
 mod render;
+mod unlisted;
 mod writers;
 
 use std::collections::BTreeSet;
@@ -64,13 +65,10 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         KeyCommand::Add { label, new_password_file } => {
             keyring.add(session, label, new_password_file.as_deref())?;
         }
-        KeyCommand::Remove { id } => {
-            let (repository, _) = keyring.open(session)?;
-            let slot = keyring.find_any(session, &repository, &id)?;
-            keyring.expect_another(session, &repository, slot)?;
-            passwords::remove(&repository, slot, now())?;
-            said(session, "removed", slot);
-        }
+        KeyCommand::Remove(args) => match &args.id {
+            Some(id) => keyring.remove(session, id)?,
+            None => keyring.remove_unlisted(session, &args)?,
+        },
         KeyCommand::Passwd { new_password_file } => {
             keyring.change(session, new_password_file.as_deref())?;
         }
@@ -140,6 +138,15 @@ impl Keyring {
         let slot = passwords::add(&repository, new)?;
         session.say_less_memory(cost);
         said(session, "added", slot);
+        Ok(())
+    }
+
+    fn remove(&self, session: &Session, id: &str) -> Result<(), Failure> {
+        let (repository, _) = self.open(session)?;
+        let slot = self.find_any(session, &repository, id)?;
+        self.expect_another(session, &repository, slot)?;
+        passwords::remove(&repository, slot, now())?;
+        said(session, "removed", slot);
         Ok(())
     }
 
@@ -224,12 +231,17 @@ impl Keyring {
         repository: &Repository,
         id: &str,
     ) -> Result<SlotId, Failure> {
-        let KeySlots { slots, problems, .. } = self.found(session)?;
+        let KeySlots { slots, problems, left_out } = self.found(session)?;
         let damaged = problems.iter().filter(|problem| !problem.foreign);
         let damaged = damaged.filter_map(|problem| layout::key_slot_id(&problem.object));
         let listed = repository.catalog.listed_slots()?.unwrap_or_default();
-        let all: BTreeSet<SlotId> =
-            slots.iter().map(|slot| slot.slot).chain(damaged).chain(listed).collect();
+        let all: BTreeSet<SlotId> = slots
+            .iter()
+            .map(|slot| slot.slot)
+            .chain(damaged)
+            .chain(listed)
+            .chain(left_out)
+            .collect();
         only_one(all.into_iter(), id)
     }
 

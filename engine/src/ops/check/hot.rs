@@ -12,6 +12,8 @@ use crate::repo::stored::Inventory;
 use crate::repo::{KeySlots, PackRow, PackRowId, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
+/// The problem of a slot that the owner does not list.
+const NOT_LISTED: &str = "the owner does not list it: an old password that someone has put back or that a promoted copy still had, or a new one whose adding was interrupted. icecore does not accept it; `icecore key remove --unlisted` removes it";
 /// Number of packs whose checksums are requested in one batch.
 const HEADS_AT_ONCE: usize = 512;
 
@@ -19,8 +21,9 @@ impl Check<'_> {
     pub(super) fn key_slots(&mut self) -> Result<(), Error> {
         let repository = self.repository.config.repository;
         let listed = self.repository.catalog.listed_slots()?;
-        let known = listed.as_deref().unwrap_or_default();
-        let found = match keys::slots(&self.repository.store, repository, known) {
+        let has_list = listed.is_some();
+        let known = listed.clone().unwrap_or_default();
+        let found = match keys::slots(&self.repository.store, repository, &known) {
             // A backup host may lack permission to read key slots.
             Err(error) if self.is_refused(&error) => return Ok(()),
             other => other?,
@@ -36,16 +39,26 @@ impl Check<'_> {
             let all = slots.iter().map(|slot| slot.slot).chain(left_out);
             let is_mirror = self.repository.is_mirror();
             for slot in all.filter(|slot| !listed.contains(slot) && !is_mirror) {
-                let problem = "the owner does not list it: an old password that someone has put back or that a promoted copy still had, or a new one whose adding was interrupted. icecore does not accept it; delete it";
-                self.damage(layout::key_slot(&slot), problem.to_owned());
+                self.damage(layout::key_slot(&slot), NOT_LISTED);
             }
         } else if !left_out.is_empty() {
             let problem = format!(
-                "{count} key slots, but only {SLOTS_MAX} are tried: somebody has added false ones. Delete those that are not yours, which `icecore key list` shows in part"
+                "{count} key slots, but only {SLOTS_MAX} are tried: somebody has added false ones. `icecore key remove --unlisted` shows and removes them"
             );
             self.damage(layout::KEYS.to_owned(), problem);
         }
         for problem in problems {
+            // A host that only writes need not be allowed to read it.
+            if problem.closed && !self.repository.can_read() {
+                continue;
+            }
+            let slot = layout::key_slot_id(&problem.object);
+            let is_listed = slot.is_some_and(|slot| known.contains(&slot));
+            if has_list && !is_listed && !problem.foreign && !self.repository.is_mirror() {
+                // It is no lost password.
+                self.damage(problem.object, format!("{}; {NOT_LISTED}", problem.reason));
+                continue;
+            }
             if problem.foreign {
                 self.report.foreign_slots.push(problem.object);
             } else {
