@@ -95,7 +95,7 @@ pub struct RevokeArgs {
     #[arg(long, value_name = "ENTRY", conflicts_with = "since")]
     pub from: Option<u64>,
     /// Entries that the store received from the writer since this time do not count: 2026-11-28,
-    /// 2026-11-28T21:30 or 36h
+    /// 2026-11-28T21:30 or 36h. In a folder, somebody who can write there can set these times: use --from
     #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
     pub since: Option<Time>,
     /// Only show which entries would be set apart

@@ -147,6 +147,9 @@ pub fn export_log_key(session: &Session, path: &Path) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
+/// Why `--since` is not safe in a folder.
+const SINCE_IN_FOLDER: &str = "in a folder, --since goes by the times of the files in log/, and anyone who may write there can set them: an earlier entry may be of the thief, too. `icecore key revoke WRITER --from ENTRY` names the first entry that you do not trust";
+
 /// Fails if a revocation would begin in the future, because everything until then would still count.
 fn expect_reached(args: &RevokeArgs, from: u64, next: u64) -> Result<(), Failure> {
     let hint =
@@ -192,6 +195,9 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     expect_reached(args, from, next)?;
     let said = repository.catalog.entries_by(&writer.id, from)?;
     show_apart(session, &label, from, &said);
+    if args.since.is_some() && !repository.store.location().is_remote() {
+        session.report.note(SINCE_IN_FOLDER);
+    }
     if args.dry_run {
         session.report.note(&format!(
             "this would revoke {label}: from entry {from} on, nothing that it writes counts; its host would need `icecore key enrol` before it can write again"

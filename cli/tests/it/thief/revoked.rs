@@ -251,6 +251,8 @@ fn a_writer_is_revoked_since_a_time() {
         ran.stdout.contains("entry") && ran.stderr.contains("sets apart 1 snapshot"),
         "{ran:#?}"
     );
+    // Anyone who writes to a folder can set these times.
+    assert!(ran.stderr.contains("--since goes by the times of the files"), "{ran:#?}");
     let listed = archive.run("restore", "--json snapshots").ok().summary();
     assert_eq!(listed["snapshots"], 3);
     archive.run("prune", "key revoke --yes --since 1d --from 2 first\u{e000}host").exits(2);
