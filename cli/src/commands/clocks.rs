@@ -1,13 +1,12 @@
 //! Reports snapshots that were taken with a wrong clock.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::histories::{Clock, Dated};
 
 use crate::session::Session;
-use crate::units::{agree, local, show};
+use crate::units::{agree, brief, local};
 
 /// Number of snapshots with a wrong time that are listed.
 const IDS_SHOWN: usize = 3;
@@ -30,8 +29,7 @@ fn clocks(kind: Clock, found: &[&Dated]) -> Option<String> {
         many if many <= IDS_SHOWN => format!("snapshots {ids}"),
         many => format!("{many} snapshots, {ids} and others"),
     };
-    let hosts: BTreeSet<String> =
-        found.iter().map(|dated| show(Path::new(&dated.row.entry.host))).collect();
+    let hosts: BTreeSet<String> = found.iter().map(|dated| brief(&dated.row.entry.host)).collect();
     let of = format!(
         "the {} of {}",
         agree(hosts.len(), "clock", "clocks"),

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;
-use crate::units::{as_path, local, show, utc};
+use crate::units::{as_path, brief, local, show, utc};
 use crate::waves::{OpenWave, WaveFolder, WaveJob};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
@@ -345,7 +345,7 @@ fn resume(
         Some(_) => {}
         None if !session.is_own_name(&record.host) => {
             return Err(Failure::usage(
-                format!("the restore was started on {}", show(Path::new(&record.host))),
+                format!("the restore was started on {}", brief(&record.host)),
                 "name a folder of this machine: --target DIR",
             ));
         }

@@ -17,7 +17,7 @@ use crate::code;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::shell::word;
-use crate::units::{count, local, now, show};
+use crate::units::{brief, count, local, now, show};
 
 /// Number of other snapshots that are listed if a path is not in the requested one.
 const HOLDERS_SHOWN: usize = 3;
@@ -317,7 +317,7 @@ fn say(
             entry.id.short(),
             local(entry.time),
             show(Path::new(&name_of(entry))),
-            show(Path::new(&entry.host)),
+            brief(&entry.host),
             chosen.histories,
         ));
     }

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
-use crate::units::{agree, as_path, count, date_of, local, now, show, size, utc};
+use crate::units::{agree, as_path, brief, count, date_of, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_to_prune()?;
@@ -34,7 +34,7 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let [history] = found[..] else {
         let ids: Vec<String> = found
             .iter()
-            .map(|h| format!("{} of host {}", h.id, show(Path::new(&h.newest().entry.host))))
+            .map(|h| format!("{} of host {}", h.id, brief(&h.newest().entry.host)))
             .collect();
         let (message, hint) = match found.is_empty() {
             true => {

@@ -26,7 +26,7 @@ use crate::commands::{consent, cost_line, spent};
 use crate::drills::{DrillState, WaitingPhoto};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::units::{as_path, local, now, show, size};
+use crate::units::{as_path, brief, local, now, show, size};
 
 /// Preferred sizes of the file: most photos, but neither sidecars, which prove little, nor films, which cost more.
 const MODERATE: std::ops::RangeInclusive<u64> = 64 << 10..=128 << 20;
@@ -363,7 +363,7 @@ fn say(
         }
         LocalFile::Elsewhere => format!(
             "the snapshot is of the computer {}, so the file was not compared with one on this computer; the restored copy was removed",
-            show(Path::new(&row.entry.host))
+            brief(&row.entry.host)
         ),
         LocalFile::Gone => {
             "the file is not on this computer, or has changed since, so it was not compared; the restored copy was removed".to_owned()

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::fit::{Table, whole};
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
-use crate::units::{agree, count, now, show, size};
+use crate::units::{agree, brief, count, now, show, size};
 
 /// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 4] = ["objects", "entries", "snapshots", "size"];
@@ -167,11 +167,11 @@ fn expect_reached(args: &RevokeArgs, from: u64, next: u64) -> Result<(), Failure
 /// Revokes a writer if the user agrees, because it cannot be undone. Shows first what would be set apart.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
+    // A plan is refused where the run would be.
+    repository.expect_main()?;
     let writer = match writers::find(&repository, &args.writer) {
         Err(Error::NoWriter { .. }) if args.writer.eq_ignore_ascii_case(OWNER_LABEL) => {
             return Err(Failure::usage(
-    // A plan is refused where the run would be.
-    repository.expect_main()?;
                 "the owner cannot be locked out: anyone with the password or the identity is the owner",
                 "`icecore key passwd` changes the password; if the identity was stolen, make a new archive",
             ));
@@ -188,7 +188,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         (None, Some(since)) => writers::first_since(&repository, since.seconds)?.unwrap_or(next),
         (None, None) => next,
     };
-    let label = show(Path::new(&writer.label));
+    let label = brief(&writer.label);
     if let Some(already) = writer.revoked_from.filter(|already| *already <= from) {
         return already_revoked(session, &repository, &writer, already);
     }
@@ -239,14 +239,14 @@ fn who_writes(repository: &Repository) -> Result<String, Failure> {
         let hosts: BTreeSet<String> = rows
             .iter()
             .filter(|row| row.writer == writer.id)
-            .map(|row| show(Path::new(&row.entry.host)))
+            .map(|row| brief(&row.entry.host))
             .collect();
         let hosts: Vec<String> = hosts.into_iter().collect();
         let has = match hosts.is_empty() {
             true => "no snapshots".to_owned(),
             false => format!("snapshots of {}", hosts.join(", ")),
         };
-        format!("{} ({}, {has})", writer.id.short(), show(Path::new(&writer.label)))
+        format!("{} ({}, {has})", writer.id.short(), brief(&writer.label))
     });
     let each: Vec<String> = each.collect();
     Ok(format!("type the first digits of an id: {}", each.join("; ")))

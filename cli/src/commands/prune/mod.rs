@@ -79,7 +79,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let mut drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
-        let host = host.map(|host| format!(" (host {host:?})")).unwrap_or_default();
+        let host = host.map(|host| format!(" (host {})", units::brief(&host))).unwrap_or_default();
         let what = if group.key.paths.is_some() { "history" } else { "group" };
         return Err(Failure::usage(
             format!("every snapshot of a {what} would be dropped{host}"),

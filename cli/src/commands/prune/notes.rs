@@ -8,7 +8,7 @@ use icecore_engine::ops::prune::retention::{Bucket, Group, Reason};
 use icecore_engine::repo::SnapshotRow;
 
 use crate::session::Session;
-use crate::units::{local, show};
+use crate::units::{brief, local};
 
 /// If this many hosts each have one snapshot of the same sources, they are probably one computer.
 const HOSTS_MIN: usize = 3;
@@ -120,8 +120,7 @@ pub fn say_groups(session: &Session, groups: &[Group]) {
         }
     }
     for hosts in hosts.into_values().filter(|hosts| hosts.len() >= HOSTS_MIN) {
-        let names: Vec<String> =
-            hosts.iter().take(HOSTS_SHOWN).map(|host| show(std::path::Path::new(host))).collect();
+        let names: Vec<String> = hosts.iter().take(HOSTS_SHOWN).map(|host| brief(host)).collect();
         let more = if hosts.len() > HOSTS_SHOWN { ", …" } else { "" };
         session.report.note(&format!(
             "{} hosts have one snapshot each of the same sources ({}{more}), and the newest of each host stays. A container has a new host name each time: set ICECORE_HOST or --host there, and end the others with `icecore retire`",

@@ -16,7 +16,7 @@ pub use places::{CopyBills, packs_from_copies};
 pub use ready::{ordered_by, ready_by_plan, ready_by_prune, ready_by_wave, ready_of};
 pub use show::{are_thawing, plan_json, show_extent, show_plan, thaws_requested};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use icecore_engine::error::Error;
@@ -39,7 +39,7 @@ use crate::hint::Advice;
 use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
-use crate::units::{now, show};
+use crate::units::{brief, now, show};
 
 /// Restores. `in_waves` restores with a limit for each month.
 pub fn run(
@@ -232,7 +232,7 @@ fn original(
     let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
     let of = &snapshot.record.host;
     if !session.is_own_name(of) {
-        let (of, here) = (show(Path::new(of)), show(Path::new(&session.recorded_host())));
+        let (of, here) = (brief(of), brief(&session.recorded_host()));
         return Err(Failure::usage(
             format!("the snapshot was taken on the host {of}, and this host is {here}"),
             "to restore its files here anyway, use --target / --overwrite never",
