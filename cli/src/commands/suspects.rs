@@ -14,7 +14,7 @@ use crate::units::{brief, count, local};
 
 /// Describes a history that a writer has emptied.
 pub fn emptied_text(found: &EmptiedHistory, writers: &Writers) -> String {
-    let EmptiedHistory { row, before } = found;
+    let EmptiedHistory { row, before, .. } = found;
     let (id, writer) = (row.entry.id.short(), row.writer.short());
     format!(
         "writer {} ({writer}) has emptied it: snapshot {id} of {} has no files, {} before it has {}. If that is right: `icecore accept {id}`. If not, the key of that computer may be stolen: `icecore key revoke {writer} --from {} -n` shows what locking it out sets apart",
@@ -45,10 +45,11 @@ pub fn history(name: &str) -> String {
     format!("history {}", brief(name))
 }
 
-/// Warns of histories that a writer has emptied, by the number of files in the log, and names the newest full snapshots
+/// Warns of histories that a writer has emptied without a mark, by the number of files in the log, and names the newest full snapshots
 /// that a writer has dropped.
 pub fn warn_of_suspects(session: &Session, repository: &Repository) -> Result<(), Failure> {
-    let found = emptied(&repository.catalog.snapshots()?, &HashSet::new());
+    let mut found = emptied(&repository.catalog.snapshots()?, &HashSet::new());
+    found.retain(EmptiedHistory::is_strange);
     let dropped = dropped_newest(repository)?;
     if found.is_empty() && dropped.is_empty() {
         return Ok(());
@@ -63,10 +64,10 @@ pub fn warn_of_suspects(session: &Session, repository: &Repository) -> Result<()
 }
 
 pub fn emptied_json(found: &EmptiedHistory, writers: &Writers) -> Value {
-    let EmptiedHistory { row, before } = found;
+    let EmptiedHistory { row, before, is_marked } = found;
     json!({
         "history": name_of(&row.entry), "snapshot": row.entry.id.to_string(),
-        "before": before.entry.id.to_string(), "entry": row.number,
+        "before": before.entry.id.to_string(), "entry": row.number, "marked": is_marked,
         "writer": row.writer.to_string(), "writer_label": writers.label(&row.writer),
     })
 }

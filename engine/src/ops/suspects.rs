@@ -16,6 +16,16 @@ pub struct EmptiedHistory {
     pub row: SnapshotRow,
     /// The snapshot before it.
     pub before: SnapshotRow,
+    /// Whether all snapshots without files are marked. Such a mark shows that the files of a computer were missing, as
+    /// those of a disk that is not mounted; and policies neither count nor drop the snapshot.
+    pub is_marked: bool,
+}
+
+impl EmptiedHistory {
+    /// Returns whether no icecore writes such a snapshot by itself, because it would mark the snapshot.
+    pub fn is_strange(&self) -> bool {
+        !self.is_marked && self.before.entry.files >= 2
+    }
 }
 
 /// A dropped snapshot that was the newest full one of its history.
@@ -39,7 +49,8 @@ pub fn emptied(rows: &[SnapshotRow], empty: &HashSet<SnapshotId>) -> Vec<Emptied
     let of_history = |history: History| {
         let full = history.rows.iter().rposition(|row| !is_empty(row))?;
         let (before, row) = (&history.rows[full], history.rows.get(full + 1)?);
-        let found = EmptiedHistory { row: row.clone(), before: before.clone() };
+        let is_marked = history.rows[full + 1..].iter().all(|row| row.entry.marked.is_some());
+        let found = EmptiedHistory { row: row.clone(), before: before.clone(), is_marked };
         (before.entry.files > 0).then_some(found)
     };
     histories(rows).into_iter().filter_map(of_history).collect()

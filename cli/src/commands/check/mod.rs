@@ -10,6 +10,7 @@ use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, pl
 use icecore_engine::ops::cold::{ColdRow, PackStates, Quote};
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
+use icecore_engine::ops::suspects::EmptiedHistory;
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::{ObjectState, Tier};
 
@@ -95,7 +96,7 @@ fn code_of(checking: &Checking, report: &CheckReport) -> u8 {
     match (report.damaged() > 0, checking.waiting) {
         (true, _) => code::DAMAGED,
         // An emptied history may be the work of a thief.
-        (false, 0) if !report.emptied.is_empty() => code::DOUBTFUL,
+        (false, 0) if report.emptied.iter().any(EmptiedHistory::is_strange) => code::DOUBTFUL,
         (false, 0) if !report.frozen.is_empty() => code::INCOMPLETE,
         (false, 0) => code::DONE,
         _ => code::THAW_REQUESTED,

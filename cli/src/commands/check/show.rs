@@ -106,7 +106,12 @@ fn show_suspects(checking: &Checking, report: &CheckReport) -> Result<(), Failur
     let writers = Writers::of(repository)?;
     for found in &report.emptied {
         let name = history(&name_of(&found.row.entry));
-        session.report.entry(&format!("{name}: {}", emptied_text(found, &writers)));
+        let text = format!("{name}: {}", emptied_text(found, &writers));
+        match found.is_strange() {
+            true => session.report.entry(&text),
+            // The snapshot that has marked itself has been reported by its computer.
+            false => session.report.note(&text),
+        }
     }
     for found in &report.dropped_newest {
         session.report.entry(&dropped_text(found, &writers));

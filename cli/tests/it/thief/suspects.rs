@@ -5,6 +5,7 @@ use icecore_engine::format::{Credential, LogEntry};
 
 use super::attacks::new;
 use super::tools::Archive;
+use crate::support::{Host, write};
 
 #[test]
 fn who_empties_a_history_is_named_until_it_is_accepted() {
@@ -40,6 +41,26 @@ fn who_empties_a_history_is_named_until_it_is_accepted() {
         assert_eq!(planned.stderr.contains("has emptied it"), claimed == 0, "{planned:#?}");
         archive.run_elsewhere(&format!("accept {}", ids[1])).ok();
         archive.run_elsewhere("check").ok();
+    }
+}
+
+/// A computer whose disk is not mounted marks its snapshot, and has reported it. So the nights after that stay quiet.
+#[test]
+fn a_computer_that_finds_no_files_is_no_thief() {
+    let host = Host::new();
+    for name in ["a.raw", "b.raw", "c.raw"] {
+        write(&host.path(&format!("photos/{name}")), name);
+    }
+    host.run("snapshot --init photos").ok();
+    host.remove("photos");
+    std::fs::create_dir(host.path("photos")).expect("a folder");
+    host.run("snapshot photos").exits(3);
+    let told = "has emptied it";
+    let checked = host.run("check").ok();
+    assert!(checked.stderr.contains(told) && !checked.stdout.contains(told), "{checked:#?}");
+    for line in ["-q check", "prune -n --keep-last 1"] {
+        let ran = host.run(line).ok();
+        assert!(!ran.stderr.contains(told) && !ran.stdout.contains(told), "{ran:#?}");
     }
 }
 
