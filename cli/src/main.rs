@@ -15,6 +15,7 @@ mod echo;
 mod escape;
 mod failure;
 mod fit;
+mod flaws;
 mod foreign;
 mod frozen;
 mod hint;

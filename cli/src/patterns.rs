@@ -6,23 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use icecore_engine::files::Globs;
 
 use crate::failure::Failure;
+use crate::flaws::{self, special};
 use crate::report::Report;
-
-/// The hint on how to write a bracket that belongs to a name.
-const BRACKET: &str = "[abc] stands for one of these characters; if the name has a bracket or a brace, write \\[ or \\{ for it";
-
-const BRACE: &str =
-    "{a,b} stands for one of these texts; if the name has a brace, write \\{ for it";
-const BACKSLASH: &str = "a backslash makes the next character an ordinary one; if the name has a backslash, write \\\\ for it";
-
-/// Returns what a special character in a pattern means, if the pattern has one that names may have too.
-pub fn special(pattern: &str) -> Option<&'static str> {
-    match pattern.chars().find(|c| ['[', '{', '\\'].contains(c))? {
-        '[' => Some(BRACKET),
-        '{' => Some(BRACE),
-        _ => Some(BACKSLASH),
-    }
-}
 
 /// The origin of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +70,18 @@ impl Patterns {
             let hint = "write a pattern like '*.tmp', or omit the option";
             return Err(Failure::usage("a pattern is empty", hint));
         }
+        if typed.trim().trim_start_matches('!').chars().all(|c| c == '/') {
+            let hint = "write a pattern like '*.tmp', or the path of a folder";
+            return Err(Failure::usage(format!("the pattern {typed} stands for everything"), hint));
+        }
         let here = std::env::current_dir().unwrap_or_default();
         let number = self.typed.len();
         self.typed.push((typed.to_owned(), from));
         let patterns = spelled_out(typed, &here, etcetera::home_dir().ok().as_deref());
-        if let Some(pattern) = patterns.iter().find(|pattern| has_open_bracket(pattern)) {
+        if let Some(flaw) = patterns.iter().find_map(|pattern| flaws::find(pattern)) {
             return Err(Failure::usage(
-                format!("invalid pattern {typed:?}: a bracket in {pattern} is not closed"),
-                BRACKET,
+                format!("invalid pattern {typed:?}: {}", flaw.reason),
+                flaw.hint,
             ));
         }
         for pattern in patterns {
@@ -160,17 +149,17 @@ fn text(bytes: &[u8]) -> Option<String> {
 /// of the path that exists on this computer are ordinary letters. The rest may be a name or a pattern, so it becomes
 /// both. An absolute path through a symlink also becomes the path that the symlink leads to.
 fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
-    let plain = typed.strip_prefix('\u{feff}').unwrap_or(typed);
+    let plain = &one_slash(typed.strip_prefix('\u{feff}').unwrap_or(typed));
     let (not, rest) = match plain.strip_prefix('!') {
         Some(rest) => ("!", rest),
-        None => ("", plain),
+        None => ("", &plain[..]),
     };
     let begins = |start: &str| rest.starts_with(start);
     let absolute = match home {
         Some(home) if begins("~/") => joined(home, &rest[2..]),
         _ if begins("./") || begins("../") || rest == "." || rest == ".." => joined(here, rest),
         _ if begins("/") => rest.to_owned(),
-        _ => return vec![plain.to_owned()],
+        _ => return vec![plain.clone()],
     };
     let mut all = Vec::new();
     for pattern in as_named(&absolute) {
@@ -178,6 +167,17 @@ fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
         all.extend([Some(pattern), real].into_iter().flatten().map(|path| format!("{not}{path}")));
     }
     all
+}
+
+/// Removes repeated slashes, and the parts of a path that are only a dot, except at its beginning.
+fn one_slash(pattern: &str) -> String {
+    let mut pattern = pattern.to_owned();
+    for (twice, once) in [("//", "/"), ("/./", "/")] {
+        while pattern.contains(twice) {
+            pattern = pattern.replace(twice, once);
+        }
+    }
+    pattern
 }
 
 /// Returns the possible meanings of an absolute pattern; only the name itself if it exists.
@@ -203,8 +203,8 @@ fn as_named(pattern: &str) -> Vec<String> {
         return vec![whole];
     }
     let mut all = vec![named(count), whole];
-    // A pattern must not have an unclosed bracket, but a name may.
-    all.retain(|pattern| !has_open_bracket(pattern));
+    // A pattern must not have an open bracket or brace, but a name may.
+    all.retain(|pattern| flaws::find(pattern).is_none());
     all.dedup();
     all
 }
@@ -230,26 +230,6 @@ fn unescaped(name: &str) -> String {
         text.extend(if c == '\\' { letters.next() } else { Some(c) });
     }
     text
-}
-
-/// Returns whether a pattern has an unclosed bracket.
-fn has_open_bracket(pattern: &str) -> bool {
-    let mut letters = pattern.chars();
-    while let Some(c) = letters.next() {
-        match c {
-            '\\' => _ = letters.next(),
-            '[' => {
-                let inner = letters.as_str();
-                let inner = inner.strip_prefix(['!', '^']).unwrap_or(inner);
-                // The first character may be a closing bracket itself.
-                let first = inner.chars().next().map_or(0, char::len_utf8);
-                let Some(end) = inner[first..].find(']') else { return true };
-                letters = inner[first + end + 1..].chars();
-            }
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Joins a pattern to a folder, whose name is taken literally.
@@ -397,6 +377,9 @@ mod tests {
             ("~*", "~*"),
             ("*.tmp", "*.tmp"),
             ("a/b", "a/b"),
+            ("a//b/./c//", "a/b/c/"),
+            (".//cache///", "/w/\\[x\\]/cache/"),
+            ("/nowhere//x", "/nowhere/x"),
             (".DS_Store", ".DS_Store"),
             ("/nowhere/x", "/nowhere/x"),
             ("\u{feff}*.tmp", "*.tmp"),
@@ -419,7 +402,7 @@ mod tests {
         }
         let takes = |typed: &str, name: &str| {
             let all = spelled_out(typed, &real, Some(&real));
-            assert!(all.iter().all(|pattern| !has_open_bracket(pattern)), "{typed}: {all:?}");
+            assert!(all.iter().all(|pattern| flaws::find(pattern).is_none()), "{typed}: {all:?}");
             let globs = Globs::new(all.iter().map(String::as_str)).expect("patterns");
             globs.matches([real.join(name).strip_prefix("/").expect("absolute")], false)
         };
@@ -448,24 +431,6 @@ mod tests {
                 let typed = format!("{start}{typed}");
                 assert_eq!(takes(&typed, name), expected, "{typed} {name}");
             }
-        }
-    }
-
-    #[test]
-    fn brackets_that_do_not_close() {
-        for (pattern, expected) in [
-            ("a[b", true),
-            ("[", true),
-            ("[]", true),
-            ("[!]", true),
-            ("[a]b[", true),
-            ("\\[a", false),
-            ("[[]1]", false),
-            ("[]a]", false),
-            ("[!a-c]", false),
-            ("a]b", false),
-        ] {
-            assert_eq!(has_open_bracket(pattern), expected, "{pattern}");
         }
     }
 

@@ -31,6 +31,7 @@ mod living;
 mod mailed;
 mod many;
 mod mirror;
+mod mistakes;
 mod modes;
 mod names;
 mod narrow;

@@ -1,0 +1,39 @@
+//! What a person types wrong in the first month, where it works or is noted; what fails is in the transcripts.
+
+use crate::support::{Host, write};
+
+fn host() -> Host {
+    let mut host = Host::new();
+    write(&host.path("photos/2024/a.xmp"), "three stars");
+    write(&host.path("photos/notes.txt"), "Iceland");
+    host.run("snapshot --init --tag raw photos").ok();
+    host.run("snapshot --tag rome photos").ok();
+    host.export_identity();
+    host
+}
+
+#[test]
+fn a_path_is_the_same_with_more_slashes() {
+    let host = host();
+    let plain = host.run("ls latest:photos/2024").ok().stdout;
+    for path in ["photos//2024/", "./photos/2024", "photos/./2024//", "photos/2024/../2024"] {
+        assert_eq!(host.run(&format!("ls latest:{path}")).ok().stdout, plain, "{path}");
+        host.run(&format!("restore latest:{path} --target out")).ok();
+        host.remove("out");
+    }
+    let found = host.run("find photos/2024/a.xmp").ok().stdout;
+    let history = host.run("history photos/2024/a.xmp").ok().stdout;
+    for path in ["photos//2024//a.xmp", "./photos/2024/a.xmp", "photos/./2024/a.xmp"] {
+        assert_eq!(host.run(&format!("find {path}")).ok().stdout, found, "{path}");
+        assert_eq!(host.run(&format!("history {path}")).ok().stdout, history, "{path}");
+        let plan = host.run(&format!("rewrite -n --exclude {path}")).ok().stdout;
+        assert!(plan.contains("1 file, "), "{path}: {plan}");
+    }
+    let all = host.path("photos");
+    let include = format!("--include {}//2024/", all.display());
+    host.run(&format!("restore latest --target out {include}")).ok();
+    assert!(!host.path("out/photos/notes.txt").exists());
+    assert!(host.path("out/photos/2024/a.xmp").exists());
+    let ran = host.run("snapshot -n photos --exclude photos//2024/").ok();
+    assert!(!ran.stderr.contains("matched nothing"), "{ran:#?}");
+}
