@@ -10,6 +10,7 @@ use icecore_engine::format::config::UNDELETE_DAYS_MAX;
 use icecore_engine::format::key_slot::MEMORY_KIB_MAX;
 use icecore_engine::format::{KdfCost, LogHead, Time};
 use icecore_engine::ops::check::Subset;
+use icecore_engine::ops::dates;
 use jiff::civil::Time as TimeOfDay;
 
 /// Parses the memory for a password, within the limits of the format.
@@ -51,34 +52,100 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses `90s`, `30m`, `1h`, `2d`, `3 weeks`; a number without a unit means seconds.
+/// Parses `90s`, `30m`, `1h`, `2d`, `3 weeks`, `1h30m`. A number alone is refused, because it could mean seconds or days;
+/// only 0 needs no unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a duration looks like 90s, 30m, 1h or 2d".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let factor = match unit.trim() {
-        "" | "s" => 1,
-        "m" | "min" | "minute" | "minutes" => 60,
-        "h" | "hour" | "hours" => 3600,
-        "d" | "day" | "days" => 86_400,
-        "w" | "week" | "weeks" => 7 * 86_400,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+    let mut left = text.trim();
+    if let Some(number) = bare_number(left) {
+        return match number.trim_start_matches('0') {
+            "" => Ok(Duration::ZERO),
+            _ => Err(format!("write a unit: {number}s, {number}m, {number}h or {number}d")),
+        };
+    }
+    let mut seconds: u64 = 0;
+    loop {
+        let digits = left.find(|c: char| !c.is_ascii_digit()).unwrap_or(left.len());
+        let (number, rest) = left.split_at(digits);
+        let rest = rest.trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(letters);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let part = number.checked_mul(unit_seconds(unit)?);
+        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
+        left = rest.trim_start();
+        if left.is_empty() {
+            return Ok(Duration::from_secs(seconds));
+        }
+    }
 }
 
-/// Parses a moment: a day (its midnight), a day with a time, or a duration before now such as
+/// Returns the seconds of a unit of time.
+fn unit_seconds(unit: &str) -> Result<u64, String> {
+    Ok(match unit.to_ascii_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => 1,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        "w" | "wk" | "week" | "weeks" => 7 * 86_400,
+        "y" | "yr" | "year" | "years" | "mo" | "month" | "months" => {
+            return Err("write months and years in days: 30d, 365d".to_owned());
+        }
+        _ => return Err("a duration looks like 90s, 30m, 1h or 2d".to_owned()),
+    })
+}
+
+/// Returns a text that is a number without a unit.
+fn bare_number(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|c| c.is_ascii_digit())).then_some(text)
+}
+
+/// Parses a moment: a day (its midnight), a day with a time, which may have an offset, or a duration before now such as
 /// `30d`.
 pub fn moment(text: &str) -> Result<Time, String> {
-    if let Ok(ago) = duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX)) {
-        let now = jiff::Timestamp::now();
-        return Ok(Time { seconds: now.as_second().saturating_sub(ago), nanos: 0 });
+    let text = text.trim();
+    if let Some(time) = dates::time(text, &jiff::tz::TimeZone::system()) {
+        return Ok(time);
     }
-    let wrong = |_| "a date looks like 2026-01-28, 2026-01-28T14:30 or 30d".to_owned();
-    let civil: jiff::civil::DateTime = text.parse().map_err(wrong)?;
-    let moment = civil.to_zoned(jiff::tz::TimeZone::system()).map_err(wrong)?;
-    Ok(Time { seconds: moment.timestamp().as_second(), nanos: 0 })
+    if let Some(number) = bare_number(text) {
+        return Err(match number.len() {
+            4 => format!("write a whole date: {number}-01-01"),
+            _ => format!("write a unit: {number}d for {number} days ago, {number}h for hours"),
+        });
+    }
+    match duration(text) {
+        Ok(ago) => {
+            let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
+            let now = jiff::Timestamp::now().as_second();
+            Ok(Time { seconds: now.saturating_sub(ago), nanos: 0 })
+        }
+        Err(reason) if is_span(text) => Err(reason),
+        Err(_) => Err(whole_date(text)
+            .unwrap_or_else(|| "a date looks like 2026-01-28, 2026-01-28T14:30 or 30d".to_owned())),
+    }
+}
+
+/// Returns whether a text can be meant as a duration only: it begins with a digit, and has letters and spaces besides.
+fn is_span(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ')
+}
+
+/// Says how to write a date that lacks its day, or that begins with it.
+fn whole_date(text: &str) -> Option<String> {
+    let parts = text.split(['.', '-']).map(|part| Some((part.len(), part.parse().ok()?)));
+    let numbers: Vec<(usize, u16)> = parts.collect::<Option<_>>()?;
+    let (year, month, day) = match numbers[..] {
+        [(4, year), (_, month)] => (year, month, 1),
+        [(..=2, day), (_, month), (4, year)] => (year, month, day),
+        _ => return None,
+    };
+    let date = jiff::civil::Date::new(
+        i16::try_from(year).ok()?,
+        i8::try_from(month).ok()?,
+        i8::try_from(day).ok()?,
+    );
+    Some(format!("write a whole date: {}", date.ok()?))
 }
 
 /// Splits tags at commas; none of them may be empty.
@@ -215,13 +282,15 @@ mod tests {
     #[test]
     fn durations() {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("90"), duration("90s"));
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("48h"), duration("2d"));
         assert_eq!(duration("2w"), duration("14 days"));
+        assert_eq!(duration("1h30m"), duration("90 min"));
         for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(duration("90"), Err("write a unit: 90s, 90m, 90h or 90d".to_owned()));
+        assert_eq!(duration("2y"), Err("write months and years in days: 30d, 365d".to_owned()));
     }
 
     #[test]
@@ -241,8 +310,22 @@ mod tests {
         assert_eq!(later.seconds - day.seconds, 3600);
         let ago = moment("2d").expect("a span").seconds - moment("1d").expect("a span").seconds;
         assert!((-86_401..=-86_399).contains(&ago), "{ago}");
-        for bad in ["", "yesterday", "2026-13-01", "28.1.2026", "-1d"] {
-            assert!(moment(bad).is_err(), "{bad}");
+        let offset = moment("2026-01-28T14:30+02:00").expect("a time with an offset");
+        assert_eq!(moment("2026-01-28T12:30Z"), Ok(offset));
+        for (bad, reason) in [
+            ("", "a date looks like"),
+            ("yesterday", "a date looks like"),
+            ("2026-01-05T10:00[Mars/Base]", "a date looks like"),
+            ("2026-13-01", "a date looks like"),
+            ("-1d", "a date looks like"),
+            ("28.1.2026", "write a whole date: 2026-01-28"),
+            ("2026-01", "write a whole date: 2026-01-01"),
+            ("2026", "write a whole date: 2026-01-01"),
+            ("30", "write a unit: 30d for 30 days ago"),
+            ("6 months", "write months and years in days"),
+        ] {
+            let said = moment(bad).expect_err(bad);
+            assert!(said.starts_with(reason), "{bad}: {said}");
         }
     }
 

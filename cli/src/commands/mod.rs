@@ -48,28 +48,41 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::units::{about, count, dollars, exact_dollars};
 
-/// Splits `SNAP:PATH`. The path may not be UTF-8. The colon in a time, as in `latest@2026-10-31T07:00`, does not
+/// Splits `SNAP:PATH`. The path may not be UTF-8. The colons in a time, as in `latest@2026-10-31T07:00+01:00`, do not
 /// separate a path.
 fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let bytes = text.as_bytes();
-    let mut colon = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
-    let is_two = |part: &[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_digit);
-    let before = &bytes[..colon];
-    if before.starts_with(b"latest@")
-        && before
-            .iter()
-            .rposition(|byte| b"T ".contains(byte))
-            .is_some_and(|t| is_two(&before[t + 1..]))
-    {
-        while bytes.get(colon + 1..colon + 3).is_some_and(is_two)
-            && matches!(bytes.get(colon + 3), None | Some(b':'))
-        {
-            colon += 3;
-        }
-    }
+    let first = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+    let time = bytes[..first].starts_with(b"latest@").then(|| time_end(bytes)).flatten();
+    let colon = time.filter(|end| matches!(bytes.get(*end), None | Some(b':'))).unwrap_or(first);
     let path = bytes.get(colon + 1..).unwrap_or_default();
     (String::from_utf8_lossy(&bytes[..colon]).into_owned(), path)
+}
+
+/// Returns where the date of `latest@DATE` ends, if it has a time.
+fn time_end(text: &[u8]) -> Option<usize> {
+    let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
+    let is_over = |at: usize| matches!(text.get(at), None | Some(b':' | b'+' | b'-' | b'Z' | b' '));
+    let is_two = |at: usize| is_digit(at) && is_digit(at + 1) && is_over(at + 2);
+    let is_next = |at: usize| text.get(at) == Some(&b':') && is_two(at + 1);
+    let day = text.iter().position(|byte| *byte == b'@')? + 1;
+    let is_of_day = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
+    let mut at = day + text[day..].iter().take_while(is_of_day).count();
+    if !matches!(text.get(at), Some(b'T' | b' ')) || !is_two(at + 1) {
+        return None;
+    }
+    at += 3;
+    while is_next(at) {
+        at += 3;
+    }
+    let sign = at + usize::from(text.get(at) == Some(&b' '));
+    Some(match text.get(sign) {
+        Some(b'Z') => sign + 1,
+        Some(b'+' | b'-') if is_two(sign + 1) && is_next(sign + 3) => sign + 6,
+        Some(b'+' | b'-') if is_two(sign + 1) => sign + 3,
+        _ => at,
+    })
 }
 
 /// Returns a path as it was typed, and as it is on this computer.
@@ -156,6 +169,12 @@ mod tests {
             ("latest@2026-10-31 07:00:/a", "latest@2026-10-31 07:00", "/a"),
             ("latest@2026-10-31T07:00:30:a", "latest@2026-10-31T07:00:30", "a"),
             ("latest@2026-10-31T07:00/a", "latest@2026-10-31T07", "00/a"),
+            ("latest@2026-10-31T07:00+01:00", "latest@2026-10-31T07:00+01:00", ""),
+            ("latest@2026-10-31T07:00+01:00:07/a", "latest@2026-10-31T07:00+01:00", "07/a"),
+            ("latest@2026-10-31T07:00Z:/a", "latest@2026-10-31T07:00Z", "/a"),
+            ("latest@2026-10-31T07:00:07/a", "latest@2026-10-31T07:00", "07/a"),
+            ("latest@2026-10-31:Tokyo/07:00", "latest@2026-10-31", "Tokyo/07:00"),
+            ("latest@2026-10-31 07:00 +01:a", "latest@2026-10-31 07:00 +01", "a"),
         ] {
             let (found, rest) = split(std::ffi::OsStr::new(text));
             assert_eq!((&*found, rest), (name, path.as_bytes()), "{text}");

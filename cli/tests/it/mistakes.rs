@@ -37,3 +37,16 @@ fn a_path_is_the_same_with_more_slashes() {
     let ran = host.run("snapshot -n photos --exclude photos//2024/").ok();
     assert!(!ran.stderr.contains("matched nothing"), "{ran:#?}");
 }
+
+#[test]
+fn an_offset_of_a_date_counts() {
+    let host = host();
+    for (line, code) in [
+        ("find --newer 2026-01-05T10:00+02:00 *", 0),
+        ("find --older 2001-01-05T10:00Z *", 4),
+        ("ls latest@2100-01-05T10:00+02:00:photos", 0),
+        ("ls latest@2001-01-05T10:00Z:photos", 4),
+    ] {
+        host.run(line).exits(code);
+    }
+}

@@ -9,12 +9,12 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::error::{Argument, Error};
 use crate::files::{forms, is_alike, normal};
 use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
+use crate::ops::dates;
 use crate::ops::snapshot::is_less_than_half;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
@@ -399,7 +399,7 @@ fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
     }
 }
 
-/// Parses a day, which means its midnight, or a day with a time.
+/// Parses a date that was typed, or explains why it is none.
 fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
     let fail = || {
         let day = text.split(['T', ' ']).next().unwrap_or_default();
@@ -413,14 +413,7 @@ fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
         };
         Error::Input { what: Argument::Date(text.to_owned()), reason: reason.to_owned() }
     };
-    let civil: DateTime = text.parse().map_err(|_| fail())?;
-    let moment = civil.to_zoned(calendar.zone.clone()).map_err(|_| fail())?.timestamp();
-    let nanos = moment.subsec_nanosecond();
-    let (seconds, nanos) = match u32::try_from(nanos) {
-        Ok(nanos) => (moment.as_second(), nanos),
-        Err(_) => (moment.as_second() - 1, (1_000_000_000 + nanos).unsigned_abs()),
-    };
-    Ok(Time { seconds, nanos })
+    dates::time(text, &calendar.zone).ok_or_else(fail)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod browse;
 pub mod check;
 pub mod cold;
 pub mod cost;
+pub mod dates;
 pub mod estimate;
 pub mod frozen;
 pub mod histories;
