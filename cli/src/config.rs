@@ -9,6 +9,7 @@ use icecore_engine::files::private;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 
 use crate::failure::Failure;
+use crate::near::nearest;
 use crate::profile::Profile;
 use crate::units::show;
 use crate::{aws, home, shell};
@@ -19,8 +20,15 @@ pub const SHARED_PROFILES: &str = "/etc/icecore";
 /// Returns the file of a profile: `NAME.toml` in the config directory or in `/etc/icecore`. A path, or a name that ends
 /// with `.toml`, is the file itself.
 pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
-    if name.contains('/') || name.ends_with(".toml") {
-        return home::at_home(Path::new(name));
+    let is_bare = !name.contains('/');
+    if !is_bare || name.ends_with(".toml") {
+        let path = home::at_home(Path::new(name))?;
+        let stem = profile_name(name);
+        if is_bare && !path.exists() && profiles(config_dir).contains(&stem) {
+            let hint = format!("did you mean -P {}?", shell::word(&stem));
+            return Err(Failure::usage(format!("there is no file {name} here"), &hint));
+        }
+        return Ok(path);
     }
     let file = format!("{name}.toml");
     let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
@@ -113,11 +121,12 @@ pub fn no_repo(config_dir: &Path, name: &str) -> Failure {
 /// Returns the failure that there is no such profile, with a list of those that exist.
 fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
     let known = profiles(config_dir);
-    let hint = if known.is_empty() {
-        format!("write it to {}", show(file))
-    } else {
-        let known: Vec<String> = known.iter().map(|name| show(Path::new(name))).collect();
-        format!("write it to {}; there are: {}", show(file), known.join(", "))
+    let meant = nearest(name, known.iter().map(String::as_str));
+    let shown: Vec<String> = known.iter().map(|name| show(Path::new(name))).collect();
+    let hint = match meant {
+        Some(meant) => format!("did you mean {}?", show(Path::new(meant))),
+        None if known.is_empty() => format!("write it to {}", show(file)),
+        None => format!("write it to {}; there are: {}", show(file), shown.join(", ")),
     };
     Failure::usage(format!("there is no profile {name:?}"), &hint)
 }

@@ -74,6 +74,25 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         ("restore", "--force" | "-f") => {
             "--overwrite if-changed replaces what differs, --overwrite always everything"
         }
+        (_, "--no-color" | "--nocolor" | "--no-colour") => {
+            "--color never turns colours off, and so does the variable NO_COLOR"
+        }
+        ("dump", "--target" | "-t" | "--output" | "-o") => {
+            "> FILE writes the file: icecore dump SNAP:PATH > FILE"
+        }
+        ("restore", "-n") => "--plan shows what it would restore, and what that costs",
+        ("snapshot", "--include" | "-i") => {
+            "name the files and folders to back up themselves; --exclude leaves some of them out"
+        }
+        ("snapshot", "--compression" | "-C" | "-z") | ("init", "--compression" | "-C") => {
+            "icecore compresses whatever becomes smaller by it; there is no option"
+        }
+        ("init", "--encryption" | "-e" | "--encrypt" | "--cipher") => {
+            "every archive is encrypted; there is no option"
+        }
+        (_, "--storage-class" | "-o" | "--option") => {
+            "--pack-class and --hot-class of `icecore init` choose storage classes; AWS_REGION and AWS_ENDPOINT_URL name the server"
+        }
         ("restore", "--path" | "--file") => {
             "a path follows the snapshot and a colon: icecore restore latest:PATH --target DIR"
         }
@@ -81,7 +100,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         ("prune", "--keep" | "-k") => {
             "--keep-last N keeps the newest snapshots, --keep-daily N one for each day"
         }
-        ("snapshots", "--last" | "-n") => {
+        ("snapshots", "--last" | "--latest" | "--compact" | "-n" | "-c") => {
             "it lists all; --host, --path, --tag and --history select some"
         }
         ("snapshot", "-t" | "--label" | "--name" | "--comment") => {
@@ -136,6 +155,12 @@ fn instead(command: &str) -> Option<&'static str> {
         }
         "repair" | "recover" | "heal" => {
             "`icecore check --repair` repairs damaged data if a copy of it still exists; `icecore rebuild-index` only rebuilds the local catalog"
+        }
+        "icecore" | "restic" | "rustic" | "borg" | "kopia" | "rclone" | "duplicity" | "aws" => {
+            "the command follows the name of the program: `icecore snapshot PATH` backs up, `icecore restore SNAP --target DIR` gets files back, `icecore --help` lists all commands"
+        }
+        "sync" | "cp" | "mv" | "move" | "store" | "add" => {
+            "`icecore snapshot PATH…` stores files and folders, `icecore restore SNAP:PATH --target DIR` gets them back, and `icecore mirror` keeps a second copy of an archive"
         }
         "cat" | "show" | "print" => "`icecore dump SNAP:PATH` writes one file to standard output",
         "get" | "download" | "recall" => "`icecore restore SNAP:PATH --target DIR` gets files back",

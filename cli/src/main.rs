@@ -28,6 +28,7 @@ mod memory;
 mod mistyped;
 mod misuse;
 mod moved;
+mod near;
 mod network;
 mod nightly;
 mod parse;

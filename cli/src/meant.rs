@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::near::with_hyphens;
 use crate::shell::word;
 use crate::units::show;
 
@@ -17,6 +18,12 @@ pub fn hint(typed: &Path) -> String {
     let Some(text) = typed.to_str() else { return "check the path".to_owned() };
     if let Some(path) = text.strip_prefix("file://") {
         return format!("write a path, not a URL: {}", show(Path::new(path)));
+    }
+    if let Some(option) = with_hyphens(text) {
+        return format!("{text} begins with a typographic dash; type hyphens: {option}");
+    }
+    if text.contains("::") {
+        return "a snapshot needs no name: name the files and folders only; --repo names the archive, --tag adds a tag".to_owned();
     }
     let bare = text.trim().trim_matches(QUOTES);
     if bare != text && is_there(bare) {
@@ -125,7 +132,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("My Photos/2024")).unwrap();
         let check = |typed: &str, said: &str| {
-            let typed = match typed.contains(':') || typed.starts_with('\\') {
+            let typed = match typed.contains(':') || typed.starts_with(['\\', '\u{2212}']) {
                 true => PathBuf::from(typed),
                 false => at(typed),
             };
@@ -142,6 +149,8 @@ mod tests {
         check("C:\\Users\\maria", "as in /mnt/c/Users/maria");
         check("\\\\nas\\photos", "/mnt/nas");
         check("file:///home/maria", "not a URL: /home/maria");
+        check("−−tag", "type hyphens: --tag");
+        check("repo::monday", "a snapshot needs no name");
         check("nowhere", "check the path");
     }
 

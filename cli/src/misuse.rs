@@ -6,11 +6,15 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::Failure;
 use crate::foreign;
 use crate::manual;
+use crate::near::{nearest, with_hyphens};
 use crate::shell;
 use crate::units::agree;
 
 /// Returns what is wrong; `None` if the error is a request for help.
 pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
+    if let Some(failure) = typographic(line) {
+        return Some(failure);
+    }
     let command = command(error).unwrap_or_else(|| typed(line));
     let help = format!("`{command} --help` shows how it is used");
     let suggested = suggestion(error);
@@ -34,28 +38,22 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             };
             return Some(Failure::usage(format!("`{command}` is missing a command"), &hint));
         }
-        ErrorKind::InvalidSubcommand => {
-            let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
-            let message = format!("{command} has no command '{typed}'");
-            let adds = || format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
-            let is_tag = command == "icecore tag" && suggested.is_none();
-            let below = foreign::below(&command, &typed).map(str::to_owned);
-            if let Some(hint) = below.or_else(|| is_tag.then(adds)) {
-                return Some(Failure::usage(message, &hint));
-            }
-            message
-        }
-        ErrorKind::MissingRequiredArgument => {
-            let missing = missing_arguments(error);
-            if command.starts_with("icecore tag ") {
-                let hint = format!("{command} SNAP TAG, as in: {command} latest best,rome");
-                return Some(Failure::usage(format!("`{command}` is missing a tag"), &hint));
-            }
-            if missing.starts_with("--overwrite") {
-                let hint = "add --overwrite if-changed, which replaces what differs";
-                return Some(Failure::usage(format!("`{command}` is missing {missing}"), hint));
-            }
-            format!("`{command}` is missing {missing}")
+        ErrorKind::InvalidSubcommand => match no_command(error, &command, suggested.is_some()) {
+            Ok(message) => message,
+            Err(failure) => return Some(failure),
+        },
+        ErrorKind::MissingRequiredArgument => match missing(error, &command) {
+            Ok(message) => message,
+            Err(failure) => return Some(failure),
+        },
+        ErrorKind::TooManyValues => {
+            let option = texts(error, ContextKind::InvalidArg).join(" ");
+            let option = option.trim_end_matches('.');
+            let hint = match option {
+                "--verbose" => "repeat it for more: -v, -vv".to_owned(),
+                _ => format!("write {option} alone"),
+            };
+            return Some(Failure::usage(format!("{option} takes no value"), &hint));
         }
         ErrorKind::InvalidUtf8 => {
             let hint = "put a pattern in quotes, and write `?` for each character of a name that is not text";
@@ -81,6 +79,55 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     Some(Failure::usage(message, &hint))
 }
 
+/// Returns what is wrong with a command that does not exist, or the whole failure if its hint is known.
+fn no_command(error: &Error, command: &str, is_suggested: bool) -> Result<String, Failure> {
+    let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
+    let message = format!("{command} has no command '{typed}'");
+    let adds = || format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+    let is_tag = command == "icecore tag" && !is_suggested;
+    let below = foreign::below(command, &typed).map(str::to_owned);
+    let lower = typed.to_lowercase();
+    let words = command.split(' ').skip(1).chain([&*lower]);
+    let name = meant(&words.map(str::to_owned).collect::<Vec<_>>()).filter(|_| lower != typed);
+    let of_case = || name.map(|name| format!("did you mean `icecore {name}`?"));
+    let is_profile = command == "icecore profile" && !is_suggested;
+    let word = shell::word(&typed);
+    let of_profile = || {
+        is_profile.then(|| format!("`icecore -P {word} profile show` shows what that profile sets"))
+    };
+    let hint = below.or_else(|| is_tag.then(adds)).or_else(of_case).or_else(of_profile);
+    if let Some(hint) = hint {
+        return Err(Failure::usage(message, &hint));
+    }
+    Ok(message)
+}
+
+/// Returns what is missing, or the whole failure if its hint is known.
+fn missing(error: &Error, command: &str) -> Result<String, Failure> {
+    let missing = missing_arguments(error);
+    if command.starts_with("icecore tag ") {
+        let hint = format!("{command} SNAP TAG, as in: {command} latest best,rome");
+        return Err(Failure::usage(format!("`{command}` is missing a tag"), &hint));
+    }
+    if missing.starts_with("--overwrite") {
+        let hint = "add --overwrite if-changed, which replaces what differs";
+        return Err(Failure::usage(format!("`{command}` is missing {missing}"), hint));
+    }
+    if command == "icecore diff" {
+        let hint = "name two snapshots, the older one first: icecore diff latest~1 latest";
+        return Err(Failure::usage("`icecore diff` needs two snapshots", hint));
+    }
+    Ok(format!("`{command}` is missing {missing}"))
+}
+
+/// Returns the failure about an option that begins with a dash of a word processor instead of hyphens.
+fn typographic(line: &[String]) -> Option<Failure> {
+    let words = line.iter().skip(1).take_while(|word| *word != "--");
+    let (typed, meant) = words.filter_map(|word| Some((word, with_hyphens(word)?))).next()?;
+    let message = format!("'{typed}' begins with a typographic dash");
+    Some(Failure::usage(message, &format!("type hyphens: {meant}")))
+}
+
 /// Returns the arguments that are missing. If several options are possible, one of them is enough.
 fn missing_arguments(error: &Error) -> String {
     let missing = texts(error, ContextKind::InvalidArg).join(" ");
@@ -96,6 +143,12 @@ fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>)
     if !typed.starts_with('-') {
         let hint = too_many(command, typed, line);
         return Failure::usage(format!("`{command}` does not accept '{typed}'"), &hint);
+    }
+    if typed == "-=" {
+        return Failure::usage(
+            "a flag takes no value",
+            "write it without =; -vv prints more than -v",
+        );
     }
     if typed[1..].starts_with(|c: char| c.is_ascii_digit()) {
         let message = format!("a number cannot be negative: {typed}");
@@ -113,9 +166,8 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
     let word = shell::word(typed);
     let after_colon = |verb: &str| {
         let path = typed.trim_start_matches('/');
-        let mut before = line.iter().rev().skip_while(|word| *word != typed).skip(1);
-        let before = before.find(|word| !word.starts_with('-'));
-        let snapshot = before.and_then(|word| word.split(':').next()).unwrap_or("latest");
+        let snapshot = before(typed, line).and_then(|word| word.split(':').next());
+        let snapshot = snapshot.unwrap_or("latest");
         format!(
             "a path follows the snapshot and a colon: icecore {verb} {}",
             shell::word(&format!("{snapshot}:{path}"))
@@ -126,10 +178,18 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         "icecore restore" if is_snapshot => {
             format!("the snapshot comes first: icecore restore {word} --target DIR")
         }
+        "icecore restore"
+            if line.iter().any(|word| word.starts_with("--target") || word == "-t") =>
+        {
+            format!("{}; put a name with spaces in quotes: 'My Photos'", after_colon("restore"))
+        }
         "icecore restore" => format!(
             "--target {word} restores into that folder; put a name with spaces in quotes: 'My Photos'"
         ),
         "icecore ls" => after_colon("ls"),
+        "icecore dump" if before(typed, line).is_some_and(|word| word.contains(':')) => {
+            format!("it writes to standard output: icecore dump SNAP:PATH > {word}")
+        }
         "icecore dump" => format!("{}; > FILE writes it to a file", after_colon("dump")),
         "icecore rewrite" => format!("--exclude {word} removes it from every snapshot"),
         "icecore key export" => format!("--output {word} writes the page to a file"),
@@ -137,12 +197,21 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         "icecore snapshots" => {
             "it lists all snapshots; --host, --path, --tag and --history select some, and `icecore ls SNAP` lists the files in one".to_owned()
         }
-        "icecore run" | "icecore status" | "icecore log" => {
+        "icecore promote" => format!("--repo names the copy: icecore --repo {word} promote"),
+        "icecore run" | "icecore status" | "icecore log" | "icecore setup"
+        | "icecore schedule install" | "icecore schedule show" | "icecore schedule remove"
+        | "icecore profile show" | "icecore profile check" | "icecore notify test" => {
             format!("-P names the profile: icecore -P {word} {}", command.trim_start_matches("icecore "))
         }
         "icecore prune" if is_snapshot => format!("--forget {typed} drops it"),
         _ => format!("`{command} --help` shows how it is used; put a name with spaces in quotes: 'My Photos'"),
     }
+}
+
+/// Returns the word before a typed one that is not an option.
+fn before<'l>(typed: &str, line: &'l [String]) -> Option<&'l String> {
+    let mut before = line.iter().rev().skip_while(|word| *word != typed).skip(1);
+    before.find(|word| !word.starts_with('-'))
 }
 
 /// Rephrases what is wrong with a number in plain words.
@@ -173,10 +242,20 @@ pub fn idle(options: &[String]) -> Option<String> {
 
 /// Returns what the user probably meant.
 fn suggestion(error: &Error) -> Option<String> {
-    let kinds =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    // The last suggestion is the best one.
-    kinds.into_iter().find_map(|kind| texts(error, kind).pop())
+    let kinds = [
+        (ContextKind::SuggestedSubcommand, ContextKind::InvalidSubcommand),
+        (ContextKind::SuggestedArg, ContextKind::InvalidArg),
+        (ContextKind::SuggestedValue, ContextKind::InvalidValue),
+    ];
+    kinds.into_iter().find_map(|(suggested, typed)| {
+        // The last suggestion is the best one. clap also suggests names that are hardly alike.
+        let name = texts(error, suggested).pop()?;
+        let typed = texts(error, typed).join(" ").to_lowercase();
+        let bare = |text: &str| text.trim_start_matches('-').to_owned();
+        let (typed, known) = (bare(typed.split('=').next().unwrap_or_default()), bare(&name));
+        let is_part = typed.len() > 2 && (known.starts_with(&typed) || typed.starts_with(&known));
+        (is_part || nearest(&typed, [&*known]).is_some()).then_some(name)
+    })
 }
 
 /// Returns the command that the error is about, if it names one.
@@ -299,6 +378,41 @@ mod tests {
             "`icecore status` does not accept 'home'",
             "-P names the profile: icecore -P home status",
         );
+        is(
+            "icecore dump latest:a.jpg b.jpg",
+            "`icecore dump` does not accept 'b.jpg'",
+            "it writes to standard output: icecore dump SNAP:PATH > b.jpg",
+        );
+        let (_, hint) = said("icecore profile home");
+        assert!(hint.starts_with("`icecore -P home profile show`"), "{hint}");
+        is(
+            "icecore SNAPSHOTS",
+            "icecore has no command 'SNAPSHOTS'",
+            "did you mean `icecore snapshots`?",
+        );
+        is(
+            "icecore –repo x snapshots",
+            "'–repo' begins with a typographic dash",
+            "type hyphens: --repo",
+        );
+        is("icecore snapshots –q", "'–q' begins with a typographic dash", "type hyphens: -q");
+        is(
+            "icecore snapshots --verbose=2",
+            "--verbose takes no value",
+            "repeat it for more: -v, -vv",
+        );
+        is(
+            "icecore snapshots -v=2",
+            "a flag takes no value",
+            "write it without =; -vv prints more than -v",
+        );
+        is(
+            "icecore diff latest~1..latest",
+            "`icecore diff` needs two snapshots",
+            "name two snapshots, the older one first: icecore diff latest~1 latest",
+        );
+        let (_, hint) = said("icecore restore latest photos -t out");
+        assert!(hint.starts_with("a path follows the snapshot and a colon"), "{hint}");
         is(
             "icecore help restor",
             "icecore has no command 'restor'",

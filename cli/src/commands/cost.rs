@@ -220,7 +220,7 @@ fn to_get_back(
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
-    let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
+    let plan = plan.map_err(|error| elsewhere(&snapshot, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
     let at_copies = CopyBills::of(session, &plan).map(|bills| bills.bill).unwrap_or_default();

@@ -10,6 +10,7 @@ use icecore_engine::ops::browse::{Snapshot, Version, VersionSearch, Versions};
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::json;
 
+use super::guess;
 use super::list::{entry_json, entry_text};
 use super::pick::{pick, resolve, some_of};
 use super::spellings;
@@ -62,11 +63,14 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
                 "--newer, --older, --larger and --smaller narrow the search too: leave them out to find out which of them does"
             }
             (Some(special), _) => special,
+            _ if args.patterns.iter().any(|pattern| pattern.ends_with('/')) => {
+                "a pattern with a slash at its end finds folders only"
+            }
             (None, true) => {
-                "a pattern matches a whole name, or the end of a path; * stands for any characters"
+                "a pattern matches a whole name, or the end of a path: '*name*' also finds a part; * stands for any characters"
             }
             (None, false) => {
-                "-i ignores case; a pattern matches a whole name, and * stands for any characters"
+                "-i ignores case; a pattern matches a whole name: '*name*' also finds a part; * stands for any characters"
             }
         };
         return Err(Failure::new(code::NOTHING_FOUND, "nothing found", Some(hint)));
@@ -132,6 +136,13 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
     if let Some((_, path)) = text.split_once(':').filter(|(name, _)| name.starts_with("latest")) {
         let path = show(Path::new(path));
         let hint = format!("it searches all snapshots: name the path alone, {path}");
+        return Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)));
+    }
+    if text.contains(['*', '?']) {
+        let hint = "it accepts a path, not a pattern: `icecore find PATTERN` prints the paths";
+        return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
+    }
+    if let Some(hint) = guess::in_newest(&repository, &rows, typed) {
         return Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)));
     }
     let hint = match args.pick.is_some() {

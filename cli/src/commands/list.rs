@@ -43,7 +43,9 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     let all: Vec<Dated> =
         all.into_iter().filter(|dated| wanted.contains(&dated.row.entry.id)).collect();
     if all.is_empty() {
-        args.pick.say_none(session, "no snapshot matches");
+        let meant = args.pick.meant(&repository.catalog.snapshots()?);
+        let meant = meant.map_or(String::new(), |meant| format!("; {meant}"));
+        args.pick.say_none(session, &format!("no snapshot matches{meant}"));
     }
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let mut records = Records { session, trees, damaged: false, frozen: None };
@@ -191,7 +193,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
         session.report.end_if_unread();
         Ok(())
     });
-    listed.map_err(|error| elsewhere(&trees, path, error))?;
+    listed.map_err(|error| elsewhere(&snapshot, path, error))?;
     if session.report.json {
         session.report.object("summary", json!({ "entries": count }));
     }
@@ -332,7 +334,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
     let dumped = browse::dump(&snapshot, path, &mut out, &bar);
-    dumped.map_err(|error| elsewhere(&trees, path, error))?;
+    dumped.map_err(|error| elsewhere(&snapshot, path, error))?;
     Ok(code::DONE)
 }
 

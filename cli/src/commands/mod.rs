@@ -11,6 +11,7 @@ pub mod cost;
 pub mod drill;
 mod dropped;
 pub mod find;
+mod guess;
 pub mod init;
 pub mod jobs;
 pub mod key;

@@ -9,12 +9,14 @@ use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::histories::{
     Calendar, Chosen, HistoryId, Pick, after_latest, choose, dated, name_of,
 };
-use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
+use icecore_engine::repo::{Repository, SnapshotRow};
 
+use super::guess;
 use super::revocable;
 use crate::args::PickArgs;
 use crate::code;
 use crate::failure::Failure;
+use crate::near::nearest;
 use crate::session::Session;
 use crate::shell::word;
 use crate::units::{brief, count, local, now, show};
@@ -79,11 +81,12 @@ pub fn resolve(
     Ok(chosen.row)
 }
 
-/// Returns the snapshots that the options choose. Fails if options were given and no snapshot matches.
+/// Returns the snapshots that the options choose. Fails if there is none.
 pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotRow>, Failure> {
     let rows = pick(args).of(repository, repository.catalog.snapshots()?)?;
-    match rows.is_empty() && args.is_some() {
-        true => Err(none_of(repository, args)),
+    match rows.is_empty() {
+        true if args.is_some() => Err(none_of(repository, args)),
+        true => Err(guess::no_snapshots()),
         false => Ok(rows),
     }
 }
@@ -93,6 +96,10 @@ fn none_of(repository: &Repository, args: &PickArgs) -> Failure {
     let message = format!("there is no snapshot of {}", args.given().join(" "));
     let apart = repository.catalog.apart_snapshots();
     let apart = apart.and_then(|rows| pick(args).of(repository, rows)).unwrap_or_default();
+    let meant = args.meant(&repository.catalog.snapshots().unwrap_or_default());
+    if let (Some(meant), true) = (meant, apart.is_empty()) {
+        return Failure::new(code::NOTHING_FOUND, message, Some(&meant));
+    }
     let hint = match apart.is_empty() {
         true => "`icecore snapshots` lists all of them, with their hosts, histories and tags",
         false => {
@@ -110,12 +117,15 @@ fn none(
     (args, pick): (&PickArgs, &Pick),
     error: Error,
 ) -> Failure {
+    let rows = repository.catalog.snapshots().unwrap_or_default();
+    if matches!(error, Error::AmbiguousSnapshot { .. }) {
+        return guess::ambiguous(name, &rows, error);
+    }
     if !matches!(error, Error::NoSnapshot { .. }) {
         return error.into();
     }
     if let Some(rest) = after_latest(name) {
-        let rows = repository.catalog.snapshots();
-        return match rows.and_then(|rows| pick.of(repository, rows)) {
+        return match pick.of(repository, rows) {
             Err(_) => error.into(),
             Ok(rows) if rows.is_empty() && args.is_some() => none_of(repository, args),
             Ok(rows) => none_so_old(name, rest, &rows),
@@ -145,12 +155,21 @@ fn none(
         };
     }
     let given = args.given();
+    if let Some(hint) = guess::snapshot(name, &rows).filter(|_| given.is_empty()) {
+        return Failure::new(code::NOTHING_FOUND, error.to_string(), Some(&hint));
+    }
     let is_path = name.contains('/') || crate::mistyped::local(Path::new(name)).exists();
     if is_path && !name.is_empty() {
         let path = word(&format!("latest:{}", name.trim_start_matches('/')));
         let message = format!("{name:?} is a path, and a snapshot is needed");
         let hint = format!("a path follows the snapshot and a colon: {path}");
         return Failure::new(code::NOTHING_FOUND, message, Some(&hint));
+    }
+    if ["s3", "gs", "az", "file", "http", "https"].contains(&name) {
+        let message = format!("{name:?} is no snapshot");
+        let hint =
+            "--repo URL names the archive, as in: icecore --repo s3://bucket/photos ls latest";
+        return Failure::new(code::NOTHING_FOUND, message, Some(hint));
     }
     if name.contains(':') {
         let hint = "a whole snapshot is needed here, without a path: latest, latest~2 or an id";
@@ -168,10 +187,7 @@ fn none(
 fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
     let fail =
         |message: String, hint: String| Failure::new(code::NOTHING_FOUND, message, Some(&hint));
-    let Some(newest) = rows.last() else {
-        let hint = "`icecore snapshot PATH` takes the first one";
-        return fail("the archive has no snapshots".to_owned(), hint.to_owned());
-    };
+    let Some(newest) = rows.last() else { return guess::no_snapshots() };
     let back = rest.strip_prefix('~').filter(|back| back.bytes().all(|c| c.is_ascii_digit()));
     if let Some(date) = rest.strip_prefix('@') {
         let dated = dated(rows, now());
@@ -187,6 +203,10 @@ fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
         let message = format!("no snapshot matches {name:?}");
         let hint = "a whole snapshot is needed here, without a path: latest, latest~2 or an id";
         return fail(message, hint.to_owned());
+    }
+    if !rest.is_empty() && rest.bytes().all(|c| c == b'^') {
+        let message = format!("no snapshot matches {name:?}");
+        return fail(message, format!("did you mean latest~{}?", rest.len()));
     }
     let number = rest.trim_matches(|c: char| "-^~#[]".contains(c));
     if back.is_none() && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) {
@@ -224,6 +244,24 @@ impl PickArgs {
         if self.is_some() {
             session.report.problem(&self.given().join(" "), what);
         }
+    }
+
+    /// Returns the hint about the first option whose value no snapshot has, if another value is similar.
+    pub(super) fn meant(&self, rows: &[SnapshotRow]) -> Option<String> {
+        let hosts: Vec<&str> = rows.iter().map(|row| &*row.entry.host).collect();
+        let histories: Vec<String> = rows.iter().map(|row| name_of(&row.entry)).collect();
+        let histories: Vec<&str> = histories.iter().map(String::as_str).collect();
+        let tags: Vec<&str> =
+            rows.iter().flat_map(|row| &row.entry.tags).map(String::as_str).collect();
+        let host = self.host.iter().map(|host| ("--host", host, &hosts));
+        let history = self.history.iter().map(|history| ("--history", history, &histories));
+        let tag = self.tag.iter().map(|tag| ("--tag", tag, &tags));
+        let mut all = host.chain(history).chain(tag);
+        all.find_map(|(option, typed, known)| {
+            let is_known = known.contains(&&**typed);
+            let meant = nearest(typed, known.iter().copied()).filter(|_| !is_known)?;
+            Some(format!("did you mean {option} {}?", word(meant)))
+        })
     }
 
     /// Returns the given options as the user would type them.
@@ -380,19 +418,27 @@ fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Returns the path in a snapshot that was meant by one that it does not have, however that is spelled.
+fn meant(snapshot: &Snapshot, typed: &[u8]) -> Option<PathBuf> {
+    let all = std::iter::once(typed.to_vec()).chain(on_this_computer(typed));
+    let mut all = all.chain(below_source(snapshot, typed));
+    all.find_map(|path| guess::path(snapshot, &path))
+}
+
 /// Adds a hint to the error: which other snapshots contain a path. Also tries the path with its symlinks resolved,
 /// because files are archived by their real paths.
-pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
+pub fn elsewhere(snapshot: &Snapshot, typed: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
     }
+    let trees = snapshot.trees;
     let rows = trees.repository().catalog.snapshots().unwrap_or_default();
     let holders = |path: Vec<u8>| {
         let found = browse::holders(trees, &rows, &path, HOLDERS_SHOWN).unwrap_or_default();
         (!found.is_empty()).then_some((path, found))
     };
-    let mut all = std::iter::once(path.to_vec()).chain(on_this_computer(path));
-    let name = path.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty());
+    let mut all = std::iter::once(typed.to_vec()).chain(on_this_computer(typed));
+    let name = typed.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty());
     let (path, found) = all.find_map(holders).unwrap_or_default();
     let mut failure = Failure::from(error);
     let names: Vec<String> = found
@@ -404,6 +450,10 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
         failure = failure.hinted(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
+    } else if let Some(meant) = meant(snapshot, typed) {
+        failure = failure.hinted(guess::did_you_mean(&meant));
+    } else if typed.contains(&b'\\') && guess::is_windows(typed) {
+        failure = failure.hinted("a path in a snapshot has slashes, as in photos/2024/a.CR3");
     } else if let Some(name) = name {
         let name = word(&show(Path::new(OsStr::from_bytes(name))));
         failure = failure.hinted(format!(

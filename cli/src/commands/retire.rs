@@ -11,13 +11,16 @@ use icecore_engine::repo::{Repository, TreeReader};
 use serde_json::json;
 
 use super::dropped::kept_until;
+use super::guess;
 use super::prune::expect_not_restoring;
 use crate::args::RetireArgs;
 use crate::code;
 use crate::failure::Failure;
 use crate::fit::Table;
+use crate::near::nearest;
 use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
+use crate::shell::word;
 use crate::units::{agree, as_path, brief, count, date_of, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
@@ -37,9 +40,16 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
             .map(|h| format!("{} of host {}", h.id, brief(&h.newest().entry.host)))
             .collect();
         let (message, hint) = match found.is_empty() {
+            true if all.is_empty() && args.host.is_none() => return Err(guess::no_snapshots()),
             true => {
-                let hint = "without a name, `retire` lists the histories";
-                (format!("no history is called {name:?}"), hint.to_owned())
+                let names: Vec<String> =
+                    all.iter().map(|history| name_of(&history.newest().entry)).collect();
+                let meant = nearest(name, names.iter().map(String::as_str));
+                let hint = match meant {
+                    Some(meant) => format!("did you mean {}?", word(meant)),
+                    None => "without a name, `retire` lists the histories".to_owned(),
+                };
+                (format!("no history is called {name:?}"), hint)
             }
             false => (
                 format!("{} histories are called {name:?}", found.len()),

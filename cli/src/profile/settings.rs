@@ -1,6 +1,8 @@
 //! All settings of a profile, with example, default and purpose. The manual page, the reference and `profile show` are
 //! made from this list. Does no I/O.
 
+use crate::near::distance;
+
 /// A setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -314,22 +316,6 @@ pub fn like(unknown: &str) -> Option<&'static str> {
     let mut found = SETTINGS.iter().filter(near);
     let in_table = found.clone().find(is_in);
     in_table.or_else(|| found.next()).map(|setting| setting.name)
-}
-
-/// Returns the number of letters to add, remove or change to turn one word into another.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let changed = before + usize::from(a != *b);
-            before = row[j + 1];
-            row[j + 1] = changed.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

@@ -39,6 +39,20 @@ fn a_path_is_the_same_with_more_slashes() {
 }
 
 #[test]
+fn tags_that_are_not_there_are_answered_with_those_that_are() {
+    let host = host();
+    let ran = host.run("tag remove latest best").ok();
+    assert!(ran.stderr.contains("the snapshot has only the tags rome"), "{ran:#?}");
+    host.run("tag remove latest rome").ok();
+    let ran = host.run("tag remove latest rome").ok();
+    assert!(ran.stderr.contains("the snapshot has no tags"), "{ran:#?}");
+    host.run("tag remove best latest").fails(2, &["icecore tag remove SNAP TAG"]);
+    host.run("ls latest --tag rwa").fails(4, &["did you mean --tag raw?"]);
+    let ran = host.run("snapshots --tag rwa").ok();
+    assert!(ran.stderr.contains("no snapshot matches; did you mean --tag raw?"), "{ran:#?}");
+}
+
+#[test]
 fn an_offset_of_a_date_counts() {
     let host = host();
     for (line, code) in [
@@ -49,4 +63,19 @@ fn an_offset_of_a_date_counts() {
     ] {
         host.run(line).exits(code);
     }
+}
+
+#[test]
+fn an_ambiguous_id_is_answered_with_the_ids() {
+    let host = host();
+    for _ in 0..17 {
+        host.run("snapshot photos").ok();
+    }
+    let all = host.run("snapshots --json").ok().json();
+    let mut ids: Vec<&str> = all.iter().filter_map(|line| line["id"].as_str()).collect();
+    ids.sort_unstable();
+    let pair = ids.windows(2).find(|two| two[0][..1] == two[1][..1]).expect("of 19, two are alike");
+    let ran = host.run(&format!("ls {}", &pair[0][..1])).exits(2);
+    assert!(ran.stderr.contains("type more digits of the id: "), "{ran:#?}");
+    assert!(ran.stderr.contains(&pair[0][..8]) || ran.stderr.contains('…'), "{ran:#?}");
 }

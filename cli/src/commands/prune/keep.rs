@@ -27,5 +27,8 @@ pub fn group_by(text: Option<&str>) -> Result<GroupBy, Failure> {
 }
 
 fn usage(error: Error) -> Failure {
-    Failure::usage(error.to_string(), "`icecore prune --help` shows the forms")
+    Failure::usage(
+        error.to_string(),
+        "as in --keep-last 3, --keep-daily 7, --keep-within 2y5m7d3h, --group-by host,paths",
+    )
 }

@@ -255,7 +255,7 @@ pub fn with_selection(
     let snapshot = Snapshot::open(&trees, snapshot_of(repository, record)?)?;
     let path = placed(&snapshot, start(&snapshot, record));
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
-        return Err(elsewhere(&trees, &path, error));
+        return Err(elsewhere(&snapshot, &path, error));
     }
     let selection = Selection {
         snapshot: &snapshot,

@@ -16,6 +16,7 @@ use self::rewriting::{Rewriting, Rewritten};
 use self::show::{show_end, show_plan};
 use super::clock::time_of;
 use super::consent;
+use super::guess;
 use super::restore::ready_by_prune;
 use crate::args::RewriteArgs;
 use crate::code;
@@ -68,12 +69,7 @@ impl Rewriting<'_> {
         if nothing {
             let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
             let message = format!("no snapshot contains {}", names.join(" or "));
-            let is_pattern = |path: &PathBuf| path.to_string_lossy().contains(['*', '?']);
-            let hint = match self.args.exclude.iter().any(is_pattern) {
-                true => "it takes paths, not patterns: `icecore find PATTERN` prints the paths",
-                false => "`icecore find -i NAME` searches all snapshots for a name, wherever it is",
-            };
-            return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
+            return Err(Failure::new(code::NOTHING_FOUND, message, Some(&self.hint_of_none()?)));
         }
         self.expect_less_than_all(&first)?;
         let cost = self.cost(&first)?;
@@ -150,6 +146,25 @@ impl Rewriting<'_> {
             ids.join(" "),
         );
         Ok(Failure::new(code::DAMAGED, message, Some(&hint)))
+    }
+
+    /// Returns the hint if no snapshot contains any of the paths.
+    fn hint_of_none(&self) -> Result<String, Failure> {
+        let is_pattern = |path: &PathBuf| path.to_string_lossy().contains(['*', '?']);
+        if self.args.exclude.iter().any(is_pattern) {
+            return Ok(
+                "it takes paths, not patterns: `icecore find PATTERN` prints the paths".to_owned()
+            );
+        }
+        let rows = self.repository.catalog.snapshots()?;
+        if rows.is_empty() {
+            return Err(guess::no_snapshots());
+        }
+        let mut meant = self.args.exclude.iter();
+        let meant = meant.find_map(|path| guess::in_newest(self.repository, &rows, path));
+        Ok(meant.unwrap_or_else(|| {
+            "`icecore find -i NAME` searches all snapshots for a name, wherever it is".to_owned()
+        }))
     }
 
     /// Refuses to drop every snapshot, because `--exclude .` is easily typed by mistake.
