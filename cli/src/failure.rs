@@ -158,11 +158,11 @@ impl From<Error> for Failure {
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
                 let disk = match location.contains("://") {
-                    true => "",
-                    false => "is its disk mounted, and where? ",
+                    true => "name",
+                    false => "is its disk mounted, and where? Name",
                 };
                 Some(format!(
-                    "{disk}Name the place where the archive is; a new one is created with `{} init`",
+                    "{disk} the place where the archive is; a new one is created with `{} init`",
                     crate::pasted::at_place(location)
                 ))
             }),

@@ -15,7 +15,9 @@
 //!   (AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
 
 use icecore_engine::store::layout::JOBS;
-use icecore_engine::store::{HOT_CLASS, Location, PACK_CLASS, Provider, layout};
+use icecore_engine::store::{
+    BUCKET_NAMES, HOT_CLASS, Location, PACK_CLASS, Provider, is_bucket_name, layout,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -45,6 +47,10 @@ const PACKS: &str = "packs";
 
 pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
     let place = BucketPlace::new(&session.location()?)?;
+    if !is_bucket_name(&place.bucket) {
+        let message = format!("Amazon allows no new bucket of this name: {BUCKET_NAMES}");
+        session.report.problem(&place.bucket, &message);
+    }
     // Only the right to put depends on storage classes, so other documents need no request.
     let (document, characters_max) = match command {
         PolicyCommand::Backup(args) => {

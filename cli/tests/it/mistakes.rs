@@ -1,6 +1,8 @@
 //! What a person types wrong in the first month, where it works or is noted; what fails is in the transcripts.
 
-use crate::support::{Host, write};
+use icecore_testkit::{Fault, S3Server};
+
+use crate::support::{Host, shoot, write};
 
 fn host() -> Host {
     let mut host = Host::new();
@@ -78,4 +80,42 @@ fn an_ambiguous_id_is_answered_with_the_ids() {
     let ran = host.run(&format!("ls {}", &pair[0][..1])).exits(2);
     assert!(ran.stderr.contains("type more digits of the id: "), "{ran:#?}");
     assert!(ran.stderr.contains(&pair[0][..8]) || ran.stderr.contains('…'), "{ran:#?}");
+}
+
+#[test]
+fn a_wrong_endpoint_or_bucket_is_named() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    for (status, body, words) in [
+        (
+            400,
+            "<Error><Code>InvalidBucketName</Code><Message>The specified bucket is not valid.</Message></Error>",
+            ["does not allow this name of a bucket", "3 to 63 lower-case letters"],
+        ),
+        (
+            405,
+            "<Error><Code>MethodNotAllowed</Code><Message>The specified method is not allowed.</Message></Error>",
+            ["does not allow such requests (405)", "check the endpoint"],
+        ),
+        (
+            400,
+            "Client sent an HTTP request to an HTTPS server.",
+            ["expects TLS", "write the endpoint with https://"],
+        ),
+        (
+            400,
+            "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>",
+            ["expects TLS", "write the endpoint with https://"],
+        ),
+    ] {
+        let body = body.to_owned();
+        server.set_fault(Some(Box::new(move |_| Fault::Answer {
+            status,
+            header: ("content-type", "text/html".to_owned()),
+            body: body.clone(),
+        })));
+        host.run("--retry-for 0 snapshots").fails(1, &words);
+        host.run("--retry-for 0 init").fails(1, &words);
+    }
 }

@@ -38,7 +38,8 @@ const SPOILED_CODES: [&str; 6] = [
 impl Trouble {
     /// Converts an error of the HTTP client. No byte was sent if it `is_of_connecting`.
     pub fn of_request(error: &dyn Error, is_of_connecting: bool) -> Trouble {
-        let reason = innermost(error);
+        let reason = refusals::reason_of_connection(error);
+        let reason = reason.map_or_else(|| innermost(error), str::to_owned);
         let remedy = refusals::of_connection(error);
         let again = match (is_of_connecting, &remedy) {
             (false, _) => Retry::Sent,
@@ -201,6 +202,9 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     let is_of_store = body.contains("<Code>");
     let is_page = !is_of_store && (has_page || is_page(&text));
     let now = jiff::Timestamp::now();
+    if let Some(trouble) = refusals::expects_tls(&body) {
+        return Err(trouble);
+    }
     if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &body, now) {
         return Err(trouble);
     }

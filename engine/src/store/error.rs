@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
+use super::bucket_name::{BUCKET_NAMES, is_bucket_name};
 use super::trouble::{Retry, StoreErrorKind, Trouble};
 use super::wording::Wording;
-use super::{Location, layout};
+use super::{Location, Provider, layout};
 
 /// A failed request to the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,12 +41,22 @@ impl StoreError {
 
     /// Replaces the name of the object by the location if the whole store fails, not this object.
     pub(crate) fn of_place(self, place: &Location) -> StoreError {
-        use StoreErrorKind::{Busy, Credentials, Denied, NoBucket, Settings, Unreachable};
-        let of_all =
-            matches!(self.kind, NoBucket | Denied | Credentials | Settings | Unreachable | Busy);
+        use StoreErrorKind::{
+            Busy, Credentials, Denied, NoBucket, Settings, Unreachable,
+        };
+        let of_keys = matches!(self.kind, Denied | Credentials);
+        let of_all = of_keys || matches!(self.kind, NoBucket | Settings | Unreachable | Busy);
+        let remedy = match place {
+            Location::Bucket { provider: Provider::S3, bucket, .. }
+                if self.kind == NoBucket && !is_bucket_name(bucket) =>
+            {
+                Some(format!("check the name: {BUCKET_NAMES}"))
+            }
+            _ => self.remedy.clone(),
+        };
         let is_full = self.kind == StoreErrorKind::NoSpace;
         match is_full || place.is_remote() && of_all {
-            true => StoreError { name: place.to_string(), ..self },
+            true => StoreError { name: place.to_string(), remedy, ..self },
             false => self,
         }
     }

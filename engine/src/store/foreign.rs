@@ -54,6 +54,10 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
         };
         return Some((reason, hint.to_owned()));
     }
+    if url == "-" {
+        let hint = format!("{FORMS}; a local folder of this name is ./-");
+        return Some(("- does not name an archive", hint));
+    }
     if url.starts_with('\\') {
         return Some(("this is a share on a Windows network", MOUNT.to_owned()));
     }
@@ -87,12 +91,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
         "http" | "https" if rest.starts_with("//") => {
             ("a web address is not an archive", of_server(&word, plain))
         }
-        // In arn:aws:s3:::bucket/prefix, only the parts from the bucket on matter.
-        "arn" => {
-            let bucket = rest.splitn(5, ':').nth(4).unwrap_or_default();
-            let bucket = bucket.trim_end_matches(['*', '/']);
-            ("this is how policies name a bucket", bucket_url(bucket) + folder)
-        }
+        "arn" => ("this is how policies name a bucket", of_arn(rest) + folder),
         "b2" => {
             let bucket = slashed(plain);
             let hint = format!(
@@ -128,6 +127,16 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
             "this looks like a place on another host, or the URL of another tool",
             format!("{MOUNT}; buckets are s3://…, gs://… and az://…{folder}"),
         ),
+    }
+}
+
+/// Rewrites the text after `arn:` as a URL. In `aws:s3:::bucket/prefix`, only the parts from the bucket on matter.
+fn of_arn(rest: &str) -> String {
+    let bucket = rest.splitn(5, ':').nth(4).unwrap_or_default();
+    match bucket.starts_with("accesspoint") {
+        true => "icecore uses no access points: write the bucket itself, as s3://bucket/prefix"
+            .to_owned(),
+        false => bucket_url(bucket.trim_end_matches(['*', '/'])),
     }
 }
 
@@ -263,6 +272,7 @@ pub(super) fn bucket_form(
     let named = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let hint = match provider {
         Provider::S3 if is_server(bucket) => of_server("https", &format!("{bucket}/{prefix}")),
+        Provider::S3 if bucket.starts_with("arn:") => of_arn(&format!("{bucket}/{prefix}")[4..]),
         Provider::S3 if bucket.contains(['@', ':']) => {
             "write s3://bucket/prefix; set the server with AWS_ENDPOINT_URL, and the keys with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
         }
@@ -397,6 +407,8 @@ mod tests {
             ("arn:aws:s3:::bucket/a/b", "write s3://bucket/a/b;"),
             ("arn:aws-cn:s3:::bucket/*", "write s3://bucket;"),
             ("arn:aws:s3:::", "write s3://bucket/prefix"),
+            ("s3://arn:aws:s3:::bucket/a/b", "write s3://bucket/a/b"),
+            ("s3://arn:aws:s3:eu-west-1:1234:accesspoint/a", "write the bucket itself"),
         ] {
             refuses(url, hint);
         }

@@ -6,7 +6,7 @@
 //! `limits`.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use tokio::time::Sleep;
 use super::answer;
 use super::dial::{DialOptions, Dialer, Socket};
 use super::limits::{Limits, Throttle};
+use super::refusals;
 use super::trouble::Trouble;
 use super::watch::Watch;
 
@@ -114,6 +115,8 @@ struct Shared {
     tls: Arc<ClientConfig>,
     /// `None` before the first request.
     client: Mutex<Option<Client>>,
+    /// Whether the server has answered a request.
+    answers: AtomicBool,
 }
 
 /// A client and its pool of connections.
@@ -129,7 +132,8 @@ struct Client {
 impl Link {
     pub fn new(options: LinkOptions, allows_http: bool) -> Result<Link, rustls::Error> {
         let tls = super::dial::tls(&options.ca_bundle, allows_http)?;
-        Ok(Link(Arc::new(Shared { options, allows_http, tls, client: Mutex::default() })))
+        let (client, answers) = (Mutex::default(), AtomicBool::default());
+        Ok(Link(Arc::new(Shared { options, allows_http, tls, client, answers })))
     }
 }
 
@@ -181,6 +185,7 @@ impl HttpService for Link {
         if parts.uri.scheme() != Some(&Scheme::HTTPS) && !shared.allows_http {
             return Err(failed(Trouble::never("URL scheme is not allowed".to_owned())));
         }
+        let is_plain = parts.uri.scheme() == Some(&Scheme::HTTP);
         let asked = answer::Asked::of(&parts.method, parts.uri.query(), &parts.headers);
         parts.headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
         if let Some(password) = dialer.proxy_password(&parts.uri) {
@@ -209,13 +214,21 @@ impl HttpService for Link {
             moving(&beat, patience, http.request(Request::from_parts(parts, body))).await;
         let answered = answered.map_err(|()| Trouble::idle(idle_max));
         let answered = answered.and_then(|answered| {
-            answered.map_err(|error| Trouble::of_request(&error, error.is_connect()))
+            answered.map_err(|error| {
+                let trouble = Trouble::of_request(&error, error.is_connect());
+                let is_new = is_plain && !shared.answers.load(Ordering::Relaxed);
+                match is_new && !error.is_connect() {
+                    true => refusals::without_tls(trouble),
+                    false => trouble,
+                }
+            })
         });
         if !answered.as_ref().is_ok_and(|answer| answer.status().is_success()) {
             leaving.take_back();
         }
         let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
         shared.options.pulse.beat();
+        shared.answers.store(true, Ordering::Relaxed);
         let (mut parts, body) = answered.into_parts();
         let is_content = asked.what == answer::What::Object && parts.status.is_success();
         let socket = parts.extensions.remove::<Socket>();

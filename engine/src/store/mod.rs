@@ -5,11 +5,13 @@
 //! requests after transient failures (`patience`).
 
 mod answer;
+mod bucket_name;
 mod class;
 mod client;
 mod clock;
 mod credentials;
 mod dial;
+mod endpoints;
 mod error;
 mod folder;
 mod foreign;
@@ -39,6 +41,7 @@ mod wire;
 mod wording;
 
 pub use crate::format::Tier;
+pub use bucket_name::{BUCKET_NAMES, is_bucket_name};
 pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed};
 pub use client::Store;
 pub use credentials::{CredentialSource, Credentials};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rustls::CertificateError;
 
 use super::StoreErrorKind;
+use super::bucket_name::BUCKET_NAMES;
 use super::error::summarize;
 use super::trouble::{Retry, Trouble};
 
@@ -57,7 +58,54 @@ pub(super) fn explain(
         .or_else(|| elsewhere(status, headers, text))
         .or_else(|| at_another_time(status, headers, text, now))
         .or_else(|| of_account(text))
+        .or_else(|| of_endpoint(status, text))
         .or_else(|| unsupported(status, text))
+}
+
+/// What servers answer to a request without TLS, by their kind: written in Go, nginx, Apache.
+const EXPECT_TLS: [&str; 3] = [
+    "HTTP request to an HTTPS server",
+    "plain HTTP request was sent to HTTPS port",
+    "speaking plain HTTP to an SSL-enabled server port",
+];
+
+/// Explains that the server is reached with `http://`, but expects TLS. Such an answer may be a web page.
+pub(super) fn expects_tls(text: &str) -> Option<Trouble> {
+    let is_refused = EXPECT_TLS.iter().any(|words| text.contains(words));
+    let reason = "the server expects TLS at this address";
+    is_refused.then(|| settings(reason.to_owned(), WITH_TLS.to_owned()))
+}
+
+const WITH_TLS: &str = "write the endpoint with https://";
+
+/// Adds a hint to the failure of a request without TLS that the server has not answered: perhaps it expects TLS.
+pub(super) fn without_tls(trouble: Trouble) -> Trouble {
+    let remedy = trouble.remedy.unwrap_or_else(|| {
+        format!("check the network and the endpoint; if the server expects TLS, {WITH_TLS}")
+    });
+    Trouble { remedy: Some(remedy), ..trouble }
+}
+
+/// Returns why a connection failed in plain words, where the HTTP client has none.
+pub(super) fn reason_of_connection(error: &dyn Error) -> Option<&'static str> {
+    match cause::<rustls::Error>(error)? {
+        rustls::Error::InvalidMessage(_) => Some("the server does not speak TLS at this address"),
+        _ => None,
+    }
+}
+
+/// Explains that the store does not allow the name of the bucket, or that the endpoint is not that of a store.
+fn of_endpoint(status: StatusCode, text: &str) -> Option<Trouble> {
+    if text.contains("<Code>InvalidBucketName</Code>") {
+        let reason = "the store does not allow this name of a bucket";
+        return Some(settings(reason.to_owned(), BUCKET_NAMES.to_owned()));
+    }
+    let is_refused = text.contains("<Code>MethodNotAllowed</Code>");
+    (is_refused && status == StatusCode::METHOD_NOT_ALLOWED).then(|| {
+        let reason = "the server does not allow such requests (405)";
+        let remedy = "check the endpoint: that of a web page or a console cannot store anything; MinIO has the API on port 9000 and the console on port 9001";
+        settings(reason.to_owned(), remedy.to_owned())
+    })
 }
 
 /// Explains that Amazon has closed the account or the bucket, most often because of an unpaid bill.
@@ -167,7 +215,7 @@ pub(super) fn of_connection(error: &dyn Error) -> Option<String> {
             "for a server with its own certificate, set AWS_CA_BUNDLE to a file with the certificate of its issuer; in a hotel, log in to its network first"
         }
         rustls::Error::InvalidMessage(_) => {
-            "the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true"
+            "write the endpoint with http://, and set AWS_ALLOW_HTTP=true"
         }
         _ => return None,
     }
@@ -328,6 +376,23 @@ mod tests {
         assert_eq!(remedy(rustls::Error::EncryptError), None);
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         assert_eq!(of_connection(&refused), None);
+    }
+
+    #[test]
+    fn a_wrong_endpoint_or_bucket_is_named() {
+        for (status, code, words) in [
+            (400, "InvalidBucketName", "3 to 63 lower-case letters"),
+            (405, "MethodNotAllowed", "check the endpoint"),
+        ] {
+            let text = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+            let (_, remedy) = explained(status, NONE, &text).expect("an explanation");
+            assert!(remedy.contains(words), "{remedy}");
+        }
+        for page in EXPECT_TLS {
+            let page = format!("<html><title>400 The {page}</title>");
+            assert_eq!(expects_tls(&page).and_then(|t| t.remedy).as_deref(), Some(WITH_TLS));
+        }
+        assert!(expects_tls("<html>Log in").is_none());
     }
 
     #[test]

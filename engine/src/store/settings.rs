@@ -5,6 +5,8 @@ use object_store::aws::AmazonS3ConfigKey;
 use object_store::client::ClientConfigKey;
 use reqwest::Url;
 
+use super::bucket_name::{BUCKET_NAMES, is_bucket_name};
+use super::endpoints;
 use super::error::StoreError;
 
 /// Settings that name a server.
@@ -55,15 +57,33 @@ pub(super) fn check(settings: &[(String, String)], bucket: &str) -> Result<(), S
     let has_endpoint = settings.iter().any(|(key, _)| ENDPOINTS.contains(&&**key));
     for (key, value) in settings {
         if ENDPOINTS.contains(&&**key) {
+            endpoints::of_store(key, value, bucket)?;
             endpoint(key, value, allows_http)?;
-            without_bucket(key, value, bucket)?;
+            endpoints::without_bucket(key, value, bucket)?;
         } else if SOURCES.contains(&&**key) {
             endpoint(key, value, true)?;
         } else if REGIONS.contains(&&**key) {
             region(key, value, has_endpoint)?;
         }
     }
-    Ok(())
+    let region = settings.iter().rev().find(|(key, _)| REGIONS.contains(&&**key));
+    match region.filter(|(_, region)| !has_endpoint && region != OLD_REGION) {
+        Some(_) => bucket_name(bucket),
+        None => Ok(()),
+    }
+}
+
+/// The region with buckets from before 2018, whose names may have capital letters and underscores.
+const OLD_REGION: &str = "us-east-1";
+
+/// Fails if Amazon allows no bucket of this name in any other region.
+fn bucket_name(bucket: &str) -> Result<(), StoreError> {
+    if is_bucket_name(bucket) {
+        return Ok(());
+    }
+    let reason = "Amazon allows no bucket of this name";
+    let remedy = format!("check the name: {BUCKET_NAMES}");
+    Err(StoreError::of_setting(&format!("s3://{bucket}"), reason, remedy))
 }
 
 fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError> {
@@ -73,7 +93,8 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
     };
     let url = Url::parse(value);
     let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let bare = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let bare =
+        value.split_once("://").map_or_else(|| endpoints::without_scheme(value), |(_, rest)| rest);
     let without_user = bare.rsplit('@').next().unwrap_or_default().trim_matches('/');
     let secure = format!("write {name}=https://{without_user}");
     let (allow, in_profile) = match key.split('_').next() {
@@ -118,31 +139,6 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
     }
 }
 
-/// Refuses an endpoint that contains the bucket, as consoles show it: the bucket would be named twice, and the answer of the
-/// server would not say why.
-fn without_bucket(key: &str, value: &str, bucket: &str) -> Result<(), StoreError> {
-    let Ok(url) = Url::parse(value) else { return Ok(()) };
-    let Some(host) = url.host_str() else { return Ok(()) };
-    let mut segments: Vec<&str> = url.path_segments().map_or(Vec::new(), Iterator::collect);
-    segments.retain(|segment| !segment.is_empty());
-    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
-    // One label in front of a server's name is the bucket only if a server with a name of its own follows.
-    let server = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'));
-    let server = server.filter(|server| server.contains('.'));
-    let (host, above) = match (server, segments.split_last()) {
-        (Some(server), _) => (server, &segments[..]),
-        (None, Some((last, above))) if *last == bucket => (host, above),
-        _ => return Ok(()),
-    };
-    let path: String = above.iter().map(|segment| format!("/{segment}")).collect();
-    let name = key.to_ascii_uppercase();
-    let remedy = format!("write {name}={}://{host}{port}{path}", url.scheme());
-    let reason = format!(
-        "the endpoint contains the bucket {bucket}, which the URL of the archive names already"
-    );
-    Err(StoreError::of_setting(&format!("{name}={value}"), &reason, remedy))
-}
-
 fn region(key: &str, value: &str, has_endpoint: bool) -> Result<(), StoreError> {
     let setting = format!("{}={value}", key.to_ascii_uppercase());
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -172,25 +168,6 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_contains_no_bucket() {
-        for (value, remedy) in [
-            ("https://nas:9000/photos", "write AWS_ENDPOINT_URL=https://nas:9000"),
-            ("https://nas/s3/photos/", "write AWS_ENDPOINT_URL=https://nas/s3"),
-            (
-                "https://photos.s3.eu-central-1.amazonaws.com",
-                "write AWS_ENDPOINT_URL=https://s3.eu-central-1.amazonaws.com",
-            ),
-        ] {
-            let error = checked(&[("aws_endpoint_url", value)]).expect_err(value);
-            assert!(error.contains("contains the bucket photos"), "{value}: {error}");
-            assert!(error.ends_with(&format!("| {remedy}")), "{value}: {error}");
-        }
-        for value in ["https://photos.local:9000", "https://photos:9000", "https://nas/photos2"] {
-            assert_eq!(checked(&[("aws_endpoint_url", value)]), Ok(()), "{value}");
-        }
-    }
-
-    #[test]
     fn endpoints_are_addresses_with_a_scheme() {
         for (value, words) in [
             (
@@ -200,6 +177,8 @@ mod tests {
             ("localhost", "https://localhost"),
             ("127.0.0.1:9000/", "https://127.0.0.1:9000,"),
             ("//nas", "https://nas"),
+            ("http:/nas:9000", "write AWS_ENDPOINT_URL=https://nas:9000, or"),
+            ("'http://nas:9000'", "without the quotation marks: AWS_ENDPOINT_URL=http://nas:9000"),
             ("s3://bucket", "https:// or http://"),
             ("ftp://nas", "https://nas"),
             ("https://", "not the address of a server"),
@@ -224,6 +203,27 @@ mod tests {
                 .is_err_and(|e| e.contains("GOOGLE_ALLOW_HTTP"))
         );
         assert_eq!(checked(&[("aws_metadata_endpoint", "http://169.254.169.254")]), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_of_amazon_has_a_plain_name() {
+        let check = |bucket: &str, settings: &[(&str, &str)]| {
+            let settings: Vec<_> =
+                settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            super::check(&settings, bucket).map_err(|error| error.remedy.unwrap_or_default())
+        };
+        let new = [("aws_region", "eu-central-1")];
+        let old = [("aws_region", "us-east-1")];
+        let own = [("aws_region", "eu-central-1"), ("aws_endpoint_url", "https://nas:9000")];
+        for bucket in ["Photos", "my_photos", "ab", "-photos", "photos-", "a..b"] {
+            let remedy = check(bucket, &new).expect_err(bucket);
+            assert!(remedy.contains("3 to 63 lower-case letters"), "{remedy}");
+            assert_eq!(check(bucket, &old), Ok(()), "{bucket}");
+            assert_eq!(check(bucket, &own), Ok(()), "{bucket}");
+        }
+        for bucket in ["photos-2024", "my.photos", "abc"] {
+            assert_eq!(check(bucket, &new), Ok(()), "{bucket}");
+        }
     }
 
     #[test]
