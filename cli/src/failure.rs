@@ -202,9 +202,11 @@ fn exit_code(error: &Error) -> u8 {
         // A bucket that does not exist is like a folder that does not exist.
         Error::NoRepository { .. }
         | Error::Store(StoreError { kind: StoreErrorKind::NoBucket, .. }) => code::NO_REPOSITORY,
-        Error::Store(StoreError { kind: StoreErrorKind::Location, .. }) | Error::Pattern { .. } => {
-            code::USAGE
-        }
+        Error::Store(StoreError {
+            kind: StoreErrorKind::Location | StoreErrorKind::NoCredentials,
+            ..
+        })
+        | Error::Pattern { .. } => code::USAGE,
         Error::Input { what, .. } if is_typed(what) => code::USAGE,
         Error::AmbiguousSnapshot { .. } | Error::AmbiguousWriter { .. } => code::USAGE,
         Error::NoSnapshot { .. } | Error::NotInSnapshot { .. } | Error::NoWriter { .. } => {

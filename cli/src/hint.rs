@@ -310,6 +310,9 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Credentials => {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
+        StoreErrorKind::NoCredentials => {
+            "check the AWS profile (AWS_PROFILE) in ~/.aws, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
         StoreErrorKind::Denied => {
             "this is not allowed: `icecore policy backup` prints the S3 rights of a host that takes snapshots, `icecore policy restore` those of a host that also reads, `icecore policy prune` those of a host that prunes, erases or enrols"
         }

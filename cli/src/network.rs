@@ -36,7 +36,9 @@ impl Watch for Network {
             StoreErrorKind::Busy => {
                 format!("the store answers again; it had been busy since {since}")
             }
-            StoreErrorKind::Credentials => "the store accepts the credentials again".to_owned(),
+            StoreErrorKind::Credentials | StoreErrorKind::NoCredentials => {
+                "the store accepts the credentials again".to_owned()
+            }
             _ => format!("the network is back; it had been away since {since}"),
         });
     }
@@ -60,7 +62,9 @@ impl Watch for Network {
 fn what(away: &Away) -> &'static str {
     match away.kind {
         StoreErrorKind::Busy => "the store is busy",
-        StoreErrorKind::Credentials => "the store refuses the credentials",
+        StoreErrorKind::Credentials | StoreErrorKind::NoCredentials => {
+            "the store refuses the credentials"
+        }
         _ => "network is away",
     }
 }

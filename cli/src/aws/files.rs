@@ -21,6 +21,8 @@ pub struct Files {
     pub profiles: Vec<String>,
     /// Whether the config has a section with the bare name of the profile, which has no effect.
     pub has_bare_section: bool,
+    /// Whether the credentials file has keys above its first section, where they have no effect.
+    pub has_loose_keys: bool,
 }
 
 impl Files {
@@ -50,12 +52,18 @@ impl Files {
         };
         let mut profiles: Vec<String> =
             in_config.iter().chain(&credentials).map(|(name, _)| name.clone()).collect();
+        profiles.retain(|name| !name.is_empty());
         profiles.sort();
         profiles.dedup();
+        let is_loose = |(name, pairs): &(String, Vec<(String, String)>)| {
+            name.is_empty() && value(pairs, "aws_access_key_id").is_some()
+        };
+        let has_loose_keys = credentials.iter().any(is_loose);
         Files {
             sections: [find(&in_config), find(&credentials)],
             has_bare_section: config.iter().any(|(name, _)| *name == profile)
                 && profile != "default",
+            has_loose_keys,
             is_named: named.is_some(),
             profiles,
             profile,
@@ -105,7 +113,7 @@ fn sections(path: &std::path::Path) -> Result<Sections, String> {
     }
 }
 
-/// Parses the syntax of the AWS tools. Indented lines belong to the setting above them, and icecore uses none of them.
+/// Parses the syntax of the AWS tools. The section of lines above the first one has no name. Indented lines belong to the setting above them, and icecore uses none of them.
 fn parse(text: &str) -> Sections {
     let mut sections: Sections = Vec::new();
     let mut indent = None;
@@ -121,6 +129,9 @@ fn parse(text: &str) -> Sections {
             continue;
         }
         let this = line.len() - line.trim_start().len();
+        if sections.is_empty() {
+            sections.push((String::new(), Vec::new()));
+        }
         let Some((_, pairs)) = sections.last_mut() else { continue };
         if indent.is_some_and(|above| this > above) {
             continue;
@@ -160,6 +171,9 @@ mod tests {
         assert_eq!(of(Some("other")).find("aws_secret_access_key"), Some("\"quoted\""));
         assert_eq!(of(None).profiles, ["default", "other"]);
         assert!(!of(Some("third")).is_there());
+        let loose = files(None, "", "aws_access_key_id = A\naws_secret_access_key = b\n");
+        assert!(loose.has_loose_keys && !loose.is_there() && loose.profiles.is_empty());
+        assert!(!of(None).has_loose_keys);
     }
 
     #[test]

@@ -7,10 +7,10 @@ mod process;
 
 use std::path::PathBuf;
 
-use icecore_engine::store::{CredentialSource, Credentials, has_effect};
+use icecore_engine::store::{CredentialFailure, CredentialSource, Credentials, has_effect};
 
-use crate::code;
 use crate::failure::Failure;
+use crate::near::nearest;
 use crate::report::Report;
 use crate::units::agree;
 use files::{Files, value};
@@ -58,7 +58,7 @@ pub fn expect(name: &str) -> Result<(), Failure> {
     if name.is_empty() || files.is_there() {
         return Ok(());
     }
-    Err(Failure::new(code::FAILED, no_profile(name), Some(&instead(&files))))
+    Err(Failure::usage(no_profile(name), &instead(&files)))
 }
 
 /// Returns the name of the profile in the AWS files that a variable names.
@@ -154,29 +154,40 @@ pub fn source(profile: Option<&str>) -> Result<Option<CredentialSource>, Failure
             Ok(Some(CredentialSource::new(move || credentials(profile.as_deref()))))
         }
         Way::None => Ok(None),
-        Way::Unknown { message, hint } => {
-            Err(Failure { code: code::FAILED, message, hint: Some(hint), ..Failure::default() })
-        }
+        Way::Unknown { message, hint } => Err(Failure::usage(message, &hint)),
     }
 }
 
 /// Reads the current credentials.
-fn credentials(profile: Option<&str>) -> Result<Credentials, String> {
+fn credentials(profile: Option<&str>) -> Result<Credentials, CredentialFailure> {
     let environment = environment().map_err(|failure| failure.message)?;
-    let credentials = match way(environment, &Files::read(profile)?) {
+    let files = Files::read(profile)?;
+    let credentials = match way(environment, &files) {
         Way::Keys(keys) => keys,
-        Way::Process(process) => process::run(&process, process::PROCESS_MAX)?,
-        Way::Unknown { message, .. } => return Err(message),
-        Way::None => return Err("the AWS files no longer contain credentials".to_owned()),
+        Way::Process(process) => {
+            let ran = process::run(&process, process::PROCESS_MAX);
+            ran.map_err(|reason| process_failed(reason, &files.profile))?
+        }
+        Way::Unknown { message, hint } => {
+            return Err(CredentialFailure { reason: message, remedy: Some(hint) });
+        }
+        Way::None => return Err("the AWS files no longer contain credentials".to_owned().into()),
     };
     // The keys go into a header. Do not show a malformed one in the message.
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
     if !plain(&credentials.key_id) || !plain(credentials.token.as_deref().unwrap_or_default()) {
-        return Err(
-            "the access key contains a character that is not allowed in access keys".to_owned()
-        );
+        let reason = "the access key contains a character that is not allowed in access keys";
+        return Err(reason.to_owned().into());
     }
     Ok(credentials)
+}
+
+/// Returns the failure of `credential_process`, which the AWS profile names.
+fn process_failed(reason: String, profile: &str) -> CredentialFailure {
+    let remedy = format!(
+        "run the command of credential_process in the AWS profile {profile} by itself: it must print the keys as JSON, as `aws configure export-credentials --format process` does; perhaps you must sign in first (`aws sso login`)"
+    );
+    CredentialFailure { reason, remedy: Some(remedy) }
 }
 
 fn environment() -> Result<Option<Credentials>, Failure> {
@@ -234,6 +245,12 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
     if let Some(Half { message, hint }) = half::in_files(files) {
         return Way::Unknown { message, hint };
     }
+    if files.has_loose_keys && !files.is_there() {
+        return Way::Unknown {
+            message: "the keys in ~/.aws/credentials are in no section".to_owned(),
+            hint: format!("write [{name}] on a line above them"),
+        };
+    }
     if !files.is_named {
         return Way::None;
     }
@@ -254,6 +271,8 @@ fn no_profile(name: &str) -> String {
 fn instead(files: &Files) -> String {
     if files.has_bare_section {
         format!("its section in ~/.aws/config must begin with [profile {}]", files.profile)
+    } else if let Some(meant) = nearest(&files.profile, files.profiles.iter().map(String::as_str)) {
+        format!("did you mean {meant}?")
     } else if files.profiles.is_empty() {
         "~/.aws/config and ~/.aws/credentials contain no profile: sudo, cron and containers have a different HOME".to_owned()
     } else {

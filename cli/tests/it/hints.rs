@@ -180,7 +180,7 @@ fn profiles_that_icecore_cannot_use_are_explained() {
         ("nowhere", &["there is no AWS profile nowhere", "default, empty, exported, role, sso"]),
     ] {
         host.set("AWS_PROFILE", profile);
-        host.run("snapshots").fails(1, words);
+        host.run("snapshots").fails(2, words);
     }
     host.set("AWS_PROFILE", "exported");
     host.run("snapshots").ok();
@@ -204,7 +204,7 @@ fn profiles_that_icecore_cannot_use_are_explained() {
         ("aws_secret_access_key = s\n", ["but no aws_access_key_id", "add aws_access_key_id"]),
     ] {
         write(&file, format!("[default]\n{lines}"));
-        host.run("snapshots").fails(1, &words);
+        host.run("snapshots").fails(2, &words);
     }
     std::fs::remove_file(file).expect("it goes");
     host.run("snapshots").fails(1, &["no credentials", "cron, systemd and containers do not see"]);

@@ -119,3 +119,32 @@ fn a_wrong_endpoint_or_bucket_is_named() {
         host.run("--retry-for 0 init").fails(1, &words);
     }
 }
+
+#[test]
+fn a_program_for_keys_that_fails_is_a_wrong_setting() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        host.unset(name);
+    }
+    let home = host.path("home");
+    host.set("HOME", home.to_str().expect("a plain path"));
+    for (process, words) in [
+        ("false", "credential_process failed: exit status: 1"),
+        ("echo hello", "credential_process did not print credentials"),
+        ("/nowhere/keys", "credential_process failed: exit status: 127"),
+    ] {
+        write(
+            &host.path("home/.aws/config"),
+            format!("[default]\ncredential_process = {process}\n"),
+        );
+        let hint = "run the command of credential_process in the AWS profile default by itself";
+        host.run("snapshots").fails(2, &[words, hint]);
+    }
+    std::fs::remove_file(host.path("home/.aws/config")).expect("it goes");
+    write(
+        &host.path("home/.aws/credentials"),
+        "aws_access_key_id = A\naws_secret_access_key = b\n",
+    );
+    host.run("snapshots").fails(2, &["are in no section", "write [default] on a line above them"]);
+}

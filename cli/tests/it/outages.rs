@@ -244,7 +244,8 @@ fn credentials_of_a_process_are_read_again() {
     host.run("snapshot photos").ok();
     assert!(runs() >= before + 2, "{} runs, {before} before", runs());
     crate::support::write(&home.join("process"), "exit 7\n");
-    let ran = host.run("snapshots").fails(1, &["credential_process failed", "AWS_ACCESS_KEY_ID"]);
+    let words = ["credential_process failed", "credential_process in the AWS profile default"];
+    let ran = host.run("snapshots").fails(2, &words);
     assert!(!ran.stderr.contains(server.secret_key()), "{ran:#?}");
 }
 

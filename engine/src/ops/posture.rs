@@ -122,6 +122,7 @@ impl Posture {
                 StoreErrorKind::Unreachable
                 | StoreErrorKind::Busy
                 | StoreErrorKind::Credentials
+                | StoreErrorKind::NoCredentials
                 | StoreErrorKind::NoBucket
                 | StoreErrorKind::Interrupted => Err(error.into()),
                 _ => {

@@ -37,13 +37,33 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Why credentials cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFailure {
+    /// Why, in one line without secrets.
+    pub reason: String,
+    /// What the user can do, if the source knows.
+    pub remedy: Option<String>,
+}
+
+impl From<String> for CredentialFailure {
+    fn from(reason: String) -> CredentialFailure {
+        CredentialFailure { reason, remedy: None }
+    }
+}
+
+/// The result of reading a source.
+type Read = Result<Credentials, CredentialFailure>;
+
 /// Returns the current credentials, or why they cannot be read. May block.
 #[derive(Clone)]
-pub struct CredentialSource(Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>);
+pub struct CredentialSource(Arc<dyn Fn() -> Read + Send + Sync>);
 
 impl CredentialSource {
     /// Returns a source that calls `read` whenever credentials are missing, expire or are refused.
-    pub fn new(read: impl Fn() -> Result<Credentials, String> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        read: impl Fn() -> Result<Credentials, CredentialFailure> + Send + Sync + 'static,
+    ) -> Self {
         CredentialSource(Arc::new(read))
     }
 }
@@ -102,13 +122,13 @@ impl Renewed {
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || (source.0)()).await;
         current.asked = Some(Instant::now());
-        let fail = |reason: String| Trouble {
-            remedy: None,
-            kind: StoreErrorKind::Credentials,
+        let fail = |CredentialFailure { reason, remedy }| Trouble {
+            remedy,
+            kind: StoreErrorKind::NoCredentials,
             again: Retry::Credentials { awaited: true },
             reason,
         };
-        let fresh = read.map_err(|error| fail(error.to_string()))?.map_err(fail)?;
+        let fresh = read.map_err(|error| fail(error.to_string().into()))?.map_err(fail)?;
         if current.credentials.as_ref() != Some(&fresh) {
             // The first credentials do not count as a change.
             current.number += u64::from(current.credentials.is_some());

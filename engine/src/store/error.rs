@@ -42,9 +42,9 @@ impl StoreError {
     /// Replaces the name of the object by the location if the whole store fails, not this object.
     pub(crate) fn of_place(self, place: &Location) -> StoreError {
         use StoreErrorKind::{
-            Busy, Credentials, Denied, NoBucket, Settings, Unreachable,
+            Busy, Credentials, Denied, NoBucket, NoCredentials, Settings, Unreachable,
         };
-        let of_keys = matches!(self.kind, Denied | Credentials);
+        let of_keys = matches!(self.kind, Denied | Credentials | NoCredentials);
         let of_all = of_keys || matches!(self.kind, NoBucket | Settings | Unreachable | Busy);
         let remedy = match place {
             Location::Bucket { provider: Provider::S3, bucket, .. }

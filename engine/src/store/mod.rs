@@ -44,7 +44,7 @@ pub use crate::format::Tier;
 pub use bucket_name::{BUCKET_NAMES, is_bucket_name};
 pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed};
 pub use client::Store;
-pub use credentials::{CredentialSource, Credentials};
+pub use credentials::{CredentialFailure, CredentialSource, Credentials};
 pub use error::StoreError;
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use foreign::LocationError;

@@ -18,6 +18,8 @@ pub enum StoreErrorKind {
     NoBucket,
     /// The credentials are missing, wrong or expired.
     Credentials,
+    /// The source of the credentials has none: its settings are wrong, or its program failed.
+    NoCredentials,
     /// The credentials are valid, but lack the permission.
     Denied,
     /// The object is in an archive class and must be thawed first.

@@ -446,7 +446,7 @@ fn credentials_that_never_worked_are_wrong() {
     let error = store.get("hot/a", 10).expect_err("a wrong secret");
     assert_eq!(error.kind, StoreErrorKind::Credentials);
     assert_eq!((server.requests().len(), heard.kinds().len()), (1, 0), "it is said at once");
-    let failing = CredentialSource::new(|| Err("the process failed".to_owned()));
+    let failing = CredentialSource::new(|| Err("the process failed".to_owned().into()));
     let (options, _) = patient(&server);
     let store = open(&StoreOptions { credentials: Some(failing), ..options });
     let error = store.get("hot/a", 10).expect_err("no credentials");
