@@ -36,6 +36,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     let pair = |(option, value): (&'static str, &String)| (option, value.clone());
     global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
+    global.hyphen = hyphen(&manual::command(), &matches);
     if cli.global.repo.as_deref() == Some("") && !flag("repo") {
         let error = "ICECORE_REPOSITORY is empty: set it to the place of the archive, or unset it";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
@@ -110,6 +111,34 @@ fn of_buckets(matches: &clap::ArgMatches) -> Vec<String> {
     };
     let given = OF_BUCKETS.into_iter().filter(is_given);
     given.map(|id| format!("--{}", id.replace('_', "-"))).collect()
+}
+
+/// Options that accept `-`, or refuse it themselves.
+const HYPHENS: [&str; 2] = ["output", "target"];
+/// Options with the name of a file that is written.
+const WRITTEN: [&str; 2] = ["prometheus", "identity_page"];
+
+/// Returns the hint about an option that has `-` for the name of a file or folder: other programs read or write their
+/// standard input or output then, but icecore would use a file of that name.
+fn hyphen(command: &clap::Command, matches: &clap::ArgMatches) -> Option<&'static str> {
+    let mut named = command.get_arguments().filter(|arg| {
+        let values = matches.try_get_raw(arg.get_id().as_str()).ok().flatten();
+        !HYPHENS.contains(&arg.get_id().as_str())
+            && values.is_some_and(|mut values| values.any(|value| value == "-"))
+    });
+    let hint = named.find_map(|arg| {
+        let is_written = WRITTEN.contains(&arg.get_id().as_str());
+        match arg.get_value_names()?.first()?.as_str() {
+            "FILE" if is_written => Some("name a file; one called - is ./-"),
+            "FILE" => Some("standard input is /dev/stdin, and a file called - is ./-"),
+            "DIR" => Some("name a folder; one called - is ./-"),
+            _ => None,
+        }
+    });
+    hint.or_else(|| {
+        let (name, below) = matches.subcommand()?;
+        hyphen(command.find_subcommand(name)?, below)
+    })
 }
 
 /// Returns why two progress flags exclude each other. For global flags, clap notices this only if both are at the same

@@ -189,6 +189,9 @@ fn raise_file_limit() {
 
 fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
     let Cli { global, command } = cli;
+    if let Some(hint) = global.hyphen {
+        return Err(failure::Failure::usage(mistyped::HYPHEN, hint));
+    }
     match &command {
         Command::Completions { shell } => return Ok(commands::meta::completions(&report, *shell)),
         Command::Man(args) => return commands::meta::man(&report, args),

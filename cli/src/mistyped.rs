@@ -26,14 +26,14 @@ pub fn all_local(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     typed.iter().map(here).collect()
 }
 
+/// What is wrong with `-` where a file or folder is named.
+pub const HYPHEN: &str = "- does not name a file or folder here";
+
 /// Refuses `-`, which is standard input or output for other programs. `instead` says what to use here.
 pub fn refuse_hyphen(path: &Path, instead: &str) -> Result<(), Failure> {
     match path == Path::new("-") {
         false => Ok(()),
-        true => Err(Failure::usage(
-            "- does not name a file or folder here",
-            &format!("{instead}; a folder of that name is ./-"),
-        )),
+        true => Err(Failure::usage(HYPHEN, &format!("{instead}; a folder of that name is ./-"))),
     }
 }
 

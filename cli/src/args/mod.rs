@@ -214,6 +214,9 @@ pub struct Global {
     /// The name of the command.
     #[arg(skip)]
     pub command: String,
+    /// The hint about an option that has `-` for the name of a file or folder.
+    #[arg(skip)]
+    pub hyphen: Option<&'static str>,
     /// The options on the command line that locate the archive.
     #[arg(skip)]
     pub address: String,

@@ -55,6 +55,21 @@ fn tags_that_are_not_there_are_answered_with_those_that_are() {
 }
 
 #[test]
+fn a_hyphen_is_standard_output_for_the_identity_page() {
+    let host = host();
+    let page = host.run("key export").ok().stdout;
+    let count = |text: &str| text.lines().count();
+    assert_eq!(count(&host.run("key export --output -").ok().stdout), count(&page));
+    for line in ["key export --prune-host -o -", "key export --log-reader -o -", "key enrol -o -"] {
+        host.run(line).fails(2, &["- does not name a file", "name one"]);
+    }
+    for line in ["-p - ls latest", "--identity - ls latest", "--prices - cost", "man --dir -"] {
+        host.run(line).fails(2, &["- does not name a file or folder here", "./-"]);
+    }
+    assert!(!host.path("-").exists());
+}
+
+#[test]
 fn an_offset_of_a_date_counts() {
     let host = host();
     for (line, code) in [

@@ -27,6 +27,7 @@ use crate::code;
 use crate::echo;
 use crate::failure::Failure;
 use crate::fit::Table;
+use crate::mistyped;
 use crate::password::{self, Password};
 use crate::report::print_paths;
 use crate::session::Session;
@@ -39,6 +40,7 @@ struct Keyring {
 }
 
 pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
+    let command = to_stdout(command)?;
     match &command {
         KeyCommand::Writers => return writers::list(session),
         KeyCommand::Enrol(args) => return writers::enrol(session, args, Rights::ADD),
@@ -75,6 +77,25 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         KeyCommand::Export { output, .. } => keyring.export(session, output.as_deref())?,
     }
     Ok(code::DONE)
+}
+
+/// Interprets `--output -`: the page goes to standard output, as without the option; a credential goes only into a file.
+fn to_stdout(command: KeyCommand) -> Result<KeyCommand, Failure> {
+    match command {
+        KeyCommand::Export { output: Some(path), prune_host: false, log_reader: false }
+            if path == Path::new("-") =>
+        {
+            Ok(KeyCommand::Export { output: None, prune_host: false, log_reader: false })
+        }
+        KeyCommand::Export { output: Some(path), .. }
+        | KeyCommand::Enrol(EnrolArgs { output: Some(path), .. })
+            if path == Path::new("-") =>
+        {
+            let hint = "a credential is written to a file that only you can read: name one; a file called - is ./-";
+            Err(Failure::usage(mistyped::HYPHEN, hint))
+        }
+        command => Ok(command),
+    }
 }
 
 /// Writes the identity page of an archive to a file, and returns the identity.
