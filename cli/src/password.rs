@@ -21,6 +21,16 @@ pub struct Sources {
     pub command: Option<String>,
     /// Whether `ICECORE_PASSWORD` is used.
     pub variable: bool,
+    pub by: GivenBy,
+}
+
+/// What names the source of the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GivenBy {
+    #[default]
+    Flag,
+    Variable,
+    Profile,
 }
 
 impl Sources {
@@ -39,6 +49,45 @@ impl Sources {
         }
         Ok(variable().filter(|_| self.variable))
     }
+
+    /// Says where a wrong password came from, and what may be wrong with it.
+    pub fn why_wrong(&self, password: &Password) -> String {
+        let from = match (&self.file, &self.command, self.by) {
+            (Some(file), _, GivenBy::Flag) => format!("--password-file {}", units::show(file)),
+            (Some(file), _, GivenBy::Variable) => {
+                format!("ICECORE_PASSWORD_FILE={}", units::show(file))
+            }
+            (Some(file), _, GivenBy::Profile) => {
+                format!("the file {}, which the profile names (password-file)", units::show(file))
+            }
+            (None, Some(_), GivenBy::Flag) => "--password-command".to_owned(),
+            (None, Some(_), GivenBy::Variable) => "ICECORE_PASSWORD_COMMAND".to_owned(),
+            (None, Some(_), GivenBy::Profile) => "the password-command of the profile".to_owned(),
+            (None, None, _) => "ICECORE_PASSWORD".to_owned(),
+        };
+        let doubt = if is_identity(password) {
+            ". This is the identity, not a password: use --identity FILE for it"
+        } else if password.trim_ascii() != &password[..] {
+            ". It begins or ends with a space"
+        } else if self.file.as_deref().is_some_and(has_more_lines) {
+            ". Only the first line of the file is the password"
+        } else {
+            ""
+        };
+        format!("the password came from {from}{doubt}")
+    }
+}
+
+/// Returns whether a file has text below its first line. A pipe cannot be read again.
+fn has_more_lines(path: &Path) -> bool {
+    let content = path.is_file().then(|| std::fs::read(path).ok()).flatten();
+    let content = Zeroizing::new(content.unwrap_or_default());
+    let mut lines = content.split(|byte| *byte == b'\n').skip(1);
+    lines.any(|line| !line.trim_ascii().is_empty())
+}
+
+fn is_identity(password: &Password) -> bool {
+    password.trim_ascii_start().to_ascii_uppercase().starts_with(b"ICECORE-IDENTITY")
 }
 
 /// The hint for a password file that does not exist: the user may have typed the password itself.
@@ -84,11 +133,13 @@ fn from_command(command: &str) -> Result<Password, Failure> {
 }
 
 fn first_line(content: Vec<u8>, what: &str) -> Result<Password, Failure> {
+    let is_blank = content.trim_ascii().is_empty();
     let line = text::first_line(content);
     if line.is_empty() {
+        let empty = if is_blank { "" } else { "the first line of " };
         return Err(Failure {
             code: code::WRONG_KEY,
-            message: format!("{what} is empty"),
+            message: format!("{empty}{what} is empty"),
             hint: Some("the first line must be the password".to_owned()),
             ..Failure::default()
         });
@@ -118,8 +169,7 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
 
 /// Returns why a password may be wrong: the user may have pasted something else.
 pub fn why_wrong(password: &Password) -> &'static str {
-    let start = password.trim_ascii_start().to_ascii_uppercase();
-    if start.starts_with(b"ICECORE-IDENTITY") {
+    if is_identity(password) {
         return "this is the identity, not the password: press Ctrl-C, save it to a file, and use --identity FILE";
     }
     match password.trim_ascii() != &password[..] {

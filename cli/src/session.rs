@@ -23,7 +23,7 @@ use crate::failure::Failure;
 use crate::fit::whole;
 use crate::limits::limits;
 use crate::network::Network;
-use crate::password::{self, Sources};
+use crate::password::{self, GivenBy, Sources};
 use crate::profile::Profile;
 use crate::progress::{Bar, How};
 use crate::report::Report;
@@ -130,11 +130,12 @@ impl Session {
         let (identity, passwords) = if given {
             let Global { identity, password_file, password_command, .. } = &global;
             let (file, command) = (password_file.clone(), password_command.clone());
-            (identity.clone(), Sources { file, command, variable })
+            let by = if global.keys_by_flag { GivenBy::Flag } else { GivenBy::Variable };
+            (identity.clone(), Sources { file, command, variable, by })
         } else {
             let Profile { identity, password_file, password_command, .. } = profile.clone();
             let (file, command) = (password_file, password_command);
-            (identity, Sources { file, command, variable })
+            (identity, Sources { file, command, variable, by: GivenBy::Profile })
         };
         let limits = limits(&global, &profile);
         Ok(Session {

@@ -78,7 +78,17 @@ impl Session {
                 Err(Error::WrongPassword { .. }) if left > 0 => {
                     self.report.note(password::why_wrong(&password));
                 }
-                Err(error) => return Err(self.may_not_unlock(error, repository)),
+                Err(error) => {
+                    let is_wrong = matches!(error, Error::WrongPassword { left_out: 0, .. });
+                    let failure = self.may_not_unlock(error, repository);
+                    return Err(match given.filter(|_| is_wrong) {
+                        Some(given) => failure.hinted(format!(
+                            "{}; try another one, or use the exported identity: --identity FILE opens the archive without a password",
+                            self.passwords.why_wrong(&given)
+                        )),
+                        None => failure,
+                    });
+                }
             }
         }
     }
