@@ -13,6 +13,7 @@ mod config;
 mod drills;
 mod echo;
 mod escape;
+mod examples;
 mod failure;
 mod fit;
 mod flaws;

@@ -1,191 +1,12 @@
-//! Parts of the manual pages and the help in addition to the options: examples, files, environment, exit codes.
+//! Parts of the manual pages and the help in addition to the options: files, environment, exit codes, and the
+//! [examples](crate::examples).
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::args::Cli;
 use crate::code;
-
-/// Pairs of a purpose and the command line for it.
-type Examples = &'static [(&'static str, &'static str)];
-
-/// Examples of each command, by its name.
-const EXAMPLES: &[(&str, Examples)] = &[
-    (
-        "setup",
-        &[
-            ("set up a backup step by step", "icecore setup"),
-            (
-                "the same from a script",
-                "icecore setup --yes --source ~/Pictures --to /mnt/nas/archive --identity-page page.html",
-            ),
-            (
-                "another profile, into a bucket; only show what would be done",
-                "icecore -P cloud setup -n --yes --source ~/Pictures --to s3://my-bucket/photos --identity-page page.html",
-            ),
-        ],
-    ),
-    (
-        "init",
-        &[
-            ("an archive on a NAS or a disk", "icecore --repo /mnt/nas/archive init --parity 10"),
-            ("an archive in S3 Glacier Deep Archive", "icecore --repo s3://my-bucket/photos init"),
-        ],
-    ),
-    (
-        "snapshot",
-        &[
-            ("back up two folders", "icecore snapshot ~/Pictures /mnt/nas/raw"),
-            ("leave out exports", "icecore snapshot --exclude '*/exports/' ~/Pictures"),
-            (
-                "every night, from cron: print warnings and errors only",
-                "icecore -q snapshot ~/Pictures",
-            ),
-        ],
-    ),
-    ("snapshots", &[("list all snapshots", "icecore snapshots")]),
-    (
-        "ls",
-        &[
-            (
-                "list a folder of the newest snapshot",
-                "icecore ls -l latest:/home/maria/Pictures/2024",
-            ),
-            ("list everything in it", "icecore ls -R latest"),
-        ],
-    ),
-    ("find", &[("find raw files by name in all snapshots", "icecore find '*.CR3' 'IMG_0042.*'")]),
-    ("history", &[("list all versions of a file", "icecore history ~/Pictures/2024/best.xmp")]),
-    ("tag", &[("tag the newest snapshot", "icecore tag add latest best")]),
-    (
-        "rewrite",
-        &[("show what erasing a folder does and costs", "icecore rewrite -n -e ~/Pictures/miller")],
-    ),
-    ("diff", &[("what changed last night", "icecore diff latest~1 latest")]),
-    ("dump", &[("view one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
-    (
-        "restore",
-        &[
-            (
-                "restore one photo",
-                "icecore restore latest:/home/maria/Pictures/a.CR3 --target ./one",
-            ),
-            ("everything", "icecore restore latest --target ./back"),
-            (
-                "restore missing files to their original place",
-                "icecore restore latest --to-original",
-            ),
-            (
-                "see the waiting time and the price first",
-                "icecore restore latest --target ./back --plan",
-            ),
-            (
-                "request the thaw now, restore later",
-                "icecore restore latest --target ./back --detach --max-cost 5",
-            ),
-        ],
-    ),
-    (
-        "jobs",
-        &[
-            ("list the restores that are waiting", "icecore jobs"),
-            ("download the data that is thawed", "icecore jobs resume 8cdf4af8"),
-        ],
-    ),
-    (
-        "check",
-        &[
-            ("is everything there?", "icecore check"),
-            ("could a thief of this host destroy it?", "icecore check --posture"),
-            ("read part of it back each week", "icecore check --read-data-subset 5% --max-cost 2"),
-            (
-                "repair damage from the library",
-                "icecore check --read-data --repair --seed ~/Pictures",
-            ),
-        ],
-    ),
-    ("audit", &[("may this card be formatted?", "icecore audit /media/card")]),
-    (
-        "prune",
-        &[
-            (
-                "show what would be dropped",
-                "icecore prune -n --keep-daily 7 --keep-monthly 12 --keep-yearly 10",
-            ),
-            ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
-        ],
-    ),
-    (
-        "mirror",
-        &[
-            ("a second copy on another disk", "icecore mirror /mnt/nas/archive /media/disk/copy"),
-            ("in a bucket, priced first", "icecore mirror -n /mnt/nas/archive s3://my-bucket/copy"),
-        ],
-    ),
-    ("promote", &[("the archive is lost", "icecore --repo s3://my-bucket/copy promote")]),
-    ("settings", &[("keep dropped snapshots for a month", "icecore settings --undelete-days 30")]),
-    ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
-    (
-        "accept-file",
-        &[
-            ("list the files that have changed by themselves", "icecore accept-file"),
-            ("accept one", "icecore accept-file ~/Pictures/2024/IMG_0042.CR3"),
-        ],
-    ),
-    (
-        "retire",
-        &[("list all histories", "icecore retire"), ("end a history", "icecore retire old-laptop")],
-    ),
-    (
-        "cost",
-        &[
-            ("the monthly bill", "icecore cost"),
-            ("the price of a restore", "icecore cost --restore latest:/home/maria/Pictures/2024"),
-        ],
-    ),
-    (
-        "key",
-        &[
-            ("print the identity page", "icecore key export --output identity.txt"),
-            ("change the password", "icecore key passwd"),
-        ],
-    ),
-    (
-        "run",
-        &[
-            ("the job of the profile home, now", "icecore -P home run"),
-            ("every hour, from cron: what is due", "icecore -q run --if-due"),
-        ],
-    ),
-    (
-        "status",
-        &[
-            ("is everything backed up? The exit code answers as well", "icecore status"),
-            (
-                "figures for Prometheus",
-                "icecore status --prometheus /var/lib/node_exporter/icecore.prom",
-            ),
-        ],
-    ),
-    ("notify", &[("do notifications arrive?", "icecore -P home notify test")]),
-    ("log", &[("the last runs", "icecore log"), ("the log of the last one", "icecore log --text")]),
-    ("profile", &[("what does the profile home set?", "icecore -P home profile show")]),
-    ("policy", &[("the IAM policy of the backup host", "icecore policy backup > backup.json")]),
-    (
-        "completions",
-        &[(
-            "for bash",
-            "icecore completions bash > ~/.local/share/bash-completion/completions/icecore",
-        )],
-    ),
-    (
-        "man",
-        &[(
-            "all pages, so that man icecore-restore works",
-            "icecore man --dir ~/.local/share/man/man1",
-        )],
-    ),
-];
+use crate::examples::{EXAMPLES, Examples, FIRST_EXAMPLES};
 
 /// Files and their purposes.
 pub const FILES: &[(&str, &str)] = &[
@@ -253,6 +74,19 @@ fn help_of(examples: Examples) -> String {
     format!("Examples:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// Returns the name of the page of a command, whose words may be aliases such as `backup`: `icecore-snapshot.1`.
+pub fn page_name(words: &[String]) -> String {
+    let mut command = Cli::command();
+    let mut name = "icecore".to_owned();
+    for word in words {
+        let below = command.find_subcommand(word).cloned();
+        name.push('-');
+        name.push_str(below.as_ref().map_or(word, |below| below.get_name()));
+        command = below.unwrap_or(command);
+    }
+    format!("{name}.1")
+}
+
 /// Renders all pages: file names and contents.
 pub fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = Cli::command();
@@ -289,10 +123,7 @@ fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    let examples = EXAMPLES.iter().filter(|(name, _)| *name == top);
-    let examples = examples.flat_map(|(_, examples)| examples.iter());
-    let examples: Vec<(&str, &str)> = examples.map(|(what, line)| (*line, *what)).collect();
-    section(&mut page, "EXAMPLES", &examples);
+    section(&mut page, "EXAMPLES", &examples_of(command, top));
     section(&mut page, "FILES", FILES);
     let environment: Vec<(String, String)> = environment();
     section(&mut page, "ENVIRONMENT", &environment);
@@ -300,6 +131,19 @@ fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
         code::ALL.iter().map(|(code, what)| (code.to_string(), *what)).collect();
     section(&mut page, "EXIT STATUS", &codes);
     Ok(page)
+}
+
+/// Returns the examples of a command: command lines and their purposes. A subcommand without any has those of `top`.
+fn examples_of(command: &Command, top: &str) -> Vec<(&'static str, &'static str)> {
+    let all = EXAMPLES.iter().find(|(name, _)| *name == top);
+    let all = all.map_or(FIRST_EXAMPLES, |(_, examples)| examples);
+    let words = command.get_bin_name().and_then(|name| name.strip_prefix("icecore"));
+    let is_own = |(_, line): &&(&str, &str)| words.is_some_and(|words| line.contains(words));
+    let mut own: Vec<_> = all.iter().filter(is_own).collect();
+    if own.is_empty() {
+        own = all.iter().collect();
+    }
+    own.into_iter().map(|(what, line)| (*line, *what)).collect()
 }
 
 /// Returns the usage line of a command from its help, without the options, which the page lists with their values.
@@ -358,6 +202,22 @@ mod tests {
                 assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
             }
         }
+    }
+
+    #[test]
+    fn every_page_has_examples() {
+        for (name, page) in pages().expect("pages") {
+            let page = String::from_utf8_lossy(&page).into_owned();
+            assert!(page.contains(".SH \"EXAMPLES\""), "{name}");
+        }
+        let named = |words: &[&str]| {
+            page_name(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&["backup"]), "icecore-snapshot.1");
+        assert_eq!(named(&["list"]), "icecore-snapshots.1");
+        assert_eq!(named(&["key", "export"]), "icecore-key-export.1");
+        assert_eq!(named(&["nowhere"]), "icecore-nowhere.1");
+        assert_eq!(named(&[]), "icecore.1");
     }
 
     #[test]

@@ -163,8 +163,7 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
         report.line(&format!("{pages} written to {}", show(folder)));
         return Ok(code::DONE);
     }
-    let name = std::iter::once("icecore").chain(args.command.iter().map(String::as_str));
-    let wanted = format!("{}.1", name.collect::<Vec<_>>().join("-"));
+    let wanted = manual::page_name(&args.command);
     let found = pages.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
         let command = args.command.join(" ");
         let hint = match crate::misuse::meant(&args.command) {

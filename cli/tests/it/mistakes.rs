@@ -83,6 +83,20 @@ fn an_offset_of_a_date_counts() {
 }
 
 #[test]
+fn an_alias_has_the_page_of_its_command() {
+    let host = Host::new();
+    for (alias, name) in [
+        ("backup", "snapshot"),
+        ("create", "snapshot"),
+        ("list", "snapshots"),
+        ("extract", "restore"),
+    ] {
+        let page = host.run(&format!("man {alias}")).ok().stdout;
+        assert_eq!(page, host.run(&format!("man {name}")).ok().stdout, "{alias}");
+    }
+}
+
+#[test]
 fn an_ambiguous_id_is_answered_with_the_ids() {
     let host = host();
     for _ in 0..17 {
