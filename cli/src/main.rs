@@ -51,6 +51,7 @@ mod unfinished;
 mod units;
 mod waves;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use args::{Cli, Command, Global};
@@ -145,7 +146,7 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let json = line.iter().any(|word| word == "--json");
     if !error.use_stderr() {
-        error.exit();
+        return help(&error);
     }
     pasted::set_address(line::address_of(&line));
     if let Some(failure) = foreign::answer(&error) {
@@ -165,6 +166,16 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         None => report.misuse(&manual::command().render_help().to_string()),
     }
     ExitCode::from(code::USAGE)
+}
+
+/// Prints the help or the version that was asked for.
+fn help(error: &clap::Error) -> ExitCode {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = std::io::stdout().is_terminal() && !no_color;
+    let text = error.render();
+    let text = if color { text.ansi().to_string() } else { text.to_string() };
+    Report { json: false, quiet: false, verbose: false, color }.bytes(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Disables core dumps, because they would contain the identity and passwords.

@@ -60,7 +60,16 @@ impl Report {
         let written = if stdout_is_terminal() { screen::above(write) } else { write() };
         if let Err(error) = written {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
-                let _ = writeln!(std::io::stderr(), "failed to write the result: {error}");
+                let hint = match error.kind() {
+                    std::io::ErrorKind::StorageFull => {
+                        "the disk is full: free some space, or write to another disk"
+                    }
+                    _ => "check where the output goes",
+                };
+                let message = format!("failed to write the result: {error}");
+                // JSON cannot be written either.
+                let report = Report { json: false, ..*self };
+                report.failure(&Failure::new(code::FAILED, message, Some(hint)));
                 crate::cache::exit(code::FAILED);
             }
             UNREAD.store(true, Ordering::Relaxed);

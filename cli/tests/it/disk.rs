@@ -265,10 +265,15 @@ fn a_full_standard_output() {
     host.run("snapshot --init photos").ok();
     let full = fs::OpenOptions::new().write(true).open("/dev/full");
     let Ok(full) = full else { return left_out("a full standard output", "no /dev/full") };
-    let output = host.command("ls latest").stdout(full).output().expect("the program starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("failed to write the result: No space left"), "{stderr}");
+    for line in ["ls latest", "--json ls latest", "help restore", "ls --help", "--version", "man"] {
+        let full = full.try_clone().expect("a second handle");
+        let output = host.command(line).stdout(full).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
+        let said = "error: failed to write the result: No space left";
+        assert!(stderr.contains(said), "{line}: {stderr}");
+        assert!(stderr.contains("hint: the disk is full"), "{line}: {stderr}");
+    }
 }
 
 #[test]
