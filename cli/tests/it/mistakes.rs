@@ -111,6 +111,7 @@ fn an_ambiguous_id_is_answered_with_the_ids() {
     assert!(ran.stderr.contains(&pair[0][..8]) || ran.stderr.contains('…'), "{ran:#?}");
 }
 
+/// A server answers what real ones answer to a wrong endpoint or a wrong bucket.
 #[test]
 fn a_wrong_endpoint_or_bucket_is_named() {
     let server = S3Server::start();

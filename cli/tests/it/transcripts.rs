@@ -88,6 +88,7 @@ fn fixture() -> Host {
     write(&host.path("photos/2024/b.xmp"), "four stars!");
     host.run("snapshot --host studio photos").ok();
     host.run("--repo other init").ok();
+    host.run("--repo bare init").ok();
     host.run("--repo other key export --output strange-identity").ok();
     for (name, content) in [
         ("wrong", "incorrect horse\n"),
@@ -97,6 +98,18 @@ fn fixture() -> Host {
         ("config/typo.toml", "repository = \"repo\"\n"),
         ("config/broken.toml", "repo = \n"),
         ("full/file.txt", "something\n"),
+        ("two-lines", "incorrect horse\ncorrect horse\n"),
+        ("spaced", "correct horse \n"),
+        ("blank-first", "\ncorrect horse\n"),
+        ("lists/one.toml", "exclude = \"*.tmp\"\n"),
+        ("lists/many.toml", "sources = [\"/x\"]\nrepo = [\"a\"]\n"),
+        ("aws-credentials", "aws_access_key_id = A\naws_secret_access_key = b\n"),
+        (
+            "aws-config",
+            "[profile sso]\nsso_start_url = https://x\n[profile role]\nrole_arn = arn\n\
+             source_profile = sso\n[profile bad]\ncredential_process = false\n\
+             [profile text]\ncredential_process = echo hello\n[bare]\nregion = eu-west-1\n",
+        ),
     ] {
         write(&host.path(name), content);
     }
