@@ -37,11 +37,7 @@ pub fn find(pattern: &str) -> Option<Flaw> {
     let mut letters = pattern.chars();
     while let Some(c) = letters.next() {
         match c {
-            '\\' => {
-                if letters.next().is_none() {
-                    return flaw("it ends with a backslash", BACKSLASH);
-                }
-            }
+            '\\' if letters.next().is_none() => return flaw("it ends with a backslash", BACKSLASH),
             '[' => {
                 let Some((class, rest)) = class(letters.as_str()) else {
                     return flaw("a bracket in it is not closed", BRACKET);

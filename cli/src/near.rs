@@ -1,5 +1,9 @@
 //! Finds what was meant by a mistyped name or option. Does no I/O.
 
+/// Returns the number of mistakes that turn one word into another: a letter that is added, removed or changed, or two
+/// neighbours that are swapped.
+pub use strsim::osa_distance as distance;
+
 /// Returns the name that is most similar to a typed one; `None` if none is similar enough to be meant.
 pub fn nearest<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wanted = typed.to_lowercase();
@@ -11,26 +15,6 @@ pub fn nearest<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Opt
         (apart <= most.min(2)).then_some((apart, name))
     });
     far.min_by_key(|(apart, _)| *apart).map(|(_, name)| name)
-}
-
-/// Returns the number of mistakes that turn one word into another: a letter that is added, removed or changed, or two
-/// neighbours that are swapped.
-pub fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let changed = rows[i][j] + usize::from(a != b);
-            let mut least = changed.min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
-                least = least.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 /// Returns an option with hyphens instead of its typographic dashes; `None` if it has none.

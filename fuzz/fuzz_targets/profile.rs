@@ -9,9 +9,14 @@ mod job;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/args/keep.rs"]
 mod keep;
+#[path = "../../cli/src/nightly/mail_server.rs"]
+mod mail_server;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/args/make.rs"]
 mod make;
+#[allow(dead_code, unused_imports, reason = "the program uses all of it")]
+#[path = "../../cli/src/near.rs"]
+mod near;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/parse.rs"]
 mod parse;

@@ -340,7 +340,7 @@ fn odd_files_among_the_keys_and_checkpoints_stop_no_command() {
         std::fs::create_dir(name(folder, 6)).expect("a folder");
         if !is_root() {
             use std::os::unix::fs::PermissionsExt;
-            let none = || std::fs::Permissions::from_mode(0);
+            let none = || std::fs::Permissions::from_mode(0o000);
             std::fs::set_permissions(name(folder, 5), none()).expect("a mode");
             std::fs::set_permissions(name(folder, 6), none()).expect("a mode");
         }
