@@ -462,7 +462,8 @@ fn an_aws_profile_that_is_not_there_is_refused() {
     );
     // The keys in the variables of this shell would do, but a scheduler has none.
     let line = format!("{base} --aws-profile backups");
-    let ran = host.run(&line).fails(1, &["there is no AWS profile backups", "~/.aws are: backup"]);
+    let ran =
+        host.run(&line).fails(2, &["there is no AWS profile backups", "did you mean backup?"]);
     assert!(server.objects(BUCKET).is_empty(), "{ran:#?}");
     assert_nothing(&host, &ran.stderr);
     host.run(&format!("{base} --aws-profile backup")).ok();
@@ -474,5 +475,5 @@ fn an_aws_profile_that_is_not_there_is_refused() {
     let checked = host.run("-P home profile check").fails(2, &["1 problem in ", said]);
     assert!(checked.stderr.contains("warning: repo: there is no AWS profile"), "{checked:#?}");
     let ran = host.run("-P home run");
-    assert!(ran.code == 1 && ran.stderr.contains(said), "{ran:#?}");
+    assert!(ran.code == 2 && ran.stderr.contains(said), "{ran:#?}");
 }
