@@ -452,7 +452,7 @@ fn credentials_that_never_worked_are_wrong() {
     let error = store.get("hot/a", 10).expect_err("no credentials");
     assert_eq!(
         (error.kind, &error.reason[..]),
-        (StoreErrorKind::Credentials, "the process failed")
+        (StoreErrorKind::NoCredentials, "the process failed")
     );
 }
 
