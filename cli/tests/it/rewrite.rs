@@ -54,6 +54,25 @@ fn files(host: &Host, snapshot: &Value) -> String {
     host.run(&format!("ls -R {}", snapshot["id"].as_str().expect("an id"))).ok().stdout
 }
 
+#[test]
+fn one_mistyped_path_of_several_changes_nothing() {
+    let host = local();
+    let before = snapshots(&host);
+    let line = "rewrite --exclude photos/miller --exclude photos/milller/note.txt";
+    for options in ["-n", "", "--now --yes"] {
+        host.run(&format!("{line} {options}")).fails(
+            4,
+            &["no snapshot contains photos/milller/note.txt; nothing was changed", "did you mean"],
+        );
+    }
+    host.run("rewrite --now --yes --exclude photos/miller --exclude nowhere/x")
+        .fails(4, &["no snapshot contains nowhere/x; nothing was changed", "leave it out"]);
+    assert_eq!(snapshots(&host), before);
+    host.run("rewrite --now --yes --exclude photos/miller --exclude ./photos//jones/note2.txt")
+        .ok();
+    host.run("find Miller* note2.txt").exits(4);
+}
+
 fn all_objects(host: &Host) -> Vec<std::path::PathBuf> {
     ["meta", "hot", "packs"].iter().flat_map(|prefix| objects(&host.path("repo"), prefix)).collect()
 }

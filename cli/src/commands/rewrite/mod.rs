@@ -71,6 +71,7 @@ impl Rewriting<'_> {
             let message = format!("no snapshot contains {}", names.join(" or "));
             return Err(Failure::new(code::NOTHING_FOUND, message, Some(&self.hint_of_none()?)));
         }
+        self.expect_all_known(&first)?;
         self.expect_less_than_all(&first)?;
         let cost = self.cost(&first)?;
         show_plan(self, &first, cost);
@@ -165,6 +166,30 @@ impl Rewriting<'_> {
         Ok(meant.unwrap_or_else(|| {
             "`icecore find -i NAME` searches all snapshots for a name, wherever it is".to_owned()
         }))
+    }
+
+    /// Refuses to remove only some of the paths: if one was mistyped, its files would seem to be erased.
+    fn expect_all_known(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_unknown = |path: &&PathBuf| {
+            spellings(std::slice::from_ref(path)).iter().all(|path| plan.unknown.contains(path))
+        };
+        let unknown: Vec<&PathBuf> = self.args.exclude.iter().filter(is_unknown).collect();
+        // A killed run may have taken all of them out already.
+        if unknown.is_empty() || plan.affected.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = unknown.iter().map(|path| show(path)).collect();
+        let message = format!("no snapshot contains {}; nothing was changed", names.join(" or "));
+        let rows = self.repository.catalog.snapshots()?;
+        let meant = unknown.iter().find_map(|path| guess::in_newest(self.repository, &rows, path));
+        let hint = meant.unwrap_or_else(|| {
+            format!(
+                "correct {} or leave {} out; `icecore find -i NAME` searches all snapshots for a name",
+                agree(unknown.len(), "it", "them"),
+                agree(unknown.len(), "it", "them")
+            )
+        });
+        Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)))
     }
 
     /// Refuses to drop every snapshot, because `--exclude .` is easily typed by mistake.

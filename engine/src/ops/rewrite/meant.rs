@@ -20,19 +20,35 @@ pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error>
     Ok(all)
 }
 
-/// Returns the typed paths, and the real paths that they refer to in any snapshot. A path may be typed as one snapshot
-/// shows it and have another name in another snapshot, and must be removed there as well.
+/// What typed paths refer to in all snapshots.
+pub(super) struct Meant {
+    /// The typed paths, and the real paths that they refer to in any snapshot.
+    pub all: Vec<Vec<u8>>,
+    /// The typed paths that are in no snapshot.
+    pub unknown: Vec<Vec<u8>>,
+}
+
+/// Finds what typed paths refer to. A path may be typed as one snapshot shows it and have another name in another
+/// snapshot, and must be removed there as well.
 pub(super) fn meant(
     trees: &TreeReader,
     rows: &[SnapshotRow],
     typed: &[Vec<u8>],
-) -> Result<Vec<Vec<u8>>, Error> {
+) -> Result<Meant, Error> {
     let mut all: Vec<Vec<u8>> = typed.to_vec();
+    let mut unknown = all.clone();
     let mut fresh = all.clone();
     while !fresh.is_empty() {
         let mut found = Vec::new();
         for row in rows {
             let places = Snapshot::open(trees, row.clone()).and_then(|snapshot| {
+                let mut missing = Vec::new();
+                for path in &unknown {
+                    if snapshot.locate_all(path)?.is_empty() {
+                        missing.push(path.clone());
+                    }
+                }
+                unknown = missing;
                 let places = places(&snapshot, &fresh)?;
                 Ok(places.iter().map(|p| snapshot.places.real(p).into_owned()).collect::<Vec<_>>())
             });
@@ -52,7 +68,7 @@ pub(super) fn meant(
             }
         }
     }
-    Ok(all)
+    Ok(Meant { all, unknown })
 }
 
 /// Finds the places that some paths have in a snapshot.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub use cut::Counts;
 use cut::{PathRemover, Rewritten};
 pub use meant::KeptElsewhere;
-use meant::{all_of, elsewhere, meant};
+use meant::{Meant, all_of, elsewhere, meant};
 pub use publish::{RewriteSummary, rewrite};
 
 use crate::error::Error;
@@ -52,6 +52,8 @@ pub struct Plan {
     pub paths: BTreeMap<PathBuf, Counts>,
     /// All names of the paths in all snapshots: as they were typed, and their real paths.
     pub meant: Vec<Vec<u8>>,
+    /// The typed paths that are in no snapshot.
+    pub unknown: Vec<Vec<u8>>,
     /// Content of these files that remains under other names.
     pub elsewhere: KeptElsewhere,
     /// Bytes of the trees that are written.
@@ -72,7 +74,7 @@ pub fn plan(
     let visible = catalog.snapshots()?;
     let hidden = catalog.dropped_snapshots()?;
     let set_apart = catalog.apart_snapshots()?;
-    let meant = meant(&trees, &all_of(repository)?, paths)?;
+    let Meant { all: meant, unknown } = meant(&trees, &all_of(repository)?, paths)?;
     let mut cutter = PathRemover::new(&trees, &meant);
     let count = visible.len() + hidden.len() + set_apart.len();
     progress.expect(Unit::Snapshots, count as u64, 0);
@@ -123,7 +125,7 @@ pub fn plan(
     };
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, conditions)?;
-    Ok(Plan { affected, dropped, apart, paths, meant, elsewhere, bytes_written, erasing })
+    Ok(Plan { affected, dropped, apart, paths, meant, unknown, elsewhere, bytes_written, erasing })
 }
 
 /// The chunks to keep and the chunks to remove, of all snapshots.

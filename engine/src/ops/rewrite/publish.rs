@@ -57,7 +57,7 @@ pub fn rewrite(
     repository.settle_uploads()?;
     let mut summary = RewriteSummary::default();
     let trees = TreeReader::new(repository)?;
-    let paths = &meant(&trees, &all_of(repository)?, paths)?;
+    let paths = &meant(&trees, &all_of(repository)?, paths)?.all;
     // Compare the snapshots before anything is removed from them.
     let doubtful = compare(repository, &repository.catalog.snapshots()?, progress)?.shrunk;
     // Snapshots that are known to contain none of the paths.
