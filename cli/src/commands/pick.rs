@@ -135,24 +135,7 @@ fn none(
     let dropped = repository.catalog.dropped_snapshots().unwrap_or_default();
     let mut dropped = dropped.iter().filter(|row| row.entry.id.to_string().starts_with(&start));
     if let (Some(row), None, false) = (dropped.next(), dropped.next(), start.is_empty()) {
-        let id = row.entry.id.short();
-        return match repository.catalog.all_committed(&row.entry.packs) {
-            Ok(false) => {
-                let revocable = revocable::refused(repository, row, code::NOTHING_FOUND);
-                revocable.ok().flatten().unwrap_or_else(|| {
-                    Failure::new(
-                        code::NOTHING_FOUND,
-                        format!("snapshot {id} was dropped, and {ERASED}"),
-                        Some("`icecore snapshots` lists the snapshots that there are"),
-                    )
-                })
-            }
-            _ => Failure::new(
-                code::NOTHING_FOUND,
-                format!("snapshot {id} was dropped"),
-                Some(&format!("`icecore prune --undelete {id}` makes it visible again")),
-            ),
-        };
+        return dropped_before(repository, row);
     }
     let given = args.given();
     if let Some(hint) = guess::snapshot(name, &rows).filter(|_| given.is_empty()) {
@@ -181,6 +164,28 @@ fn none(
     let message = format!("no snapshot matches {name:?} with {}", given.join(" "));
     let hint = "`icecore snapshots` lists all of them, with their hosts, histories and tags";
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
+}
+
+/// Explains that a named snapshot was dropped, and how it comes back.
+fn dropped_before(repository: &Repository, row: &SnapshotRow) -> Failure {
+    let id = row.entry.id.short();
+    match repository.catalog.all_committed(&row.entry.packs) {
+        Ok(false) => {
+            let revocable = revocable::refused(repository, row, code::NOTHING_FOUND);
+            revocable.ok().flatten().unwrap_or_else(|| {
+                Failure::new(
+                    code::NOTHING_FOUND,
+                    format!("snapshot {id} was dropped, and {ERASED}"),
+                    Some("`icecore snapshots` lists the snapshots that there are"),
+                )
+            })
+        }
+        _ => Failure::new(
+            code::NOTHING_FOUND,
+            format!("snapshot {id} was dropped"),
+            Some(&format!("`icecore prune --undelete {id}` makes it visible again")),
+        ),
+    }
 }
 
 /// Explains that no snapshot is as old as `latest` with this suffix, and which one is the oldest.

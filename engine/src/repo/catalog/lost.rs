@@ -64,7 +64,7 @@ fn key_and_rows(
         .optional()
 }
 
-/// Returns the slots of a pack that the log lists as lost, whoever has written the pack.
+/// Returns the slots of a pack that the log lists as lost.
 fn marked(connection: &Connection, pack: PackRowId) -> rusqlite::Result<Ordinals> {
     let sql = "SELECT first, last FROM lost WHERE pack = ? AND by_log = 1 AND problem IS NULL";
     let ranges: Vec<PackRange> = connection
