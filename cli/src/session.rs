@@ -138,9 +138,11 @@ impl Session {
             (identity, Sources { file, command, variable, by: GivenBy::Profile })
         };
         let limits = limits(&global, &profile);
+        // A typed profile means its archive: a variable must not send its photos into another one.
+        let of_profile = profile.repo.clone().filter(|_| !global.repo_by_flag);
         Ok(Session {
             report,
-            repo: global.repo.or_else(|| profile.repo.clone()),
+            repo: of_profile.or(global.repo).or_else(|| profile.repo.clone()),
             identity_by_flag: global.keys_by_flag && global.identity.is_some(),
             identity,
             cache_dir: match (&global.cache_dir, &profile.cache_dir) {

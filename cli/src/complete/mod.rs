@@ -189,7 +189,8 @@ fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Returns the snapshots that the local catalog knows.
 fn rows() -> Option<Vec<SnapshotRow>> {
     let profile = profile();
-    let repo = typed("repo", Some('r'), "ICECORE_REPOSITORY").or(profile.repo)?;
+    let of_profile = profile.repo.or_else(|| typed("repo", None, "ICECORE_REPOSITORY"));
+    let repo = typed("repo", Some('r'), "").or(of_profile)?;
     let repo = match repo.starts_with('~') {
         true => crate::home::at_home(Path::new(&repo)).ok()?.to_string_lossy().into_owned(),
         false => repo,

@@ -71,18 +71,11 @@ impl Night {
         text: String,
     ) -> Result<Night, Failure> {
         let mut global = Global { profile: Some(named.to_owned()), ..global.clone() };
-        // A variable of the shell would send all profiles into one archive, and does not exist in a scheduler, so
-        // the profile overrides it.
         let profile = config::read_profile(path, &text)?;
-        let overrides = global.repo.is_some() && !global.repo_by_flag;
-        let repo = profile.repo.clone().filter(|_| overrides);
-        if repo.is_some() {
+        if profile.repo.is_some() && !global.repo_by_flag {
             global.repo = None;
         }
-        let mut flags = format!("-P {}", shell::word(named));
-        if let Some(repo) = repo {
-            flags.push_str(&format!(" --repo {}", shell::word(&repo)));
-        }
+        let flags = format!("-P {}", shell::word(named));
         let session = Session::with(global.clone(), report, |_| Ok(profile))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;

@@ -221,7 +221,10 @@ fn a_flag_goes_before_the_environment_and_that_before_the_profile() {
     let output = host.command("-P home ls latest --password-command").arg("cat password").output();
     Ran::new("--password-command", &output.expect("the program starts")).ok();
     host.set("ICECORE_REPOSITORY", "elsewhere");
-    host.run("-P home snapshots").fails(10, &["elsewhere"]);
+    host.run("snapshots").fails(10, &["elsewhere"]);
+    // A profile that is typed means its archive: a variable sends nothing into another one.
+    host.run("-P home snapshots -p password").ok();
+    host.run("-P home -r elsewhere snapshots -p password").fails(10, &["elsewhere"]);
     host.run("-P home -r repo snapshots -p password").ok();
 }
 

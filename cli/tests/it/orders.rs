@@ -215,7 +215,7 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     let status = host.run("-P home status").stdout;
     assert!(
         status.contains(
-            "1 restore has not ended: `icecore -P home --repo s3://archive/photos jobs` lists it"
+            "1 restore has not ended: `icecore -P home jobs` lists it"
         ),
         "{status}"
     );
