@@ -139,6 +139,14 @@ impl Session {
         self.copies.lock().expect("nothing panics here").clone()
     }
 
+    /// Returns the place of the second copy that the profile names, unless it is the repository of this run.
+    pub fn second_copy(&self) -> Option<String> {
+        let url = self.profile.mirror.as_ref()?.to.as_ref()?;
+        let copy = Location::parse(&crate::home::url_at_home(url).ok()?).ok()?;
+        let is_this = self.location().is_ok_and(|location| location.place() == copy.place());
+        (!is_this).then(|| crate::escape::line(&copy.to_string()).into_owned())
+    }
+
     /// Returns the requests to other copies so far.
     pub fn requests_to_copies(&self) -> Requests {
         let sum = |sum: Requests, copy: &OpenedCopy| sum.plus(&copy.requests());

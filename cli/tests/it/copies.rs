@@ -270,6 +270,39 @@ fn a_lost_archive_names_its_copy_first() {
 }
 
 #[test]
+fn damage_that_the_second_copy_repairs_is_not_called_lost() {
+    let host = Host::new();
+    write(&host.path("photos/one"), "one");
+    host.run("snapshot --init photos").ok();
+    let mut host = host;
+    host.export_identity();
+    let (repo, copy) = (host.path("repo"), host.path("copy").display().to_string());
+    with_profile(&host, &repo.display().to_string(), &copy);
+    host.run("-P home mirror").ok();
+    for prefix in ["meta", "hot"] {
+        let object = objects(&repo, prefix).remove(0);
+        std::fs::remove_file(&object).expect("it is removed");
+        let ran = host.run("-P home check").fails(22, &["damaged object"]);
+        let hint = format!(
+            "`icecore -P home check --repair` puts back what the second copy at {copy} has"
+        );
+        assert!(ran.stderr.contains(&hint), "{ran:#?}");
+        assert!(!ran.stderr.contains("cannot be repaired"), "{ran:#?}");
+        // Without the profile, no copy is known.
+        let ran = host.run("check").fails(22, &[]);
+        assert!(!ran.stderr.contains("second copy"), "{ran:#?}");
+        let ran = host.run("-P home check --repair").ok();
+        assert!(ran.stdout.contains("no damage is left"), "{ran:#?}");
+    }
+    std::fs::remove_file(repo.join("config")).expect("it is removed");
+    let ran = host.run("-P home check").exits(22);
+    assert!(ran.stderr.contains("check --repair` makes `config` again"), "{ran:#?}");
+    assert!(!ran.stderr.contains("--seed"), "{ran:#?}");
+    host.run("-P home check --repair").ok();
+    host.run("-P home check").ok();
+}
+
+#[test]
 fn an_old_archive_names_its_copy_on_another_server_by_url_and_endpoint() {
     let (server, other) = (S3Server::start(), S3Server::start());
     let mut host = Host::with_bucket(&server);

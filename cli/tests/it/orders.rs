@@ -214,9 +214,7 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     write(&host.path("config/home.toml"), profile);
     let status = host.run("-P home status").stdout;
     assert!(
-        status.contains(
-            "1 restore has not ended: `icecore -P home jobs` lists it"
-        ),
+        status.contains("1 restore has not ended: `icecore -P home jobs` lists it"),
         "{status}"
     );
     // A lost cache makes no restore forgotten.

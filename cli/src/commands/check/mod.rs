@@ -2,6 +2,7 @@
 
 mod checking;
 mod copies;
+mod hints;
 pub mod posture;
 mod show;
 mod written;

@@ -1,11 +1,12 @@
 //! Prints the report of a check.
 
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::Time;
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use icecore_engine::ops::histories::name_of;
 use serde_json::{Value, json};
 
 use super::checking::{Checking, Repaired};
+use super::hints::{hints, show_notes};
 use super::written::Written;
 use crate::commands::listing::Writers;
 use crate::commands::suspects::{dropped_json, dropped_text, emptied_json, emptied_text, history};
@@ -17,8 +18,6 @@ use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Number of files that are listed for one damaged object without -v.
 const FILES_SHOWN: usize = 20;
-/// Number of snapshots that are named because no repair helps them.
-const HOPELESS_SHOWN: usize = 10;
 
 pub(super) fn show(
     checking: &Checking,
@@ -248,97 +247,6 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     hints(checking, report).iter().for_each(|hint| out.note(&format!("hint: {hint}")));
 }
 
-/// Prints what is no damage of the data, or cannot be repaired.
-fn show_notes(checking: &Checking, report: &CheckReport) {
-    let out = &checking.session.report;
-    for id in report.hopeless.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
-        out.note(&format!(
-            "snapshot {id} has lost its record and cannot be repaired: `icecore prune --forget {id}` drops it"
-        ));
-    }
-    for id in report.incomplete.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
-        out.note(&format!(
-            "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
-        ));
-    }
-    for left in [&report.hopeless, &report.incomplete] {
-        let more = left.len().saturating_sub(HOPELESS_SHOWN);
-        if more > 0 {
-            let snapshots = count(more, "more snapshot");
-            out.note(&format!("the same is true of {snapshots}, which --json lists"));
-        }
-    }
-    if report.slots_to_copy > 0 {
-        out.note(&format!(
-            "{} {} not here: the copy is not complete yet. `icecore mirror` copies what is missing",
-            count(report.slots_to_copy, "key slot"),
-            agree(report.slots_to_copy, "is", "are"),
-        ));
-    }
-    let Checking { args, repository, .. } = checking;
-    // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
-    if repository.is_mirror()
-        && args.repair
-        && args.also.is_empty()
-        && report.errors.iter().any(|error| is_of_data(&error))
-    {
-        let what = if args.seed.is_empty() { "--repair" } else { "--repair --seed" };
-        out.note(&format!(
-            "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
-        ));
-    }
-}
-
-/// Returns what to do about the findings, most urgent first.
-fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
-    if report.rolled_back {
-        return vec!["do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it".to_owned()];
-    }
-    let mut hints = Vec::new();
-    if report.errors.iter().any(|error| error.object.is_of_log()) {
-        hints.push("`icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first".to_owned());
-    }
-    if report.slots_lost > 0 {
-        hints.push("`icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive".to_owned());
-    }
-    hints.extend(repair_hint(checking, report));
-    hints
-}
-
-/// Returns whether this is damage of the data. A repair can recreate neither passwords nor log entries that only
-/// another computer has.
-fn is_of_data(error: &&Damage) -> bool {
-    !error.object.is_of_log() && !error.object.is_of_keys()
-}
-
-/// Returns which command repairs the damaged data, if one does.
-fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
-    let Checking { args, repository, .. } = checking;
-    let mut errors = report.errors.iter().filter(is_of_data);
-    if !errors.any(|error| !error.is_hopeless) {
-        return None;
-    }
-    // Damage that was found without reading data can also be repaired without reading data. Reading costs money in
-    // a bucket.
-    let has_read = args.read_data || args.read_data_subset.is_some();
-    let reads = if has_read { " --read-data" } else { "" };
-    if repository.is_mirror() {
-        return Some(format!(
-            "`icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
-        ));
-    }
-    if args.repair {
-        return None;
-    }
-    let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
-    Some(match by_parity {
-        true => "`icecore check --read-data --repair` repairs it".to_owned(),
-        false => format!(
-            "`icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
-        ),
-    })
-}
-
 /// Describes why none of the objects could be read. `thawing` is the number of those being thawed.
 fn must_be_thawed(all: usize, thawing: u64) -> String {
     let objects = match all {
@@ -415,7 +323,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     let report = &checking.session.report;
     if done.objects_put_back > 0 {
         report.line(&format!(
-            "repair: {} of the log and `config` put back",
+            "repair: {} put back, of the log or `config`",
             count(done.objects_put_back, "object")
         ));
     }

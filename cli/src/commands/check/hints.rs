@@ -1,0 +1,121 @@
+//! Says what to do about the findings of a check.
+
+use icecore_engine::format::SnapshotId;
+use icecore_engine::ops::check::{CheckReport, Damage};
+use icecore_engine::store::layout;
+
+use super::checking::Checking;
+use crate::units::{agree, count};
+
+/// Number of snapshots that are named because no repair helps them.
+const HOPELESS_SHOWN: usize = 10;
+
+/// Prints what is no damage of the data, or cannot be repaired.
+pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
+    let out = &checking.session.report;
+    // What the archive has lost, the second copy may have.
+    let copy = checking.session.second_copy().filter(|_| !checking.args.repair);
+    for id in report.hopeless.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+        out.note(&match &copy {
+            Some(_) => format!("snapshot {id} has lost its record, which the second copy may have"),
+            None => format!(
+                "snapshot {id} has lost its record and cannot be repaired: `icecore prune --forget {id}` drops it"
+            ),
+        });
+    }
+    for id in report.incomplete.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+        out.note(&format!(
+            "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
+        ));
+    }
+    for left in [&report.hopeless, &report.incomplete] {
+        let more = left.len().saturating_sub(HOPELESS_SHOWN);
+        if more > 0 {
+            let snapshots = count(more, "more snapshot");
+            out.note(&format!("the same is true of {snapshots}, which --json lists"));
+        }
+    }
+    if report.slots_to_copy > 0 {
+        out.note(&format!(
+            "{} {} not here: the copy is not complete yet. `icecore mirror` copies what is missing",
+            count(report.slots_to_copy, "key slot"),
+            agree(report.slots_to_copy, "is", "are"),
+        ));
+    }
+    let Checking { args, repository, .. } = checking;
+    // Only `mirror` writes new objects to a mirror, and parity and folders yield only new objects.
+    if repository.is_mirror()
+        && args.repair
+        && args.also.is_empty()
+        && report.errors.iter().any(|error| is_of_data(&error))
+    {
+        let what = if args.seed.is_empty() { "--repair" } else { "--repair --seed" };
+        out.note(&format!(
+            "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
+        ));
+    }
+}
+
+/// Returns what to do about the findings, most urgent first.
+pub(super) fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
+    if report.rolled_back {
+        return vec!["do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it".to_owned()];
+    }
+    let mut hints = Vec::new();
+    if report.errors.iter().any(|error| error.object.is_of_log()) {
+        hints.push("`icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first".to_owned());
+    }
+    if report.slots_lost > 0 {
+        hints.push("`icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive".to_owned());
+    }
+    if report.errors.iter().any(|error| is_config(error)) && !checking.args.repair {
+        hints.push("`icecore check --repair` makes `config` again from the identity".to_owned());
+    }
+    hints.extend(repair_hint(checking, report));
+    hints
+}
+
+/// Returns whether this is damage of the data. A repair can recreate neither passwords nor log entries that only
+/// another computer has.
+fn is_of_data(error: &&Damage) -> bool {
+    !error.object.is_of_log() && !error.object.is_of_keys() && !is_config(error)
+}
+
+fn is_config(error: &Damage) -> bool {
+    error.object.to_string() == layout::CONFIG
+}
+
+/// Returns which command repairs the damaged data, if one does.
+fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
+    let Checking { args, repository, .. } = checking;
+    let mut errors = report.errors.iter().filter(is_of_data);
+    let copy = checking.session.second_copy().filter(|_| !args.repair);
+    let helps = |error: &Damage| copy.is_some() || !error.is_hopeless;
+    if !errors.any(helps) {
+        return None;
+    }
+    // Damage that was found without reading data can also be repaired without reading data. Reading costs money in
+    // a bucket.
+    let has_read = args.read_data || args.read_data_subset.is_some();
+    let reads = if has_read { " --read-data" } else { "" };
+    if repository.is_mirror() {
+        return Some(format!(
+            "`icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
+        ));
+    }
+    if args.repair {
+        return None;
+    }
+    if let Some(copy) = copy {
+        return Some(format!(
+            "`icecore check{reads} --repair` puts back what the second copy at {copy} has; with --seed DIR, it also stores again the data that a local folder still has"
+        ));
+    }
+    let by_parity = report.errors.iter().filter(is_of_data).all(|error| error.is_healable);
+    Some(match by_parity {
+        true => "`icecore check --read-data --repair` repairs it".to_owned(),
+        false => format!(
+            "`icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
+        ),
+    })
+}
