@@ -68,7 +68,7 @@ pub(super) fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
     if report.slots_lost > 0 {
         hints.push("`icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive".to_owned());
     }
-    if report.errors.iter().any(|error| is_config(error)) && !checking.args.repair {
+    if report.errors.iter().any(is_config) && !checking.args.repair {
         hints.push("`icecore check --repair` makes `config` again from the identity".to_owned());
     }
     hints.extend(repair_hint(checking, report));
@@ -82,7 +82,7 @@ fn is_of_data(error: &&Damage) -> bool {
 }
 
 fn is_config(error: &Damage) -> bool {
-    error.object.to_string() == layout::CONFIG
+    error.object == layout::CONFIG
 }
 
 /// Returns which command repairs the damaged data, if one does.
