@@ -121,6 +121,9 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         }
         (_, "--repository" | "--archive" | "--repository-file") => "--repo URL names the archive",
         (_, "--config" | "-c") => "--profile NAME reads options from NAME.toml",
+        ("mirror", "--to" | "--target" | "--dest" | "--destination") => {
+            "the place of the copy stands without an option: icecore mirror URL"
+        }
         _ => return None,
     })
 }
@@ -141,6 +144,9 @@ fn instead(command: &str) -> Option<&'static str> {
         }
         "mount" | "browse" | "web" => {
             "an archive cannot be mounted: look around with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows what it would restore)"
+        }
+        "cache" => {
+            "--cache-dir DIR names another folder for the cache; `icecore rebuild-index` makes the local catalog again"
         }
         "umount" | "unmount" => "nothing is mounted: `icecore restore` gets files back",
         "copy" | "clone" | "replicate" => {
@@ -171,7 +177,7 @@ fn instead(command: &str) -> Option<&'static str> {
             "`icecore snapshot PATH…` takes a snapshot of files and folders"
         }
         "search" | "grep" | "locate" => "`icecore find PATTERN` searches names in all snapshots",
-        "info" | "du" | "size" => {
+        "info" | "du" | "ncdu" | "size" => {
             "`icecore stats` shows how large the archive is, `icecore cost` what it costs, `icecore snapshots` what is in it"
         }
         "passwd" | "password" => "`icecore key passwd` changes the password in use",
@@ -181,7 +187,7 @@ fn instead(command: &str) -> Option<&'static str> {
         "login" | "connect" | "config" => {
             "icecore remembers no archive between commands: use --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
         }
-        "migrate" | "upgrade" | "self-update" => {
+        "migrate" | "upgrade" | "self-update" | "update" => {
             "an archive needs no migration; install a newer icecore in the same way as the first one"
         }
         _ => return None,

@@ -326,7 +326,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: uploaded data is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space on it, then run the command again; what is stored already is not stored twice"
+            "the disk is full: free some space on it (`icecore prune --now` deletes what only dropped snapshots need), then run the command again; what is stored already is not stored twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {

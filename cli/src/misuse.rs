@@ -414,6 +414,11 @@ mod tests {
         let (_, hint) = said("icecore restore latest photos -t out");
         assert!(hint.starts_with("a path follows the snapshot and a colon"), "{hint}");
         is(
+            "icecore mirror --to disk",
+            "`icecore mirror` has no option '--to'",
+            "the place of the copy stands without an option: icecore mirror URL",
+        );
+        is(
             "icecore help restor",
             "icecore has no command 'restor'",
             "did you mean `icecore help restore`?",

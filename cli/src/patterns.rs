@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use icecore_engine::files::Globs;
+use icecore_engine::files::{Globs, composed};
 
 use crate::failure::Failure;
 use crate::flaws::{self, special};
@@ -286,22 +286,19 @@ fn escaped(name: &str) -> String {
 
 /// Rewrites a pattern so that each letter matches its upper and its lower case.
 pub fn of_either_case(pattern: &str) -> String {
+    // A letter and its accent must not be separated.
+    let pattern = composed(pattern);
     let mut text = String::with_capacity(pattern.len() * 4);
     let mut letters = pattern.chars();
     while let Some(c) = letters.next() {
         match c {
-            '\\' => {
-                let next = letters.next();
-                match next {
-                    Some(letter) if letter.is_alphabetic() => {
-                        text.push_str(&both(letter));
-                    }
-                    next => {
-                        text.push(c);
-                        text.extend(next);
-                    }
+            '\\' => match letters.next() {
+                Some(letter) if letter.is_alphabetic() => text.push_str(&both(letter)),
+                next => {
+                    text.push(c);
+                    text.extend(next);
                 }
-            }
+            },
             '[' => {
                 let (class, rest) = class(letters.as_str());
                 if class.is_empty() {
@@ -357,6 +354,8 @@ mod tests {
             ("img_[!a-c].nef", "IMG_B.NEF", false),
             ("img_[!a-c].nef", "IMG_D.NEF", true),
             ("köln*", "KÖLN.JPG", true),
+            ("ko\u{308}ln*", "KÖLN.JPG", true),
+            ("KO\u{308}LN*", "ko\u{308}ln.jpg", true),
             ("\\a\\*", "A*", true),
             ("\\a\\*", "AB", false),
             ("/home/*/raw/", "HOME/x", false),

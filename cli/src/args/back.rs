@@ -35,7 +35,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
     /// Show what would be thawed, read and paid, but restore nothing
-    #[arg(long, alias = "dry-run", conflicts_with_all = ["wait", "detach", "verify"])]
+    #[arg(short = 'n', long, alias = "dry-run", conflicts_with_all = ["wait", "detach", "verify"])]
     pub plan: bool,
     #[command(flatten)]
     pub monthly: MonthlyArgs,

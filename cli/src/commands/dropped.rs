@@ -37,6 +37,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     header.insert(1, "until");
     header.extend(any_writers.then_some("writer"));
     let mut found = Table { header, rows: Vec::new() };
+    let mut listed = Vec::new();
     let (mut shown, mut others, mut apart) = (0_u64, 0_u64, 0_u64);
     for row in &dropped {
         let SnapshotRow { entry, .. } = row;
@@ -61,6 +62,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             session.report.object("snapshot", value);
             continue;
         }
+        listed.push(&row.writer);
         let mut cells = snapshot_cells(entry);
         cells.insert(1, until.map_or_else(|| "the next prune".to_owned(), local));
         cells.extend(any_writers.then(|| writers.name(&row.writer)));
@@ -73,9 +75,12 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     if shown > 0 {
         let columns = print_narrow(&session.report, found, &FIRST_TO_GO);
         if any_writers && columns.contains(&"writer") {
-            listing::say_owner(session, dropped.iter().map(|row| &row.writer));
+            listing::say_owner(session, listed.into_iter());
         }
-        session.report.note("icecore prune --undelete ID undeletes one");
+        session.report.note(match repository.is_mirror() {
+            true => "a copy undeletes nothing: `icecore prune --undelete ID` in the archive does, and the next `icecore mirror` copies that",
+            false => "icecore prune --undelete ID undeletes one",
+        });
     }
     if apart > 0 {
         session.report.note(&format!(

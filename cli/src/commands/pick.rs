@@ -24,6 +24,9 @@ use crate::units::{brief, count, local, now, show};
 /// Number of other snapshots that are listed if a path is not in the requested one.
 const HOLDERS_SHOWN: usize = 3;
 
+/// Number of hexadecimal digits before a colon that look like an id.
+const ID_DIGITS: usize = 4;
+
 /// Describes a dropped snapshot whose packs a prune or a rewrite has deleted.
 pub const ERASED: &str = "cannot be undeleted: data that only it had was erased";
 
@@ -131,6 +134,10 @@ fn none(
             Ok(rows) => none_so_old(name, rest, &rows),
         };
     }
+    if is_id_with_path(name) {
+        let hint = "a whole snapshot is needed here, without a path: latest, latest~2 or an id";
+        return Failure::new(code::NOTHING_FOUND, error.to_string(), Some(hint));
+    }
     let start = name.to_ascii_lowercase();
     let dropped = repository.catalog.dropped_snapshots().unwrap_or_default();
     let mut dropped = dropped.iter().filter(|row| row.entry.id.to_string().starts_with(&start));
@@ -186,6 +193,13 @@ fn dropped_before(repository: &Repository, row: &SnapshotRow) -> Failure {
             Some(&format!("`icecore prune --undelete {id}` makes it visible again")),
         ),
     }
+}
+
+/// Returns whether a name looks like an id, a colon and a path.
+fn is_id_with_path(name: &str) -> bool {
+    name.split_once(':').is_some_and(|(id, _)| {
+        id.len() >= ID_DIGITS && id.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 /// Explains that no snapshot is as old as `latest` with this suffix, and which one is the oldest.

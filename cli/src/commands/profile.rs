@@ -124,7 +124,7 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
         wrong(
             "prune",
             Failure::usage(
-                "a run cannot prune without a key",
+                "a run cannot prune without a key: it fails as soon as it has something to drop",
                 "name one in this profile by password-file, password-command or identity, or put the file of `icecore key export --prune-host` on this computer",
             ),
         );

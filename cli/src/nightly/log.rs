@@ -66,7 +66,12 @@ fn show_text(night: &Night, run: &Record) {
 fn row(record: &Record) -> Vec<String> {
     let step = record.step(SNAPSHOT);
     let number = |key: &str| step.and_then(|step| step.summary.get(key)?.as_u64());
-    let plain = |key: &str| number(key).map_or("-".to_owned(), |number| number.to_string());
+    // Without the old catalog, a run does not know which files are new.
+    let forgot = step.is_some_and(|step| {
+        step.summary.get("forgotten").and_then(serde_json::Value::as_bool) == Some(true)
+    });
+    let known = |key: &str| number(key).filter(|_| !forgot);
+    let plain = |key: &str| known(key).map_or("-".to_owned(), |number| number.to_string());
     let is_several = record.last_began() != record.started;
     let took = record
         .ended

@@ -170,6 +170,7 @@ pub fn say(
         News::Failed(failures) if failures > 1 => {
             lines.push(format!("{} in a row have failed", count(failures, "run")));
         }
+        News::Recovered(1) | News::Warned(1) => lines.push("the run before had failed".to_owned()),
         News::Recovered(failures) | News::Warned(failures) if failures > 0 => {
             lines.push(format!("before, {} in a row had failed", count(failures, "run")));
         }
@@ -288,6 +289,9 @@ mod tests {
         let words = say(News::Warned(2), "home", "studio", Some(&run), (None, &[]));
         // Without a known reason, the meanings of the exit code follow.
         let begins = "icecore: home on studio needs attention\nbefore, 2 runs in a row had failed\nexit code 3: done, but something needs your attention: files could not be read completely";
+        assert!(words.text.starts_with(begins), "{}", words.text);
+        let words = say(News::Warned(1), "home", "studio", Some(&run), (None, &[]));
+        let begins = "icecore: home on studio needs attention\nthe run before had failed\n";
         assert!(words.text.starts_with(begins), "{}", words.text);
         assert!(!words.is_urgent);
         // A notification about a marked snapshot may make a sound at night.

@@ -137,7 +137,7 @@ impl Steps<'_> {
                 ended.step.reason = lines::reason(&ended.step.name, &message);
                 ended.hint = text("hint");
                 let kept = |(key, value): (&String, &Value)| {
-                    let names = ["snapshot_id", "marked", "mark"];
+                    let names = ["snapshot_id", "marked", "mark", "forgotten"];
                     let is_kept = value.is_number() || names.contains(&key.as_str());
                     is_kept.then(|| (key.clone(), value.clone()))
                 };

@@ -139,14 +139,6 @@ impl Session {
         self.copies.lock().expect("nothing panics here").clone()
     }
 
-    /// Returns the place of the second copy that the profile names, unless it is the repository of this run.
-    pub fn second_copy(&self) -> Option<String> {
-        let url = self.profile.mirror.as_ref()?.to.as_ref()?;
-        let copy = Location::parse(&crate::home::url_at_home(url).ok()?).ok()?;
-        let is_this = self.location().is_ok_and(|location| location.place() == copy.place());
-        (!is_this).then(|| crate::escape::line(&copy.to_string()).into_owned())
-    }
-
     /// Returns the requests to other copies so far.
     pub fn requests_to_copies(&self) -> Requests {
         let sum = |sum: Requests, copy: &OpenedCopy| sum.plus(&copy.requests());
@@ -179,6 +171,15 @@ impl Session {
         // If the command line names the second copy, the archive itself is the other copy.
         let archive = self.profile.repo.clone().map(|url| (url, self.profile.clone()));
         mirror.into_iter().chain(archive).collect()
+    }
+
+    /// Returns the place of the second copy that the profile names, if the archive in use is the one of the profile.
+    pub fn second_copy(&self) -> Option<String> {
+        let copy = self.copy_location(self.profile.mirror.as_ref()?.to.as_ref()?).ok()?;
+        let used = self.location().ok()?.place();
+        let own = self.profile.repo.as_ref().map(|url| self.copy_location(url));
+        let is_own = own.is_none_or(|own| own.is_ok_and(|own| own.place() == used));
+        (is_own && copy.place() != used).then(|| copy.to_string())
     }
 
     /// Returns whether this run has tried to open a copy before, and records that it has tried now.

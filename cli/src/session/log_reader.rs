@@ -38,7 +38,7 @@ impl Session {
                 code::WRONG_KEY,
                 "the key of the log reader does not belong to this archive",
                 Some(
-                    "`icecore key export --log-reader`, where the archive is used, writes another",
+                    "`icecore key export --log-reader --output FILE`, where the archive is used, writes another",
                 ),
             )),
             opened => Ok(Some(opened?)),

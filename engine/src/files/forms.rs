@@ -23,6 +23,11 @@ pub(crate) fn normal(path: &Path) -> Cow<'_, Path> {
     }
 }
 
+/// Returns a text with each letter with an accent as one character, as patterns are compared.
+pub fn composed(text: &str) -> String {
+    text.nfc().collect()
+}
+
 /// Returns whether two texts are the same, however their accents are written.
 pub fn is_alike(a: &str, b: &str) -> bool {
     a == b || (!a.is_ascii() && !b.is_ascii() && a.nfc().eq(b.nfc()))

@@ -23,7 +23,7 @@ pub use beside::{Beside, Journals, Sight};
 pub use cut::{ReadBuffer, Reading, WasRead, cut_file};
 pub use exclude::{Exclude, ExcludeOptions};
 pub(crate) use forms::normal;
-pub use forms::{forms, is_alike, on_disk};
+pub use forms::{composed, forms, is_alike, on_disk};
 pub use gather::{Gathered, LocalFile, gather};
 pub use globs::{Globs, LeftOut};
 pub use links::{Links, NoFolder};

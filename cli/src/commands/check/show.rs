@@ -300,7 +300,10 @@ fn read_back_text(report: &CheckReport, oldest_unread: Option<String>) -> String
         (oldest, newest) => format!("between {oldest} and {newest}"),
     };
     let unread = oldest_unread.map(|day| format!("; the oldest data not read back is from {day}"));
-    let lost = if report.errors.is_empty() { "" } else { "; what is lost does not count" };
+    let lost = match read.is_without_lost && !report.errors.is_empty() {
+        true => "; what is marked as lost does not count",
+        false => "",
+    };
     format!(
         "read back and verified by this host: {bytes} of {all} ({percent} %), {when}{}{lost}",
         unread.unwrap_or_default()
@@ -344,7 +347,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     {
         report.line("repair: nothing could be repaired");
     }
-    if let Some(found) = pieces(done.chunks_found, "that was reported missing can be read again") {
+    if let Some(found) = pieces(done.chunks_found, "marked as lost can be read again") {
         report.line(&format!("repair: {found}"));
     }
     if done.parity_renewed > 0 {

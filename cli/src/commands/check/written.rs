@@ -34,7 +34,7 @@ impl Written {
                 "pack",
                 json!({
                     "id": pack.id.to_string(), "object": layout::pack(pack.kind, &pack.id),
-                    "bytes": pack.bytes, "bytes_read": pack.bytes_read, "read": pack.is_read(),
+                    "bytes": pack.bytes, "bytes_read": pack.bytes_read, "read": pack.bytes_read > 0 && pack.is_read(),
                     "read_at": time(pack.read_at).map(utc), "written": time(pack.added).map(utc),
                     "writer": pack.writer.to_string(), "writer_label": self.writers.label(&pack.writer),
                 }),
@@ -77,6 +77,8 @@ impl Written {
         let row = |(writer, sum): (&_, &WrittenSum)| {
             let oldest = match sum.oldest_unread {
                 Some(added) => time(added).map(day).unwrap_or_default(),
+                // What a revoked writer has stored is set apart, and is not read.
+                None if sum.bytes == 0 => "nothing to read".to_owned(),
                 None => "all were read".to_owned(),
             };
             let (packs, read) = (sum.packs.to_string(), size(sum.bytes_read));

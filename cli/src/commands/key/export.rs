@@ -61,6 +61,7 @@ pub fn blocks(
         location: &location,
         settings: if is_s3 { settings.collect() } else { Vec::new() },
         pack_class,
+        copy: session.second_copy(),
         head,
         printed: local(now()),
         host: crate::units::host(),

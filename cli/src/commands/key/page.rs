@@ -40,6 +40,8 @@ pub struct Facts<'a> {
     pub settings: Vec<(String, String)>,
     /// The class of photo data.
     pub pack_class: &'a str,
+    /// The place of the second copy that the profile names.
+    pub copy: Option<String>,
     pub head: Option<LogHead>,
     pub printed: String,
     pub host: String,
@@ -84,6 +86,9 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
     }
     if facts.location.is_remote() {
         rows.push(("photos are in", format!("the storage class {}", facts.pack_class)));
+    }
+    if let Some(copy) = &facts.copy {
+        rows.push(("second copy", copy.clone()));
     }
     rows.push((
         "log head",

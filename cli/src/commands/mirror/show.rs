@@ -83,7 +83,7 @@ pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan,
     }
     if !planned.verifies {
         report.note(
-            "no key opens the log here, so the copy is not verified by it, and nothing is deleted; `icecore key export --log-reader` makes a key that does both and reads no photo",
+            "no key opens the log here, so the copy is not verified by it, and nothing is deleted; `icecore key export --log-reader --output FILE` makes a key that does both and reads no photo",
         );
     }
     say_trouble(session, planned, price);

@@ -307,6 +307,12 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     if done.objects_deleted > 0 {
         say_kept(rewriting.session, rewriting.repository);
     }
+    let has_erased = done.objects_deleted > 0;
+    if let Some(copy) = rewriting.session.second_copy().filter(|_| has_erased) {
+        report.note(&format!(
+            "the second copy at {copy} may still have these files, until the next `icecore mirror` with a key"
+        ));
+    }
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(
             "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",

@@ -152,8 +152,10 @@ impl CheckReport {
 pub struct ReadBack {
     /// Bytes that were read back.
     pub bytes: u64,
-    /// Bytes of all packs.
+    /// Bytes of all packs, without what is marked as lost.
     pub bytes_total: u64,
+    /// Whether anything is marked as lost.
+    pub is_without_lost: bool,
     /// The oldest and the newest of the times at which packs were last read, even in part.
     pub oldest: i64,
     /// The newest of these times, in seconds since 1970 UTC, as the oldest.
@@ -451,11 +453,12 @@ fn name(row: &PackRow) -> String {
 fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let packs = repository.catalog.read_back()?;
     let lost = repository.catalog.lost_whole()?;
-    let mut sum = ReadBack::default();
+    let mut sum = ReadBack { is_without_lost: !lost.is_empty(), ..ReadBack::default() };
     let rows = repository.catalog.packs(PackState::Committed)?.into_iter();
     for row in rows.filter(|row| !lost.contains(&row.key)) {
         let read = packs.get(&row.key).copied().unwrap_or_default();
         let (bytes_total, bytes) = read.bytes(&row);
+        sum.is_without_lost |= read.lost > 0;
         sum.bytes_total += bytes_total;
         if read.chunks == 0 {
             continue;
