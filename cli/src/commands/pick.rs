@@ -392,7 +392,12 @@ fn say(
             },
         );
         let id = entry.id.short();
-        session.report.note(&format!("snapshot {id} is marked: it lacks many files of {full}"));
+        session.report.note(&match chosen.row.is_rotted() {
+            true => format!(
+                "snapshot {id} is marked: files in it changed without a new time since {full}"
+            ),
+            false => format!("snapshot {id} is marked: it lacks many files of {full}"),
+        });
     }
     Ok(())
 }

@@ -177,7 +177,7 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     if again > 0 {
         let lost = agree(again, "its", "their");
         let files = count(again, "file");
-        lines.push(format!("stored again: {files}, because the archive had lost {lost} data"));
+        lines.push(format!("stored again: {files}, because the archive had lost {lost} data or had it from a revoked computer"));
     }
     lines.push(format!(
         "{} in all; {} sent",
@@ -208,7 +208,7 @@ mod tests {
             of_message("snapshot", &summary),
             [
                 "files: 2 new, 1 changed, 40 unmodified, 1 failed, 1 damaged on this computer",
-                "stored again: 3 files, because the archive had lost their data",
+                "stored again: 3 files, because the archive had lost their data or had it from a revoked computer",
                 "3.00 MiB in all; 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",
                 "cost: $0.02",

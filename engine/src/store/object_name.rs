@@ -7,7 +7,7 @@ use crate::format::{PackId, PackKind, SlotId};
 
 /// The subject of an error or a report: an object of the store (spec section 2), or a part of one. It is displayed as
 /// the object's name in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ObjectName {
     /// `config`.
     Config,

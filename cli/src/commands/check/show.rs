@@ -35,7 +35,7 @@ pub(super) fn show(
     if let Some((before, _)) = repaired {
         show_errors(checking, &before.errors);
     }
-    show_repair(checking, repaired);
+    show_repair(checking, repaired, report.damaged() > 0);
     // Damage that a repair could not change is listed only once.
     if repaired.is_none_or(|(before, _)| before.errors != report.errors) {
         show_errors(checking, &report.errors);
@@ -155,6 +155,9 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
     let Checking { repository, selected, waiting, .. } = checking;
     let before = repaired.map_or(0, |(before, _)| before.damaged());
     let found = match report.damaged() {
+        0 if before > 0 && repaired.is_some_and(|(_, done)| done.is_idle()) => {
+            "no damage is left: no snapshot needs what was damaged".to_owned()
+        }
         0 if before > 0 => {
             format!("{} repaired; no damage is left", count(before, "damaged object"))
         }
@@ -162,7 +165,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
         0 => "no damage found".to_owned(),
         n => count(n, "damaged object"),
     };
-    let doubts = match report.errors.len() - report.damaged() {
+    let doubts = match report.doubtful() {
         0 => String::new(),
         n => format!(
             ", {} {} {}",
@@ -321,7 +324,7 @@ fn repair_json((before, done): &Repaired) -> Value {
     })
 }
 
-fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
+fn show_repair(checking: &Checking, repaired: Option<&Repaired>, is_damaged: bool) {
     let Some((_, done)) = repaired else { return };
     let report = &checking.session.report;
     if done.objects_put_back > 0 {
@@ -342,9 +345,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     }
     if !parts.is_empty() {
         report.line(&format!("repair: {}", parts.join(", ")));
-    } else if [done.objects_put_back, done.packs_put_back, done.chunks_found, done.parity_renewed]
-        == [0; 4]
-    {
+    } else if done.is_idle() && is_damaged {
         report.line("repair: nothing could be repaired");
     }
     if let Some(found) = pieces(done.chunks_found, "marked as lost can be read again") {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::{ROTTED, SnapshotId, Time};
 use icecore_engine::ops::prune::Compared;
 use icecore_engine::ops::prune::retention::{Bucket, Group, Reason};
 use icecore_engine::repo::SnapshotRow;
@@ -105,11 +105,15 @@ pub fn say_groups(session: &Session, groups: &[Group]) {
         .flat_map(|group| &group.snapshots)
         .filter(|(entry, reasons)| entry.marked.is_some() && reasons.contains(&Reason::Marked))
     {
-        let id = entry.id.short();
-        session.report.note(&format!(
-            "snapshot {id} of {} is marked: it and the last full one before it stay until `icecore accept {id}`, or `icecore prune --forget {id}` if it is worthless",
-            local(entry.time)
-        ));
+        let (id, time) = (entry.id.short(), local(entry.time));
+        session.report.note(&match entry.marked {
+            Some(ROTTED) => format!(
+                "snapshot {id} of {time} is marked, because files changed without a new time: it and the last full one before it stay until `icecore accept-file PATH` accepts these files"
+            ),
+            _ => format!(
+                "snapshot {id} of {time} is marked: it and the last full one before it stay until `icecore accept {id}`, or `icecore prune --forget {id}` if it is worthless"
+            ),
+        });
     }
     let mut hosts: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
     for group in groups {

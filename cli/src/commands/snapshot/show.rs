@@ -207,7 +207,10 @@ fn damaged(paths: &[PathBuf]) -> Vec<String> {
 /// Describes why data of unchanged files was stored.
 fn stored_again(files: u64) -> String {
     let lost = agree(files, "its", "their");
-    format!("stored again: {}, because the archive had lost {lost} data", count(files, "file"))
+    format!(
+        "stored again: {}, because the archive had lost {lost} data or had it from a revoked computer",
+        count(files, "file")
+    )
 }
 
 /// Returns how many bytes of files are new, without folder listings. If another program changed a file in the meantime,
@@ -275,9 +278,9 @@ mod tests {
 
     #[test]
     fn what_the_archive_had_lost_is_said_by_number() {
-        let said = "stored again: 1 file, because the archive had lost its data";
+        let said = "stored again: 1 file, because the archive had lost its data or had it from a revoked computer";
         assert_eq!(stored_again(1), said);
-        let said = "stored again: 3 files, because the archive had lost their data";
+        let said = "stored again: 3 files, because the archive had lost their data or had it from a revoked computer";
         assert_eq!(stored_again(3), said);
     }
 

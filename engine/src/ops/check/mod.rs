@@ -141,9 +141,15 @@ impl CheckReport {
         self.damaged() > 0 || self.found_again > 0 || self.stored_again > 0
     }
 
-    /// Returns the number of damaged objects.
+    /// Returns the number of damaged objects, some of which have several problems.
     pub fn damaged(&self) -> usize {
-        self.errors.iter().filter(|error| !error.is_of_doubt).count()
+        let damaged = self.errors.iter().filter(|error| !error.is_of_doubt);
+        damaged.map(|error| &error.object).collect::<HashSet<_>>().len()
+    }
+
+    /// Returns the number of log entries that do not count or are doubtful.
+    pub fn doubtful(&self) -> usize {
+        self.errors.iter().filter(|error| error.is_of_doubt).count()
     }
 }
 

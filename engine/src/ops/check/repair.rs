@@ -37,6 +37,22 @@ pub struct RepairSummary {
     pub packs_put_back: u64,
 }
 
+impl RepairSummary {
+    /// Returns whether the repair has changed nothing.
+    pub fn is_idle(&self) -> bool {
+        let done = [
+            self.chunks_healed,
+            self.chunks_lost,
+            self.chunks_found,
+            self.parity_renewed,
+            self.packs_written,
+            self.objects_put_back,
+            self.packs_put_back,
+        ];
+        done == [0; 7]
+    }
+}
+
 impl Check<'_> {
     /// Heals everything that can be healed. Needs the identity, and an earlier [`Check::finish`].
     pub fn repair(
