@@ -258,8 +258,11 @@ fn of_store(error: &Error) -> Option<&'static str> {
 /// already.
 pub fn keys_for(command: &str) -> Option<&'static str> {
     Some(match command {
-        "prune" | "rewrite" | "retire" | "accept" | "tag" | "settings" => {
+        "prune" => {
             "the keys of the bucket that this computer has may not do this: use those of the user `prune` (`icecore policy prune` prints their rights), or an administrator's. `prune -n` without a password (-p, ICECORE_PASSWORD_FILE) shows with any keys what would be dropped"
+        }
+        "rewrite" | "retire" | "accept" | "tag" | "settings" => {
+            "the keys of the bucket that this computer has may not do this: use those of the user `prune` (`icecore policy prune` prints their rights), or an administrator's"
         }
         "key" => {
             "the keys of the bucket that this computer has may not do this: those of the user `restore` may list the passwords and print the identity page, those of `prune` may enrol and revoke computers, and only an administrator's may add, change or remove a password"

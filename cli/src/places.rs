@@ -10,7 +10,7 @@ use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::RepositoryId;
 use icecore_engine::repo::{Catalog, Repository};
-use icecore_engine::store::Location;
+use icecore_engine::store::{Location, StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::address::PlaceAddress;
@@ -174,7 +174,12 @@ impl Session {
     /// Returns the failure that there is no repository or, if this host has used one there, that it is
     /// gone.
     pub fn missing(&self, error: Error) -> Failure {
-        let known = matches!(error, Error::NoRepository { .. }).then(|| self.gone());
+        let is_gone = matches!(
+            error,
+            Error::NoRepository { .. }
+                | Error::Store(StoreError { kind: StoreErrorKind::NoBucket, .. })
+        );
+        let known = is_gone.then(|| self.gone());
         match known {
             Some(Ok(Some(gone))) => gone,
             _ => error.into(),

@@ -127,7 +127,7 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
         return lines;
     }
     if !found.can_destroy() {
-        lines.push("this host cannot destroy the archive: its keys may neither delete nor overwrite objects; a thief of this host can only add objects".to_owned());
+        lines.push("this host cannot destroy the archive: its keys, and a thief who has them, may neither delete nor overwrite objects".to_owned());
         if found.puts_elsewhere {
             lines.push("its keys may put objects under names that no backup needs: `icecore policy backup` prints the rights that a backup needs".to_owned());
         }

@@ -3,6 +3,7 @@
 pub mod export;
 mod page;
 mod render;
+mod revoked;
 mod unlisted;
 mod writers;
 

@@ -12,6 +12,7 @@ use icecore_engine::ops::writers::{self, Doubt, NewWriter};
 use icecore_engine::repo::{Repository, Writer, WriterEntry, WriterTotals};
 use serde_json::{Value, json};
 
+use super::revoked::{TakenBack, revoked_json, taken_back, total, visible};
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
 use crate::code;
 use crate::commands::consent;
@@ -200,33 +201,46 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     }
     if args.dry_run {
         session.report.note(&format!(
-            "this would revoke {label}: from entry {from} on, nothing that it writes counts; its host would need `icecore key enrol` before it can write again"
+            "this would revoke {label}: from entry {from} on, nothing that it writes counts; {} before it can write again",
+            needs(&writer, "would need")
         ));
         if session.report.json {
             let apart = said.iter().map(|said| said.snapshots).sum::<u64>();
-            session.report.object("summary", revoked_json(&writer, from, apart, &said));
+            let back = TakenBack::planned(&said);
+            session.report.object("summary", revoked_json(&writer, from, apart, back));
         }
         return Ok(code::DONE);
     }
     let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
     let instead = "-n only shows what it sets apart";
     consent::final_act(session, args.yes, &question, instead)?;
+    let before = visible(&repository)?;
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
     })?;
     let repository = session.open_reader()?;
     let apart = apart_of(&repository, &writer)?;
+    let back = TakenBack::done(&said, &before, &repository)?;
     if session.report.json {
-        session.report.object("summary", revoked_json(&writer, from, apart, &said));
+        session.report.object("summary", revoked_json(&writer, from, apart, back));
     } else {
         session.report.note(&format!(
-            "revoked writer {} ({label}) from entry {from} on, {} set apart{}; its host needs `icecore key enrol` before it can write again",
+            "revoked writer {} ({label}) from entry {from} on, {} set apart{}; {} before it can write again",
             writer.id.short(),
             count(apart, "snapshot"),
-            taken_back(&said),
+            taken_back(back),
+            needs(&writer, "needs"),
         ));
     }
     Ok(code::DONE)
+}
+
+/// Says how the host of a revoked writer gets a new key with the same rights.
+fn needs(writer: &Writer, verb: &str) -> String {
+    match writer.rights.include(Rights::ADD) {
+        true => format!("its host {verb} `icecore key enrol`"),
+        false => format!("its host {verb} a key of `icecore key export --prune-host`"),
+    }
 }
 
 /// Describes the writers with the host names that each has recorded, because a host name may differ from the label.
@@ -261,7 +275,7 @@ fn already_revoked(
 ) -> Result<u8, Failure> {
     if session.report.json {
         let apart = apart_of(repository, writer)?;
-        session.report.object("summary", revoked_json(writer, from, apart, &[]));
+        session.report.object("summary", revoked_json(writer, from, apart, TakenBack::default()));
     } else {
         session.report.line(&format!(
             "writer {} ({}) is already revoked from entry {from} on; nothing was changed",
@@ -276,51 +290,6 @@ fn already_revoked(
 fn apart_of(repository: &Repository, writer: &Writer) -> Result<u64, Failure> {
     let apart = repository.catalog.apart_snapshots()?;
     Ok(apart.iter().filter(|row| row.writer == writer.id).count() as u64)
-}
-
-fn total(said: &[WriterEntry], of: fn(&WriterEntry) -> u64) -> u64 {
-    said.iter().map(of).sum()
-}
-
-/// Describes a revocation: the snapshots that are set apart, and what it takes back.
-fn revoked_json(writer: &Writer, from: u64, apart: u64, said: &[WriterEntry]) -> Value {
-    json!({
-        "writer": writer.id.to_string(), "from": from, "apart": apart,
-        "snapshots_back": total(said, |said| said.dropped),
-        "packs_back": total(said, |said| said.given_up),
-        "undeletes_void": total(said, |said| said.undropped),
-    })
-}
-
-/// Describes what a revocation takes back of what a writer has dropped, marked for deletion and undeleted.
-fn taken_back(said: &[WriterEntry]) -> String {
-    let dropped = total(said, |said| said.dropped);
-    let given_up = total(said, |said| said.given_up);
-    let undropped = total(said, |said| said.undropped);
-    let parts = [
-        (
-            dropped,
-            format!("{} {} back", count(dropped, "dropped snapshot"), agree(dropped, "is", "are")),
-        ),
-        (
-            given_up,
-            format!(
-                "{} {} no longer marked for deletion",
-                count(given_up, "object"),
-                agree(given_up, "is", "are")
-            ),
-        ),
-        (
-            undropped,
-            format!(
-                "{} {} dropped again",
-                count(undropped, "undeleted snapshot"),
-                agree(undropped, "is", "are")
-            ),
-        ),
-    ];
-    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
-    parts.map(|(_, part)| format!("; {part}")).collect()
 }
 
 /// Shows the entries that a revocation sets apart or takes back.
@@ -371,7 +340,7 @@ fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
             size(bytes)
         ),
     };
-    let back = taken_back(said);
+    let back = taken_back(TakenBack::planned(said));
     report.note(&format!("from entry {from} on, this sets apart {sets_apart}{back}{again}"));
 }
 
