@@ -442,6 +442,24 @@ fn a_whole_check_reads_more_than_the_part_that_waits_for_a_thaw() {
     assert!(!next.stdout.contains(newer), "{next:#?}");
 }
 
+#[test]
+fn a_larger_share_is_not_ended_by_the_smaller_one_that_waits() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 12)]);
+    let packs = server.objects(BUCKET).iter().filter(|object| is_frozen(object)).count();
+    let check = |share: &str| format!("check --read-data-subset {share} --detach --max-cost 1");
+    host.run(&check("20%")).exits(20);
+    // A share that is no larger continues it.
+    assert!(host.run(&check("10%")).exits(20).stderr.contains("continuing"));
+    let all = host.run(&check("100%")).exits(20);
+    assert!(!all.stderr.contains("continuing"), "{all:#?}");
+    assert_eq!(server.restores().len(), packs);
+    server.advance(49 * HOURS);
+    let ended = host.run(&check("100%")).ok();
+    assert!(ended.stdout.contains("(100 %)"), "{ended:#?}");
+    assert_eq!(server.restores().len(), packs);
+}
+
 fn is_frozen(object: &ObjectInfo) -> bool {
     object.storage_class == "DEEP_ARCHIVE"
 }

@@ -134,7 +134,9 @@ impl Checking<'_> {
         bar.finish();
         let plan = plan?;
         if plan.continues {
-            self.session.report.note("continuing with the data that an earlier check thawed");
+            self.session
+                .report
+                .note("continuing with the data for which an earlier check has waited");
         }
         self.selected = Some(plan.packs.len());
         self.newer = plan.newer;

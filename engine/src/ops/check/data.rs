@@ -11,7 +11,7 @@ use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
 use crate::ops::cold::{self, ColdRow, PackStates, Requested, ThawTerms};
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::{BegunCheck, PackReads, Scope};
+use crate::repo::catalog::{BegunCheck, PackReads, Scope, WHOLE};
 use crate::repo::reader::seconds_now;
 use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
@@ -29,7 +29,7 @@ pub struct ReadPlan {
 }
 
 /// Chooses packs, and asks the store for their classes and states. If an earlier check of the same packs waits for
-/// thaws, continues it: chooses what it has not read yet. A check of a share continues any other check, because the
+/// thaws, continues it: chooses what it has not read yet. A check of a share continues any check of no less, because the
 /// thaws of that one are paid for.
 pub fn plan_read(
     repository: &Repository,
@@ -43,7 +43,7 @@ pub fn plan_read(
     let scope = scope_of(subset);
     let continues = rows.iter().any(asked) && begun.scope.covers(scope);
     let is_newer = |row: &&PackRow| row.ordinal > begun.last && !asked(row);
-    let newer = match continues && scope != Scope::Share {
+    let newer = match continues && !matches!(scope, Scope::Share { .. }) {
         true => rows.iter().filter(is_newer).count(),
         false => 0,
     };
@@ -63,16 +63,18 @@ fn scope_of(subset: Option<Subset>) -> Scope {
     match subset {
         None => Scope::All,
         Some(Subset::Part { part, parts }) => Scope::Part { part, parts },
-        Some(Subset::Share(_)) => Scope::Share,
+        Some(Subset::Share(share)) => {
+            Scope::Share { millionths: (share * WHOLE as f64).ceil() as u64 }
+        }
     }
 }
 
 impl Subset {
     fn choose(self, mut rows: Vec<PackRow>, read: &HashMap<PackRowId, PackReads>) -> Vec<PackRow> {
+        // The thaws of an earlier check of other packs are paid for.
+        let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
         match self {
             Subset::Part { part, parts } => {
-                // The thaws of an earlier check of other packs are paid for.
-                let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
                 let takes = |row: &PackRow| row.ordinal.unwrap_or(0) % parts == part - 1;
                 rows.retain(|row| takes(row) || asked(row));
             }
@@ -87,7 +89,7 @@ impl Subset {
                 rows.retain(|row| {
                     let takes = bytes < wanted;
                     bytes += row.bytes;
-                    takes
+                    takes || asked(row)
                 });
             }
         }

@@ -5,9 +5,11 @@ use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 
 const KEY: &str = "check";
+/// All bytes, in millionths.
+pub const WHOLE: u64 = 1_000_000;
 
 /// Which packs a check reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// All packs.
     All,
@@ -19,8 +21,16 @@ pub enum Scope {
         parts: u64,
     },
     /// Those that were read back longest ago.
-    #[default]
-    Share,
+    Share {
+        /// How much of all bytes, in millionths.
+        millionths: u64,
+    },
+}
+
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope::Share { millionths: 0 }
+    }
 }
 
 /// A check that waits for thaws.
@@ -33,10 +43,18 @@ pub struct BegunCheck {
 }
 
 impl Scope {
-    /// Returns whether a check of `wanted` can continue a check of these packs. A share is of any size, so any check
-    /// continues as one.
+    /// Returns whether a check of `wanted` can continue a check of these packs. It does not matter which packs a share
+    /// consists of, only that they are no less.
     pub fn covers(self, wanted: Scope) -> bool {
-        wanted == Scope::Share || self == Scope::All || self == wanted
+        match (self, wanted) {
+            (Scope::Share { millionths }, Scope::Share { millionths: wanted }) => {
+                millionths >= wanted
+            }
+            (Scope::Part { parts, .. }, Scope::Share { millionths }) => {
+                WHOLE / parts.max(1) >= millionths
+            }
+            _ => self == Scope::All || self == wanted,
+        }
     }
 }
 
@@ -45,7 +63,7 @@ impl BegunCheck {
         let (part, parts) = match self.scope {
             Scope::All => (1, 1),
             Scope::Part { part, parts } => (part, parts),
-            Scope::Share => (0, 0),
+            Scope::Share { millionths } => (0, millionths),
         };
         let last = self.last.map_or(0, |last| last.saturating_add(1));
         let mut bytes = [0; 24];
@@ -61,7 +79,8 @@ impl BegunCheck {
         };
         let scope = match (number(0)?, number(8)?) {
             (1, 1) => Scope::All,
-            (0, _) | (_, 0) => Scope::Share,
+            (0, millionths) => Scope::Share { millionths },
+            (_, 0) => Scope::default(),
             (part, parts) => Scope::Part { part, parts },
         };
         Some(BegunCheck { scope, last: number(16)?.checked_sub(1) })
@@ -113,13 +132,16 @@ mod tests {
     #[test]
     fn a_check_is_recorded_and_continued_by_one_of_the_same_packs() {
         let part = Scope::Part { part: 2, parts: 7 };
-        for (scope, last) in [(Scope::All, Some(0)), (part, Some(12)), (Scope::Share, None)] {
+        let share = Scope::Share { millionths: 100_000 };
+        for (scope, last) in [(Scope::All, Some(0)), (part, Some(12)), (share, None)] {
             let check = BegunCheck { scope, last };
             assert_eq!(BegunCheck::decode(&check.encode()), Some(check));
         }
         assert_eq!(BegunCheck::decode(&[1; 23]), None);
-        assert!(Scope::All.covers(part) && part.covers(part) && part.covers(Scope::Share));
-        assert!(!part.covers(Scope::All) && !Scope::Share.covers(part));
+        assert!(Scope::All.covers(part) && part.covers(part) && part.covers(share));
+        assert!(!part.covers(Scope::All) && !share.covers(part));
+        let more = Scope::Share { millionths: WHOLE };
+        assert!(more.covers(share) && !share.covers(more) && !part.covers(more));
         assert!(!part.covers(Scope::Part { part: 3, parts: 7 }));
     }
 }

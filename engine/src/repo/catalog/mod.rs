@@ -32,7 +32,7 @@ mod write_buffer;
 
 pub use apply::LogFollower;
 pub use authors::{Verdicts, VoidEntry, Writer, WriterEntry, WriterTotals};
-pub use begun::{BegunCheck, Scope};
+pub use begun::{BegunCheck, Scope, WHOLE};
 pub use builder::{CatalogBuilder, CatalogState};
 pub use checkpointing::OpenRanges;
 pub use filter::Filter;
