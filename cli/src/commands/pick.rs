@@ -404,15 +404,23 @@ fn say(
 
 /// Finds a typed path in a snapshot. If the snapshot has nothing at that path, tries it as a path on this computer: a
 /// shell does not expand `~` after a colon, and a relative path begins in the current folder or with the name of a
-/// source.
+/// source. If the snapshot has none of these, but a listing that one of them needs cannot be read, because it is frozen
+/// for example, returns that one: then its look-up reports the listing, and not that nothing is there.
 pub fn placed(snapshot: &Snapshot, typed: &[u8]) -> Vec<u8> {
     if !matches!(snapshot.find(typed), Err(Error::NotInSnapshot { .. })) {
         return typed.to_vec();
     }
     let here = on_this_computer(typed).into_iter();
     let all = here.chain(below_source(snapshot, typed));
-    let mut there = all.filter(|path| snapshot.find(path).is_ok());
-    there.next().unwrap_or_else(|| typed.to_vec())
+    let mut unknown = None;
+    for path in all {
+        match snapshot.find(&path) {
+            Ok(_) => return path,
+            Err(Error::NotInSnapshot { .. }) => {}
+            Err(_) => _ = unknown.get_or_insert(path),
+        }
+    }
+    unknown.unwrap_or_else(|| typed.to_vec())
 }
 
 /// Returns a path below the only source with this name, so that `Photos/2024` is found in `/home/maria/Photos` even on

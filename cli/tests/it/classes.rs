@@ -7,7 +7,7 @@ use std::fs;
 use icecore_testkit::S3Server;
 use serde_json::json;
 
-use crate::support::{BUCKET, Host, objects, write};
+use crate::support::{BUCKET, Host, objects, word, write};
 use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
 
 const DEEP: &str = "DEEP_ARCHIVE";
@@ -238,6 +238,34 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     host.run(&format!("jobs resume {job}")).ok();
     same(&host, &photos, "out");
     assert!(host.run("jobs").ok().stderr.contains("no restore is waiting"));
+}
+
+#[test]
+fn a_short_path_below_a_frozen_listing_may_be_in_the_snapshot() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host, "rome", 1, 2);
+    // The place of such a source in the snapshot is its whole path, so `photos/…` is a short path for it.
+    let photos = word(&host.path("photos"));
+    host.run(&format!("snapshot --init --pack-size 4MiB {photos}")).ok();
+    host.export_identity();
+    server.move_to_class(BUCKET, "photos/meta/", DEEP);
+    // The listings above the new folder are stored again, and can be read.
+    shoot(&host, "oslo", 2, 2);
+    host.unset("ICECORE_IDENTITY");
+    host.run(&format!("snapshot {photos}")).exits(3);
+    host.set("ICECORE_IDENTITY", "identity");
+
+    let file = "photos/rome/IMG_01000.xmp";
+    for line in ["ls", "dump", "cost --restore"] {
+        let ran = host.run(&format!("{line} latest:{file}"));
+        ran.fails(3, &["matches photos/meta/"]);
+    }
+    let plan = host.run(&format!("restore latest:{file} -t out --plan")).ok();
+    assert!(plan.stdout.contains("listings of this snapshot are frozen"), "{plan:#?}");
+    host.run("ls latest:photos/oslo/IMG_02000.xmp").ok();
+    // Every listing that this path needs can be read, and it is in none.
+    host.run("ls latest:photos/bern").fails(4, &["photos/bern is not in the snapshot"]);
 }
 
 #[test]
