@@ -104,6 +104,10 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
             if number("packs_waiting") > 0 {
                 line.push_str("; the rest is thawing");
             }
+            // Without a password, or while they are frozen.
+            if summary["trees_checked"] == false {
+                line.push_str("; folder listings were not checked");
+            }
             let mut lines: Vec<String> = errors.iter().chain(of("doubts")).map(found).collect();
             let left = lines.len().saturating_sub(FINDINGS_SHOWN);
             lines.truncate(FINDINGS_SHOWN);
@@ -214,6 +218,19 @@ mod tests {
                 "cost: $0.02",
             ]
         );
+    }
+
+    #[test]
+    fn a_check_says_what_it_has_not_looked_at() {
+        let mut summary = json!({
+            "message_type": "summary", "errors": [], "objects_checked": 41, "bytes_read": 2048,
+            "trees_checked": false,
+        });
+        let said = "no damage found; 41 objects checked, 2.00 KiB read";
+        let lines = of_message("check", &summary);
+        assert_eq!(lines, [format!("{said}; folder listings were not checked")]);
+        summary["trees_checked"] = true.into();
+        assert_eq!(of_message("check", &summary), [said]);
     }
 
     #[test]

@@ -186,7 +186,7 @@ pub const SETTINGS: &[Setting] = &[
         "notify.smtp",
         "\"smtps://smtp.example.com\"",
         "none: sendmail sends the mail",
-        "the server that sends the mail; smtp:// is for servers with STARTTLS",
+        "the server that sends the mail",
     ),
     setting(
         "notify.smtp-user",
