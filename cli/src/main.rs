@@ -238,6 +238,8 @@ fn run_with(
         && let [from, _] = &args.places[..]
     {
         global.repo = Some(from.clone());
+        // It is typed, so the archive of a profile does not replace it.
+        global.repo_by_flag = true;
     }
     let of_buckets = std::mem::take(&mut global.of_buckets);
     let mut session = Session::new(global, report)?;

@@ -138,11 +138,13 @@ impl Session {
             (identity, Sources { file, command, variable, by: GivenBy::Profile })
         };
         let limits = limits(&global, &profile);
-        // A typed profile means its archive: a variable must not send its photos into another one.
+        // A profile means its archive, unless another one is typed too: a variable must not send its photos into
+        // another one.
         let of_profile = profile.repo.clone().filter(|_| !global.repo_by_flag);
+        let repo = of_profile.or(global.repo);
         Ok(Session {
             report,
-            repo: of_profile.or(global.repo).or_else(|| profile.repo.clone()),
+            repo,
             identity_by_flag: global.keys_by_flag && global.identity.is_some(),
             identity,
             cache_dir: match (&global.cache_dir, &profile.cache_dir) {

@@ -179,3 +179,60 @@ fn each_setting_is_checked_as_its_command_checks_it() {
     with_profile(&none, "sources = ['HERE/photos']\n");
     none.run("-P home snapshots").fails(2, &["the profile home has no archive", "repo = \""]);
 }
+
+/// Returns the id of the first snapshot in an archive.
+fn first(host: &Host, options: &str) -> serde_json::Value {
+    host.run(&format!("{options} --json snapshots")).ok().json()[0]["id"].clone()
+}
+
+/// A variable is often set in a file that the user has forgotten.
+#[test]
+fn the_archive_that_is_typed_is_used() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.cr3"), "a photo");
+    for repo in ["one", "two"] {
+        host.run(&format!("--repo {repo} snapshot --init photos")).ok();
+    }
+    let (one, two) = (first(&host, "--repo one"), first(&host, "--repo two"));
+    assert_ne!(one, two);
+    with_profile(&host, "repo = 'HERE/two'\nsources = ['HERE/photos']\n");
+    host.set("ICECORE_REPOSITORY", "one");
+    assert_eq!(first(&host, ""), one);
+    assert_eq!(first(&host, "-P home"), two);
+    assert_eq!(first(&host, "-P home --repo one"), one);
+    // The first place of `mirror` names the archive, too.
+    host.run("-P home mirror one copy").ok();
+    assert_eq!(first(&host, "--repo copy"), one);
+    host.run("-P home mirror copy-2").ok();
+    assert_eq!(first(&host, "--repo copy-2"), two);
+    // A profile that names no archive leaves the choice to the variable.
+    write(&host.path("config/bare.toml"), "sources = ['/photos']\n");
+    assert_eq!(first(&host, "-P bare"), one);
+}
+
+#[test]
+fn what_a_setup_proposes_is_about_its_archive() {
+    let mut host = Host::new();
+    let home = host.path("home").to_string_lossy().into_owned();
+    host.set("HOME", &home);
+    host.unset("ICECORE_PASSWORD_FILE");
+    write(&host.path("home/Pictures/a.cr3"), "a photo");
+    host.run("-p password snapshot --init home/Pictures").ok();
+    let ran = host.run(
+        "-p password -P cloud setup --yes --source home/Pictures --to third --identity-page page.txt --no-schedule",
+    );
+    let ran = ran.ok();
+    let commands: Vec<&str> = ran.stdout.split('`').skip(1).step_by(2).collect();
+    let export = commands.iter().find(|command| command.contains("key export"));
+    let export = export.unwrap_or_else(|| panic!("{ran:#?}")).trim_start_matches("icecore ");
+    let export = export.replace("~/identity-page.html", "again.txt");
+    host.run(&format!("-p password {export}")).ok();
+    host.run("--repo third --identity again.txt ls latest").ok();
+    host.run("--repo repo --identity again.txt ls latest").exits(12);
+    // A photo that is only in the other archive is not backed up by this profile.
+    write(&host.path("card/b.cr3"), "a photo on a card");
+    host.run("-p password snapshot card").ok();
+    let audit = commands.iter().find(|command| command.contains(" audit "));
+    let audit = audit.unwrap_or_else(|| panic!("{ran:#?}")).trim_start_matches("icecore ");
+    host.run(&format!("-p password {}", audit.replace("/media/card", "card"))).exits(3);
+}
