@@ -60,7 +60,7 @@ fn a_lost_entry_is_no_rollback_to_a_repair() {
     host.run("check").fails(22, &["older than when this computer last used it", "check --repair"]);
     let told = host.run("check --repair").ok();
     assert!(told.stdout.contains("older than when"), "{told:#?}");
-    assert!(told.stdout.contains("1 object put back, of the log or `config`"), "{told:#?}");
+    assert!(told.stdout.contains("repair: 1 log entry put back\n"), "{told:#?}");
     assert_eq!(fs::read(&newest).expect("an entry"), whole);
 }
 
@@ -92,7 +92,9 @@ fn config_is_put_back() {
         assert!(ran.stderr.contains("warning: config"), "{ran:#?}");
         let told = host.run("check").exits(22);
         assert!(told.stdout.contains("config: "), "{told:#?}");
-        host.run("check --repair").ok();
+        let told = host.run("check --repair").ok();
+        assert!(told.stdout.contains("repair: `config` put back\n"), "{told:#?}");
+        assert!(told.stdout.contains("1 damaged object repaired; no damage is left"), "{told:#?}");
         assert_eq!(fs::read(&config).expect("config"), whole);
     }
     // Use a place that this host has never seen under that name.

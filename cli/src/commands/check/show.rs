@@ -327,11 +327,14 @@ fn repair_json((before, done): &Repaired) -> Value {
 fn show_repair(checking: &Checking, repaired: Option<&Repaired>, is_damaged: bool) {
     let Some((_, done)) = repaired else { return };
     let report = &checking.session.report;
-    if done.objects_put_back > 0 {
-        report.line(&format!(
-            "repair: {} put back, of the log or `config`",
-            count(done.objects_put_back, "object")
-        ));
+    let entries = match done.objects_put_back.saturating_sub(u64::from(done.config_put_back)) {
+        0 => None,
+        number => Some(count(number, "log entry")),
+    };
+    let config = done.config_put_back.then(|| "`config`".to_owned());
+    let put_back: Vec<String> = entries.into_iter().chain(config).collect();
+    if !put_back.is_empty() {
+        report.line(&format!("repair: {} put back", put_back.join(" and ")));
     }
     let pieces = |number: u64, what: &str| match number {
         0 => None,

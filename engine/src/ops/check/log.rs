@@ -7,6 +7,7 @@
 use super::Check;
 use super::broken::Broken;
 use super::flaw::Flaw;
+use super::repair::RepairSummary;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::Digest;
@@ -175,13 +176,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Puts back the objects that have a proven copy, and reads the log again. Returns the number
-    /// of objects.
-    pub(super) fn put_back(&mut self, progress: &dyn Progress) -> Result<u64, Error> {
-        let mut count = 0;
-        if self.broken.config {
-            count += u64::from(self.repository.put_back_config()?);
-        }
+    /// Puts back the objects that have a proven copy, and reads the log again. Returns which objects these are.
+    pub(super) fn put_back(&mut self, progress: &dyn Progress) -> Result<RepairSummary, Error> {
+        let config_put_back = self.broken.config && self.repository.put_back_config()?;
+        let mut count = u64::from(config_put_back);
         for (number, wanted) in std::mem::take(&mut self.broken.entries).into_iter().rev() {
             progress.check_interrupted()?;
             let copy = self.repository.copy_of_entry(number, wanted)?;
@@ -204,7 +202,7 @@ impl Check<'_> {
             self.log(progress)?;
             self.report.objects_checked = checked;
         }
-        Ok(count)
+        Ok(RepairSummary { objects_put_back: count, config_put_back, ..RepairSummary::default() })
     }
 
     /// Returns whether all packs that an entry adds exist. Ignores packs that are dead.

@@ -33,6 +33,8 @@ pub struct RepairSummary {
     pub bytes_written: u64,
     /// Number of log entries that were damaged or missing and were put back, including `config`.
     pub objects_put_back: u64,
+    /// Whether `config` is one of them.
+    pub config_put_back: bool,
     /// Number of packs that [`Check::put_back_packs`] has put back, if the caller counts them here.
     pub packs_put_back: u64,
 }
@@ -64,8 +66,7 @@ impl Check<'_> {
         self.repository.identity()?;
         let catalog = &self.repository.catalog;
         let _lock = catalog.writer_lock(progress)?;
-        let objects_put_back = self.put_back(progress)?;
-        let mut summary = RepairSummary { objects_put_back, ..RepairSummary::default() };
+        let mut summary = self.put_back(progress)?;
         if self.broken.unreadable {
             return Ok(summary);
         }
