@@ -224,3 +224,30 @@ fn a_missing_object_does_not_count_as_read_back() {
     let back = host.run("check").ok();
     assert!(back.stdout.contains("(100 %)"), "{back:#?}");
 }
+
+#[test]
+fn a_folder_whose_listing_is_lost_does_not_count_as_one_file() {
+    let mut host = Host::new();
+    write(&host.path("photos/2024/a.jpg"), "a photo");
+    host.run("snapshot --init photos").ok();
+    let before = objects(&host.path("repo"), "meta");
+    for number in 0..3 {
+        write(&host.path(&format!("photos/2025/{number}.jpg")), format!("photo {number}"));
+    }
+    host.run("snapshot photos").ok();
+    let mut new = objects(&host.path("repo"), "meta");
+    new.retain(|object| !before.contains(object));
+    assert_eq!(new.len(), 1, "the listing of 2025, and those above it");
+    // Those above it are stored again.
+    write(&host.path("photos/2024/b.jpg"), "another photo");
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    fs::remove_file(&new[0]).expect("an object goes");
+    let ran = host.run("restore latest:photos -t out").exits(22);
+    assert!(ran.stdout.contains("restored 2 files"), "{ran:#?}");
+    assert!(ran.stdout.contains("; 1 folder FAILED, with all in it\n"), "{ran:#?}");
+    assert!(host.path("out/2024/b.jpg").exists());
+    let done = host.run("--json restore latest:photos -t json").exits(22).summary();
+    let failed = (&done["files_failed"], &done["folders_failed"]);
+    assert_eq!(failed, (&1.into(), &1.into()), "{done}");
+}

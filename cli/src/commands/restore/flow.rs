@@ -25,7 +25,7 @@ use crate::code;
 use crate::commands::{bill_text, poll};
 use crate::failure::Failure;
 use crate::hint::Advice;
-use crate::units::{agree, as_path, count, hours_after, now, show, show_target};
+use crate::units::{agree, as_path, count, files_or_folders, hours_after, now, show, show_target};
 
 /// Describes how many files were restored before a restore failed.
 fn files_restored(files: u64) -> Option<String> {
@@ -327,9 +327,13 @@ impl Flow<'_> {
             && total.files_damaged > 0
             && self.session.read_named_copies(self.repository())?;
         if has_more {
+            let damaged = match total.folders_failed {
+                0 => count(total.files_damaged, "file"),
+                _ => files_or_folders(total.files_damaged),
+            };
             self.session.report.note(&format!(
-                "{} damaged in the archive: reading {} from another copy",
-                count(total.files_damaged, "file") + agree(total.files_damaged, " is", " are"),
+                "{damaged} {} damaged in the archive: reading {} from another copy",
+                agree(total.files_damaged, "is", "are"),
                 agree(total.files_damaged, "it", "them"),
             ));
         }

@@ -52,6 +52,7 @@ pub(super) fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     // Each round retries what failed before, so its counts replace the previous ones.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
+    total.folders_failed = round.folders_failed;
     total.files_kept_wrong = round.files_kept_wrong;
     total.links_in_the_way = round.links_in_the_way;
     total.files_differing = round.files_differing;

@@ -311,17 +311,7 @@ pub(super) fn show_summary(
     if session.report.verbose && summary.packs_fetched > 0 {
         text.push_str(&format!(" from {}", count(summary.packs_fetched, "pack")));
     }
-    for (count, what) in [
-        (summary.files_verified, "verified"),
-        (summary.files_skipped, "already there"),
-        (summary.deleted, "removed"),
-        (summary.files_failed, "FAILED"),
-        (summary.files_waiting, "waiting for a thaw"),
-    ] {
-        if count > 0 {
-            text.push_str(&format!("; {count} {what}"));
-        }
-    }
+    text.push_str(&others(summary));
     session.report.line(&text);
     let is_paid = flow.repository().store.location().is_remote() || spent != Some(0.0);
     if is_paid {
@@ -338,6 +328,24 @@ pub(super) fn show_summary(
         say_waiting(flow, plan, outlook);
     }
     Ok(())
+}
+
+/// Describes the files that were not written, and those that were read again.
+fn others(summary: &RestoreSummary) -> String {
+    let folders = summary.folders_failed;
+    let whole = agree(folders, "folder FAILED, with all in it", "folders FAILED, with all in them");
+    [
+        (summary.files_verified, "verified"),
+        (summary.files_skipped, "already there"),
+        (summary.deleted, "removed"),
+        (summary.files_failed.saturating_sub(folders), "FAILED"),
+        (folders, whole),
+        (summary.files_waiting, "waiting for a thaw"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("; {count} {what}"))
+    .collect()
 }
 
 fn nothing_matched(flow: &Flow) -> &'static str {
@@ -367,6 +375,7 @@ fn summary_json(
         "files": summary.files, "bytes": summary.bytes,
         "files_skipped": summary.files_skipped,
         "files_differing": summary.files_differing, "files_failed": summary.files_failed,
+        "folders_failed": summary.folders_failed,
         "files_waiting": summary.files_waiting, "packs_waiting": waiting,
         "hours": if waiting > 0 { hours } else { 0 },
         "files_special_left": summary.special_left, "files_deleted": summary.deleted,

@@ -10,7 +10,7 @@ use icecore_engine::progress::{Progress, Unit};
 use super::job::{Done, WaveRun, selected};
 use crate::code;
 use crate::failure::Failure;
-use crate::units::{agree, as_path, count, size};
+use crate::units::{agree, as_path, count, files_or_folders, size};
 use crate::waves::{OpenWave, Spent, day_name, month_after, month_name};
 
 /// Number of times that the archive may still be opened and its lists read after a part of a wave was fetched: for
@@ -225,7 +225,7 @@ impl WaveRun<'_> {
             let were = agree(failed, "was", "were");
             text = format!(
                 "that was the last one; {} could not be restored, and {were} reported",
-                count(failed, "file")
+                files_or_folders(failed)
             );
         }
         Ok(Done { code, text, ..Done::default() })

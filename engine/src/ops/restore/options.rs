@@ -112,7 +112,9 @@ pub struct RestoreSummary {
     pub files_failed: u64,
     /// Of these, files that failed because of damage in the store.
     pub files_damaged: u64,
-    /// Of these, existing files that were kept, but whose content turned out to differ.
+    /// Of these, folders whose listings are damaged, with an unknown number of files.
+    pub folders_failed: u64,
+    /// Of the files that failed, existing ones that were kept, but whose content turned out to differ.
     pub files_kept_wrong: u64,
     /// Symlinks in place of a folder of the snapshot that were not followed.
     pub links_in_the_way: u64,

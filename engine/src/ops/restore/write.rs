@@ -166,6 +166,7 @@ impl RestoreWriter<'_> {
             Err(error) if error.is_of_object() => {
                 let path = self.options.target.join(components(&at.components));
                 self.fail(path, format!("its listing cannot be read: {error}"), Cause::Damage);
+                self.summary.folders_failed += 1;
                 return Ok(());
             }
             Err(error) => return Err(error),
