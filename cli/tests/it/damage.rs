@@ -243,6 +243,9 @@ fn a_folder_whose_listing_is_lost_does_not_count_as_one_file() {
     host.run("snapshot photos").ok();
     host.export_identity();
     fs::remove_file(&new[0]).expect("an object goes");
+    let plan = host.run("restore latest:photos -t out --plan");
+    let words = "damaged, and cannot be restored: 1 folder, with all in it\n";
+    assert!(plan.stdout.contains(words), "{plan:#?}");
     let ran = host.run("restore latest:photos -t out").exits(22);
     assert!(ran.stdout.contains("restored 2 files"), "{ran:#?}");
     assert!(ran.stdout.contains("; 1 folder FAILED, with all in it\n"), "{ran:#?}");

@@ -2,6 +2,8 @@
 
 use icecore_engine::ops::restore::{Overwrite, RestorePlan, RestoreSummary};
 
+use crate::units::agree;
+
 /// The results of the rounds of a restore so far.
 #[derive(Default)]
 pub(super) struct Rounds {
@@ -61,4 +63,22 @@ pub(super) fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     // Each round skips the files that earlier rounds have restored.
     total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
     total.files_waiting = round.files_waiting;
+}
+
+/// Describes the files that were not written, and those that were read again.
+pub(super) fn others(summary: &RestoreSummary) -> String {
+    let folders = summary.folders_failed;
+    let whole = agree(folders, "folder FAILED, with all in it", "folders FAILED, with all in them");
+    [
+        (summary.files_verified, "verified"),
+        (summary.files_skipped, "already there"),
+        (summary.deleted, "removed"),
+        (summary.files_failed.saturating_sub(folders), "FAILED"),
+        (folders, whole),
+        (summary.files_waiting, "waiting for a thaw"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("; {count} {what}"))
+    .collect()
 }

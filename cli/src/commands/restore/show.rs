@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::order::{Flow, Priced, TierPrice};
 use super::places::{packs_from_copies, places_text};
+use super::rounds::others;
 use crate::answers;
 use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
@@ -79,6 +80,7 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
         "cold_packs": states.cold, "thawing_packs": states.thawing, "warm_packs": states.readable,
         "files_kept": plan.files_kept, "files_differing": plan.files_differing,
         "files_to_remove": plan.removed, "files_damaged": plan.files_damaged,
+        "folders_damaged": plan.folders_damaged,
         "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
         "days": priced.map(|priced| priced.days), "tiers": tiers, "pack_list": packs,
     })
@@ -125,6 +127,16 @@ pub fn show_extent(session: &Session, plan: &RestorePlan) {
     }
 }
 
+/// Describes the known damage that the restore will meet.
+fn damaged(plan: &RestorePlan) -> Option<String> {
+    let some = |number: u64, what: &str| (number > 0).then(|| count(number, what));
+    let files = some(plan.files_damaged, "file");
+    let all_in = agree(plan.folders_damaged, ", with all in it", ", with all in them");
+    let folders = some(plan.folders_damaged, "folder").map(|folders| folders + all_in);
+    let all: Vec<String> = files.into_iter().chain(folders).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// Shows a plan.
 pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
@@ -135,11 +147,8 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     show_packs(report, plan);
     show_extent(session, plan);
     keeps_and_removes(plan).iter().for_each(|line| report.line(line));
-    if plan.files_damaged > 0 {
-        report.line(&format!(
-            "damaged, and cannot be restored: {}",
-            count(plan.files_damaged, "file")
-        ));
+    if let Some(damaged) = damaged(plan) {
+        report.line(&format!("damaged, and cannot be restored: {damaged}"));
     }
     let states = plan.states();
     if states.waiting() > 0 {
@@ -328,24 +337,6 @@ pub(super) fn show_summary(
         say_waiting(flow, plan, outlook);
     }
     Ok(())
-}
-
-/// Describes the files that were not written, and those that were read again.
-fn others(summary: &RestoreSummary) -> String {
-    let folders = summary.folders_failed;
-    let whole = agree(folders, "folder FAILED, with all in it", "folders FAILED, with all in them");
-    [
-        (summary.files_verified, "verified"),
-        (summary.files_skipped, "already there"),
-        (summary.deleted, "removed"),
-        (summary.files_failed.saturating_sub(folders), "FAILED"),
-        (folders, whole),
-        (summary.files_waiting, "waiting for a thaw"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("; {count} {what}"))
-    .collect()
 }
 
 fn nothing_matched(flow: &Flow) -> &'static str {

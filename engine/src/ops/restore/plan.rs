@@ -41,6 +41,8 @@ pub struct RestorePlan {
     pub removed: u64,
     /// Files that cannot be restored because of known damage; the restore will report them.
     pub files_damaged: u64,
+    /// Folders whose listings are damaged, with an unknown number of files; the restore will report them.
+    pub folders_damaged: u64,
     /// Size of all packs that are read, whole.
     pub pack_bytes: u64,
     /// Bytes to read from these packs.
@@ -114,7 +116,7 @@ fn planned(
         plan: RestorePlan::default(),
         needs,
     };
-    let mut damaged = 0;
+    let (mut damaged, mut folders_damaged) = (0, 0);
     selection.each_file(
         &mut |path, entry| {
             progress.check_interrupted()?;
@@ -126,11 +128,13 @@ fn planned(
                 other => other,
             }
         },
-        // The restore will report these folders.
-        &mut |_, _| Ok(()),
+        &mut |_, _| {
+            folders_damaged += 1;
+            Ok(())
+        },
     )?;
     planner.flush()?;
-    planner.plan.files_damaged = damaged;
+    (planner.plan.files_damaged, planner.plan.folders_damaged) = (damaged, folders_damaged);
     let needs = planner.needs.take();
     let mut plan = planner.finish()?;
     if options.delete {
