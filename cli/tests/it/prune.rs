@@ -166,6 +166,10 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     host.unset("ICECORE_IDENTITY");
     // The credential of a backup host drops no snapshots, and that of a pruning host takes none.
     host.run("prune --now --keep-last 1").fails(12, &["does not permit", "--identity"]);
+    let refused =
+        host.run("prune --keep-last 1").fails(12, &["does not permit", "nothing was dropped"]);
+    assert!(refused.stdout.is_empty(), "no table says that a snapshot is dropped: {refused:#?}");
+    assert!(host.run("prune -n --keep-last 1").ok().stdout.contains("1 would be dropped"));
     let credential = objects(&host.path("config"), "credentials")[0].clone();
     fs::copy(host.path("pruner"), credential).expect("a copy");
     host.run("snapshot photos").fails(12, &["does not permit"]);

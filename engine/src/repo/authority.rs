@@ -272,6 +272,11 @@ impl Repository {
         Ok(behind.into_iter().filter(|number| !void.contains(number)).collect())
     }
 
+    /// Fails if the author of this process may not drop snapshots.
+    pub fn expect_may_drop(&self) -> Result<(), Error> {
+        self.expect_rights(Rights::PRUNE)
+    }
+
     /// Fails if the author of this process does not have the rights that an entry needs.
     pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {

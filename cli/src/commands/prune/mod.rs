@@ -6,6 +6,7 @@ pub mod keep;
 mod notes;
 mod packs;
 mod pruning;
+mod refused;
 mod show;
 
 use std::collections::BTreeSet;
@@ -40,6 +41,7 @@ use jobs::keep_restoring;
 use notes::{say_displaced, say_groups, say_shrunk};
 use packs::show_packs;
 use pruning::{PruneDone, Pruning};
+use refused::{expect_permitted, expect_some_left};
 use show::{finish, show_snapshots};
 
 /// Hint for a prune that finds no free disk space and no reserve.
@@ -77,14 +79,10 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let (named, apart) = forgotten(session, &repository, args)?;
     let groups = retain(session, &repository, args, &rules, &named)?;
     let mut drop = dropped(&groups);
-    if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
-        let host = group.key.host.clone();
-        let host = host.map(|host| format!(" (host {})", units::brief(&host))).unwrap_or_default();
-        let what = if group.key.paths.is_some() { "history" } else { "group" };
-        return Err(Failure::usage(
-            format!("every snapshot of a {what} would be dropped{host}"),
-            "keep at least one, or add --allow-empty",
-        ));
+    expect_some_left(args, &groups)?;
+    // The table says what is dropped, so it must not be shown if nothing can be.
+    if !args.dry_run && !(drop.is_empty() && apart.is_empty()) {
+        expect_permitted(&repository)?;
     }
     show_snapshots(session, &groups);
     let displaced = say_displaced(session, &groups);
