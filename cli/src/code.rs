@@ -15,7 +15,7 @@ pub const DAMAGED: u8 = 22;
 pub const DOUBTFUL: u8 = 23;
 /// `status`: the last good run is too long ago.
 pub const OVERDUE: u8 = 30;
-/// `status`: the last run has failed.
+/// `status`: the last run has failed, or the next one will.
 pub const FAILING: u8 = 31;
 /// The program was ended by SIGHUP, Ctrl-C or SIGTERM.
 pub const HUNG_UP: u8 = 129;
@@ -51,7 +51,10 @@ pub const ALL: &[(u8, &str)] = &[
         "done, but an entry of the log does not count, or has the signature of this computer, which did not write it, or a writer has emptied a history: someone may have stolen the keys of a host",
     ),
     (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
-    (FAILING, "`status`: the last run of a profile has failed, or the profile cannot be read"),
+    (
+        FAILING,
+        "`status`: the last run of a profile has failed, the profile cannot be read, the log of its archive is damaged, or the archive is an older copy",
+    ),
     (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
     (INTERRUPTED, "interrupted by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),

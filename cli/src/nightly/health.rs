@@ -45,6 +45,8 @@ pub struct Status {
     pub mirror_trouble: Option<String>,
     /// Why the profile cannot be read, and since when. Then the settings are those of the last run that could read it.
     pub profile_trouble: Option<String>,
+    /// Why the next run will fail, and what to do: the log of the archive is damaged, or the archive is an older copy.
+    pub archive_trouble: Option<String>,
     pub month_usd: f64,
     /// The restores in waves that this computer continues.
     pub waves: Vec<WaveJob>,

@@ -75,6 +75,7 @@ mod tests {
             last_mirror: None,
             mirror_trouble: None,
             profile_trouble: None,
+            archive_trouble: None,
             month_usd: 0.25,
             waves: Vec::new(),
             seen: Err("away".to_owned()),

@@ -21,6 +21,7 @@ use crate::commands::waves::{self, WaveStanding};
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Seen;
+use crate::shell;
 use crate::units::{agree, count, date_of, dollars, local, show, utc};
 use crate::waves::WaveJob;
 
@@ -74,7 +75,10 @@ impl Status {
         }
         let last_snapshot = record::last_settled(&records, SNAPSHOT);
         let last_success = records.iter().rev().find(|run| run.outcome.is_good());
-        let seen = night.session.look().map_err(|failure| failure.message);
+        let (seen, archive_trouble) = match night.session.look() {
+            Ok(seen) => (Ok(seen), None),
+            Err(failure) => (Err(failure.message.clone()), archive_trouble(night, failure)),
+        };
         // The content of the archive counts, not the records of this host.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
@@ -103,6 +107,7 @@ impl Status {
             last_mirror,
             mirror_trouble: mirror_trouble(&records, last_mirror),
             profile_trouble: None,
+            archive_trouble,
             month_usd: record::month_usd(&all, now, &zone),
             waves: night.waves(),
             last_try: records.last().cloned(),
@@ -111,7 +116,9 @@ impl Status {
     }
 
     pub fn is_failing(&self) -> bool {
-        self.failures_in_a_row > 0 || self.profile_trouble.is_some()
+        self.failures_in_a_row > 0
+            || self.profile_trouble.is_some()
+            || self.archive_trouble.is_some()
     }
 
     /// Returns whether a run was good but something needs attention.
@@ -152,7 +159,10 @@ impl Status {
             lines.push(("running", format!("since {}", local_of(since))));
         }
         match &self.seen {
-            Err(trouble) => lines.push(("newest snapshot", format!("not known: {trouble}"))),
+            Err(trouble) => {
+                let trouble = self.archive_trouble.as_ref().unwrap_or(trouble);
+                lines.push(("newest snapshot", format!("not known: {trouble}")));
+            }
             Ok(seen) => lines.extend(seen_lines(seen, &self.flags, self.waves.len())),
         }
         if let Some(checked) = self.last_check {
@@ -259,6 +269,21 @@ impl Status {
             "trouble": seen.err(),
         })
     }
+}
+
+/// Returns what is wrong with the archive, and what to do, if the next run will fail because of it. Other troubles pass,
+/// such as a disk that is not mounted now.
+fn archive_trouble(night: &Night, failure: Failure) -> Option<String> {
+    if !failure.gone_back && failure.code != code::DAMAGED {
+        return None;
+    }
+    let failure = match night.session.location() {
+        Ok(location) => night.session.moved(failure.explained(&location)),
+        Err(_) => failure,
+    };
+    let hint = failure.hint.map(|hint| shell::addressed(&hint, &night.flags));
+    let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+    Some(format!("{}{hint}", failure.message))
 }
 
 /// Returns why the copy was not complete when a run last tried, unless it has been completed since then.

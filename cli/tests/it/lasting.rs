@@ -208,3 +208,37 @@ fn a_log_that_is_gone_hides_no_other() {
     assert!(ran.stderr.contains(".log is gone"), "{ran:#?}");
     host.run("log 0").fails(2, &["0 is not from 1"]);
 }
+
+#[test]
+fn an_archive_that_has_gone_back_is_not_well_before_the_next_run() {
+    let host = host("");
+    host.run("run").ok();
+    let older = host.copy();
+    write(&host.path("photos/b.cr3"), "another photo");
+    host.run("run").ok();
+    assert!(host.run("status").ok().stdout.starts_with("home: ok\n"));
+    let (repo, away) = (host.path("repo"), host.path("away"));
+    fs::rename(&repo, &away).expect("it moves");
+    let copied = std::process::Command::new("cp").arg("-a").arg(older.path("repo")).arg(&repo);
+    assert!(copied.status().is_ok_and(|status| status.success()), "the old copy is put back");
+    let status = host.run("status").exits(31).stdout;
+    assert!(status.starts_with("home: FAILING\n"), "{status}");
+    assert!(status.contains("not known: this archive is older than when"), "{status}");
+    for words in ["; do not write to it yet", "`icecore -P home rebuild-index` accepts it"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let shown = host.run("--json status").exits(31).stdout;
+    let summary: Value = serde_json::from_str(shown.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(summary["failing"], 1, "{summary}");
+    host.remove("repo");
+    // A disk that is not mounted is no failure until a run has failed.
+    assert!(host.run("status").ok().stdout.contains("not known: "));
+    fs::rename(&away, &repo).expect("it moves back");
+    // The log begins with it.
+    let config = fs::read(repo.join("config")).expect("an object");
+    fs::write(repo.join("config"), "not what was written").expect("damage");
+    let status = host.run("status").exits(31).stdout;
+    assert!(status.contains("`icecore -P home check --repair`"), "{status}");
+    fs::write(repo.join("config"), config).expect("it is whole again");
+    assert!(host.run("status").ok().stdout.starts_with("home: ok\n"));
+}
