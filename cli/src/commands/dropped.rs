@@ -78,7 +78,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             listing::say_owner(session, listed.into_iter());
         }
         session.report.note(match repository.is_mirror() {
-            true => "a copy undeletes nothing: `icecore prune --undelete ID` in the archive does, and the next `icecore mirror` copies that",
+            true => "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that",
             false => "icecore prune --undelete ID undeletes one",
         });
     }

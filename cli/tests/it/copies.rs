@@ -30,6 +30,39 @@ fn frozen_with_disk(server: &S3Server) -> Host {
 }
 
 #[test]
+fn the_second_copy_is_named_where_it_matters() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.jpg"), "stays");
+    write(&host.path("photos/b.jpg"), "goes");
+    host.run("init").ok();
+    host.export_identity();
+    host.run("-q snapshot photos").ok();
+    write(&host.path("photos/c.jpg"), "later");
+    host.run("-q snapshot photos").ok();
+    host.run("mirror repo copy").ok();
+    let place = |name: &str| host.path(name).display().to_string();
+    with_profile(&host, &place("repo"), &place("copy"));
+    let page = host.run("-P home key export").ok();
+    assert!(page.stdout.contains("second copy"), "{page:#?}");
+    // The copy itself, and an archive without a profile, have no second copy.
+    for line in ["-P home --repo copy key export", "--repo repo key export"] {
+        let page = host.run(line).ok();
+        assert!(!page.stdout.contains("second copy"), "{page:#?}");
+    }
+    let erased = host.run("-P home rewrite --now --yes --exclude photos/b.jpg").ok();
+    assert!(erased.stderr.contains("may still have these files"), "{erased:#?}");
+    host.run("-P home mirror").ok();
+    // A copy undeletes nothing, so it names no command that it refuses.
+    host.run("-P home prune --keep-last 1").ok();
+    host.run("-P home mirror").ok();
+    let there = host.run("-P home snapshots --dropped").ok();
+    assert!(there.stderr.contains("icecore -P home prune --undelete ID"), "{there:#?}");
+    let here = host.run("--repo copy snapshots --dropped").ok();
+    assert!(here.stderr.contains("a copy undeletes nothing: `prune --undelete ID`"), "{here:#?}");
+    assert!(!here.stderr.contains("icecore --repo copy prune"), "{here:#?}");
+}
+
+#[test]
 fn a_restore_reads_each_object_from_the_cheapest_copy() {
     let server = S3Server::start();
     let host = frozen_with_disk(&server);
