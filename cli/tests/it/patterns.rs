@@ -190,6 +190,13 @@ fn either_case_and_either_spelling_of_an_accent_are_found() {
     }
     assert!(host.run("find K\u{f6}ln.jpg").ok().stdout.contains("ln.jpg"));
     assert!(host.run("find -i K\u{d6}LN.JPG").ok().stdout.contains("ln.jpg"));
+    for typed in ["Ko\u{308}ln.jpg", "KO\u{308}LN.JPG"] {
+        assert!(host.run(&format!("find -i {typed}")).ok().stdout.contains("ln.jpg"), "{typed}");
+        let line = format!("--json snapshot -n photos --iexclude {typed}");
+        assert_eq!(host.run(&line).ok().summary()["files_unmodified"], 1, "{typed}");
+    }
+    host.run("restore latest:photos --target accents --iinclude KO\u{308}LN*").ok();
+    assert_eq!(host.path("accents").read_dir().expect("a folder").count(), 1);
     host.run("restore latest:photos --target picked --iinclude *.cr3").ok();
     assert_eq!(host.path("picked").read_dir().expect("a folder").count(), 1);
     host.run("restore latest:photos --target rest --iexclude *.cr3").ok();
