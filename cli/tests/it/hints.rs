@@ -32,6 +32,7 @@ fn commands_in_hints_have_the_repo_that_was_typed() {
         ("dump latest:nowhere", 4, "`icecore --repo other find --ignore-case nowhere`"),
         ("restore 0000 -t out", 4, "`icecore --repo other snapshots` lists them"),
         ("prune --undelete 0000", 4, "`icecore --repo other snapshots --dropped`"),
+        ("diff 0000:photos latest", 4, "a whole snapshot is needed here, without a path"),
         ("forget latest", 2, "icecore --repo other prune --forget"),
     ];
     for (line, code, words) in lines {

@@ -141,6 +141,8 @@ fn a_host_that_reads_nothing_makes_a_copy() {
     assert!(!nas.path("config/credentials").exists(), "the key was saved");
     let bare = nas.run("mirror --no-key repo bare").ok();
     assert!(bare.stderr.contains("no key opens the log"), "{bare:#?}");
+    // What it proposes is a whole command.
+    assert!(bare.stderr.contains("key export --log-reader --output FILE`"), "{bare:#?}");
     let entries = |name: &str| tree_names(&nas.state(name));
     assert_eq!(entries("bare"), entries("copy"));
     let page = host.path("identity");
