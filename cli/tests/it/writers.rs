@@ -282,3 +282,57 @@ fn a_key_without_a_file_enrols_no_writer() {
     host.run("key enrol --label new --output key").ok();
     assert_ne!(host.state("repo"), before);
 }
+
+/// A revocation shows the snapshots that come back or are dropped again. That is not the sum of what the entries have
+/// done, because one may have undone what another did.
+#[test]
+fn a_revocation_counts_what_changes() {
+    let mut host = Host::new();
+    for number in 0..4 {
+        write(&host.path(&format!("photos/{number}.txt")), format!("photo {number}"));
+        let init = if number == 0 { "--init" } else { "" };
+        host.run(&format!("snapshot {init} photos")).ok();
+    }
+    host.export_identity();
+    let visible = |host: &Host| -> Vec<String> {
+        let listed = of_type(&host.run("--json snapshots").ok().json(), "snapshot");
+        listed.iter().map(|line| line["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let ids = visible(&host);
+    host.run(&format!("prune --forget {}", ids[1])).ok();
+    host.run("key export --prune-host --output pruner").ok();
+    let credential = objects(&host.path("config"), "credentials").remove(0);
+    std::fs::copy(host.path("pruner"), credential).expect("a key");
+    host.unset("ICECORE_IDENTITY");
+    // This host drops two snapshots. It undeletes one of them, and the one that the owner has dropped.
+    host.run("prune --keep-last 1").ok();
+    for id in &ids[..2] {
+        host.run(&format!("prune --undelete {id}")).ok();
+    }
+    assert_eq!(visible(&host), [&*ids[0], &ids[1], &ids[3]]);
+    host.set("ICECORE_IDENTITY", "identity");
+    let writers = of_type(&host.run("--json key writers").ok().json(), "writer");
+    let pruner = writers.iter().find(|writer| writer["label"] == "prune host").expect("a line");
+    let revoke = format!("key revoke prune\u{e000}host --from {}", pruner["first_entry"]);
+    let planned = host.run(&format!("--json {revoke} -n")).ok().json();
+    let entries = of_type(&planned, "entry");
+    let sum = |field: &str| -> u64 {
+        entries.iter().map(|entry| entry[field].as_u64().expect("a number")).sum()
+    };
+    assert_eq!((sum("snapshots_dropped"), sum("snapshots_undeleted")), (2, 2), "{planned:#?}");
+    let changes = |summary: &Value| {
+        ["snapshots_back", "undeletes_void", "apart"].map(|name| summary[name].as_u64())
+    };
+    let expected = [Some(1), Some(1), Some(0)];
+    assert_eq!(changes(planned.last().expect("a summary")), expected, "{planned:#?}");
+    let shown = host.run(&format!("{revoke} -n")).ok().stderr;
+    for words in [
+        "sets apart no snapshot; 1 dropped snapshot is back; 1 undeleted snapshot is dropped again",
+        "its host would need a key of `icecore key export --prune-host`",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let done = host.run(&format!("--json {revoke} --yes")).ok().summary();
+    assert_eq!(changes(&done), expected, "{done}");
+    assert_eq!(visible(&host), [&*ids[0], &ids[2], &ids[3]]);
+}

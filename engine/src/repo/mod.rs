@@ -32,7 +32,7 @@ mod vouched;
 
 pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkLocation, PackRow, PackRowId, PackState, SnapshotRow};
-pub use catalog::{VoidEntry, Writer, WriterEntry, WriterTotals};
+pub use catalog::{Undone, VoidEntry, Writer, WriterEntry, WriterTotals};
 pub use jobs::{Job, JobProblem};
 pub use keys::{KeyInfo, KeySlots, SlotProblem};
 pub use mark::FoundMark;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use icecore_engine::format::SnapshotId;
-use icecore_engine::repo::{Repository, Writer, WriterEntry};
+use icecore_engine::repo::{Repository, Undone, Writer, WriterEntry};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -21,18 +21,19 @@ pub(super) struct TakenBack {
 }
 
 impl TakenBack {
-    /// Adds up what the entries of the writer have done. An entry may have undone what another one did.
-    pub(super) fn planned(said: &[WriterEntry]) -> TakenBack {
+    /// Predicts what a revocation takes back. Does not add up what the entries have done, because one may have undone what
+    /// another one did.
+    pub(super) fn planned(said: &[WriterEntry], undone: Undone) -> TakenBack {
         TakenBack {
-            dropped: total(said, |said| said.dropped),
+            dropped: undone.back,
             given_up: total(said, |said| said.given_up),
-            undropped: total(said, |said| said.undropped),
+            undropped: undone.dropped_again,
         }
     }
 
     /// Compares the visible snapshots with those `before` the revocation.
     pub(super) fn done(
-        said: &[WriterEntry],
+        planned: TakenBack,
         before: &HashSet<SnapshotId>,
         repository: &Repository,
     ) -> Result<TakenBack, Failure> {
@@ -42,7 +43,7 @@ impl TakenBack {
         Ok(TakenBack {
             dropped: after.difference(before).count() as u64,
             undropped: again.count() as u64,
-            ..TakenBack::planned(said)
+            ..planned
         })
     }
 }

@@ -195,7 +195,8 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     }
     expect_reached(args, from, next)?;
     let said = repository.catalog.entries_by(&writer.id, from)?;
-    show_apart(session, &label, from, &said);
+    let planned = TakenBack::planned(&said, repository.catalog.without(&writer.id, from)?);
+    show_apart(session, (&label, from), &said, planned);
     if args.since.is_some() && !repository.store.location().is_remote() {
         session.report.note(SINCE_IN_FOLDER);
     }
@@ -206,8 +207,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         ));
         if session.report.json {
             let apart = said.iter().map(|said| said.snapshots).sum::<u64>();
-            let back = TakenBack::planned(&said);
-            session.report.object("summary", revoked_json(&writer, from, apart, back));
+            session.report.object("summary", revoked_json(&writer, from, apart, planned));
         }
         return Ok(code::DONE);
     }
@@ -220,7 +220,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     })?;
     let repository = session.open_reader()?;
     let apart = apart_of(&repository, &writer)?;
-    let back = TakenBack::done(&said, &before, &repository)?;
+    let back = TakenBack::done(planned, &before, &repository)?;
     if session.report.json {
         session.report.object("summary", revoked_json(&writer, from, apart, back));
     } else {
@@ -293,7 +293,12 @@ fn apart_of(repository: &Repository, writer: &Writer) -> Result<u64, Failure> {
 }
 
 /// Shows the entries that a revocation sets apart or takes back.
-fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
+fn show_apart(
+    session: &Session,
+    (label, from): (&str, u64),
+    said: &[WriterEntry],
+    planned: TakenBack,
+) {
     let report = &session.report;
     if report.json {
         for said in said {
@@ -340,7 +345,7 @@ fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
             size(bytes)
         ),
     };
-    let back = taken_back(TakenBack::planned(said));
+    let back = taken_back(planned);
     report.note(&format!("from entry {from} on, this sets apart {sets_apart}{back}{again}"));
 }
 

@@ -80,7 +80,7 @@ impl LogTables {
                 authors::enrol(&transaction, writer, number)?;
             }
             let ours = own::is_ours(&transaction, &taken.digest)?;
-            authors::remember(&transaction, number, &entry, standing, ours)?;
+            authors::remember(&transaction, number, standing, ours)?;
             snapshots::add(&transaction, number, &entry, standing)?;
             packs::orphan(&transaction, &entry)?;
             if !standing.revoked {

@@ -44,7 +44,7 @@ pub struct WriterTotals {
     pub last: u64,
 }
 
-/// An entry of a writer, with what it has added and what it has said, as far as that is still in force.
+/// An entry of a writer, with what it has added, as far as that is still there, and what it has said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterEntry {
     /// Number of the entry.
@@ -55,11 +55,11 @@ pub struct WriterEntry {
     pub packs: u64,
     /// Total size of these packs.
     pub bytes: u64,
-    /// Snapshots of others that it dropped.
+    /// Snapshots of others, or of earlier entries, that it dropped. Some may be undeleted by now.
     pub dropped: u64,
     /// Packs of others that it marked for deletion, and that the owner has not.
     pub given_up: u64,
-    /// Snapshots that it undeleted.
+    /// Snapshots of others, or of earlier entries, that it undeleted. Some may be dropped by now.
     pub undropped: u64,
 }
 
@@ -310,11 +310,11 @@ impl Catalog {
 }
 
 /// The entries of a writer (?1) from a number on (?2). What these entries have added themselves is not counted as dropped
-/// or given up, because it does not come back.
+/// or given up, because it does not come back. A statement that changed nothing is not counted either.
 const ENTRIES_BY: &str = "
-    WITH own AS (SELECT number, undropped FROM authors WHERE writer = ?1 AND number >= ?2)
+    WITH own AS (SELECT number FROM authors WHERE writer = ?1 AND number >= ?2)
     SELECT number, SUM(snapshots), SUM(packs), SUM(bytes), SUM(dropped), SUM(given_up), SUM(undropped) FROM (
-        SELECT number, 0 AS snapshots, 0 AS packs, 0 AS bytes, 0 AS dropped, 0 AS given_up, undropped FROM own
+        SELECT number, 0 AS snapshots, 0 AS packs, 0 AS bytes, 0 AS dropped, 0 AS given_up, 0 AS undropped FROM own
         UNION ALL
         SELECT number, 1, 0, 0, 0, 0, 0 FROM snapshots
         WHERE writer = ?1 AND (dropped = 0 OR dropped IN (SELECT number FROM own))
@@ -322,8 +322,10 @@ const ENTRIES_BY: &str = "
         SELECT place >> ?3, 0, 1, bytes, 0, 0, 0 FROM packs
         WHERE writer = ?1 AND place IS NOT NULL AND state = 2
         UNION ALL
-        SELECT dropped, 0, 0, 0, 1, 0, 0 FROM snapshots
-        WHERE dropped IN (SELECT number FROM own) AND (writer <> ?1 OR number < ?2)
+        SELECT drops.number, 0, 0, 0, drops.drops, 0, NOT drops.drops
+        FROM drops JOIN snapshots ON snapshots.place = drops.snapshot
+        WHERE drops.changes AND drops.number IN (SELECT number FROM own)
+        AND (writer <> ?1 OR snapshots.number < ?2)
         UNION ALL
         SELECT given_up, 0, 0, 0, 0, 1, 0 FROM packs
         WHERE given_up IN (SELECT number FROM own) AND by_writer AND (writer <> ?1 OR place >> ?3 < ?2))
@@ -333,17 +335,12 @@ const ENTRIES_BY: &str = "
 pub(super) fn remember(
     connection: &Connection,
     number: u64,
-    entry: &LogEntry,
     standing: Standing,
     ours: Option<bool>,
 ) -> rusqlite::Result<()> {
-    // An entry that does not count undeletes nothing.
-    let undropped = if standing.revoked { 0 } else { entry.undropped.len() };
     connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO authors(number, writer, undropped, ours) VALUES(?, ?, ?, ?)",
-        )?
-        .execute(params![schema::signed(number), &standing.author.0[..], undropped as i64, ours])?;
+        .prepare_cached("INSERT OR REPLACE INTO authors(number, writer, ours) VALUES(?, ?, ?)")?
+        .execute(params![schema::signed(number), &standing.author.0[..], ours])?;
     Ok(())
 }
 

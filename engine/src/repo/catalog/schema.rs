@@ -10,7 +10,7 @@ use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Version of the schema, incremented whenever a table changes. A catalog of another version is rebuilt.
-const VERSION: u32 = 18;
+const VERSION: u32 = 19;
 
 /// SQLite's default cache size for a connection, enough for most sorting.
 const CACHE_KIB: i64 = -16_384;
@@ -54,14 +54,19 @@ CREATE TABLE snapshots(
     rank INTEGER NOT NULL,
     accepted INTEGER NOT NULL DEFAULT 0, compared INTEGER NOT NULL DEFAULT 0, entry BLOB NOT NULL,
     writer BLOB NOT NULL, apart INTEGER NOT NULL DEFAULT 0);
+-- The statements about snapshots (places) in entries that count, in the order of the log. drops: drops the snapshot (1) or
+-- undeletes it (0). changes: the snapshot was not in that state already.
+CREATE TABLE drops(
+    key INTEGER PRIMARY KEY, number INTEGER NOT NULL, snapshot INTEGER NOT NULL, drops INTEGER NOT NULL,
+    changes INTEGER NOT NULL);
+CREATE INDEX drops_snapshot ON drops(snapshot);
+CREATE INDEX drops_number ON drops(number);
 -- Who may speak. rights: 1 add, 2 prune.
 CREATE TABLE writers(
     id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
     number INTEGER NOT NULL) WITHOUT ROWID;
--- The author of each entry that is not void, and how many snapshots it has undeleted. ours: whether this host has sent
--- it, null if that is not known.
-CREATE TABLE authors(
-    number INTEGER PRIMARY KEY, writer BLOB NOT NULL, undropped INTEGER NOT NULL, ours INTEGER);
+-- The author of each entry that is not void. ours: whether this host has sent it, null if that is not known.
+CREATE TABLE authors(number INTEGER PRIMARY KEY, writer BLOB NOT NULL, ours INTEGER);
 -- The entries that this host has sent, until it reads them in the log.
 CREATE TABLE sent(digest BLOB PRIMARY KEY) WITHOUT ROWID;
 -- Entries that change nothing, or that are doubtful and count. previous: the digest of the object before it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::{Catalog, Standing, schema};
+use super::{Catalog, Standing, drops, schema};
 use crate::error::Error;
 use crate::format::{
     LogEntry, Ordinals, PackRange, ROTTED, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
@@ -138,9 +138,6 @@ impl Catalog {
     }
 }
 
-/// If a snapshot is dropped twice, the first entry counts.
-const DROP: &str = "UPDATE snapshots SET dropped = ? WHERE id = ? AND dropped = 0";
-
 /// Applies the snapshots that a log entry adds.
 pub(super) fn add(
     connection: &Connection,
@@ -179,16 +176,17 @@ pub(super) fn apply(
             )?
             .execute([&old.0[..], &new.0[..]])?;
         if found > 0 {
-            connection.prepare_cached(DROP)?.execute(params![number as i64, &old.0[..]])?;
+            drop_snapshot(connection, number, old)?;
         }
     }
     for Tagged { snapshot, tags } in entry.tagged.iter().flatten() {
         retag(connection, snapshot, tags)?;
     }
     for id in &entry.dropped {
-        connection.prepare_cached(DROP)?.execute(params![number as i64, &id.0[..]])?;
+        drop_snapshot(connection, number, id)?;
     }
     for id in &entry.undropped {
+        drops::remember(connection, number, id, false)?;
         connection
             .prepare_cached("UPDATE snapshots SET dropped = 0 WHERE id = ?")?
             .execute([&id.0[..]])?;
@@ -219,6 +217,15 @@ pub(super) fn apply(
                 .execute(params![encode(&snapshot), &snapshot.id.0[..]])?;
         }
     }
+    Ok(())
+}
+
+/// Drops a snapshot. If it is dropped twice, the first entry counts.
+fn drop_snapshot(connection: &Connection, number: u64, id: &SnapshotId) -> rusqlite::Result<()> {
+    drops::remember(connection, number, id, true)?;
+    connection
+        .prepare_cached("UPDATE snapshots SET dropped = ? WHERE id = ? AND dropped = 0")?
+        .execute(params![number as i64, &id.0[..]])?;
     Ok(())
 }
 
