@@ -174,12 +174,13 @@ impl Session {
     /// Returns the failure that there is no repository or, if this host has used one there, that it is
     /// gone.
     pub fn missing(&self, error: Error) -> Failure {
-        let is_gone = matches!(
-            error,
-            Error::NoRepository { .. }
-                | Error::Store(StoreError { kind: StoreErrorKind::NoBucket, .. })
-        );
-        let known = is_gone.then(|| self.gone());
+        let known = match error {
+            Error::NoRepository { .. } => Some(self.gone()),
+            Error::Store(StoreError { kind: StoreErrorKind::NoBucket, .. }) => {
+                Some(self.lost(true))
+            }
+            _ => None,
+        };
         match known {
             Some(Ok(Some(gone))) => gone,
             _ => error.into(),
@@ -188,6 +189,11 @@ impl Session {
 
     /// Returns the failure for a place without a repository if this host has used one there.
     pub fn gone(&self) -> Result<Option<Failure>, Failure> {
+        self.lost(false)
+    }
+
+    /// Returns the failure as [`Session::gone`] does. `with_bucket` says that even the bucket does not exist.
+    fn lost(&self, with_bucket: bool) -> Result<Option<Failure>, Failure> {
         let location = self.location()?;
         let place = config::place(&location, &self.store_options(&location)?);
         let places = Places::new(&self.config_dir);
@@ -217,14 +223,19 @@ impl Session {
                 let known = format!("this computer knows a copy at {}", listed(&copies));
                 hint.push_str(&of_copy(&known, &PlaceAddress::of(copy).command()));
             }
-            hint.push_str(&format!(
-                "If it was deleted for good, `{} init --new` creates a new one there",
-                crate::pasted::at_place(&location.to_string())
-            ));
+            let init = format!("{} init --new", crate::pasted::at_place(&location.to_string()));
+            let (bucket, then) = match with_bucket {
+                true => (
+                    ": the bucket does not exist",
+                    format!("create the bucket first, because icecore never creates buckets; then `{init}` creates a new archive there"),
+                ),
+                false => ("", format!("`{init}` creates a new one there")),
+            };
+            hint.push_str(&format!("If it was deleted for good, {then}"));
             Failure {
                 code: code::NO_REPOSITORY,
                 message: format!(
-                    "the archive that this host has used at {location} no longer exists there"
+                    "the archive that this host has used at {location} no longer exists there{bucket}"
                 ),
                 hint: Some(hint),
                 ..Failure::default()

@@ -1,7 +1,7 @@
 //! Copies that a profile names: a restore reads each pack from the cheapest one that can be read at once, a check
 //! repairs from them, and a prune counts what they cost.
 
-use icecore_testkit::S3Server;
+use icecore_testkit::{Fault, S3Server};
 
 use crate::support::{BUCKET, Host, assert_unchanged, objects, write};
 use crate::thaw::{archive, job_of, number};
@@ -300,6 +300,45 @@ fn a_lost_archive_names_its_copy_first() {
     std::fs::remove_dir_all(host.path("second")).expect("it is removed");
     let other = host.run("-P home --repo second snapshots").fails(10, &["is the disk mounted?"]);
     assert!(!other.stderr.contains("promote"), "{other:#?}");
+}
+
+#[test]
+fn a_lost_bucket_names_the_copy_too() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    write(&host.path("photos/one"), "one");
+    host.run("snapshot --init --pack-class STANDARD --hot-class STANDARD photos").ok();
+    host.export_identity();
+    let copy = host.path("copy").display().to_string();
+    with_profile(&host, &format!("s3://{BUCKET}/photos"), &copy);
+    host.unset("ICECORE_REPOSITORY");
+    host.run("-P home mirror --yes").ok();
+    let photos = host.state("photos");
+    server.set_fault(Some(Box::new(|head| match head.path.starts_with(&format!("/{BUCKET}")) {
+        true => Fault::Status(404, "NoSuchBucket"),
+        false => Fault::None,
+    })));
+    let words = [
+        "no longer exists there: the bucket does not exist",
+        "the profile names a copy",
+        " promote` makes it the main archive",
+        "create the bucket first, because icecore never creates buckets; then `",
+    ];
+    for line in [
+        "snapshots",
+        "snapshot",
+        "ls latest",
+        "restore latest --target out",
+        "prune -n",
+        "check",
+        "check --posture",
+    ] {
+        host.run(&format!("-P home {line}")).fails(10, &words);
+    }
+    let text = host.run("-P home snapshots").exits(10).stderr;
+    let restore = hinted(&text, "restore").replace("icecore ", "");
+    host.run(&restore.replace("latest --target DIR", "latest:photos -t out")).ok();
+    assert_unchanged(&photos, &host.state("out"), "a restore from the copy");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::units::show as show_path;
 pub fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.store()?;
     // Fail without testing anything if there is no archive.
-    StoredConfig::read(&store)?;
+    StoredConfig::read(&store).map_err(|error| session.missing(error))?;
     let bar = session.bar("testing what this host may do");
     let found = posture(&store);
     bar.finish();
