@@ -155,3 +155,23 @@ fn what_is_erased_before_a_thaw_is_named() {
     let ran = host.run(line).ok().stdout;
     assert!(ran.contains("no snapshot contains these files any more"), "{ran}");
 }
+
+/// A snapshot that contains nothing else is dropped and not replaced.
+#[test]
+fn a_plan_says_which_snapshots_are_dropped() {
+    let host = Host::new();
+    for (name, line) in [("jones", "snapshot --init photos"), ("miller", "snapshot photos")] {
+        write(&host.path(&format!("photos/{name}/note.txt")), format!("note of {name}"));
+        host.run(line).ok();
+    }
+    for (exclude, those) in [
+        ("photos/miller", "the replaced snapshot"),
+        ("photos/jones", "the replaced and dropped snapshots"),
+        ("photos", "the dropped snapshots"),
+    ] {
+        let shown = host.run(&format!("rewrite -n --exclude {exclude}")).ok().stdout;
+        assert!(shown.contains(&format!("\n{those} can be undeleted until ")), "{shown}");
+    }
+    let can = "without --now, the replaced and dropped snapshots can be undeleted for a while";
+    host.run("rewrite --now --exclude photos/jones").fails(2, &[can]);
+}

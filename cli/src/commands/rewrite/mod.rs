@@ -13,7 +13,7 @@ use icecore_engine::ops::rewrite::{Plan, plan, rewrite};
 use icecore_engine::store::layout;
 
 use self::rewriting::{Rewriting, Rewritten};
-use self::show::{show_end, show_plan};
+use self::show::{show_end, show_plan, those_affected};
 use super::clock::time_of;
 use super::consent;
 use super::guess;
@@ -238,9 +238,15 @@ impl Rewriting<'_> {
             lost => format!(", nor can {} be undeleted then", count(lost, "dropped snapshot")),
         };
         if cost == Some(0.0) {
-            let hint = "-n only shows what it erases; without --now, the replaced snapshots can be undeleted for a while";
+            let hint = match plan.affected.is_empty() {
+                true => "-n only shows what it erases".to_owned(),
+                false => format!(
+                    "-n only shows what it erases; without --now, the {} can be undeleted for a while",
+                    those_affected(plan)
+                ),
+            };
             let question = format!("Erase it at once? It cannot be undone{also}.");
-            return consent::final_act(self.session, self.args.yes, &question, hint);
+            return consent::final_act(self.session, self.args.yes, &question, &hint);
         }
         let cost = cost.map_or_else(|| "an unknown amount".to_owned(), about);
         if consent::can_ask(self.session) {

@@ -182,12 +182,23 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
     if !plan.affected.is_empty() {
         report.line(&format!(
-            "the replaced {} can be undeleted until {}: icecore prune --undelete SNAP",
-            agree(plan.affected.len(), "snapshot", "snapshots"),
+            "the {} can be undeleted until {}: icecore prune --undelete SNAP",
+            those_affected(plan),
             undelete_until(plan),
         ));
     }
     report.line(&format!("--now erases what stays until then at once; {}", costs(plan, cost)));
+}
+
+/// Names the affected snapshots by what happens to them.
+pub(super) fn those_affected(plan: &Plan) -> String {
+    let all = plan.affected.len();
+    let how = match plan.affected.iter().filter(|affected| affected.is_all).count() {
+        0 => "replaced",
+        dropped if dropped == all => "dropped",
+        _ => "replaced and dropped",
+    };
+    format!("{how} {}", agree(all, "snapshot", "snapshots"))
 }
 
 /// Describes which prunes delete the packs that contain nothing else. They are the same that `prune` announces.
