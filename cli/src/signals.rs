@@ -118,6 +118,18 @@ pub fn exit_code() -> u8 {
     }
 }
 
+/// Says what ended a run that was interrupted, by its exit code. Does not repeat that it was interrupted, because the
+/// outcome of the run says so.
+pub fn what_ended(exit: u8) -> &'static str {
+    match exit {
+        crate::code::HUNG_UP => "its terminal was closed (SIGHUP)",
+        crate::code::TERMINATED => {
+            "it was asked to end, for example because the computer shut down (SIGTERM)"
+        }
+        _ => "it was stopped by Ctrl-C (SIGINT)",
+    }
+}
+
 /// Runs `ask`, which asks a person or runs a program that does. Meanwhile, a signal ends the program at once.
 pub fn asking<T>(ask: impl FnOnce() -> T) -> T {
     let terminal = File::open("/dev/tty").ok().and_then(|terminal| {

@@ -200,7 +200,7 @@ impl Running<'_> {
         };
         if signals::interrupted() {
             (outcome, exit) = (Outcome::Interrupted, signals::exit_code());
-            reason = Some("the run was interrupted".to_owned());
+            reason = Some(signals::what_ended(exit).to_owned());
             failure = Some(Failure::new(exit, "interrupted", Some("the next run continues")));
         }
         outcome.name().clone_into(&mut about.outcome);

@@ -186,6 +186,8 @@ fn a_signal_ends_a_run_in_an_orderly_way() {
     kill_process(process, Signal::TERM).expect("a signal");
     assert_eq!(run.wait().expect("it ends").code(), Some(143));
     assert_eq!(outcomes(&host), ["interrupted"]);
+    let status = host.run("status").stdout;
+    assert!(status.contains(", interrupted: it was asked to end, for example "), "{status}");
     assert_eq!(fs::read_to_string(host.path("said")).expect("the last hook"), "finally\n");
 }
 
