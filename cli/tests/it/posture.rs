@@ -42,6 +42,8 @@ fn the_printed_policies_are_told_apart_from_the_keys_of_an_owner() {
         enforce(&server, printed(&host, role));
         let ran = host.run("check --posture").ok();
         assert!(ran.stdout.contains("this host cannot destroy the archive"), "{role}: {ran:#?}");
+        // The keys of `restore` may also read and thaw, which was not tested.
+        assert!(!ran.stdout.contains("can only add"), "{role}: {ran:#?}");
         let told = host.run("--json check --posture").ok().summary();
         let nothing = ["may_delete_versions", "may_overwrite", "may_put_elsewhere", "can_destroy"];
         assert!(nothing.iter().all(|field| told[field] == false), "{role}: {told}");

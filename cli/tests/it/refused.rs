@@ -97,3 +97,21 @@ fn what_a_snapshot_uploaded_before_a_refusal_is_said() {
     server.set_fault(None);
     host.run("snapshot photos").ok();
 }
+
+/// Only `prune` has a plan that shows what would be dropped with keys that may not prune.
+#[test]
+fn a_refused_command_gets_the_hint_of_its_own() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    for seed in 1..3 {
+        shoot(&host.path("photos"), seed, 1);
+        host.run(if seed == 1 { "snapshot --init photos" } else { "snapshot photos" }).ok();
+    }
+    refuse(&server, "PUT", "/log/", 0);
+    let user = "use those of the user `prune`";
+    for line in ["tag add latest best", "rewrite --exclude photos/IMG_01000.xmp"] {
+        let ran = host.run(line).fails(1, &[user]);
+        assert!(!ran.stderr.contains("prune -n"), "{ran:#?}");
+    }
+    host.run("prune --keep-last 1").fails(1, &[user, "`prune -n` without a password"]);
+}
