@@ -219,8 +219,9 @@ fn an_archive_that_has_gone_back_is_not_well_before_the_next_run() {
     assert!(host.run("status").ok().stdout.starts_with("home: ok\n"));
     let (repo, away) = (host.path("repo"), host.path("away"));
     fs::rename(&repo, &away).expect("it moves");
-    let copied = std::process::Command::new("cp").arg("-a").arg(older.path("repo")).arg(&repo);
-    assert!(copied.status().is_ok_and(|status| status.success()), "the old copy is put back");
+    let mut copy = std::process::Command::new("cp");
+    let copied = copy.arg("-a").arg(older.path("repo")).arg(&repo).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the old copy is put back");
     let status = host.run("status").exits(31).stdout;
     assert!(status.starts_with("home: FAILING\n"), "{status}");
     assert!(status.contains("not known: this archive is older than when"), "{status}");

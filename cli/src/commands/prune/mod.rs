@@ -81,7 +81,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let mut drop = dropped(&groups);
     expect_some_left(args, &groups)?;
     // The table says what is dropped, so it must not be shown if nothing can be.
-    if !args.dry_run && !(drop.is_empty() && apart.is_empty()) {
+    let has_any = !drop.is_empty() || !apart.is_empty();
+    if has_any && !args.dry_run {
         expect_permitted(&repository)?;
     }
     show_snapshots(session, &groups);
