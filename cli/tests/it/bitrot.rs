@@ -352,3 +352,20 @@ fn a_catalog_that_did_not_change_does_not_differ() {
     let ran = host.run("restore latest --to-original").ok();
     assert!(ran.stderr.contains("1 existing file differs"), "{ran:#?}");
 }
+
+#[test]
+fn a_mark_says_what_it_is_for() {
+    let host = host();
+    rot(&host, PHOTO);
+    host.run("snapshot photos --reread 100%").exits(3);
+    let plan = host.run("prune -n --keep-last 1").ok();
+    for words in ["because files changed without a new time", "`icecore accept-file PATH`"] {
+        assert!(plan.stderr.contains(words), "{words}: {plan:#?}");
+    }
+    assert!(!plan.stderr.contains("`icecore accept "), "it would be refused: {plan:#?}");
+    let refused = host.run("accept latest").fails(2, &["`icecore accept-file PATH`"]);
+    for ran in [refused, host.run("ls latest").ok()] {
+        assert!(ran.stderr.contains("files in it changed without a new time"), "{ran:#?}");
+        assert!(!ran.stderr.contains("lacks many files"), "{ran:#?}");
+    }
+}

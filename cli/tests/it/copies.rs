@@ -422,3 +422,28 @@ fn an_old_archive_names_its_copy_on_another_server_by_url_and_endpoint() {
     let at = format!("this archive at {copy} ({endpoint}) too");
     host.run("-P home snapshot photos").fails(22, &["do not write to it", &named, &at]);
 }
+
+#[test]
+fn a_rewrite_says_that_the_second_copy_still_has_the_files() {
+    let host = Host::new();
+    for name in ["one", "two"] {
+        write(&host.path(&format!("photos/{name}")), name);
+    }
+    host.run("snapshot --init photos").ok();
+    let mut host = host;
+    host.export_identity();
+    let (repo, copy) = (host.path("repo").display().to_string(), host.path("copy"));
+    with_profile(&host, &repo, &copy.display().to_string());
+    host.run("-P home mirror").ok();
+    let line = format!("rewrite --now --yes --exclude {}", host.path("photos/one").display());
+    let before = objects(&copy, "hot");
+    let ran = host.run(&format!("-P home {line}")).ok();
+    let words = format!(
+        "the second copy at {} may still have these files, until the next `icecore -P home mirror` with a key",
+        copy.display()
+    );
+    assert!(ran.stderr.contains(&words), "{ran:#?}");
+    assert_eq!(objects(&copy, "hot"), before);
+    host.run("-P home mirror").ok();
+    assert!(before.iter().any(|object| !object.exists()), "mirror erases them there");
+}

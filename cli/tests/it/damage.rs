@@ -254,3 +254,43 @@ fn a_folder_whose_listing_is_lost_does_not_count_as_one_file() {
     let failed = (&done["files_failed"], &done["folders_failed"]);
     assert_eq!(failed, (&1.into(), &1.into()), "{done}");
 }
+
+#[test]
+fn an_object_with_two_problems_is_one_damaged_object() {
+    let host = Host::new();
+    write(&host.path("photos/2024/a.jpg"), "a photo");
+    host.run("snapshot --init photos").ok();
+    let before = objects(&host.path("repo"), "meta");
+    write(&host.path("photos/2025/b.jpg"), "another photo");
+    host.run("snapshot photos").ok();
+    let mut new = objects(&host.path("repo"), "meta");
+    new.retain(|object| !before.contains(object));
+    write(&host.path("photos/2024/c.jpg"), "a third photo");
+    host.run("snapshot photos").ok();
+    put_back(&new[0], b"");
+    // Its size is wrong, and so is the part that has the listing of 2025.
+    let ran = host.run("check").exits(22);
+    let named = new[0].file_name().and_then(|name| name.to_str()).expect("a name");
+    assert_eq!(ran.stdout.matches(&format!("meta/{named}: ")).count(), 2, "{ran:#?}");
+    assert!(ran.stdout.contains("\n1 damaged object; "), "{ran:#?}");
+}
+
+#[test]
+fn a_repair_of_what_nothing_needs_says_only_that() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.jpg"), "a photo");
+    host.run("snapshot --init photos").ok();
+    let first = objects(&host.path("repo"), "meta").remove(0);
+    write(&host.path("photos/b.jpg"), "another photo");
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    host.run("prune --keep-last 1").ok();
+    put_back(&first, b"");
+    host.run("check").exits(22);
+    let ran = host.run("check --repair").ok();
+    // Until its window ends, the dropped snapshot can be undeleted.
+    let words = "no damage is left: only a dropped snapshot can need what was damaged";
+    assert!(ran.stdout.contains(words), "{ran:#?}");
+    assert!(!ran.stdout.contains("repaired"), "{ran:#?}");
+    host.run("check").ok();
+}

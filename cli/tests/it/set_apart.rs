@@ -127,3 +127,23 @@ fn a_computer_that_is_locked_out_uploads_nothing() {
     }
     assert_eq!(all_objects(&host), before);
 }
+
+#[test]
+fn what_is_set_apart_is_neither_read_nor_lost() {
+    let (host, _) = locked_out();
+    for cache in ["cache", "new"] {
+        let options = format!("--cache-dir {cache}");
+        let ran = host.run(&format!("{options} check")).ok();
+        let row = ran.stdout.lines().find(|line| line.ends_with("  laptop"));
+        let row = row.unwrap_or_else(|| panic!("{ran:#?}"));
+        assert!(row.contains("nothing to read"), "{row}");
+        let packs = host.run(&format!("{options} --json check")).ok().json();
+        let mut apart = packs.iter().filter(|pack| pack["writer_label"] == "laptop").peekable();
+        assert!(apart.peek().is_some(), "{packs:?}");
+        assert!(apart.all(|pack| pack["read"] == false && pack["bytes_read"] == 0), "{packs:?}");
+    }
+    // The same photos on another computer are stored again.
+    shoot(&host.path("photos"), 7, 2);
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("had it from a revoked computer\n"), "{ran:#?}");
+}

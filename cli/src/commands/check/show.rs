@@ -3,6 +3,7 @@
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use icecore_engine::ops::histories::name_of;
+use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::{Value, json};
 
 use super::checking::{Checking, Repaired};
@@ -156,7 +157,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
     let before = repaired.map_or(0, |(before, _)| before.damaged());
     let found = match report.damaged() {
         0 if before > 0 && repaired.is_some_and(|(_, done)| done.is_idle()) => {
-            "no damage is left: no snapshot needs what was damaged".to_owned()
+            format!("no damage is left: {}", needed_by(repository))
         }
         0 if before > 0 => {
             format!("{} repaired; no damage is left", count(before, "damaged object"))
@@ -194,6 +195,16 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
         size(report.bytes_read),
         data_not_read(checking, report),
     )
+}
+
+/// Describes what needs data whose damage a repair has only recorded.
+fn needed_by(repository: &Repository) -> &'static str {
+    let catalog = &repository.catalog;
+    let is_whole = |row: &SnapshotRow| catalog.all_committed(&row.entry.packs).unwrap_or(true);
+    match catalog.dropped_snapshots().is_ok_and(|rows| rows.iter().any(is_whole)) {
+        true => "only a dropped snapshot can need what was damaged",
+        false => "no snapshot needs what was damaged",
+    }
 }
 
 /// Describes how much photo data was not read, and why.
