@@ -206,20 +206,26 @@ impl Session {
         Ok(options)
     }
 
-    /// Opens the store of a repository. A folder that does not exist is reported as no repository.
+    /// Opens the store of a repository.
     pub fn store(&self) -> Result<Store, Failure> {
         let location = self.location()?;
-        let options = self.store_options(&location)?;
-        match Store::open(&location, &options) {
-            Ok(store) => {
-                self.stores.lock().expect("nothing panics here").push(store.clone());
-                Ok(store)
+        let store = self.open_store(&location, &self.store_options(&location)?)?;
+        self.stores.lock().expect("nothing panics here").push(store.clone());
+        Ok(store)
+    }
+
+    /// Opens a store. A folder that does not exist is reported as no repository.
+    pub fn open_store(
+        &self,
+        location: &Location,
+        options: &StoreOptions,
+    ) -> Result<Store, Failure> {
+        Store::open(location, options).map_err(|error| match error.kind {
+            StoreErrorKind::NotFound => {
+                self.missing(Error::NoRepository { location: location.to_string() })
             }
-            Err(error) if error.kind == StoreErrorKind::NotFound => {
-                Err(self.missing(Error::NoRepository { location: location.to_string() }))
-            }
-            Err(error) => Err(error.into()),
-        }
+            _ => error.into(),
+        })
     }
 
     /// Returns the folder of the catalog.

@@ -98,7 +98,7 @@ impl Session {
         let location = self.location()?;
         let mut options = self.store_options(&location)?;
         options.retry_for = options.retry_for.min(ASKING_MAX);
-        let store = Store::open(&location, &options)?;
+        let store = self.open_store(&location, &options)?;
         let config = StoredConfig::read(&store).map_err(|error| self.missing(error))?;
         let credential = self.load_credential(config.config.repository)?;
         let credential = credential.ok_or_else(|| self.not_enrolled())?;
