@@ -24,9 +24,14 @@ const ID_CHARS_MIN: usize = 6;
 /// Maximum number of ids in a hint.
 const IDS_MAX: usize = 5;
 
-/// Returns the failure that there is nothing to look at yet.
-pub fn no_snapshots() -> Failure {
-    let hint = "`icecore snapshot PATH` takes the first one";
+/// Returns the failure that there is nothing to look at: no snapshot was taken yet, or all were dropped, perhaps by a thief.
+pub fn no_snapshots(repository: &Repository) -> Failure {
+    let hint = match repository.catalog.dropped_snapshots() {
+        Ok(dropped) if !dropped.is_empty() => {
+            "all were dropped: `icecore snapshots --dropped` lists those that can come back"
+        }
+        _ => "`icecore snapshot PATH` takes the first one",
+    };
     Failure::new(code::NOTHING_FOUND, "the archive has no snapshots", Some(hint))
 }
 

@@ -17,6 +17,7 @@ use super::pick::{elsewhere, pick, placed, resolve, resolve_two};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::code;
+use crate::commands::suspects::warn_of_suspects;
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{print_narrow, print_paths};
@@ -56,7 +57,10 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if session.report.json {
         session.report.object("summary", json!({ "snapshots": all.len() }));
     } else if all.is_empty() && !args.pick.is_some() {
-        session.report.note("no snapshots");
+        session.report.note(match repository.catalog.dropped_snapshots()?.is_empty() {
+            true => "no snapshots",
+            false => "no snapshots: all were dropped, and `icecore snapshots --dropped` lists those that can come back",
+        });
     } else if !all.is_empty() {
         let shown = match has_paths {
             true => print_paths(&session.report, found, &FIRST_TO_GO),
@@ -77,6 +81,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
             agree(others, "it", "them"),
         ));
     }
+    warn_of_suspects(session, &repository)?;
     say_clocks(session, &all);
     if frozen {
         return Ok(code::INCOMPLETE);

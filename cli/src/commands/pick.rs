@@ -89,7 +89,7 @@ pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotR
     let rows = pick(args).of(repository, repository.catalog.snapshots()?)?;
     match rows.is_empty() {
         true if args.is_some() => Err(none_of(repository, args)),
-        true => Err(guess::no_snapshots()),
+        true => Err(guess::no_snapshots(repository)),
         false => Ok(rows),
     }
 }
@@ -131,7 +131,7 @@ fn none(
         return match pick.of(repository, rows) {
             Err(_) => error.into(),
             Ok(rows) if rows.is_empty() && args.is_some() => none_of(repository, args),
-            Ok(rows) => none_so_old(name, rest, &rows),
+            Ok(rows) => none_so_old(repository, name, rest, &rows),
         };
     }
     if is_id_with_path(name) {
@@ -203,10 +203,10 @@ fn is_id_with_path(name: &str) -> bool {
 }
 
 /// Explains that no snapshot is as old as `latest` with this suffix, and which one is the oldest.
-fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
+fn none_so_old(repository: &Repository, name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
     let fail =
         |message: String, hint: String| Failure::new(code::NOTHING_FOUND, message, Some(&hint));
-    let Some(newest) = rows.last() else { return guess::no_snapshots() };
+    let Some(newest) = rows.last() else { return guess::no_snapshots(repository) };
     let back = rest.strip_prefix('~').filter(|back| back.bytes().all(|c| c.is_ascii_digit()));
     if let Some(date) = rest.strip_prefix('@') {
         let dated = dated(rows, now());

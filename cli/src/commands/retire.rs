@@ -40,7 +40,9 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
             .map(|h| format!("{} of host {}", h.id, brief(&h.newest().entry.host)))
             .collect();
         let (message, hint) = match found.is_empty() {
-            true if all.is_empty() && args.host.is_none() => return Err(guess::no_snapshots()),
+            true if all.is_empty() && args.host.is_none() => {
+                return Err(guess::no_snapshots(&repository));
+            }
             true => {
                 let names: Vec<String> =
                     all.iter().map(|history| name_of(&history.newest().entry)).collect();

@@ -27,17 +27,26 @@ pub fn emptied_text(found: &EmptiedHistory, writers: &Writers) -> String {
 }
 
 /// Describes a snapshot that a writer has dropped although it was the newest full one of its history.
-pub fn dropped_text(found: &DroppedNewest, writers: &Writers) -> String {
+pub fn dropped_text(
+    repository: &Repository,
+    found: &DroppedNewest,
+    writers: &Writers,
+) -> Result<String, Failure> {
     let DroppedNewest { row, writer, number } = found;
     let id = row.entry.id.short();
-    format!(
-        "{}: writer {} ({}) has dropped its newest full snapshot, {id} of {}. If that was a mistake: `icecore prune --undelete {id}`. If you did not do it, the key of that computer may be stolen: `icecore key revoke {} --from {number} -n` shows what locking it out brings back",
+    // If the writer has also marked data for deletion, only locking it out brings the snapshot back.
+    let undelete = match repository.catalog.all_committed(&row.entry.packs)? {
+        true => format!("If that was a mistake: `icecore prune --undelete {id}`. "),
+        false => String::new(),
+    };
+    Ok(format!(
+        "{}: writer {} ({}) has dropped its newest full snapshot, {id} of {}. {undelete}If you did not do it, the key of that computer may be stolen: `icecore key revoke {} --from {number} -n` shows what locking it out brings back",
         history(&name_of(&row.entry)),
         brief(&writers.label(writer)),
         writer.short(),
         local(row.entry.time),
         writer.short(),
-    )
+    ))
 }
 
 /// Names a history in a message.
@@ -59,7 +68,9 @@ pub fn warn_of_suspects(session: &Session, repository: &Repository) -> Result<()
         let name = history(&name_of(&found.row.entry));
         session.report.problem(&name, &emptied_text(found, &writers));
     }
-    dropped.iter().for_each(|found| session.report.note(&dropped_text(found, &writers)));
+    for found in &dropped {
+        session.report.note(&dropped_text(repository, found, &writers)?);
+    }
     Ok(())
 }
 

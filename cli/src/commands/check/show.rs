@@ -114,7 +114,7 @@ fn show_suspects(checking: &Checking, report: &CheckReport) -> Result<(), Failur
         }
     }
     for found in &report.dropped_newest {
-        session.report.entry(&dropped_text(found, &writers));
+        session.report.entry(&dropped_text(repository, found, &writers)?);
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ impl Rewriting<'_> {
         }
         let rows = self.repository.catalog.snapshots()?;
         if rows.is_empty() {
-            return Err(guess::no_snapshots());
+            return Err(guess::no_snapshots(self.repository));
         }
         let mut meant = self.args.exclude.iter();
         let meant = meant.find_map(|path| guess::in_newest(self.repository, &rows, path));
