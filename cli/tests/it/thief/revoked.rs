@@ -172,6 +172,15 @@ fn says_what_brings_it_back(archive: &mut Archive, first: u64, stolen: &Author) 
     let id = archive.genuine[0].0.clone();
     archive.run("prune", &format!("prune --undelete {id}")).fails(1, &words);
     archive.run("restore", &format!("ls {id}")).fails(4, &words);
+    // The first command that somebody types says what has happened, and proposes no first snapshot.
+    let shown = archive.run("restore", "snapshots").ok();
+    for words in ["all were dropped", "has dropped its newest full snapshot", "key revoke"] {
+        assert!(shown.stderr.contains(words), "{words}: {shown:#?}");
+    }
+    assert!(!shown.stderr.contains("prune --undelete"), "{shown:#?}");
+    archive
+        .run("restore", "restore latest --target out")
+        .fails(4, &["all were dropped", "snapshots --dropped"]);
     let listed = archive.run("restore", "snapshots --dropped").ok();
     let all = format!("{} more dropped snapshots (", archive.genuine.len());
     for words in [&*all, "cannot be undeleted now", &*revoke] {
