@@ -11,6 +11,7 @@ use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
+use crate::shell::word;
 use crate::units::{
     agree, count, date_of, day_clock, dollars, local, now, objects, show, size, utc,
 };
@@ -320,8 +321,10 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     }
     let has_erased = done.objects_deleted > 0;
     if let Some(copy) = rewriting.session.second_copy().filter(|_| has_erased) {
+        let profile = rewriting.session.profile_typed.as_deref().unwrap_or_default();
         report.note(&format!(
-            "the second copy at {copy} may still have these files, until the next `icecore mirror` with a key"
+            "the second copy at {copy} may still have these files, until the next `icecore -P {} mirror` with a key",
+            word(profile)
         ));
     }
     for path in still_there(&rewriting.args.exclude) {
