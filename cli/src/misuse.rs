@@ -418,11 +418,6 @@ mod tests {
             "`icecore mirror` has no option '--to'",
             "the place of the copy stands without an option: icecore mirror URL",
         );
-        is(
-            "icecore help restor",
-            "icecore has no command 'restor'",
-            "did you mean `icecore help restore`?",
-        );
         let (message, hint) = said("icecore restore latest -t out --delete");
         assert!(message.starts_with("`icecore restore` is missing --overwrite"), "{message}");
         assert!(hint.contains("--overwrite if-changed"), "{hint}");

@@ -24,6 +24,9 @@ use crate::units::{agree, count, local, utc};
 /// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 7] = ["writer", "tags", "files", "size", "history", "host", "time"];
 
+const IN_AN_ARCHIVE: &str = "icecore prune --undelete ID undeletes one";
+const IN_A_COPY: &str = "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that";
+
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let until = kept_until(session, &repository)?;
@@ -77,10 +80,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         if any_writers && columns.contains(&"writer") {
             listing::say_owner(session, listed.into_iter());
         }
-        session.report.note(match repository.is_mirror() {
-            true => "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that",
-            false => "icecore prune --undelete ID undeletes one",
-        });
+        session.report.note(if repository.is_mirror() { IN_A_COPY } else { IN_AN_ARCHIVE });
     }
     if apart > 0 {
         session.report.note(&format!(
