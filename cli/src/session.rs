@@ -138,8 +138,7 @@ impl Session {
             (identity, Sources { file, command, variable, by: GivenBy::Profile })
         };
         let limits = limits(&global, &profile);
-        // A profile means its archive, unless another one is typed too: a variable must not send its photos into
-        // another one.
+        // A profile means its archive: a variable must not send its photos into another one.
         let of_profile = profile.repo.clone().filter(|_| !global.repo_by_flag);
         let repo = of_profile.or(global.repo);
         Ok(Session {
