@@ -32,6 +32,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         return super::dropped::run(session, &args.pick);
     }
     let repository = session.open_to_read(false)?;
+    warn_of_suspects(session, &repository)?;
     let set_apart = repository.catalog.apart_snapshots()?;
     let others = if args.set_apart { 0 } else { set_apart.len() };
     let all = match args.set_apart {
@@ -81,7 +82,6 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
             agree(others, "it", "them"),
         ));
     }
-    warn_of_suspects(session, &repository)?;
     say_clocks(session, &all);
     if frozen {
         return Ok(code::INCOMPLETE);
