@@ -65,8 +65,8 @@ pub struct RemoveArgs {
     /// The id of the password, or its first digits
     #[arg(required_unless_present = "unlisted")]
     pub id: Option<String>,
-    /// Remove every object below `keys/` that is not one of the archive's passwords: somebody else has added
-    /// it. icecore shows how many there are, and asks
+    /// Remove every object below `keys/` that has the name of a password but is none of this archive: somebody else
+    /// has added it. icecore shows how many there are, and asks
     #[arg(long, conflicts_with = "id")]
     pub unlisted: bool,
     /// Only show what --unlisted would remove

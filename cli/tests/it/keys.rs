@@ -155,6 +155,12 @@ fn what_somebody_else_has_added_is_removed_at_once() {
     host.run("key remove --unlisted").ok();
     flood(&host, 200);
     write(&host.path("repo/keys/00112233445566778899aabbccddeeff"), "nonsense");
+    // Nobody has lost a password.
+    let remove = "`icecore key remove --unlisted -n`";
+    for line in ["check", "key list"] {
+        let told = host.run(line);
+        assert!(told.stderr.contains(remove), "{told:#?}");
+    }
     // The owner has listed no passwords yet: the one that opens the archive stays.
     let shown = host.run("key remove --unlisted -n").ok();
     assert!(shown.stdout.contains("false") && shown.stdout.contains("and 181 more"), "{shown:#?}");

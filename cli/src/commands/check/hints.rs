@@ -1,11 +1,17 @@
 //! Says what to do about the findings of a check.
 
-use icecore_engine::format::SnapshotId;
+use std::collections::BTreeMap;
+
+use icecore_engine::format::signed::OWNER;
+use icecore_engine::format::{SnapshotId, WriterId};
 use icecore_engine::ops::check::{CheckReport, Damage};
+use icecore_engine::repo::SnapshotRow;
 use icecore_engine::store::layout;
 
 use super::checking::Checking;
-use crate::units::{agree, count};
+use crate::commands::listing::Writers;
+use crate::failure::Failure;
+use crate::units::{agree, brief, count};
 
 /// Number of snapshots that are named because no repair helps them.
 const HOPELESS_SHOWN: usize = 10;
@@ -28,12 +34,17 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
             "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
         ));
     }
-    for left in [&report.hopeless, &report.incomplete] {
+    for left in [&report.hopeless, &report.incomplete, &report.false_records] {
         let more = left.len().saturating_sub(HOPELESS_SHOWN);
         if more > 0 {
             let snapshots = count(more, "more snapshot");
             out.note(&format!("the same is true of {snapshots}, which --json lists"));
         }
+    }
+    for id in report.false_records.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+        out.note(&format!(
+            "snapshot {id} has the record of another snapshot instead of its own, so it is worthless: `icecore prune --forget {id}` drops it"
+        ));
     }
     if report.slots_to_copy > 0 {
         out.note(&format!(
@@ -56,6 +67,30 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
     }
 }
 
+/// Names the writers of snapshots that no correct program writes, because a thief of their keys can add such snapshots.
+pub(super) fn show_authors(checking: &Checking, report: &CheckReport) -> Result<(), Failure> {
+    let Checking { session, repository, .. } = checking;
+    let is_false =
+        |id: &SnapshotId| report.incomplete.contains(id) || report.false_records.contains(id);
+    let mut rows = repository.catalog.snapshots()?;
+    rows.retain(|row| is_false(&row.entry.id) && row.writer != OWNER);
+    let mut by_writer: BTreeMap<WriterId, Vec<SnapshotRow>> = BTreeMap::new();
+    for row in rows {
+        by_writer.entry(row.writer).or_default().push(row);
+    }
+    let writers = Writers::of(repository)?;
+    for (writer, rows) in by_writer {
+        let id = writer.short();
+        let Some(first) = rows.iter().map(|row| row.number).min() else { continue };
+        session.report.note(&format!(
+            "writer {} ({id}) has added {} like that, from log entry {first} on. If the archive has lost no object and no log entry, the key of that computer may be stolen: `icecore key revoke {id} --from {first} -n` shows what locking it out sets apart",
+            brief(&writers.label(&writer)),
+            count(rows.len(), "snapshot"),
+        ));
+    }
+    Ok(())
+}
+
 /// Returns what to do about the findings, most urgent first.
 pub(super) fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
     if report.rolled_back {
@@ -64,6 +99,9 @@ pub(super) fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
     let mut hints = Vec::new();
     if report.errors.iter().any(|error| error.object.is_of_log()) {
         hints.push("`icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first".to_owned());
+    }
+    if report.slots_unknown > 0 {
+        hints.push("if your passwords open the archive, somebody else has added these objects below keys/: `icecore key remove --unlisted -n` shows what is none of your passwords, and without -n removes it. If one of your passwords no longer opens the archive, `icecore key add` makes a new one, with another password or --identity FILE".to_owned());
     }
     if report.slots_lost > 0 {
         hints.push("`icecore key add` makes a new password, with another password or --identity FILE; then `icecore key remove ID` removes the one that no longer opens the archive".to_owned());

@@ -7,7 +7,7 @@ use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::{Value, json};
 
 use super::checking::{Checking, Repaired};
-use super::hints::{hints, show_notes};
+use super::hints::{hints, show_authors, show_notes};
 use super::written::Written;
 use crate::commands::listing::Writers;
 use crate::commands::suspects::{dropped_json, dropped_text, emptied_json, emptied_text, history};
@@ -51,8 +51,7 @@ pub(super) fn show(
     report_moved(out, &report.moved);
     warn(out, &session.location()?, &report.frozen);
     out.line(&verdict(checking, report, repaired));
-    show_hints(checking, report);
-    Ok(())
+    show_hints(checking, report)
 }
 
 fn show_json(
@@ -70,7 +69,7 @@ fn show_json(
         report.errors.iter().partition(|error| error.is_of_doubt);
     let errors: Vec<Value> = errors.into_iter().map(error_json).collect();
     let doubts: Vec<Value> = doubts.into_iter().map(doubt_json).collect();
-    let hopeless = report.hopeless.iter().chain(&report.incomplete);
+    let hopeless = report.hopeless.iter().chain(&report.incomplete).chain(&report.false_records);
     let hopeless: Vec<String> = hopeless.map(ToString::to_string).collect();
     let names = Writers::of(repository)?;
     let emptied = report.emptied.iter().map(|found| emptied_json(found, &names));
@@ -108,13 +107,14 @@ fn show_suspects(checking: &Checking, report: &CheckReport) -> Result<(), Failur
         let name = history(&name_of(&found.row.entry));
         let text = format!("{name}: {}", emptied_text(found, &writers));
         match found.is_strange() {
-            true => session.report.entry(&text),
+            true => session.report.entry(&pasted::complete(&text)),
             // The snapshot that has marked itself has been reported by its computer.
             false => session.report.note(&text),
         }
     }
     for found in &report.dropped_newest {
-        session.report.entry(&dropped_text(repository, found, &writers)?);
+        let text = dropped_text(repository, found, &writers)?;
+        session.report.entry(&pasted::complete(&text));
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
 }
 
 /// Prints hints about the findings of the check.
-fn show_hints(checking: &Checking, report: &CheckReport) {
+fn show_hints(checking: &Checking, report: &CheckReport) -> Result<(), Failure> {
     let out = &checking.session.report;
     // A repair of the archive has stored these pieces again, or this mirror is older than the damage. The next entry of
     // the archive decides on the mark, because only `mirror` writes to a copy.
@@ -257,8 +257,10 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
     if !report.rolled_back {
         show_notes(checking, report);
+        show_authors(checking, report)?;
     }
     hints(checking, report).iter().for_each(|hint| out.note(&format!("hint: {hint}")));
+    Ok(())
 }
 
 /// Describes why none of the objects could be read. `thawing` is the number of those being thawed.
@@ -390,7 +392,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>, is_damaged: boo
 fn show_errors(checking: &Checking, errors: &[Damage]) {
     let report = &checking.session.report;
     for error in errors {
-        report.entry(&format!("{}: {}", error.object, error.problem));
+        report.entry(&format!("{}: {}", error.object, pasted::complete(&error.problem)));
         let snapshots: Vec<String> = error.snapshots.iter().map(|id| id.short()).collect();
         if !snapshots.is_empty() {
             report.line(&format!("  snapshots: {}", snapshots.join(" ")));

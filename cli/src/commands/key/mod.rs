@@ -231,6 +231,9 @@ impl Keyring {
         for problem in problems.iter().filter(|problem| !problem.foreign) {
             session.report.problem(&problem.object, &problem.reason);
         }
+        if problems.iter().any(|problem| !problem.foreign) || !left_out.is_empty() {
+            session.report.note("`icecore key remove --unlisted -n` shows what below keys/ is none of your passwords, and without -n removes it");
+        }
         Ok(slots.into_iter().map(KeyInfo::from).collect())
     }
 

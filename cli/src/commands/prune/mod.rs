@@ -18,7 +18,7 @@ use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::dated_with;
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, apply};
 use icecore_engine::ops::prune::{
-    PrunePlan, PruneSummary, ThawingPacks, compare, doubtful_clock, plan, prune_into, thaw,
+    Blind, PrunePlan, PruneSummary, ThawingPacks, compare, doubtful_clock, plan, prune_into, thaw,
     undelete,
 };
 use icecore_engine::repo::{Repository, SnapshotRow};
@@ -157,10 +157,13 @@ impl Pruning<'_> {
         }
         self.done.refused = wanted && !agreed;
         self.done.predicted = will;
+        let bar = self.session.bar("pruning");
         if self.args.dry_run {
+            let refused = planned.report_refused(&bar);
+            self.done.damage = refused > 0 || planned.blind == Some(Blind::Damaged);
+            bar.finish();
             return Ok(planned);
         }
-        let bar = self.session.bar("pruning");
         let (at, mut done) = (time_of(self.repository), PruneSummary::default());
         let pruned = prune_into(self.repository, &planned, at, &mut done, &bar);
         bar.finish();

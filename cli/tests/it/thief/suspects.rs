@@ -107,14 +107,18 @@ fn a_snapshot_that_no_repair_helps_is_to_be_dropped() {
     let mut entry = thief.with_stolen_tree(&newest);
     entry.snapshots[0].packs.clear();
     let id = entry.snapshots[0].id.short();
+    let number = thief.log().0 + 1;
     thief.says(entry);
+    let revoke = format!("--from {number} -n` shows what locking it out sets apart");
     let forget = format!("`icecore prune --forget {id}`");
     for line in ["check", "check --repair", "check --repair", "check"] {
         let checked = archive.run_elsewhere(line).exits(22);
-        assert!(checked.stdout.contains("does not list it"), "{checked:#?}");
+        assert!(checked.stdout.contains("does not name all the data"), "{checked:#?}");
         let told = format!("{}{}", checked.stdout, checked.stderr);
         assert_eq!(told.matches(&forget).count(), 1, "{checked:#?}");
-        assert!(told.contains("no repair makes it whole"), "{checked:#?}");
+        for words in ["no repair makes it whole", "has added 1 snapshot like that", &revoke] {
+            assert!(told.contains(words), "{words}: {checked:#?}");
+        }
         for never in ["--seed", "piece", "the next snapshot of a host"] {
             assert!(!told.contains(never), "{never}: {checked:#?}");
         }

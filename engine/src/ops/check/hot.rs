@@ -47,6 +47,7 @@ impl Check<'_> {
             );
             self.damage(layout::KEYS.to_owned(), problem);
         }
+        let genuine = self.repository.catalog.genuine_slots()?;
         for problem in problems {
             // A host that only writes need not be allowed to read it.
             if problem.closed && !self.repository.can_read() {
@@ -62,7 +63,12 @@ impl Check<'_> {
             if problem.foreign {
                 self.report.foreign_slots.push(problem.object);
             } else {
-                self.report.slots_lost += 1;
+                let is_known = slot.is_some_and(|slot| genuine.contains(&slot));
+                let count = match is_known {
+                    true => &mut self.report.slots_lost,
+                    false => &mut self.report.slots_unknown,
+                };
+                *count += 1;
                 self.damage(problem.object, problem.reason);
             }
         }

@@ -110,6 +110,8 @@ pub struct CheckReport {
     pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
+    /// Snapshots that name the record of another snapshot, which no correct program does.
+    pub false_records: Vec<SnapshotId>,
     /// Snapshots that need data which their entries do not name, or which no object has, so that no repair makes them
     /// whole. A false entry of the log can name such a snapshot.
     pub incomplete: Vec<SnapshotId>,
@@ -121,8 +123,11 @@ pub struct CheckReport {
     pub rolled_back: bool,
     /// Key slots of another repository, left by an interrupted `init`.
     pub foreign_slots: Vec<String>,
-    /// Number of key slots that are damaged or missing, so that their passwords open nothing.
+    /// Number of passwords of the archive whose key slots are damaged or missing, so that they open nothing.
     pub slots_lost: u64,
+    /// Number of damaged key slots of which it is not known whether they were passwords of the archive, because the owner
+    /// has made no list. Anyone who can write to `keys/` can add such slots.
+    pub slots_unknown: u64,
     /// Number of key slots that a mirror does not have yet. The next run copies them.
     pub slots_to_copy: u64,
     /// How much of the packs was ever read back.
@@ -299,6 +304,7 @@ impl<'a> Check<'a> {
         self.stored_again.clear();
         self.report.hopeless.clear();
         self.report.incomplete.clear();
+        self.report.false_records.clear();
         self.hopeless.clear();
         let trees_checked = self.repository.can_read() && {
             progress.stage("reading listings");

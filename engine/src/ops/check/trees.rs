@@ -15,6 +15,8 @@ use crate::repo::{ChunkLocation, PackRowId, PackState, TreeReader};
 
 /// Maximum number of chunks that one repair searches for. The next repair searches for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
+/// The problem of a snapshot that needs a pack which is not in the list of its log entry.
+const UNNAMED: &str = "its log entry does not name all the data that it needs";
 
 /// A folder without damage.
 #[derive(Clone, Default)]
@@ -80,9 +82,9 @@ impl Check<'_> {
             let any = any_of(&row.entry.packs, &alive);
             let (is_incomplete, sharing) = (Cell::new(false), RefCell::default());
             let subject = Subject { id, listed, any, is_incomplete, sharing };
-            let packs = row.entry.packs.clone();
+            let (packs, named) = (row.entry.packs.clone(), row.entry.record);
             let top = Path::new("");
-            let record = trees.chunks(&subject, &[row.entry.record], top, None)?;
+            let record = trees.chunks(&subject, &[named], top, None)?;
             let snapshot = match Snapshot::open(&reader, row) {
                 Ok(snapshot) => snapshot,
                 Err(error) if error.is_of_object() => {
@@ -90,7 +92,9 @@ impl Check<'_> {
                     if record.is_some() {
                         trees.check.touch(&error, top, id);
                     }
-                    trees.check.report.hopeless.push(id);
+                    let report = &mut trees.check.report;
+                    let is_false = reader.record(&named).is_ok_and(|record| record.id != id);
+                    if is_false { &mut report.false_records } else { &mut report.hopeless }.push(id);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -201,10 +205,7 @@ impl Trees<'_, '_> {
                         is_lost |= listed.is_some();
                         known.get_or_insert((place, problem));
                     }
-                    (None, None) => {
-                        let problem = "a snapshot needs it but does not list it".into();
-                        unnamed.get_or_insert((place, problem));
-                    }
+                    (None, None) => unnamed = unnamed.or(Some(place)),
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
                         let problem = "a file needs it, and it contains folder listings".into();
                         known.get_or_insert((place, problem));
@@ -222,8 +223,8 @@ impl Trees<'_, '_> {
                 packs.push(PackRange { first: ordinal, count: 1 });
                 continue;
             }
-            let again = unnamed.as_ref().filter(|_| is_lost);
-            if let Some((ordinal, _)) = again.and_then(|(place, _)| self.ordinals.get(&place.pack))
+            let again = unnamed.filter(|_| is_lost);
+            if let Some((ordinal, _)) = again.and_then(|place| self.ordinals.get(&place.pack))
             {
                 // A later snapshot has stored the chunk again. This one can be read from there.
                 packs.push(PackRange { first: *ordinal, count: 1 });
@@ -231,9 +232,11 @@ impl Trees<'_, '_> {
                 self.wound(subject, *id, places);
                 continue;
             }
-            let (object, problem) = match known.or(unnamed) {
-                None => (format!("chunk {id}"), "it is in no pack of the log".into()),
-                Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
+            let (object, problem) = match (known, unnamed) {
+                (Some((place, problem)), _) => (self.check.pack_name(place.pack)?, problem),
+                // The pack is not to blame.
+                (None, Some(_)) => (format!("snapshot {}", subject.id.short()), UNNAMED.into()),
+                (None, None) => (format!("chunk {id}"), "it is in no pack of the log".into()),
             };
             whole = false;
             self.judge(&object, subject, &places);

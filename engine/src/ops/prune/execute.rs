@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{ORPHAN_SECONDS_MIN, PackObject, PrunePlan, needed};
+use super::plan::{ORPHAN_SECONDS_MIN, PackObject, PrunePlan, STILL_NEEDED, needed};
 use super::repack::{Moves, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
@@ -80,11 +80,9 @@ fn execute(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     progress.stage("deleting");
-    // Includes tombstoned objects that must stay, so that they are reported.
-    hold_back(plan, summary, progress);
+    summary.damaged += plan.report_refused(progress);
     give_up_leftovers_again(repository, plan, time)?;
-    let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
-    delete(repository, given_up, summary, progress)?;
+    delete(repository, plan.leftovers.iter().cloned(), summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
@@ -129,16 +127,6 @@ fn execute(
     let packs = plan.moved().flat_map(|row| plan.objects_of(row));
     delete(repository, packs, summary, progress)?;
     copied.full.map_or(Ok(()), Err)
-}
-
-/// Reports the objects that a writer has tombstoned too early.
-fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progress) {
-    for PackObject { name, .. } in &plan.held_back {
-        let message = "a writer has marked it for deletion although a dropped snapshot needs it; kept as long as that snapshot can be undeleted. If somebody else has dropped the snapshot, `icecore key revoke` undoes that"
-            .to_owned();
-        progress.problem(Problem { path: name.into(), message });
-        summary.damaged += 1;
-    }
 }
 
 /// Does work that needs little space. If the disk is full, releases the reserve and tries again.
@@ -263,10 +251,7 @@ fn delete(
         // icecore never tombstones a pack that a visible snapshot names, so this tombstone is wrong
         // or hostile.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
-            let message =
-                "marked for deletion by an earlier run, but still needed by a snapshot; kept"
-                    .to_owned();
-            progress.problem(Problem { path: name.into(), message });
+            progress.problem(Problem { path: name.into(), message: STILL_NEEDED.to_owned() });
             summary.damaged += 1;
             continue;
         }

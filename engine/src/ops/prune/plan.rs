@@ -17,7 +17,7 @@ use super::still_there::StillThere;
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
-use crate::progress::Progress;
+use crate::progress::{Problem, Progress};
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{Listed, ObjectState, Requests, layout};
@@ -25,6 +25,11 @@ use crate::store::{Listed, ObjectState, Requests, layout};
 /// Minimum age of an object that the log does not name before it is deleted, because its upload may still be in
 /// progress. Deleting it earlier is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
+/// Why a tombstoned object stays if a current snapshot needs it.
+pub(super) const STILL_NEEDED: &str =
+    "marked for deletion by an earlier run, but still needed by a snapshot; kept";
+/// Why a tombstoned object stays if a dropped snapshot needs it.
+const TOO_EARLY: &str = "a writer has marked it for deletion although a dropped snapshot needs it; kept as long as that snapshot can be undeleted. If somebody else has dropped the snapshot, `icecore key revoke` undoes that";
 
 /// A pack or its parity, by its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,6 +287,19 @@ pub fn plan(
 }
 
 impl PrunePlan {
+    /// Reports the objects that were tombstoned but must stay, and returns their number.
+    pub fn report_refused(&self, progress: &dyn Progress) -> u64 {
+        let in_vain = self.given_up_in_vain.iter().map(|object| (object, STILL_NEEDED));
+        let early = self.held_back.iter().map(|object| (object, TOO_EARLY));
+        let mut refused = 0;
+        for (object, message) in in_vain.chain(early) {
+            let path = object.name.clone().into();
+            progress.problem(Problem { path, message: message.to_owned() });
+            refused += 1;
+        }
+        refused
+    }
+
     /// Adds the decisions about partially live packs. `unnamed` are packs with needed chunks that no kept snapshot
     /// names. `apart` are the snapshots of revoked writers.
     fn set_partly(
