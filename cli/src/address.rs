@@ -55,6 +55,11 @@ impl PlaceAddress {
         }
     }
 
+    /// Returns the place as a word of a command line.
+    pub fn typed(&self) -> String {
+        shell::word(&self.url)
+    }
+
     /// Returns how a command begins that uses this place.
     pub fn command(&self) -> String {
         let server = self.servers.last().filter(|_| self.url.starts_with("s3://"));

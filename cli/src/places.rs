@@ -163,10 +163,11 @@ fn listed(places: &[String]) -> String {
     places.iter().map(shown).collect::<Vec<_>>().join(" and ")
 }
 
-/// Says what a copy is good for when its archive is lost.
-fn of_copy(known: &str, icecore: &str) -> String {
+/// Says what a copy, the first of some, is good for when its archive is lost.
+fn of_copy(known: &str, icecore: &str, copies: usize) -> String {
+    let it = agree(copies, "it", "the first");
     format!(
-        "If the archive is lost, {known}: `{icecore} restore latest --target DIR` restores from it, and `{icecore} promote` makes it the main archive. "
+        "If the archive is lost, {known}: `{icecore} restore latest --target DIR` restores from {it}, and `{icecore} promote` makes it the main archive. "
     )
 }
 
@@ -211,8 +212,11 @@ impl Session {
             }
             .to_owned();
             let (others, copies) = (places.others(&place, false), places.others(&place, true));
-            if let Some(icecore) = self.at_copy(&location) {
-                hint.push_str(&of_copy("the profile names a copy", &icecore));
+            // A copy that was promoted is the archive now.
+            let newer = others.first().filter(|other| places.is_newer(other, &place));
+            let at_copy = self.at_copy(&location).filter(|_| newer.is_none());
+            if let Some(icecore) = at_copy {
+                hint.push_str(&of_copy("the profile names a copy", &icecore, 1));
             } else if let Some(newest) = others.first() {
                 hint.push_str(&format!(
                     "This computer has used this archive at {} too: {}. ",
@@ -220,8 +224,9 @@ impl Session {
                     PlaceAddress::of(newest).used_after(&PlaceAddress::of(&place))
                 ));
             } else if let Some(copy) = copies.first() {
-                let known = format!("this computer knows a copy at {}", listed(&copies));
-                hint.push_str(&of_copy(&known, &PlaceAddress::of(copy).command()));
+                let a_copy = agree(copies.len(), "a copy", "copies");
+                let known = format!("this computer knows {a_copy} at {}", listed(&copies));
+                hint.push_str(&of_copy(&known, &PlaceAddress::of(copy).command(), copies.len()));
             }
             let init = format!("{} init --new", crate::pasted::at_place(&location.to_string()));
             let (bucket, then) = match with_bucket {
@@ -254,6 +259,15 @@ impl Session {
         archive
             .and_then(|archive| self.at_copy(&archive))
             .unwrap_or_else(|| format!("icecore --repo {}", shell::word(&copy.to_string())))
+    }
+
+    /// Returns the newest copy of the archive in use that this computer has made or used.
+    pub fn known_copy(&self) -> Option<PlaceAddress> {
+        let location = self.location().ok()?;
+        let place = config::place(&location, &self.store_options(&location).ok()?);
+        let places = Places::new(&self.config_dir);
+        let is_copy = |other: &String| places.find(other).is_some_and(|known| known.is_mirror);
+        places.others(&place, true).into_iter().find(is_copy).map(|copy| PlaceAddress::of(&copy))
     }
 
     /// Returns how a command begins that uses the second copy of the profile; `None` if it names none for the archive

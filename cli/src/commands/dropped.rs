@@ -25,7 +25,7 @@ use crate::units::{agree, count, local, utc};
 const FIRST_TO_GO: [&str; 7] = ["writer", "tags", "files", "size", "history", "host", "time"];
 
 const IN_AN_ARCHIVE: &str = "icecore prune --undelete ID undeletes one";
-const IN_A_COPY: &str = "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that";
+const IN_A_COPY: &str = "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that. `snapshots --dropped` of the archive shows until when";
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
@@ -37,7 +37,11 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let writers = Writers::of(&repository)?;
     let any_writers = listing::shows_writers(session, dropped.iter().map(|row| &row.writer));
     let mut header = SNAPSHOT_COLUMNS.to_vec();
-    header.insert(1, "until");
+    // A copy has other times than its archive, which decides.
+    let shows_until = !repository.is_mirror();
+    if shows_until {
+        header.insert(1, "until");
+    }
     header.extend(any_writers.then_some("writer"));
     let mut found = Table { header, rows: Vec::new() };
     let mut listed = Vec::new();
@@ -60,14 +64,16 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         apart += u64::from(row.apart);
         if session.report.json {
             let mut value = snapshot_json(row, &writers);
-            value["until"] = json!(until.map(utc));
+            value["until"] = json!(until.filter(|_| shows_until).map(utc));
             value["set_apart"] = json!(row.apart);
             session.report.object("snapshot", value);
             continue;
         }
         listed.push(&row.writer);
         let mut cells = snapshot_cells(entry);
-        cells.insert(1, until.map_or_else(|| "the next prune".to_owned(), local));
+        if shows_until {
+            cells.insert(1, until.map_or_else(|| "the next prune".to_owned(), local));
+        }
         cells.extend(any_writers.then(|| writers.name(&row.writer)));
         found.rows.push(cells);
     }
@@ -82,6 +88,16 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         }
         session.report.note(if repository.is_mirror() { IN_A_COPY } else { IN_AN_ARCHIVE });
     }
+    say_apart(session, apart);
+    revocable::say(session, &repository, &dropped)?;
+    if let Some(text) = over(session, shown, others) {
+        session.report.note(&text);
+    }
+    Ok(code::DONE)
+}
+
+/// Says how many of the listed snapshots were set apart.
+fn say_apart(session: &Session, apart: u64) {
     if apart > 0 {
         session.report.note(&format!(
             "{apart} of them {} set apart, because the writer is revoked, and will be so again: `icecore snapshots --set-apart` lists {} then",
@@ -89,11 +105,6 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             agree(apart, "it", "them"),
         ));
     }
-    revocable::say(session, &repository, &dropped)?;
-    if let Some(text) = over(session, shown, others) {
-        session.report.note(&text);
-    }
-    Ok(code::DONE)
 }
 
 /// Describes for how many snapshots the undelete window is over, or that no snapshot can be

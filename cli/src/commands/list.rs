@@ -59,6 +59,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         session.report.object("summary", json!({ "snapshots": all.len() }));
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note(match repository.catalog.dropped_snapshots()?.is_empty() {
+            _ if args.set_apart => "no snapshot is set apart",
             true => "no snapshots",
             false => "no snapshots: all were dropped, and `icecore snapshots --dropped` lists those that can come back",
         });

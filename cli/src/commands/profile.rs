@@ -120,11 +120,17 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
     let rules = keep::policy(&profile.keep).map(drop);
     let rules = rules.and_then(|()| keep::group_by(profile.keep.group_by.as_deref()).map(drop));
     rules.err().into_iter().for_each(|failure| wrong("keep", failure));
-    if profile.prune.is_some() && !session.can_prune_unattended() {
+    if profile.prune.is_some() && !has_own_key(&profile) && !session.has_prune_credential() {
+        let only = match session.has_keys() {
+            true => ", and only this shell names one, which a scheduled run does not see",
+            false => "",
+        };
         wrong(
             "prune",
             Failure::usage(
-                "a run cannot prune without a key: it fails as soon as it has something to drop",
+                format!(
+                    "a run cannot prune without a key{only}: it fails as soon as it has something to drop"
+                ),
                 "name one in this profile by password-file, password-command or identity, or put the file of `icecore key export --prune-host` on this computer",
             ),
         );
@@ -144,6 +150,13 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
         report.line(&format!("{}: no problem found", show(path)));
     }
     Ok(code::DONE)
+}
+
+/// Returns whether a profile names a key. A scheduled run does not see the variables of this shell.
+fn has_own_key(profile: &Profile) -> bool {
+    profile.identity.is_some()
+        || profile.password_file.is_some()
+        || profile.password_command.is_some()
 }
 
 /// Fails if other users can write to a profile, because it contains commands to run.

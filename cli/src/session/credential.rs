@@ -98,9 +98,9 @@ impl Session {
         self.load(&credentials::prune_path(&self.credentials(), repository))
     }
 
-    /// Returns whether this host can prune without being asked for a password, as far as its own files show.
-    pub fn can_prune_unattended(&self) -> bool {
-        self.has_keys() || credentials::has_prune(&self.credentials())
+    /// Returns whether this host has the credential of a prune host.
+    pub fn has_prune_credential(&self) -> bool {
+        credentials::has_prune(&self.credentials())
     }
 
     fn load(&self, path: &Path) -> Result<Option<Credential>, Failure> {

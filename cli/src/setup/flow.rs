@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::ask::Talk;
 use super::questions::{self, Choices};
+use super::sources::is_in;
 use super::text::{self, ProfileFacts};
 use super::{look, page};
 use crate::args::{Global, InstallArgs, RunArgs, SchedulerArgs, SetupArgs};
@@ -94,7 +95,7 @@ fn free_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
 
 /// Returns the facts for the profile.
 fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
-    let Choices { name, sources, place, make, at, ways, .. } = choices;
+    let Choices { name, sources, place, make, page, at, ways, .. } = choices;
     let is_remote = place.location.is_remote();
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let typed = &place.session.profile;
@@ -111,6 +112,9 @@ fn facts(global: &Global, choices: &Choices) -> ProfileFacts {
         prices: global.prices.as_ref().and_then(|path| std::path::absolute(path).ok()),
         sources: sources.paths.clone(),
         catalog_backups: look::catalog_backups(&sources.paths),
+        page_within: page
+            .clone()
+            .filter(|page| sources.paths.iter().any(|source| is_in(page, source))),
         limit_upload: global.limit_upload.as_ref().map(ToString::to_string),
         make: make.clone(),
         at: Some(*at),

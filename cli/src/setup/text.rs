@@ -25,6 +25,8 @@ pub struct ProfileFacts {
     pub sources: Vec<PathBuf>,
     /// A folder with Lightroom's backups of a catalog.
     pub catalog_backups: Option<PathBuf>,
+    /// The identity page, if it is in a folder that is backed up.
+    pub page_within: Option<PathBuf>,
     pub limit_upload: Option<String>,
     /// The options of a new archive.
     pub make: MakeArgs,
@@ -95,14 +97,22 @@ fn sources(facts: &ProfileFacts) -> Vec<String> {
         facts.sources.iter().map(|path| format!("    {},", quoted(&path.to_string_lossy()))),
     );
     lines.push("]".to_owned());
+    let page = facts.page_within.as_ref().map(|page| quoted(&page.to_string_lossy()));
+    if let Some(page) = &page {
+        lines.extend([
+            "# The identity page opens the archive, so no restore should write it to a disk:"
+                .to_owned(),
+            format!("exclude = [{page}]"),
+        ]);
+    }
     if let Some(backups) = &facts.catalog_backups {
-        let backups = quoted(&backups.to_string_lossy());
+        let all = page.into_iter().chain([quoted(&backups.to_string_lossy())]);
         lines.extend([
             "# With snapshots of the catalog, you do not need Lightroom's own backups of it:"
                 .to_owned(),
-            format!("# exclude = [{backups}]"),
+            format!("# exclude = [{}]", all.collect::<Vec<_>>().join(", ")),
         ]);
-    } else {
+    } else if page.is_none() {
         lines.extend(comments(&["exclude"]));
     }
     lines.extend(comments(&["exclude-if-present", "one-file-system", "ignore-inode"]));
@@ -226,6 +236,18 @@ mod tests {
             sources: vec!["/home/maria/Pictures".into(), "/mnt/a\\b, c".into()],
             at: crate::parse::time_of_day("02:30").ok(),
             ..ProfileFacts::default()
+        }
+    }
+
+    #[test]
+    fn the_identity_page_is_not_backed_up() {
+        let page = "/home/maria/Pictures/identity.html";
+        let facts = ProfileFacts { page_within: Some(page.into()), ..facts() };
+        let with_backups =
+            ProfileFacts { catalog_backups: Some("/home/maria/Backups".into()), ..facts.clone() };
+        for facts in [facts, with_backups] {
+            let read = Profile::parse(&profile(&facts)).unwrap_or_else(|wrong| panic!("{wrong}"));
+            assert_eq!(read.exclude, [page]);
         }
     }
 

@@ -360,11 +360,14 @@ fn damage_that_the_second_copy_repairs_is_not_called_lost() {
         );
         assert!(ran.stderr.contains(&hint), "{ran:#?}");
         assert!(!ran.stderr.contains("cannot be repaired"), "{ran:#?}");
-        // Without the profile, no copy is known.
+        // Without the profile, this computer knows where it has made a copy.
         let ran = host.run("check").exits(22);
-        assert!(!ran.stderr.contains("second copy"), "{ran:#?}");
+        let hint = format!("`icecore check --repair --also {copy}` puts back what the copy at");
+        assert!(ran.stderr.contains(&hint), "{ran:#?}");
+        assert!(!ran.stderr.contains("cannot be repaired"), "{ran:#?}");
         let ran = host.run("-P home check --repair").ok();
         assert!(ran.stdout.contains("no damage is left"), "{ran:#?}");
+        assert!(ran.stdout.contains("was read but what was put back"), "{ran:#?}");
     }
     std::fs::remove_file(repo.join("config")).expect("it is removed");
     let ran = host.run("-P home check").exits(22);
@@ -439,7 +442,7 @@ fn a_rewrite_says_that_the_second_copy_still_has_the_files() {
     let before = objects(&copy, "hot");
     let ran = host.run(&format!("-P home {line}")).ok();
     let words = format!(
-        "the second copy at {} may still have these files, until the next `icecore -P home mirror` with a key",
+        "the second copy at {} may still have these files, until the next `icecore -P home mirror` with a key; in a storage class with minimum days, until these are over, and `mirror -n` says when",
         copy.display()
     );
     assert!(ran.stderr.contains(&words), "{ran:#?}");

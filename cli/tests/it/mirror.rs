@@ -254,6 +254,18 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
         host.run(&format!("--json --repo {to} restore latest:photos --target out --also repo"));
     assert_eq!(got.ok().summary()["packs_waiting"], 0);
     assert_unchanged(&host.state("photos"), &host.state("out"), "a restore with another copy");
+    // What is erased from the archive stays in the bucket until its minimum days are over, and that is said.
+    host.run("rewrite --now --yes --exclude photos").ok();
+    let copied = host.run(&format!("mirror --max-cost 1 repo {to}")).ok();
+    assert!(copied.stderr.contains("that the archive has deleted stay in the copy"), "{copied:#?}");
+    let planned = host.run(&format!("--json mirror -n repo {to}")).ok().json();
+    let waiting = planned[0]["objects_waiting"].as_array().expect("names");
+    let is_there = |name: &serde_json::Value| {
+        let key = format!("copy/{}", name.as_str().expect("a name"));
+        server.objects(BUCKET).iter().any(|object| object.key == key)
+    };
+    assert!(!waiting.is_empty() && waiting.iter().all(is_there), "{planned:?}");
+    assert!(planned[0]["waiting_until"].is_string(), "{planned:?}");
 }
 
 #[test]

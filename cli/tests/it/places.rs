@@ -232,11 +232,23 @@ fn a_lost_archive_names_the_copy_that_this_computer_knows() {
     fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
     let copy = format!("knows a copy at {}: `icecore --repo ", host.path("copy").display());
     host.run("snapshots").fails(10, &["no longer exists", &copy]);
+    write(&host.path("config/home.toml"), &profile_with_copy(&host));
+    let promote = "promote` makes it the main archive";
+    host.run("-P home snapshots").fails(10, &["the profile names a copy", promote]);
     // No new archive helps if the place of the archive is mistyped for a mirror.
     let ran = host
         .run("mirror repp copy")
         .fails(10, &["no archive at repp", "name the archive first, then its copy"]);
     assert!(!ran.stderr.contains("init"), "{ran:#?}");
+    // A copy that was promoted cannot be promoted again: the profile must name it.
+    host.run("--repo copy promote --yes").ok();
+    let ran = host.run("-P home snapshots").fails(10, &["(in a profile: repo)"]);
+    assert!(!ran.stderr.contains("promote"), "{ran:#?}");
+}
+
+fn profile_with_copy(host: &Host) -> String {
+    let path = |name: &str| host.path(name).display().to_string();
+    format!("repo = '{}'\n[mirror]\nto = '{}'\n", path("repo"), path("copy"))
 }
 
 #[test]

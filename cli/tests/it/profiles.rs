@@ -136,6 +136,11 @@ fn a_profile_is_shown_and_checked() {
     ] {
         assert!(checked.stderr.contains(part), "{checked:#?}");
     }
+    // A scheduled run does not see the password of this shell.
+    with_profile(&host, "repo = 'HERE/repo'\n[prune]\n");
+    host.run("-P home profile check").fails(2, &["1 problem in", "only this shell names one"]);
+    with_profile(&host, "repo = 'HERE/repo'\npassword-file = 'HERE/password'\n[prune]\n");
+    host.run("-P home profile check").ok();
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
     host.run("-P home profile check")
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);

@@ -71,7 +71,9 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
         assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
     }
     // The size is shown once.
-    assert!(ran.stdout.contains("\nunused: ") && ran.stdout.contains("\nall of it stays until "));
+    assert!(
+        ran.stdout.contains("\nunused: ") && ran.stdout.contains("\nall unused data stays until ")
+    );
     assert_eq!(ran.stdout.matches("iB").count(), 1, "{ran:#?}");
     assert_eq!((visible(&host), objects(&host.path("repo"), "packs")), (1, packs.clone()));
     let listed = dropped(&host);

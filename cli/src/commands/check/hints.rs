@@ -9,6 +9,7 @@ use icecore_engine::repo::SnapshotRow;
 use icecore_engine::store::layout;
 
 use super::checking::Checking;
+use crate::address::PlaceAddress;
 use crate::commands::listing::Writers;
 use crate::failure::Failure;
 use crate::units::{agree, brief, count};
@@ -21,10 +22,16 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
     let out = &checking.session.report;
     // What the archive has lost, the second copy may have.
     let copy = checking.session.second_copy().filter(|_| !checking.args.repair);
+    let known = known_copy(checking).filter(|_| copy.is_none());
     for id in report.hopeless.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
-        out.note(&match &copy {
-            Some(_) => format!("snapshot {id} has lost its record, which the second copy may have"),
-            None => format!(
+        out.note(&match (&copy, &known) {
+            (Some(_), _) => {
+                format!("snapshot {id} has lost its record, which the second copy may have")
+            }
+            (None, Some(known)) => {
+                format!("snapshot {id} has lost its record, which the copy at {known} may have")
+            }
+            (None, None) => format!(
                 "snapshot {id} has lost its record and cannot be repaired: `icecore prune --forget {id}` drops it"
             ),
         });
@@ -123,12 +130,20 @@ fn is_config(error: &Damage) -> bool {
     error.object == layout::CONFIG
 }
 
+/// Returns a copy of the archive that this computer knows, unless the command line names copies itself.
+fn known_copy(checking: &Checking) -> Option<PlaceAddress> {
+    let Checking { args, repository, session, .. } = checking;
+    let is_asked_for = args.also.is_empty() && !repository.is_mirror();
+    session.known_copy().filter(|_| is_asked_for)
+}
+
 /// Returns which command repairs the damaged data, if one does.
 fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
     let Checking { args, repository, .. } = checking;
     let mut errors = report.errors.iter().filter(is_of_data);
     let copy = checking.session.second_copy().filter(|_| !args.repair);
-    let helps = |error: &Damage| copy.is_some() || !error.is_hopeless;
+    let known = known_copy(checking).filter(|_| copy.is_none());
+    let helps = |error: &Damage| copy.is_some() || known.is_some() || !error.is_hopeless;
     if !errors.any(helps) {
         return None;
     }
@@ -139,6 +154,12 @@ fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
     if repository.is_mirror() {
         return Some(format!(
             "`icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"
+        ));
+    }
+    if let Some(known) = known {
+        return Some(format!(
+            "`icecore check{reads} --repair --also {}` puts back what the copy at {known} has; with --seed DIR, it also stores again the data that a local folder still has",
+            known.typed(),
         ));
     }
     if args.repair {

@@ -193,7 +193,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
         "{found}{within}{doubts}; {} checked{checksums}, {} read{trees}{}",
         count(report.objects_checked, "object"),
         size(report.bytes_read),
-        data_not_read(checking, report),
+        data_not_read(checking, report, repaired),
     )
 }
 
@@ -208,8 +208,11 @@ fn needed_by(repository: &Repository) -> &'static str {
 }
 
 /// Describes how much photo data was not read, and why.
-fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
+fn data_not_read(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
     match (checking.selected, checking.waiting) {
+        (None, _) if repaired.is_some_and(|(_, done)| done.packs_put_back > 0) => {
+            "; no photo data was read but what was put back (--read-data)".to_owned()
+        }
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
         (Some(0), _) if checking.args.read_data_subset.is_some() => format!(
             "; photo data was not read: --read-data-subset selects none of the {}",

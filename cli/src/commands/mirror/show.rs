@@ -1,5 +1,6 @@
 //! Shows the plan and the result of `mirror`.
 
+use icecore_engine::format::Time;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::mirror::{MirrorPlan, MirrorSummary, MirrorTarget};
 use icecore_engine::store::{Requests, Tier};
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::units::{about, agree, count, dollars, size};
+use crate::units::{about, agree, count, date_of, dollars, size, utc};
 
 /// Number of days for which thawed copies are kept, as assumed in the shown price.
 const THAW_DAYS: u32 = 7;
@@ -71,6 +72,8 @@ pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan,
             json!({
                 "objects": planned.objects, "bytes": planned.bytes,
                 "objects_to_delete": planned.deletes[0], "bytes_to_free": planned.deletes[1],
+                "objects_waiting": planned.waiting.names, "bytes_waiting": planned.waiting.bytes,
+                "waiting_until": stays_until(planned).map(utc),
                 "objects_frozen": planned.frozen.packs, "objects_thawing": planned.frozen.thawing,
                 "entries_before": planned.head_before, "entries_after": planned.head_after,
                 "verified": planned.verifies,
@@ -86,7 +89,34 @@ pub fn show_plan(session: &Session, target: &MirrorTarget, planned: &MirrorPlan,
             "no key opens the log here, so the copy is not verified by it, and nothing is deleted; `icecore key export --log-reader --output FILE` makes a key that does both and reads no photo",
         );
     }
+    say_waiting(session, planned);
     say_trouble(session, planned, price);
+}
+
+/// Returns until when objects stay in the copy that the archive has deleted; `None` if there are none.
+fn stays_until(planned: &MirrorPlan) -> Option<Time> {
+    let seconds = planned.waiting.until;
+    (seconds > 0).then_some(Time { seconds, nanos: 0 })
+}
+
+/// Names what stays in the copy although the archive has deleted it, because that may be a photo that was erased.
+fn say_waiting(session: &Session, planned: &MirrorPlan) {
+    let Some(until) = stays_until(planned) else { return };
+    let report = &session.report;
+    let names = &planned.waiting.names;
+    report.note(&format!(
+        "{}, {}, that the archive has deleted {} in the copy until {}, when the minimum days of {} class are over: deleting {} sooner would cost the same{}",
+        count(names.len(), "object"),
+        size(planned.waiting.bytes),
+        agree(names.len(), "stays", "stay"),
+        date_of(until),
+        agree(names.len(), "its", "their"),
+        agree(names.len(), "it", "them"),
+        if report.verbose { "" } else { " (-v lists the names)" },
+    ));
+    if report.verbose {
+        names.iter().for_each(|name| report.note(&format!("  {name}")));
+    }
 }
 
 fn plan_lines(session: &Session, target: &MirrorTarget, planned: &MirrorPlan, price: &Price) {

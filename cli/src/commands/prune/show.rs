@@ -131,7 +131,8 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
             }
             false => String::new(),
         };
-        report.line(&format!("cost: {}{saved}", dollars(spent)));
+        let cost = if pruning.args.dry_run { "it would cost" } else { "cost" };
+        report.line(&format!("{cost}: {}{saved}", dollars(spent)));
     }
     if totals.packs_deleted > 0 && !pruning.args.dry_run {
         say_kept(pruning.session, pruning.repository);
@@ -247,11 +248,11 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
         let is_held =
             pruning.args.now || plan.waiting().next().is_some() || last.until.seconds > window_ends;
         let what = match bytes == plan.unused().0 {
-            true => "all of it stays".to_owned(),
-            false => format!("{} of it stay", size(bytes)),
+            true => "all unused data stays".to_owned(),
+            false => format!("{} of the unused data stay", size(bytes)),
         };
         let snapshots = plan.recoverable.len();
-        let could = match pruning.args.dry_run {
+        let could = match pruning.args.dry_run && !plan.drop.is_empty() {
             true => format!("{} could", count(snapshots, "snapshot")),
             false => format!("{} can", count(snapshots, "dropped snapshot")),
         };

@@ -323,7 +323,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     if let Some(copy) = rewriting.session.second_copy().filter(|_| has_erased) {
         let profile = rewriting.session.profile_typed.as_deref().unwrap_or_default();
         report.note(&format!(
-            "the second copy at {copy} may still have these files, until the next `icecore -P {} mirror` with a key",
+            "the second copy at {copy} may still have these files, until the next `icecore -P {} mirror` with a key; in a storage class with minimum days, until these are over, and `mirror -n` says when",
             word(profile)
         ));
     }

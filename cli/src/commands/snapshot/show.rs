@@ -57,7 +57,11 @@ pub fn show(
             id.short(),
             agree(summary.totals.damaged.len(), "database", "databases"),
         )),
-        Some(id) => report.line(&format!("snapshot {} saved", id.short())),
+        Some(id) => {
+            let is_marked = summary.doubts.mark.is_some() || summary.totals.files_rotted > 0;
+            let marked = if is_marked { ", marked" } else { "" };
+            report.line(&format!("snapshot {} saved{marked}", id.short()));
+        }
         None => report.line("dry run: nothing was stored"),
     }
     if let Some(head) = summary.head.as_ref().filter(|_| report.verbose) {

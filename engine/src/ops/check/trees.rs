@@ -94,7 +94,8 @@ impl Check<'_> {
                     }
                     let report = &mut trees.check.report;
                     let is_false = reader.record(&named).is_ok_and(|record| record.id != id);
-                    if is_false { &mut report.false_records } else { &mut report.hopeless }.push(id);
+                    if is_false { &mut report.false_records } else { &mut report.hopeless }
+                        .push(id);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -224,8 +225,7 @@ impl Trees<'_, '_> {
                 continue;
             }
             let again = unnamed.filter(|_| is_lost);
-            if let Some((ordinal, _)) = again.and_then(|place| self.ordinals.get(&place.pack))
-            {
+            if let Some((ordinal, _)) = again.and_then(|place| self.ordinals.get(&place.pack)) {
                 // A later snapshot has stored the chunk again. This one can be read from there.
                 packs.push(PackRange { first: *ordinal, count: 1 });
                 self.check.stored_again.insert(*id);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use super::item::{Doomed, ItemKind, MirrorGroup, MirrorItem};
+use super::item::{Doomed, ItemKind, MirrorGroup, MirrorItem, WaitingObjects};
 use super::look::Objects;
 use super::{MirrorTarget, Origin};
 use crate::error::Error;
@@ -286,23 +286,31 @@ impl MirrorPlanner<'_> {
         lacking.map(item).collect()
     }
 
-    /// Returns objects of the mirror that are tombstoned and no longer in the archive, if deleting them is free. This
-    /// requires that the whole log was understood and is in the mirror.
-    pub fn doomed(&self, head_after: u64) -> Result<Vec<Doomed>, Error> {
-        let Some(repository) = self.origin.repository() else { return Ok(Vec::new()) };
-        if head_after < self.there.head() || repository.has_doubts()? {
-            return Ok(Vec::new());
-        }
+    /// Returns objects of the mirror that are tombstoned and no longer in the archive, if deleting them is free, and
+    /// adds the others to `waiting`. This requires that the whole log was understood and is in the mirror.
+    pub fn doomed(
+        &self,
+        head_after: u64,
+        waiting: &mut WaitingObjects,
+    ) -> Result<Vec<Doomed>, Error> {
         let mut doomed = Vec::new();
+        let Some(repository) = self.origin.repository() else { return Ok(doomed) };
+        if head_after < self.there.head() || repository.has_doubts()? {
+            return Ok(doomed);
+        }
         for row in repository.catalog.packs(PackState::Tombstoned)? {
             if self.there.packs.contains_key(&row.id) {
                 continue;
             }
             let pack = self.here.packs.get(&row.id).map(|(_, object)| object);
-            if pack.is_some_and(|object| !self.is_free(object)) {
-                continue;
-            }
             if let Some(object) = pack {
+                let free_at = self.free_at(object);
+                if free_at > self.target.time.seconds {
+                    waiting.names.push(object.name.clone());
+                    waiting.bytes = waiting.bytes.saturating_add(object.bytes);
+                    waiting.until = waiting.until.max(free_at);
+                    continue;
+                }
                 doomed.push(Doomed { name: object.name.clone(), bytes: object.bytes });
             }
             if let Some(bytes) = self.here.parity.get(&row.id) {
@@ -319,12 +327,12 @@ impl MirrorPlanner<'_> {
         Ok(doomed)
     }
 
-    /// Returns whether the minimum days of an object are over.
-    fn is_free(&self, object: &Listed) -> bool {
+    /// Returns when the minimum days of an object are over, in seconds since 1970; 0 if its class has none.
+    fn free_at(&self, object: &Listed) -> i64 {
         let facts = self.target.location.provider().zip(object.class.as_deref());
         let facts = facts.and_then(|(provider, class)| ClassFacts::find(provider, class));
         let days = facts.map_or(0, |facts| i64::from(facts.days_min));
-        object.modified.saturating_add(days * DAY_SECONDS) <= self.target.time.seconds || days == 0
+        if days == 0 { 0 } else { object.modified.saturating_add(days * DAY_SECONDS) }
     }
 }
 

@@ -72,3 +72,15 @@ impl MirrorItem {
         }
     }
 }
+
+/// Objects of a mirror that the archive has deleted, and whose minimum days are not over: deleting them now would cost as
+/// much as keeping them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitingObjects {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Their total size.
+    pub bytes: u64,
+    /// When the minimum days of the last of them are over, in seconds since 1970; 0 if there are none.
+    pub until: i64,
+}

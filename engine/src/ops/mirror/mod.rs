@@ -24,6 +24,7 @@ mod promote;
 mod verify;
 
 pub use copy::{MirrorSummary, copy};
+pub use item::WaitingObjects;
 pub use plan::{FrozenOrigin, MirrorPlan, plan};
 pub use promote::{Promotion, promote};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::compare::{config_of, expect_mirror, expect_same_log, look_at_origin, look_at_target};
 use super::group::{Lacking, MirrorPlanner};
-use super::item::{Doomed, MirrorGroup, MirrorItem};
+use super::item::{Doomed, MirrorGroup, MirrorItem, WaitingObjects};
 use super::look::Objects;
 use super::{MirrorTarget, Origin};
 use crate::error::{Error, MirrorError};
@@ -44,6 +44,8 @@ pub struct MirrorPlan {
     pub(super) groups: Vec<MirrorGroup>,
     pub(super) checkpoints: Vec<MirrorItem>,
     pub(super) doomed: Vec<Doomed>,
+    /// Objects that the archive has deleted and that stay here for now.
+    pub waiting: WaitingObjects,
     /// Number of the last entry that the mirror shows now.
     pub head_before: u64,
     /// Number of the last entry that it will show after the run.
@@ -124,6 +126,7 @@ pub fn plan(
     }
     let last = |group: &MirrorGroup| group.entries.iter().filter_map(MirrorItem::entry).max();
     let head_after = groups.iter().filter_map(last).max().unwrap_or(0).max(here.head());
+    let mut waiting = WaitingObjects::default();
     let mut plan = MirrorPlan {
         is_new: !here.has_mark,
         to,
@@ -131,7 +134,8 @@ pub fn plan(
         config: (config, here.config.is_none()),
         keys: planner.keys(),
         checkpoints: planner.checkpoints(head_after),
-        doomed: planner.doomed(head_after)?,
+        doomed: planner.doomed(head_after, &mut waiting)?,
+        waiting,
         head_before: here.head(),
         head_after,
         head_of_archive: there.head(),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::options::SnapshotOptions;
 use crate::error::Error;
+use crate::format::signed::OWNER;
 use crate::format::{ChunkId, Ordinals, SnapshotEntry, tree};
 use crate::repo::catalog::Catalog;
 use crate::repo::{PackRowId, Repository};
@@ -29,7 +30,8 @@ impl Last {
         });
         let Some(row) = ours.next_back() else { return Ok(None) };
         let packs = repository.catalog.pack_keys(&row.entry.packs)?;
-        let is_own = row.writer == repository.writer_id();
+        // A `rewrite` of the owner replaces the snapshots of every host.
+        let is_own = row.writer == repository.writer_id() || row.writer == OWNER;
         Ok(Some(Last { entry: row.entry, is_own, packs }))
     }
 
