@@ -232,7 +232,7 @@ fn a_lost_archive_names_the_copy_that_this_computer_knows() {
     fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
     let copy = format!("knows a copy at {}: `icecore --repo ", host.path("copy").display());
     host.run("snapshots").fails(10, &["no longer exists", &copy]);
-    write(&host.path("config/home.toml"), &profile_with_copy(&host));
+    write(&host.path("config/home.toml"), profile_with_copy(&host));
     let promote = "promote` makes it the main archive";
     host.run("-P home snapshots").fails(10, &["the profile names a copy", promote]);
     // No new archive helps if the place of the archive is mistyped for a mirror.
