@@ -341,6 +341,9 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Closed => {
             "the files of the archive belong to another user: let this user read them, then run the command again"
         }
+        StoreErrorKind::NoFolder => {
+            "icecore follows no link there, because a prune would delete what is behind it: look who has put it there, remove it, then run the command again. To use another disk for a part of the archive, mount it there"
+        }
         StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
         StoreErrorKind::Unsupported => {
             "this server lacks a function of S3 that icecore needs: use another store, or a folder"

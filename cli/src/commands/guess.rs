@@ -1,5 +1,6 @@
 //! Guesses what a person meant by the name of a snapshot, or by a path, that the archive does not have.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -84,10 +85,20 @@ pub fn snapshot(name: &str, rows: &[SnapshotRow]) -> Option<String> {
 pub fn ambiguous(name: &str, rows: &[SnapshotRow], error: Error) -> Failure {
     let start = name.to_ascii_lowercase();
     let ids = rows.iter().map(|row| row.entry.id).filter(|id| id.to_string().starts_with(&start));
-    let ids: Vec<String> = ids.map(|id| id.short()).collect();
+    let ids: Vec<String> = distinct(ids.map(|id| id.to_string()).collect());
     let more = if ids.len() > IDS_MAX { ", …" } else { "" };
     let shown = ids[..ids.len().min(IDS_MAX)].join(", ");
     Failure::from(error).hinted(format!("type more digits of the id: {shown}{more}"))
+}
+
+/// Cuts ids to the fewest digits that lists show and that tell them apart.
+fn distinct(ids: Vec<String>) -> Vec<String> {
+    let longest = ids.iter().map(String::len).max().unwrap_or_default();
+    let cut = |chars: usize| -> Vec<String> {
+        ids.iter().map(|id| id.chars().take(chars).collect()).collect()
+    };
+    let is_distinct = |ids: &Vec<String>| ids.iter().collect::<BTreeSet<_>>().len() == ids.len();
+    (ID_CHARS..longest).map(cut).find(is_distinct).unwrap_or_else(|| ids.clone())
 }
 
 /// Returns the path in a snapshot that was meant by one that it does not have; `None` if nothing is similar, or if the

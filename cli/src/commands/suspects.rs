@@ -8,6 +8,7 @@ use icecore_engine::repo::Repository;
 use serde_json::{Value, json};
 
 use super::listing::Writers;
+use super::revocable::marked_text;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{brief, count, local};
@@ -55,8 +56,11 @@ pub fn history(name: &str) -> String {
 }
 
 /// Warns of histories that a writer has emptied without a mark, by the number of files in the log, and names the newest full snapshots
-/// that a writer has dropped.
+/// that a writer has dropped, and what a writer has marked for deletion.
 pub fn warn_of_suspects(session: &Session, repository: &Repository) -> Result<(), Failure> {
+    if let Some(text) = marked_text(repository)? {
+        session.report.problem("the archive", &text);
+    }
     let mut found = emptied(&repository.catalog.snapshots()?, &HashSet::new());
     found.retain(EmptiedHistory::is_strange);
     let dropped = dropped_newest(repository)?;

@@ -246,6 +246,33 @@ fn a_lost_archive_names_the_copy_that_this_computer_knows() {
     assert!(!ran.stderr.contains("promote"), "{ran:#?}");
 }
 
+/// Through a link in the place of a folder, a prune would delete objects of another archive.
+#[test]
+fn a_link_in_the_place_of_a_folder_is_not_followed() {
+    let host = host_with_photos();
+    host.run("snapshot --init photos").ok();
+    host.run("--repo other snapshot --init photos").ok();
+    let has_all = |repo: &str| {
+        let prefixes = ["keys", "log", "checkpoints", "meta", "hot", "packs", "parity"];
+        prefixes.iter().all(|prefix| host.path(repo).join(prefix).is_dir())
+    };
+    host.run("mirror repo copy").ok();
+    assert!(has_all("repo") && has_all("copy"), "no link fits in the place of a folder");
+    let parity = host.path("repo/parity");
+    fs::remove_dir(&parity).expect("it is empty");
+    std::os::unix::fs::symlink("../other/hot", &parity).expect("a link");
+    for line in ["check", "prune", "snapshot photos"] {
+        host.run(line)
+            .fails(1, &["repo/parity: it is a link or a file", "hint: icecore follows no link"]);
+    }
+    fs::remove_file(&parity).expect("it is removed");
+    fs::write(&parity, "file").expect("a file");
+    host.run("snapshot photos").fails(1, &["it is a link or a file"]);
+    fs::remove_file(&parity).expect("it is removed");
+    host.run("snapshot photos").ok();
+    host.run("--repo other check").ok();
+}
+
 fn profile_with_copy(host: &Host) -> String {
     let path = |name: &str| host.path(name).display().to_string();
     format!("repo = '{}'\n[mirror]\nto = '{}'\n", path("repo"), path("copy"))

@@ -155,6 +155,7 @@ fn make(
     let config = new_config(&owner, settings)?;
     let identity = owner.identity;
     let Probed { left, one_host } = probe(store, &config.settings)?;
+    store.create_prefixes()?;
     let time = Time { seconds: time, nanos: 0 };
     let new = NewPassword { password: &password, label, time, cost };
     let slot = keys::add(store, config.repository, &identity, new)?;
@@ -196,7 +197,8 @@ impl MadeFolders {
         let Location::Folder(path) = location else {
             return MadeFolders { all: Vec::new() };
         };
-        let inner = [layout::PROBE, layout::KEYS].map(|prefix| path.join(prefix));
+        let inner = [layout::PROBE].into_iter().chain(layout::PREFIXES);
+        let inner = inner.map(|prefix| path.join(prefix));
         let outer = path.ancestors().filter(|above| !above.as_os_str().is_empty());
         let all = inner.into_iter().chain(outer.map(Path::to_owned));
         MadeFolders { all: all.filter(|folder| !folder.exists()).collect() }

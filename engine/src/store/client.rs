@@ -53,6 +53,11 @@ impl Store {
                     let name = location.to_string();
                     return Err(StoreError::new(StoreErrorKind::NotFound, name, reason));
                 }
+                if let Some(name) = super::folder::replaced(path) {
+                    let reason = "it is a link or a file, where the archive has a folder";
+                    let name = path.join(name).display().to_string();
+                    return Err(StoreError::new(StoreErrorKind::NoFolder, name, reason.to_owned()));
+                }
                 [layout::KEYS, layout::JOBS]
                     .iter()
                     .for_each(|name| super::rights::close(&path.join(name)));
@@ -133,6 +138,16 @@ impl Store {
             super::folder::create_folder(path).map_err(|error| other(location, &error))?;
         }
         Ok(())
+    }
+
+    /// Creates the folders of a new repository in its folder. A bucket has none.
+    pub fn create_prefixes(&self) -> Result<(), StoreError> {
+        match &self.location {
+            Location::Folder(path) => {
+                super::folder::create_prefixes(path).map_err(|error| other(&self.location, &error))
+            }
+            Location::Bucket { .. } => Ok(()),
+        }
     }
 
     /// Returns where the store is.

@@ -65,6 +65,20 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     durable(folder, rights::create_root)
 }
 
+/// Creates the folders of a repository that are missing in its folder, durably. Otherwise somebody who can only add files
+/// could put a link or a file in the place of one.
+pub(super) fn create_prefixes(root: &Path) -> io::Result<()> {
+    let missing = layout::PREFIXES.iter().map(|prefix| root.join(prefix));
+    missing.filter(|path| !path.is_dir()).try_for_each(|path| durable(&path, rights::create_folder))
+}
+
+/// Returns the name of a folder of a repository that is replaced by a link or a file. Through a link, a prune would delete
+/// what is in another folder.
+pub(super) fn replaced(root: &Path) -> Option<&'static str> {
+    let mut prefixes = layout::PREFIXES.into_iter().chain([layout::JOBS]);
+    prefixes.find(|prefix| root.join(prefix).symlink_metadata().is_ok_and(|stat| !stat.is_dir()))
+}
+
 /// Creates a folder, durably. Removes it again if it cannot be synced, because the next attempt
 /// must not rely on it.
 fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {

@@ -45,6 +45,11 @@ impl ObjectName {
         matches!(self, ObjectName::Keys | ObjectName::KeySlot(_))
     }
 
+    /// Returns whether this is a checkpoint.
+    pub fn is_of_checkpoints(&self) -> bool {
+        matches!(self, ObjectName::Checkpoint { .. })
+    }
+
     fn parse(name: &str) -> Option<ObjectName> {
         let pack = |kind| layout::pack_id(kind, name).map(|id| ObjectName::Pack(kind, id));
         let known = match name {

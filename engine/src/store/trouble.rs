@@ -38,6 +38,8 @@ pub enum StoreErrorKind {
     Unreadable,
     /// This user has no permission to read an object in a folder.
     Closed,
+    /// A link or a file is in the place of a folder of the archive.
+    NoFolder,
     /// A setting of this host does not match the store: the region, the clock.
     Settings,
     /// The store lacks a required function.

@@ -41,17 +41,23 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
             "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
         ));
     }
-    for left in [&report.hopeless, &report.incomplete, &report.false_records] {
-        let more = left.len().saturating_sub(HOPELESS_SHOWN);
-        if more > 0 {
-            let snapshots = count(more, "more snapshot");
-            out.note(&format!("the same is true of {snapshots}, which --json lists"));
-        }
-    }
     for id in report.false_records.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
         out.note(&format!(
             "snapshot {id} has the record of another snapshot instead of its own, so it is worthless: `icecore prune --forget {id}` drops it"
         ));
+    }
+    for (left, what) in [
+        (&report.hopeless, "has lost its record"),
+        (&report.incomplete, "lacks data"),
+        (&report.false_records, "has the record of another snapshot"),
+    ] {
+        let more = left.len().saturating_sub(HOPELESS_SHOWN);
+        if more > 0 {
+            let have =
+                agree(more, what, &what.replacen("has", "have", 1).replacen("lacks", "lack", 1))
+                    .to_owned();
+            out.note(&format!("{} {have}; --json lists all", count(more, "more snapshot")));
+        }
     }
     if report.slots_to_copy > 0 {
         out.note(&format!(
@@ -123,7 +129,8 @@ pub(super) fn hints(checking: &Checking, report: &CheckReport) -> Vec<String> {
 /// Returns whether this is damage of the data. A repair can recreate neither passwords nor log entries that only
 /// another computer has.
 fn is_of_data(error: &&Damage) -> bool {
-    !error.object.is_of_log() && !error.object.is_of_keys() && !is_config(error)
+    let object = &error.object;
+    !object.is_of_log() && !object.is_of_keys() && !object.is_of_checkpoints() && !is_config(error)
 }
 
 fn is_config(error: &Damage) -> bool {

@@ -10,6 +10,7 @@ use super::checking::{Checking, Repaired};
 use super::hints::{hints, show_authors, show_notes};
 use super::written::Written;
 use crate::commands::listing::Writers;
+use crate::commands::revocable::marked_text;
 use crate::commands::suspects::{dropped_json, dropped_text, emptied_json, emptied_text, history};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
@@ -99,6 +100,9 @@ fn show_json(
 /// Reports writers that have emptied a history or dropped its newest full snapshot.
 fn show_suspects(checking: &Checking, report: &CheckReport) -> Result<(), Failure> {
     let Checking { session, repository, .. } = checking;
+    if let Some(text) = marked_text(repository)? {
+        session.report.entry(&pasted::complete(&text));
+    }
     if report.emptied.is_empty() && report.dropped_newest.is_empty() {
         return Ok(());
     }

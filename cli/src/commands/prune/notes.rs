@@ -20,15 +20,18 @@ const HOSTS_SHOWN: usize = 3;
 /// Reports snapshots that have shrunk according to their trees although the log does not mark them.
 pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) {
     let shrunk = || rows.iter().filter(|row| compared.shrunk.contains(&row.entry.id));
-    let ids: Vec<String> = shrunk().map(|row| row.entry.id.short()).collect();
+    // Of an unreadable one, nothing is known that could be accepted.
+    let readable = || shrunk().filter(|row| !compared.unreadable.contains(&row.entry.id));
+    let ids: Vec<String> = readable().map(|row| row.entry.id.short()).collect();
     let accept = format!("icecore accept {}", ids.join(" "));
-    let advice = match ids.len() {
-        1 => format!(". If all is well: {accept}"),
-        _ => String::new(),
-    };
     for row in shrunk() {
         let id = row.entry.id.short();
-        let what = match compared.unreadable.contains(&row.entry.id) {
+        let is_unreadable = compared.unreadable.contains(&row.entry.id);
+        let advice = match ids.len() {
+            1 if !is_unreadable => format!(". If all is well: {accept}"),
+            _ => String::new(),
+        };
+        let what = match is_unreadable {
             true => {
                 "its folders cannot be read, so its files are not known (`icecore check` names the damage)"
             }

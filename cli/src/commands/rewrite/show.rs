@@ -144,9 +144,14 @@ fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
     }
     let name = |path: &PathBuf| format!("/{}", show(path));
     let (these, many) = (agree(names.len(), "this path", "these paths"), names.len() > NAMES_SHOWN);
-    let stays = format!(
-        "the content of {contents} of these files stays in the archive, because other files have it too"
-    );
+    // Several of these files may have the same content.
+    let stays = match contents {
+        1 => "1 content of these files stays in the archive, because other files have it too"
+            .to_owned(),
+        _ => format!(
+            "{contents} different contents of these files stay in the archive, because other files have them too"
+        ),
+    };
     let then = format!(
         "name {these} with --exclude as well to erase {}",
         agree(names.len(), "it", "them")

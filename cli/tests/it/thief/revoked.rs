@@ -151,7 +151,7 @@ fn a_stolen_prune_host_does_not_end_the_undelete_window() {
     // The plan names what the run refuses to delete, and ends like it.
     let planned = archive.run("prune", "prune -n --keep-daily 7").exits(22);
     let pruned = archive.run("prune", "prune --keep-daily 7").exits(22);
-    assert!(pruned.stderr.contains("`icecore key revoke` undoes that"), "{pruned:#?}");
+    assert!(pruned.stderr.contains("`icecore check` names the writer"), "{pruned:#?}");
     assert_eq!(planned.stderr, pruned.stderr);
     let planned = archive.run("prune", "prune -n --json").exits(22).summary();
     assert_eq!(planned["packs_deleted"], 0, "{planned}");

@@ -1,7 +1,7 @@
 //! Tests what the owner hears of valid entries that a thief, or a mistake, could have made.
 
 use icecore_engine::codec::Author;
-use icecore_engine::format::{Credential, LogEntry};
+use icecore_engine::format::{Credential, LogEntry, PackRange};
 
 use super::attacks::new;
 use super::tools::Archive;
@@ -96,6 +96,34 @@ fn who_drops_the_newest_full_snapshot_is_named() {
     archive.run("prune", &format!("prune --forget {newest}")).ok();
     let checked = archive.run("restore", "check").ok();
     assert!(!checked.stdout.contains(told), "{checked:#?}");
+}
+
+/// A stolen prune host marks everything for deletion and drops nothing. Nothing is lost, and the first command of the owner
+/// says what undoes it.
+#[test]
+fn who_marks_data_of_listed_snapshots_for_deletion_is_named() {
+    let mut archive = Archive::in_folder();
+    archive.run("prune", "key export --prune-host --output stolen").ok();
+    let stolen = std::fs::read(archive.host.path("stolen")).expect("a credential");
+    let stolen = Author::of(&Credential::decode(&stolen).expect("a credential"));
+    let thief = archive.thief();
+    let number = thief.log().0 + 1;
+    let all = vec![PackRange { first: 0, count: 1 << 50 }];
+    thief.says_as(&stolen, LogEntry { tombstones: all, ..new() });
+    let revoke = format!("`icecore key revoke {} --from {number}` brings", stolen.id.short());
+    for line in ["snapshots", "check", "prune -n --keep-last 9", "prune --keep-last 9"] {
+        let ran = archive.run("prune", line);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        for words in ["writer prune host has marked data", &revoke] {
+            assert!(told.contains(words), "{words}: {ran:#?}");
+        }
+        for never in ["--forget", "icecore accept"] {
+            assert!(!told.contains(never), "{never}: {ran:#?}");
+        }
+    }
+    archive.run("prune", &format!("key revoke --yes --from {number} prune\u{e000}host")).ok();
+    archive.restores_all();
+    archive.run("restore", "check").ok();
 }
 
 /// The entry of a false snapshot names no pack, so a repair has nothing to begin with.

@@ -92,10 +92,16 @@ impl Check<'_> {
                     if record.is_some() {
                         trees.check.touch(&error, top, id);
                     }
-                    let report = &mut trees.check.report;
                     let is_false = reader.record(&named).is_ok_and(|record| record.id != id);
-                    if is_false { &mut report.false_records } else { &mut report.hopeless }
-                        .push(id);
+                    let is_given_up =
+                        !trees.check.repository.catalog.given_up_by(&packs)?.is_empty();
+                    let report = &mut trees.check.report;
+                    match (is_false, is_given_up) {
+                        (true, _) => report.false_records.push(id),
+                        // The revocation of the writer that has tombstoned the packs brings it back.
+                        (false, true) => {}
+                        (false, false) => report.hopeless.push(id),
+                    }
                     continue;
                 }
                 Err(error) => return Err(error),

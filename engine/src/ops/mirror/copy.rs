@@ -103,6 +103,7 @@ fn begin(to: &Store, plan: &MirrorPlan) -> Result<Vec<String>, Error> {
         return Ok(Vec::new());
     }
     let probed = probe(to, &plan.settings())?;
+    to.create_prefixes()?;
     let mark = MirrorMark { repository: plan.repository }.encode().into();
     put_object(to, layout::MIRROR.to_owned(), "", &mark)?;
     Ok(probed.left)

@@ -26,10 +26,9 @@ use crate::store::{Listed, ObjectState, Requests, layout};
 /// progress. Deleting it earlier is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 /// Why a tombstoned object stays if a current snapshot needs it.
-pub(super) const STILL_NEEDED: &str =
-    "marked for deletion by an earlier run, but still needed by a snapshot; kept";
+pub(super) const STILL_NEEDED: &str = "marked for deletion, but still needed by a snapshot; kept. `icecore check` names the writer that has marked it";
 /// Why a tombstoned object stays if a dropped snapshot needs it.
-const TOO_EARLY: &str = "a writer has marked it for deletion although a dropped snapshot needs it; kept as long as that snapshot can be undeleted. If somebody else has dropped the snapshot, `icecore key revoke` undoes that";
+const TOO_EARLY: &str = "a writer has marked it for deletion although a dropped snapshot needs it; kept as long as that snapshot can be undeleted. `icecore check` names the writer, and the command that undoes it";
 
 /// A pack or its parity, by its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
