@@ -21,9 +21,10 @@ fn borg_1138_an_archive_that_cannot_be_written_is_no_warning() {
         let is_pack = head.method == "PUT" && head.path.contains("/packs/");
         if is_pack { Fault::Status(500, "InternalError") } else { Fault::None }
     })));
+    fs::remove_dir(local.path("repo/packs")).expect("it is empty");
     fs::write(local.path("repo/packs"), "no folder").expect("a file");
     for host in [&remote, &local] {
-        let ran = host.run("snapshot photos").fails(1, &["packs/"]);
+        let ran = host.run("snapshot photos").fails(1, &["packs"]);
         assert!(!ran.stdout.contains("saved"), "{ran:#?}");
         assert!(host.run("snapshots").ok().stdout.is_empty());
     }

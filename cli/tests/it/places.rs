@@ -1,7 +1,7 @@
 //! Tests that photos go to the right location: a URL of another tool is not taken for a folder, an unmounted disk does
 //! not get a second repository, and a dry run creates nothing.
 
-use std::fs;
+use std::fs::{self, File};
 
 use icecore_testkit::{Classes, CreateOnly, S3Server};
 
@@ -261,15 +261,27 @@ fn a_link_in_the_place_of_a_folder_is_not_followed() {
     let parity = host.path("repo/parity");
     fs::remove_dir(&parity).expect("it is empty");
     std::os::unix::fs::symlink("../other/hot", &parity).expect("a link");
-    for line in ["check", "prune", "snapshot photos"] {
+    // A thief waits until the objects look left behind.
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(20 * 86_400);
+    let others = objects(&host.path("other"), "hot");
+    for object in &others {
+        File::options()
+            .append(true)
+            .open(object)
+            .and_then(|file| file.set_modified(old))
+            .expect("a time");
+    }
+    host.run("snapshots").ok();
+    for line in ["prune -n", "prune"] {
         host.run(line)
-            .fails(1, &["repo/parity: it is a link or a file", "hint: icecore follows no link"]);
+            .fails(1, &["parity: it is a link or a file", "hint: icecore follows no link"]);
     }
     fs::remove_file(&parity).expect("it is removed");
     fs::write(&parity, "file").expect("a file");
-    host.run("snapshot photos").fails(1, &["it is a link or a file"]);
+    host.run("prune").fails(1, &["parity: it is a link or a file"]);
     fs::remove_file(&parity).expect("it is removed");
     host.run("snapshot photos").ok();
+    assert_eq!(objects(&host.path("other"), "hot"), others, "nothing was deleted there");
     host.run("--repo other check").ok();
 }
 

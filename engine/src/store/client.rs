@@ -53,11 +53,6 @@ impl Store {
                     let name = location.to_string();
                     return Err(StoreError::new(StoreErrorKind::NotFound, name, reason));
                 }
-                if let Some(name) = super::folder::replaced(path) {
-                    let reason = "it is a link or a file, where the archive has a folder";
-                    let name = path.join(name).display().to_string();
-                    return Err(StoreError::new(StoreErrorKind::NoFolder, name, reason.to_owned()));
-                }
                 [layout::KEYS, layout::JOBS]
                     .iter()
                     .for_each(|name| super::rights::close(&path.join(name)));
@@ -167,6 +162,7 @@ impl Store {
         let options = put_options(PutMode::Create, class);
         if let Location::Folder(folder) = &self.location {
             self.counter.count(|requests| requests.add_put(class, bytes));
+            self.expect_folder(name)?;
             return super::folder::create(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error).of_place(&self.location));
         }
@@ -212,6 +208,7 @@ impl Store {
         let bytes = content.len() as u64;
         if let Location::Folder(folder) = &self.location {
             self.counter.count(|requests| requests.add_put(class, bytes));
+            self.expect_folder(name)?;
             return super::folder::replace(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error).of_place(&self.location));
         }
@@ -344,6 +341,7 @@ impl Store {
     /// Deletes an object. Succeeds if it does not exist.
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.count_local(|requests| requests.delete += 1);
+        self.expect_folder(name)?;
         let of_system = !self.location.is_remote();
         self.wait(name, async |_| {
             let deleted = self.inner.delete(&path(name)).await;

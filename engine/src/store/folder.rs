@@ -72,11 +72,10 @@ pub(super) fn create_prefixes(root: &Path) -> io::Result<()> {
     missing.filter(|path| !path.is_dir()).try_for_each(|path| durable(&path, rights::create_folder))
 }
 
-/// Returns the name of a folder of a repository that is replaced by a link or a file. Through a link, a prune would delete
-/// what is in another folder.
-pub(super) fn replaced(root: &Path) -> Option<&'static str> {
-    let mut prefixes = layout::PREFIXES.into_iter().chain([layout::JOBS]);
-    prefixes.find(|prefix| root.join(prefix).symlink_metadata().is_ok_and(|stat| !stat.is_dir()))
+/// Returns whether a link or a file is in the place of the folder of an object.
+pub(super) fn is_replaced(root: &Path, prefix: &str) -> bool {
+    let stat = root.join(prefix).symlink_metadata();
+    !prefix.is_empty() && stat.is_ok_and(|stat| !stat.is_dir())
 }
 
 /// Creates a folder, durably. Removes it again if it cannot be synced, because the next attempt

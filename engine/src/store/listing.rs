@@ -46,7 +46,10 @@ impl Store {
         if let Location::Folder(folder) = self.location() {
             self.counter.count(|requests| requests.list += 1);
             let mut listed = super::folder::list(folder, prefix)
-                .map_err(|error| StoreError::of_file(prefix, &error))?;
+                .map_err(|error| StoreError::of_file(prefix, &error))
+                .map_err(|error| {
+                    self.expect_folder(&format!("{prefix}/")).err().unwrap_or(error)
+                })?;
             if listed.len() > LISTED_MAX {
                 return Err(too_long(prefix, format!("there are more than {LISTED_MAX} objects")));
             }
@@ -55,6 +58,26 @@ impl Store {
             return Ok(listed);
         }
         self.list_bucket(prefix, after, usize::MAX)
+    }
+
+    /// Fails if a link or a file is in the place of the folder of an object. Through a link, a prune would delete what is in
+    /// the folder of another archive, and a snapshot would write there.
+    pub(super) fn expect_folder(&self, name: &str) -> Result<(), StoreError> {
+        let Location::Folder(root) = self.location() else { return Ok(()) };
+        let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+        if !super::folder::is_replaced(root, prefix) {
+            return Ok(());
+        }
+        let reason = "it is a link or a file, where the archive has a folder".to_owned();
+        Err(StoreError::new(StoreErrorKind::NoFolder, prefix.to_owned(), reason))
+    }
+
+    /// Fails if a link or a file is in the place of any folder of the archive.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NoFolder`], with the name of the first such folder.
+    pub fn expect_folders(&self) -> Result<(), StoreError> {
+        layout::PREFIXES.iter().try_for_each(|prefix| self.expect_folder(&format!("{prefix}/")))
     }
 
     /// Lists the first thousand objects under a prefix, which are one page.

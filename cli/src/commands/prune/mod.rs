@@ -68,6 +68,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     };
     // A plan is refused where the run would be.
     repository.expect_main()?;
+    repository.store.expect_folders().map_err(Error::from)?;
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
