@@ -9,10 +9,11 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 root="$(cd "$here/.." && pwd -P)"
 home="$root/target/decoder"
 program="$home/bin/python"
-# Written last: a folder without it is left over from an installation that was interrupted.
+# Written last, as a copy of this script: a folder without it is left over from an installation that was
+# interrupted, or by another version of this script, which may not have installed everything.
 stamp="$home/installed"
 
-if [ -e "$stamp" ] && [ -x "$program" ]; then
+if cmp -s "$here/decoder.sh" "$stamp" && [ -x "$program" ]; then
     printf '%s\n' "$program"
     exit 0
 fi
@@ -53,5 +54,5 @@ fi
 
 # A half-working installation must not get the stamp.
 "$program" -B "$root/engine/tests/decoder/icecore_decode.py" --help >/dev/null
-: >"$stamp"
+cp "$here/decoder.sh" "$stamp"
 printf '%s\n' "$program"
