@@ -18,12 +18,13 @@ use crate::units::{agree, brief, count};
 const HOPELESS_SHOWN: usize = 10;
 
 /// Prints what is no damage of the data, or cannot be repaired.
-pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
+pub(super) fn show_notes(checking: &Checking, report: &CheckReport) -> Result<(), Failure> {
     let out = &checking.session.report;
     // What the archive has lost, the second copy may have.
     let copy = checking.session.second_copy().filter(|_| !checking.args.repair);
     let known = known_copy(checking).filter(|_| copy.is_none());
-    for id in report.hopeless.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+    let names = Names::of(checking)?;
+    for id in report.hopeless.iter().map(|id| names.of_snapshot(id)).take(HOPELESS_SHOWN) {
         out.note(&match (&copy, &known) {
             (Some(_), _) => {
                 format!("snapshot {id} has lost its record, which the second copy may have")
@@ -36,12 +37,12 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
             ),
         });
     }
-    for id in report.incomplete.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+    for id in report.incomplete.iter().map(|id| names.of_snapshot(id)).take(HOPELESS_SHOWN) {
         out.note(&format!(
             "snapshot {id} needs data that its log entry does not name, or that no object has, so no repair makes it whole: restore what you need of it, then `icecore prune --forget {id}` drops it"
         ));
     }
-    for id in report.false_records.iter().map(SnapshotId::short).take(HOPELESS_SHOWN) {
+    for id in report.false_records.iter().map(|id| names.of_snapshot(id)).take(HOPELESS_SHOWN) {
         out.note(&format!(
             "snapshot {id} has the record of another snapshot instead of its own, so it is worthless: `icecore prune --forget {id}` drops it"
         ));
@@ -77,6 +78,30 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) {
         out.note(&format!(
             "{what} stores no new objects in a mirror, because only `icecore mirror` writes them there"
         ));
+    }
+    Ok(())
+}
+
+/// How snapshots are named in a command that drops them.
+struct Names {
+    ids: Vec<SnapshotId>,
+}
+
+impl Names {
+    fn of(checking: &Checking) -> Result<Names, Failure> {
+        let catalog = &checking.repository.catalog;
+        let all = [catalog.snapshots()?, catalog.apart_snapshots()?, catalog.dropped_snapshots()?];
+        Ok(Names { ids: all.into_iter().flatten().map(|row| row.entry.id).collect() })
+    }
+
+    /// Returns the short id of a snapshot or, if a false one has the same, the whole id: otherwise the command could drop a
+    /// genuine one.
+    fn of_snapshot(&self, id: &SnapshotId) -> String {
+        let is_alike = |other: &&SnapshotId| other.short() == id.short();
+        match self.ids.iter().filter(is_alike).count() {
+            0 | 1 => id.short(),
+            _ => id.to_string(),
+        }
     }
 }
 

@@ -263,7 +263,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) -> Result<(), Failure> 
         ));
     }
     if !report.rolled_back {
-        show_notes(checking, report);
+        show_notes(checking, report)?;
         show_authors(checking, report)?;
     }
     hints(checking, report).iter().for_each(|hint| out.note(&format!("hint: {hint}")));

@@ -155,3 +155,25 @@ fn a_snapshot_that_no_repair_helps_is_to_be_dropped() {
     archive.run_elsewhere("check").ok();
     archive.restores_all();
 }
+
+/// Otherwise the command that drops the false one could drop the genuine one.
+#[test]
+fn a_false_snapshot_with_the_short_id_of_a_genuine_one_is_named_in_full() {
+    let mut archive = Archive::in_folder();
+    let thief = archive.thief();
+    let newest = thief.snapshots().pop().expect("a snapshot");
+    let mut entry = thief.with_stolen_tree(&newest);
+    entry.snapshots[0].packs.clear();
+    entry.snapshots[0].id.0[..4].copy_from_slice(&newest.id.0[..4]);
+    let id = entry.snapshots[0].id;
+    thief.says(entry);
+    let checked = archive.run_elsewhere("check").exits(22);
+    let forget = format!("`icecore prune --forget {id}`");
+    assert!(checked.stderr.contains(&forget), "{forget}: {checked:#?}");
+    let short = newest.id.short();
+    let ran = archive.run_elsewhere(&format!("ls {short}")).exits(2);
+    let digits = newest.id.to_string()[..9].to_owned();
+    assert!(ran.stderr.contains(&digits), "{digits}: {ran:#?}");
+    archive.run_elsewhere(&format!("prune --forget {id}")).ok();
+    archive.restores_all();
+}
