@@ -257,7 +257,10 @@ fn a_copy_into_a_bucket_is_priced_and_has_its_classes() {
     // What is erased from the archive stays in the bucket until its minimum days are over, and that is said.
     host.run("rewrite --now --yes --exclude photos").ok();
     let copied = host.run(&format!("mirror --max-cost 1 repo {to}")).ok();
-    assert!(copied.stderr.contains("that the archive has deleted stay in the copy"), "{copied:#?}");
+    assert!(
+        copied.stderr.contains("that the archive has deleted stay in the copy, the last"),
+        "{copied:#?}"
+    );
     let planned = host.run(&format!("--json mirror -n repo {to}")).ok().json();
     let waiting = planned[0]["objects_waiting"].as_array().expect("names");
     let is_there = |name: &serde_json::Value| {

@@ -105,12 +105,12 @@ fn say_waiting(session: &Session, planned: &MirrorPlan) {
     let report = &session.report;
     let names = &planned.waiting.names;
     report.note(&format!(
-        "{}, {}, that the archive has deleted {} in the copy until {}, when the minimum days of {} class are over: deleting {} sooner would cost the same{}",
+        "{}, {}, that the archive has deleted {} in the copy{} until {}, when the minimum days of its class are over: deleting {} sooner would cost the same{}",
         count(names.len(), "object"),
         size(planned.waiting.bytes),
         agree(names.len(), "stays", "stay"),
+        agree(names.len(), "", ", the last of them"),
         date_of(until),
-        agree(names.len(), "its", "their"),
         agree(names.len(), "it", "them"),
         if report.verbose { "" } else { " (-v lists the names)" },
     ));
@@ -215,6 +215,8 @@ pub fn show_done(
     // Reading the archive costs money too.
     let of_archive = session.spent_usd();
     let spent = spent.map(|spent| spent + of_archive.unwrap_or(0.0));
+    let of_archive = session.requests().filter(|_| session.location().is_ok_and(|l| l.is_remote()));
+    let requests = of_archive.map_or_else(|| done.requests.clone(), |all| all.plus(&done.requests));
     for name in &done.left {
         report.note(&format!("{name} is a test object that may not be deleted; nothing reads it"));
     }
@@ -235,7 +237,7 @@ pub fn show_done(
                 "objects_thawing": planned.frozen.thawing,
                 "entries": done.head, "entries_of_archive": planned.head_of_archive,
                 "verified": planned.verifies, "cost_usd": spent,
-                "requests": requests_json(&done.requests),
+                "requests": requests_json(&requests),
             }),
         );
         return Ok(());
@@ -259,7 +261,7 @@ pub fn show_done(
         ));
     }
     if target.location.is_remote() || session.location()?.is_remote() {
-        report.line(&cost_line(report, spent, &done.requests));
+        report.line(&cost_line(report, spent, &requests));
     }
     Ok(())
 }

@@ -71,7 +71,6 @@ pub fn copy(
             Store::open(&plan.target.location, &plan.target.options)?
         }
     };
-    let before = to.requests();
     let mut copier = Copier::new(*origin, &to, progress);
     let left = begin(&to, plan)?;
     to.sweep_all(plan.target.time.seconds - LEFT_SECONDS)?;
@@ -93,7 +92,8 @@ pub fn copy(
     summary.lacking += plan.missing.len() as u64;
     (summary.left, summary.head) = (left, plan.head_after);
     delete(&to, plan, &mut summary, progress)?;
-    summary.requests = to.requests().since(&before);
+    // Includes those of the plan.
+    summary.requests = to.requests();
     Ok(summary)
 }
 
