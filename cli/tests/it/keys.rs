@@ -155,7 +155,7 @@ fn what_somebody_else_has_added_is_removed_at_once() {
     host.run("key remove --unlisted").ok();
     flood(&host, 200);
     write(&host.path("repo/keys/00112233445566778899aabbccddeeff"), "nonsense");
-    // Nobody has lost a password.
+    // No password is lost, so the hint is about what was added.
     let remove = "`icecore key remove --unlisted -n`";
     for line in ["check", "key list"] {
         let told = host.run(line);

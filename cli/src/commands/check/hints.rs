@@ -47,17 +47,19 @@ pub(super) fn show_notes(checking: &Checking, report: &CheckReport) -> Result<()
             "snapshot {id} has the record of another snapshot instead of its own, so it is worthless: `icecore prune --forget {id}` drops it"
         ));
     }
-    for (left, what) in [
-        (&report.hopeless, "has lost its record"),
-        (&report.incomplete, "lacks data"),
-        (&report.false_records, "has the record of another snapshot"),
+    for (left, one, several) in [
+        (&report.hopeless, "has lost its record", "have lost their records"),
+        (&report.incomplete, "lacks data", "lack data"),
+        (
+            &report.false_records,
+            "has the record of another snapshot",
+            "have the records of other snapshots",
+        ),
     ] {
         let more = left.len().saturating_sub(HOPELESS_SHOWN);
         if more > 0 {
-            let have =
-                agree(more, what, &what.replacen("has", "have", 1).replacen("lacks", "lack", 1))
-                    .to_owned();
-            out.note(&format!("{} {have}; --json lists all", count(more, "more snapshot")));
+            let what = agree(more, one, several);
+            out.note(&format!("{} {what}; --json lists all", count(more, "more snapshot")));
         }
     }
     if report.slots_to_copy > 0 {
