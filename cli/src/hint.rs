@@ -342,7 +342,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "the files of the archive belong to another user: let this user read them, then run the command again"
         }
         StoreErrorKind::NoFolder => {
-            "icecore follows no link there, because a prune would delete what is behind it: look who has put it there, remove it, then run the command again. To use another disk for a part of the archive, mount it there"
+            "icecore writes and deletes nothing through a link, because what is behind it may be another archive: find out who has put it there, remove it, then run the command again. To use another disk for a part of the archive, mount it there"
         }
         StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
         StoreErrorKind::Unsupported => {

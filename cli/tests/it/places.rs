@@ -273,8 +273,10 @@ fn a_link_in_the_place_of_a_folder_is_not_followed() {
     }
     host.run("snapshots").ok();
     for line in ["prune -n", "prune"] {
-        host.run(line)
-            .fails(1, &["parity: it is a link or a file", "hint: icecore follows no link"]);
+        host.run(line).fails(
+            1,
+            &["parity: it is a link or a file", "hint: icecore writes and deletes nothing"],
+        );
     }
     fs::remove_file(&parity).expect("it is removed");
     fs::write(&parity, "file").expect("a file");
