@@ -14,6 +14,7 @@ pub mod moto;
 pub mod moto_iam;
 pub mod outage;
 pub mod photos;
+pub mod port;
 pub mod s3;
 pub mod tree;
 
@@ -22,6 +23,7 @@ pub use forward::ForwardProxy;
 pub use moto::MotoServer;
 pub use moto_iam::IamUser;
 pub use outage::{BadNetwork, Outage, Outages};
+pub use port::Port;
 pub use s3::{
     Classes, CreateOnly, Fault, ObjectInfo, Request, RequestHead, RestoreAsked, S3Server,
     ThawRequest,

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::port::Port;
+
 /// How a network fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Outages {
@@ -54,11 +56,12 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct BadNetwork {
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
-    near: SocketAddr,
 }
 
 struct Shared {
     outages: Outages,
+    /// Where clients connect.
+    port: Port,
     far: SocketAddr,
     state: Mutex<LinkState>,
     ended: AtomicBool,
@@ -80,8 +83,6 @@ impl BadNetwork {
     /// Opens the network in front of a server, whose address is for example `127.0.0.1:4711`.
     pub fn before(server: &str, outages: Outages) -> BadNetwork {
         let far = server.trim_start_matches("http://").parse().expect("an address");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
-        let near = listener.local_addr().expect("address of a bound port");
         let now = Instant::now();
         let state = LinkState {
             random: outages.seed,
@@ -92,15 +93,16 @@ impl BadNetwork {
             happened: Vec::new(),
         };
         let (state, ended) = (Mutex::new(state), AtomicBool::new(false));
-        let shared = Arc::new(Shared { outages, far, state, ended });
+        let shared = Arc::new(Shared { outages, port: Port::take(), far, state, ended });
         let accepting = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || accept(&accepting, listener, near));
-        BadNetwork { shared, acceptor: Some(acceptor), near }
+        let listener = shared.port.listen().expect("a listener");
+        let acceptor = thread::spawn(move || accept(&accepting, listener));
+        BadNetwork { shared, acceptor: Some(acceptor) }
     }
 
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.near)
+        format!("http://{}", self.shared.port.address())
     }
 
     /// Closes all connections and refuses new ones until this is called with false.
@@ -177,7 +179,7 @@ impl LinkState {
     }
 }
 
-fn accept(shared: &Arc<Shared>, listener: TcpListener, near: SocketAddr) {
+fn accept(shared: &Arc<Shared>, listener: TcpListener) {
     let mut listener = Some(listener);
     while !shared.ended.load(Ordering::SeqCst) {
         let is_refused = {
@@ -191,7 +193,7 @@ fn accept(shared: &Arc<Shared>, listener: TcpListener, near: SocketAddr) {
             continue;
         }
         if listener.is_none() {
-            listener = TcpListener::bind(near).ok();
+            listener = shared.port.listen().ok();
         }
         let Some(open) = &listener else {
             thread::sleep(TICK);

@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use icecore_testkit::{BadNetwork, Outages, S3Server, photos};
+use icecore_testkit::{BadNetwork, Outages, Port, S3Server, photos};
 
 use crate::support::{Host, Ran, left_out, write};
 
@@ -49,6 +48,8 @@ struct Season {
     host: Host,
     /// The server, if the archive is in a bucket.
     server: Option<S3Server>,
+    /// No server listens there.
+    closed: Port,
     random: u64,
     night: u64,
     next_photo: u64,
@@ -88,6 +89,7 @@ impl Season {
         Season {
             host,
             server,
+            closed: Port::take(),
             random,
             night: 0,
             next_photo: 0,
@@ -225,10 +227,7 @@ impl Season {
         let mut snapshot = self.command("--json snapshot --init photos edits", trouble);
         let _network = self.server.as_ref().and_then(|server| match trouble {
             Trouble::TargetAway => {
-                // This port was free a moment ago, so no server listens there.
-                let port = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr());
-                let endpoint = format!("http://{}", port.expect("a port"));
-                snapshot.env("AWS_ENDPOINT_URL", endpoint);
+                snapshot.env("AWS_ENDPOINT_URL", format!("http://{}", self.closed.address()));
                 None
             }
             Trouble::BadNetwork => {

@@ -1,9 +1,7 @@
 //! A network in which everything goes through an HTTP proxy: the archive and the notifications are reached through the
 //! one that the environment names, and what is wrong with it is said.
 
-use std::net::TcpListener;
-
-use icecore_testkit::{ForwardProxy, S3Server};
+use icecore_testkit::{ForwardProxy, Port, S3Server};
 
 use crate::notified::Ears;
 use crate::support::{Host, shoot, write};
@@ -109,10 +107,9 @@ fn a_proxy_that_does_not_serve_is_named() {
             "{ran:#?}"
         );
         // A port at which no proxy listens.
-        let port =
-            TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port();
-        host.set(variable, &format!("http://user:falsch@127.0.0.1:{port}"));
-        let refused = format!("the proxy 127.0.0.1:{port}: Connection refused");
+        let closed = Port::take();
+        host.set(variable, &format!("http://user:falsch@{}", closed.address()));
+        let refused = format!("the proxy {}: Connection refused", closed.address());
         let ran = host.run("--retry-for 1s snapshots").fails(1, &[&refused]);
         assert!(!ran.stderr.contains("falsch"), "{ran:#?}");
     }

@@ -21,7 +21,6 @@ pub use log::{Request, RequestHead};
 pub use store::{Classes, CreateOnly, ObjectInfo, RestoreAsked};
 pub use thaw::ThawRequest;
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -32,6 +31,7 @@ use tokio::sync::oneshot;
 use users::Users;
 
 use crate::iam::Policy;
+use crate::port::Port;
 
 const ACCESS_KEY: &str = "AKIATESTKIT000000001";
 const SECRET_KEY: &str = "testkit/secret+0123456789abcdefghijklmno";
@@ -41,7 +41,7 @@ const SECRET_KEY: &str = "testkit/secret+0123456789abcdefghijklmno";
 /// The methods block, and may be called from any thread, even from inside an async test: they hold locks only briefly,
 /// except [`S3Server::stop`], which waits for the server's threads.
 pub struct S3Server {
-    address: SocketAddr,
+    port: Port,
     store: Arc<Store>,
     front: Arc<Front>,
     users: Arc<Users>,
@@ -51,25 +51,23 @@ pub struct S3Server {
 impl S3Server {
     /// Starts a server without any bucket on a free port of 127.0.0.1.
     pub fn start() -> S3Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
-        let address = listener.local_addr().expect("address of a bound port");
         let store = Arc::new(Store::default());
         let users = Arc::new(Users::default());
         let service = ops::service(Arc::clone(&store), ACCESS_KEY, SECRET_KEY, Arc::clone(&users));
         let server = S3Server {
-            address,
+            port: Port::take(),
             front: Arc::new(Front::new(service, Arc::clone(&store), Arc::clone(&users))),
             users,
             store,
             running: Mutex::new(None),
         };
-        server.serve(listener);
+        server.serve();
         server
     }
 
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.port.address())
     }
 
     /// Returns the access key of the owner, who has all permissions.
@@ -221,15 +219,15 @@ impl S3Server {
     /// Starts a stopped server again, on the same port and with its objects.
     pub fn start_again(&self) {
         self.stop();
-        let listener = TcpListener::bind(self.address).expect("bind the same port again");
-        self.serve(listener);
+        self.serve();
     }
 
     fn running(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, listener: TcpListener) {
+    fn serve(&self) {
+        let listener = self.port.listen().expect("a listener at the port of this server");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let (stop, stopped) = oneshot::channel();
         self.front.appear(stop);
