@@ -2,7 +2,7 @@
 
 use icecore_engine::error::{Error, MirrorError};
 use icecore_engine::ops::mirror::{Promotion, promote};
-use icecore_engine::repo::{Purpose, settings_at};
+use icecore_engine::repo::{Purpose, Repository, settings_at};
 use serde_json::json;
 
 use super::consent;
@@ -12,7 +12,7 @@ use crate::config;
 use crate::failure::Failure;
 use crate::places::Places;
 use crate::session::Session;
-use crate::units::now;
+use crate::units::{agree, count, now};
 
 pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
@@ -31,19 +31,9 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         let snapshots = repository.catalog.snapshots()?.len();
         session.report.line(&format!(
             "{location}: {}, up to log entry {entries}",
-            crate::units::count(snapshots, "snapshot")
+            count(snapshots, "snapshot")
         ));
-        let newer = session.newer_than(&repository)?;
-        if newer > 0 {
-            session.report.problem(
-                &location.to_string(),
-                &format!(
-                    "this copy is old: {} that this computer has seen in the archive {} not in it",
-                    crate::units::count(newer, "snapshot"),
-                    crate::units::agree(newer, "is", "are")
-                ),
-            );
-        }
+        say_unlisted(session, &repository, &location.to_string())?;
         if location.is_remote() {
             session
                 .report
@@ -75,4 +65,31 @@ pub fn run(session: &Session, args: &PromoteArgs) -> Result<u8, Failure> {
         );
     }
     Ok(code::DONE)
+}
+
+/// Warns of the snapshots that this computer knows and the copy does not list.
+fn say_unlisted(session: &Session, repository: &Repository, place: &str) -> Result<(), Failure> {
+    let unlisted = session.unlisted_in(repository)?;
+    if unlisted.absent > 0 {
+        session.report.problem(
+            place,
+            &format!(
+                "this copy is old: {} that this computer has seen in the archive {} not in it",
+                count(unlisted.absent, "snapshot"),
+                agree(unlisted.absent, "is", "are")
+            ),
+        );
+    }
+    if unlisted.dropped > 0 {
+        session.report.problem(
+            place,
+            &format!(
+                "{} that {} undeleted in the archive {} still dropped in this copy: after the promotion, `icecore snapshots --dropped` lists what `icecore prune --undelete SNAP` can undelete",
+                count(unlisted.dropped, "snapshot"),
+                agree(unlisted.dropped, "was", "were"),
+                agree(unlisted.dropped, "is", "are")
+            ),
+        );
+    }
+    Ok(())
 }

@@ -113,7 +113,6 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
             lines.truncate(FINDINGS_SHOWN);
             lines.extend((left > 0).then(|| format!("and {left} more")));
             lines.push(line);
-            lines.extend(summary["hint"].as_str().map(|hint| format!("hint: {hint}")));
             lines
         }
         "drill" if summary["thawing"] == true => vec!["the photo is thawing".to_owned()],
@@ -139,6 +138,7 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
         )],
         _ => Vec::new(),
     };
+    lines.extend(summary["hint"].as_str().map(|hint| format!("hint: {hint}")));
     if let Some(usd) = summary["cost_usd"].as_f64().filter(|usd| *usd > 0.0) {
         lines.push(format!("cost: {}", dollars(usd)));
     }
@@ -279,6 +279,14 @@ mod tests {
                 "",
             ]
         );
+    }
+
+    #[test]
+    fn a_copy_that_waits_has_its_hint() {
+        let waits = json!({ "message_type": "summary", "hint": "thaw it", "cost_usd": 0.02 });
+        let lines = of_message("mirror", &waits);
+        let rest = ["hint: thaw it", "cost: $0.02"];
+        assert_eq!(lines[1..], rest);
     }
 
     #[test]

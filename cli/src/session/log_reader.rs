@@ -6,7 +6,7 @@ use icecore_engine::codec::keys::digest;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::{LogKey, RepositoryId};
-use icecore_engine::repo::{Catalog, FoundMark, Keys, Purpose, Repository};
+use icecore_engine::repo::{Catalog, FoundMark, Keys, Purpose, Repository, SnapshotRow};
 use icecore_engine::store::{Location, Store};
 use zeroize::Zeroizing;
 
@@ -17,6 +17,13 @@ use crate::units::show;
 
 /// Name of the folder in the cache with the catalogs of mirrors.
 const COPIES: &str = "mirrors";
+
+/// The number of snapshots of an archive that this computer knows and a mirror does not list.
+pub struct Unlisted {
+    pub absent: u64,
+    /// They were undeleted in the archive later.
+    pub dropped: u64,
+}
 
 impl Session {
     /// Opens the repository with the key of a log reader, a given key, or the credential of this host; `None` if there
@@ -67,13 +74,22 @@ impl Session {
         self.cache().join(COPIES).join(&place[..16])
     }
 
-    /// Counts the snapshots of the archive that this computer knows and its mirror does not have.
-    pub fn newer_than(&self, mirror: &Repository) -> Result<u64, Failure> {
+    /// Counts the snapshots of the archive that this computer knows and its mirror does not list.
+    pub fn unlisted_in(&self, mirror: &Repository) -> Result<Unlisted, Failure> {
         let there = mirror.catalog.snapshots()?;
         let dropped = mirror.catalog.dropped_snapshots()?;
-        let has = |id| there.iter().chain(&dropped).any(|row| row.entry.id == id);
         let known = Catalog::known_snapshots(&self.cache(), mirror.config.repository);
-        Ok(known.iter().filter(|row| !has(row.entry.id)).count() as u64)
+        let mut unlisted = Unlisted { absent: 0, dropped: 0 };
+        for row in known {
+            let has =
+                |rows: &[SnapshotRow]| rows.iter().any(|other| other.entry.id == row.entry.id);
+            match (has(&there), has(&dropped)) {
+                (true, _) => {}
+                (false, true) => unlisted.dropped += 1,
+                (false, false) => unlisted.absent += 1,
+            }
+        }
+        Ok(unlisted)
     }
 
     /// Returns whether the error occurred because a mirror is behind its archive, which this computer has used as well.

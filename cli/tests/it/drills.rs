@@ -80,6 +80,25 @@ fn what_has_changed_by_itself_is_noticed() {
 }
 
 #[test]
+fn a_catalog_is_not_compared_with_its_copy() {
+    let host = Host::new();
+    let catalog = host.path("photos/Catalog.lrcat");
+    fs::create_dir_all(host.path("photos")).expect("a folder");
+    let writer = rusqlite::Connection::open(&catalog).expect("a catalog");
+    writer
+        .execute_batch("CREATE TABLE photo (name); INSERT INTO photo VALUES ('IMG_1');")
+        .expect("a photo");
+    drop(writer);
+    host.run("snapshot --init photos").ok();
+    host.run("restore latest:photos/Catalog.lrcat --target back").ok();
+    let stored = fs::read(host.path("back/Catalog.lrcat")).expect("the copy");
+    assert!(stored != fs::read(&catalog).expect("the catalog"), "SQLite's copies differ");
+    let ran = host.run("drill").ok();
+    assert!(ran.stdout.contains("a copy of this database that SQLite made"), "{ran:#?}");
+    assert_eq!(host.run("--json drill").ok().summary()["local"], "database");
+}
+
+#[test]
 fn damage_fails_the_drill() {
     let host = Host::new();
     write(&host.path("photos/IMG_1.CR3"), photos::bytes(1, 300_000));

@@ -287,3 +287,18 @@ fn a_false_time_of_an_entry_in_a_folder_does_not_end_the_window() {
     age(&host.path("repo"), 20);
     assert!(freed(&host, "prune") > 2_000_000);
 }
+
+#[test]
+fn what_is_still_dropped_in_a_copy_is_named_when_it_is_promoted() {
+    let host = Host::new();
+    let first = two(&host, "");
+    host.run(&format!("prune --forget {first}")).ok();
+    host.run("mirror repo copy").ok();
+    host.run(&format!("prune --undelete {first}")).ok();
+    fs::rename(host.path("repo"), host.path("lost")).expect("the archive is lost");
+    let ran = host.run("--repo copy promote --yes").ok();
+    let still = "1 snapshot that was undeleted in the archive is still dropped in this copy";
+    assert!(ran.stderr.contains(still), "{ran:#?}");
+    assert!(!ran.stderr.contains("is not in it"), "{ran:#?}");
+    host.run(&format!("--repo copy prune --undelete {first}")).ok();
+}

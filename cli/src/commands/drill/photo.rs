@@ -10,6 +10,7 @@ use std::time::Instant;
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::error::Error;
 use icecore_engine::files::Links;
+use icecore_engine::format::tree::MARK_COPY;
 use icecore_engine::format::{Entry, EntryKind, JobRecord, OverwriteRule};
 use icecore_engine::ops::browse::{self, Snapshot, Visit};
 use icecore_engine::ops::restore::{RestoreOptions, real_path};
@@ -48,6 +49,8 @@ enum LocalFile {
     Gone,
     /// The snapshot is of another computer.
     Elsewhere,
+    /// The archive has SQLite's copy of this database, which may differ from the file.
+    Database,
     /// The file has the same size and time, but different content.
     Differs,
 }
@@ -58,6 +61,7 @@ impl LocalFile {
             LocalFile::Same => "same",
             LocalFile::Gone => "gone",
             LocalFile::Elsewhere => "elsewhere",
+            LocalFile::Database => "database",
             LocalFile::Differs => "differs",
         }
     }
@@ -272,6 +276,12 @@ fn compare(session: &Session, chosen: &Chosen, copy: &Path) -> Result<LocalFile,
     if !is_unchanged {
         return Ok(LocalFile::Gone);
     }
+    match chosen.entry.mark {
+        None => {}
+        Some(MARK_COPY) => return Ok(LocalFile::Database),
+        // It changed while it was read.
+        Some(_) => return Ok(LocalFile::Gone),
+    }
     let Ok(there) = File::open(&path) else { return Ok(LocalFile::Gone) };
     let copied = File::open(copy).map_err(|error| Failure::file("read", copy, &error))?;
     match are_same(there, copied) {
@@ -346,7 +356,9 @@ fn say(
     let seconds = answers::without_waiting(started).as_secs_f64();
     let exit = match there {
         LocalFile::Differs => code::INCOMPLETE,
-        LocalFile::Same | LocalFile::Gone | LocalFile::Elsewhere => code::DONE,
+        LocalFile::Same | LocalFile::Gone | LocalFile::Elsewhere | LocalFile::Database => {
+            code::DONE
+        }
     };
     if report.json {
         report.object("summary", summary(session, chosen, Some(there), started)?);
@@ -365,6 +377,9 @@ fn say(
             "the snapshot is of the computer {}, so the file was not compared with one on this computer; the restored copy was removed",
             brief(&row.entry.host)
         ),
+        LocalFile::Database => {
+            "the archive has a copy of this database that SQLite made, so it was not compared with the file on this computer; the restored copy was removed".to_owned()
+        }
         LocalFile::Gone => {
             "the file is not on this computer, or has changed since, so it was not compared; the restored copy was removed".to_owned()
         }

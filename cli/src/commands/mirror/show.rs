@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
+use crate::pasted;
 use crate::session::Session;
 use crate::units::{about, agree, count, date_of, dollars, size, utc};
 
@@ -193,10 +194,18 @@ fn say_trouble(session: &Session, planned: &MirrorPlan, price: &Price) {
             agree(packs, "it", "one of them"),
         ),
     );
-    report.note(&format!(
-        "hint: `icecore check --read-data --detach --max-cost USD`, with the password of the archive, requests the thaw, and reads the whole archive; --read-data-subset 5% instead of --read-data reads only that share, beginning with what was never read. When {} readable, run this command again",
+    // A run shows the hint of the summary.
+    if !report.json {
+        report.note(&format!("hint: {}", hint(packs)));
+    }
+}
+
+/// Returns how to thaw what the copy lacks.
+fn hint(packs: u64) -> String {
+    format!(
+        "`icecore check --read-data --detach --max-cost USD`, with the password of the archive, requests the thaw, and reads the whole archive; --read-data-subset 5% instead of --read-data reads only that share, beginning with what was never read. When {} readable, run this command again",
         agree(packs, "it is", "they are"),
-    ));
+    )
 }
 
 /// Shows the result.
@@ -227,9 +236,12 @@ pub fn show_done(
         ));
     }
     if report.json {
+        let packs = planned.frozen.packs;
+        let hint = (packs > 0).then(|| pasted::complete(&hint(packs)));
         report.object(
             "summary",
             json!({
+                "hint": hint,
                 "objects_copied": done.objects, "bytes_copied": done.bytes,
                 "objects_deleted": done.deleted, "bytes_freed": done.bytes_freed,
                 "objects_lacking": done.lacking, "objects_spoiled": planned.spoiled.len(),
