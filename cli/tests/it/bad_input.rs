@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 
-use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, word, write};
+use crate::support::{
+    Host, Ran, assert_unchanged, copy_program, is_root, objects, shoot, word, write,
+};
 
 /// Returns a host with a small library and two snapshots of it.
 fn host_with_snapshots() -> Host {
@@ -178,7 +180,7 @@ fn as_nobody(host: &Host) -> impl Fn(&str) -> Ran {
     if is_root() {
         fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
         // Other users may not have access to the build folder, so copy the program.
-        fs::copy(env!("CARGO_BIN_EXE_icecore"), host.path("icecore")).expect("a copy");
+        copy_program(&host.path("icecore"));
         give(&host.path(""), NOBODY);
     }
     move |line| {

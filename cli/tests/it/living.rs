@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{Host, Ran, is_root, left_out, word, write};
+use crate::support::{Host, Ran, copy_program, is_root, left_out, word, write};
 
 /// Archives a library `photos` with a shoot of some sidecars.
 fn archived() -> Host {
@@ -194,7 +194,7 @@ fn read_only_folders_of_ones_own_are_written_into_and_stay_read_only() {
         return left_out(what, "only root can become a user that is not root");
     }
     let host = Host::new();
-    fs::copy(env!("CARGO_BIN_EXE_icecore"), host.path("program")).expect("a copy");
+    copy_program(&host.path("program"));
     let set = |name: &str, mode| {
         fs::set_permissions(host.path(name), Permissions::from_mode(mode)).expect("a mode");
     };

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use icecore_testkit::S3Server;
 
-use crate::support::{Host, PASSWORD, Ran, is_root, left_out, write};
+use crate::support::{Host, PASSWORD, Ran, copy_program, is_root, left_out, write};
 
 const NOBODY: u32 = 65_534;
 /// A group id that no system uses.
@@ -135,7 +135,7 @@ fn member_works_with_it(host: &Host, mode: u32) {
     }
     let other = tempfile::tempdir().expect("a folder");
     let program = other.path().join("icecore");
-    fs::copy(env!("CARGO_BIN_EXE_icecore"), &program).expect("a copy of the program");
+    copy_program(&program);
     write(&other.path().join("photos/IMG_2.jpg"), format!("a photo under {mode:o}"));
     fs::write(other.path().join("password"), PASSWORD).expect("a file");
     for path in modes(other.path()).into_iter().map(|(path, _)| path) {

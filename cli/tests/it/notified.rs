@@ -3,14 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::runs::{await_file, host, outcomes, pass, profile};
-use crate::support::{Host, write};
+use crate::support::{Host, write, write_program};
 
 /// A request: its path, its headers in lower case, and its body.
 #[derive(Debug, Clone)]
@@ -90,9 +89,7 @@ fn all_ways(port: u16) -> String {
 
 fn sendmail(host: &Host) {
     let mail = host.path("mail");
-    write(&host.path("sendmail"), format!("#!/bin/sh\ncat > {}\n", mail.display()));
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(host.path("sendmail"), mode).expect("rights");
+    write_program(&host.path("sendmail"), format!("#!/bin/sh\ncat > {}\n", mail.display()));
     write(&host.path("token"), "tk_secret\n");
 }
 

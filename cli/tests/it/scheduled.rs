@@ -3,19 +3,17 @@
 //! installed (`nightly/timers.rs`).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::runs::{host, outcomes};
-use crate::support::{Host, write};
+use crate::support::{Host, write, write_program};
 
 /// Puts a script before the programs of the system in PATH. HERE means the folder of the host.
 pub fn script(host: &mut Host, name: &str, text: &str) {
     let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
     let path = host.path("bin").join(name);
-    write(&path, format!("#!/bin/sh\n{}\n", text.replace("HERE", &here)));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("rights");
+    write_program(&path, format!("#!/bin/sh\n{}\n", text.replace("HERE", &here)));
     let usual = std::env::var("PATH").expect("a path of programs");
     host.set("PATH", &format!("{here}/bin:{usual}"));
 }

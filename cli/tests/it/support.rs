@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -239,6 +240,27 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) {
         .open(path)
         .and_then(|file| file.set_modified(time))
         .expect("a time can be set");
+}
+
+/// Writes a file that can be run. Another process writes it: while this one has it open, a program that another thread
+/// starts can inherit it, and until that has ended, "Text file busy" is the answer to all who run it.
+pub fn write_program(path: &Path, content: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut input = writer.stdin.take().expect("a pipe");
+    input.write_all(content.as_ref()).expect("it reads all");
+    drop(input);
+    assert!(writer.wait().expect("it ends").success(), "{} is written", path.display());
+}
+
+/// Copies the program.
+pub fn copy_program(to: &Path) {
+    write_program(to, fs::read(env!("CARGO_BIN_EXE_icecore")).expect("the program"));
 }
 
 /// Writes a shoot: a folder of raw files of 3 MB, camera JPEGs of 900 KB and sidecars.
