@@ -56,6 +56,10 @@ pub fn hint(typed: &Path) -> String {
     if text.contains(',') && text.split(',').all(|part| is_there(part.trim())) {
         return "separate several paths by spaces, not by commas".to_owned();
     }
+    // `snapshot list`, as in other tools.
+    if ["list", "ls", "show"].contains(&text) {
+        return "check the path; `icecore snapshots` lists the snapshots".to_owned();
+    }
     missing(typed)
 }
 
@@ -152,6 +156,7 @@ mod tests {
         check("−−tag", "type hyphens: --tag");
         check("repo::monday", "a snapshot needs no name");
         check("nowhere", "check the path");
+        check("list", "`icecore snapshots` lists");
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub fn say(session: &Session, repository: &Repository, id: &SnapshotId) -> Resul
         rows.iter().map(|row| &row.entry).rfind(|entry| is_meant(entry))
     };
     let elsewhere = newest(&|entry| entry.history_key() == this.history_key());
-    let before = elsewhere.or_else(|| newest(&|entry| entry.host == this.host));
+    let before = elsewhere
+        .or_else(|| newest(&|entry| entry.host == this.host))
+        .or_else(|| newest(&|entry| entry.paths_key == this.paths_key));
     if let Some(before) = before {
         session.report.note(&format!("this begins a new history: {}", why(&this, before)));
     }
@@ -49,6 +51,16 @@ fn why(this: &SnapshotEntry, before: &SnapshotEntry) -> String {
         return format!(
             "{what} are from host {host}, and this one is from {}. If it is the same computer, --host {host} (or host in the profile) continues the old one",
             name(&this.host)
+        );
+    }
+    if before.host != this.host {
+        let host = name(&before.host);
+        let named = match &before.history {
+            Some(_) => format!("--host {host} --history {old} continues it"),
+            None => format!("--host {host} without --history and without a profile continues it"),
+        };
+        return format!(
+            "the earlier snapshots of these folders are from host {host}, in the history {old}. If it is the same computer, {named}"
         );
     }
     match (&before.history, &this.history) {
@@ -95,6 +107,8 @@ mod tests {
         check(entry("a", Some("p"), 1), entry("a", Some("q"), 1), "use --history q");
         check(entry("a", None, 1), entry("a", Some("q"), 1), "use --history q");
         check(entry("a", Some("p"), 1), entry("a", None, 1), "without a profile");
+        check(entry("b", None, 1), entry("a", Some("q"), 1), "--host a --history q continues");
+        check(entry("b", Some("p"), 1), entry("a", None, 1), "--host a without --history");
         check(entry("a", None, 1), entry("a", None, 2), "of other folders");
     }
 }

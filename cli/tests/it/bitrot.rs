@@ -343,6 +343,10 @@ fn a_catalog_that_did_not_change_does_not_differ() {
     let before = fs::read(host.path("photos/wal.lrcat")).expect("a catalog");
     host.run("restore latest --to-original --overwrite if-changed").ok();
     assert!(fs::read(host.path("photos/wal.lrcat")).expect("a catalog") == before);
+    for when in ["never", "if-changed"] {
+        let ran = host.run(&format!("restore latest --to-original --verify --overwrite {when}"));
+        assert!(ran.ok().stdout.contains(" verified; "), "{when}");
+    }
     // It is compared while another program has it open, too, and an edit in its journal is found.
     let open = Connection::open(host.path("photos/wal.lrcat")).expect("a catalog");
     let _: u32 = open.query_row("SELECT COUNT(*) FROM edits", [], |row| row.get(0)).expect("rows");

@@ -311,3 +311,18 @@ fn a_seed_saves_no_thaw_of_what_is_thawed() {
     let line = shown.lines().find(|line| line.starts_with("without the seed")).expect("a price");
     assert!(!line.contains(" or ") && !line.contains(" in bulk"), "{line}");
 }
+
+#[test]
+fn a_repair_answers_only_for_what_was_read() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4), ("oslo", 4)]);
+    let packs = server.objects(BUCKET);
+    let cut = packs.iter().find(|object| object.key.starts_with("photos/packs/"));
+    server.put(BUCKET, &cut.expect("a pack").key, "too short", "DEEP_ARCHIVE");
+    let line = "check --read-data --repair --seed photos --detach --max-cost 1";
+    let ran = host.run(line).exits(20);
+    assert!(ran.stdout.contains("1 damaged object repaired; no damage is left in what was read"));
+    server.advance(HOURS);
+    let ran = host.run(line).ok();
+    assert!(ran.stdout.contains("no damage found; "), "{ran:#?}");
+}

@@ -134,6 +134,9 @@ fn a_new_history_is_said() {
     check("snapshot --host nas -P nightly photos", &["from host mac", "--host mac"]);
     check("snapshot --host mac --history best photos", &["use --history nightly"]);
     check("snapshot --host pi photos", &["of these folders are from host mac"]);
+    write(&host.path("scans/c.tif"), "c");
+    check("snapshot --host lab --history scans scans", &[]);
+    check("snapshot --host kiosk scans", &["--host lab --history scans continues"]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Checking<'a> {
     pub thawing: u64,
     /// Whether the user did not agree to the price of reading.
     pub refused: bool,
+    /// Number of damaged packs that another copy of the archive has, but frozen.
+    pub frozen_in_copies: u64,
     /// The latest time at which requested thaws are done, including those of earlier runs.
     pub ready_by: Option<Time>,
 }

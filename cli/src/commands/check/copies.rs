@@ -16,7 +16,7 @@ type Offer = (PackRow, f64);
 
 impl Checking<'_> {
     /// Restores packs from other copies of the archive, the cheapest first. Returns how many were restored.
-    pub(super) fn put_back(&self, check: &mut Check) -> Result<u64, Failure> {
+    pub(super) fn put_back(&mut self, check: &mut Check) -> Result<u64, Failure> {
         let rows = check.packs_to_put_back()?;
         let named = self.args.also.as_slice();
         if rows.is_empty() && named.is_empty() {
@@ -28,20 +28,11 @@ impl Checking<'_> {
         }
         copies.sort_by_key(|copy| copy.location().is_remote());
         let mut offers: Vec<Offer> = Vec::new();
-        let mut frozen = 0;
         for row in rows {
             match cheapest(&copies, &row) {
                 Some(price) => offers.push((row, price)),
-                None => frozen += u64::from(is_frozen(&copies, &row)),
+                None => self.frozen_in_copies += u64::from(is_frozen(&copies, &row)),
             }
-        }
-        if frozen > 0 {
-            self.session.report.note(&format!(
-                "another copy has {} that {} damaged or missing here, but frozen: thaw {} with the provider's own tools, then run the command again",
-                count(frozen, "object"),
-                agree(frozen, "is", "are"),
-                agree(frozen, "it", "them"),
-            ));
         }
         let paid: f64 = offers.iter().map(|(_, price)| price).sum();
         if !self.pays(paid, &offers)? {

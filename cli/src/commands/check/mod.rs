@@ -54,6 +54,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         waiting: 0,
         thawing: 0,
         refused: false,
+        frozen_in_copies: 0,
         ready_by: None,
     };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
@@ -112,7 +113,7 @@ impl Checking<'_> {
     /// With `--repair`, puts damaged packs back from other copies, and replaces the report by what is found after that.
     /// Returns the earlier report and what was done, if anything was.
     fn repair_from_copies(
-        &self,
+        &mut self,
         check: &mut Check,
         report: &mut CheckReport,
     ) -> Result<Option<Repaired>, Failure> {

@@ -159,15 +159,18 @@ fn show_left(checking: &Checking, report: &CheckReport) {
 fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
     let Checking { repository, selected, waiting, .. } = checking;
     let before = repaired.map_or(0, |(before, _)| before.damaged());
+    let where_read = match selected.is_some() && *waiting > 0 {
+        true => " in what was read",
+        false => "",
+    };
     let found = match report.damaged() {
         0 if before > 0 && repaired.is_some_and(|(_, done)| done.is_idle()) => {
-            format!("no damage is left: {}", needed_by(repository))
+            format!("no damage is left{where_read}: {}", needed_by(repository))
         }
         0 if before > 0 => {
-            format!("{} repaired; no damage is left", count(before, "damaged object"))
+            format!("{} repaired; no damage is left{where_read}", count(before, "damaged object"))
         }
-        0 if selected.is_some() && *waiting > 0 => "no damage found in what was read".to_owned(),
-        0 => "no damage found".to_owned(),
+        0 => format!("no damage found{where_read}"),
         n => count(n, "damaged object"),
     };
     let doubts = match report.doubtful() {
@@ -260,6 +263,14 @@ fn show_hints(checking: &Checking, report: &CheckReport) -> Result<(), Failure> 
             count(report.stored_again, "piece"),
             agree(report.stored_again, "was", "were"),
             agree(report.stored_again, "copy", "copies"),
+        ));
+    }
+    if checking.frozen_in_copies > 0 && report.damaged() > 0 {
+        out.note(&format!(
+            "another copy has {} that {} damaged or missing here, but frozen: thaw {} with the provider's own tools, then run the command again",
+            count(checking.frozen_in_copies, "object"),
+            agree(checking.frozen_in_copies, "is", "are"),
+            agree(checking.frozen_in_copies, "it", "them"),
         ));
     }
     if !report.rolled_back {

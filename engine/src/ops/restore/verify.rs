@@ -13,6 +13,7 @@ use super::select::Selection;
 use super::sparse::Layout;
 use crate::error::Error;
 use crate::files::{Database, Folder, Links, NoFolder, SourceFile};
+use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
@@ -69,8 +70,15 @@ impl Verifier<'_> {
             return Ok(());
         }
         self.progress.check_interrupted()?;
+        let repository = self.selection.snapshot.trees.repository();
         let same = match folder {
-            Ok(folder) => is_same(self.selection.snapshot.trees.repository(), entry, folder),
+            Ok(folder) => match is_same(repository, entry, folder) {
+                // The database itself stays where it was.
+                Ok(false) if entry.mark == Some(MARK_COPY) && self.kept.has(path) => {
+                    is_same_database(repository, entry, folder)
+                }
+                same => same,
+            },
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         match same {
