@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use icecore_testkit::photos;
+
 use crate::support::{Host, Ran, objects, shoot, write};
 
 /// Restores the original object.
@@ -293,4 +295,49 @@ fn a_repair_of_what_nothing_needs_says_only_that() {
     assert!(ran.stdout.contains(words), "{ran:#?}");
     assert!(!ran.stdout.contains("repaired"), "{ran:#?}");
     host.run("check").ok();
+}
+
+#[test]
+fn a_copy_needs_nothing_that_a_repair_has_replaced() {
+    let mut host = Host::new();
+    for number in 0..6 {
+        write(&host.path(&format!("photos/{number}.CR3")), photos::bytes(number, 700_000));
+    }
+    host.run("snapshot --init --pack-size 1MiB photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    let packs = objects(&host.path("repo"), "packs");
+    let garbage = fs::metadata(&packs[0]).expect("a pack").len();
+    put_back(&packs[0], &vec![7; garbage as usize]);
+    fs::remove_file(&packs[1]).expect("a lost pack");
+    let ran = host.run("mirror repo copy").exits(22);
+    let hint = "2 objects are damaged or missing in the archive and not in the copy: `icecore --repo repo check --read-data --repair`";
+    assert!(ran.stderr.contains(hint), "{ran:#?}");
+    host.run("check --read-data --repair --seed photos").ok();
+    let ran = host.run("mirror repo copy").ok();
+    assert!(!ran.stderr.contains("not copied"), "{ran:#?}");
+    assert_eq!(host.run("--json mirror repo copy").ok().summary()["objects_copied"], 0);
+    host.run("--repo copy check --read-data").ok();
+    host.set("ICECORE_REPOSITORY", "copy");
+    host.restores("latest", &photos);
+}
+
+#[test]
+fn a_copy_says_that_it_lacks_what_is_damaged_in_part() {
+    let mut host = Host::new();
+    for number in 0..6 {
+        write(&host.path(&format!("photos/{number}.jpg")), photos::bytes(number, 150_000));
+    }
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let pack = objects(&host.path("repo"), "packs").into_iter();
+    let pack = pack.chain(objects(&host.path("repo"), "hot")).next().expect("a pack");
+    let mut content = fs::read(&pack).expect("a pack");
+    content[200_000] ^= 1;
+    put_back(&pack, &content);
+    host.run("check --read-data --repair --seed photos").ok();
+    let ran = host.run("mirror repo copy").exits(3);
+    let words = "1 object is damaged in the archive and not in the copy, although a repair";
+    assert!(ran.stderr.contains(words), "{ran:#?}");
+    assert!(!ran.stderr.contains("--repair`"), "{ran:#?}");
 }

@@ -153,10 +153,10 @@ pub fn last_copied(session: &Session) -> Option<Timestamp> {
 
 /// Returns the exit code. Damage, and objects that could not be copied, must not go unnoticed.
 fn ends(planned: &MirrorPlan, done: &MirrorSummary) -> u8 {
-    if done.lacking > 0 || !planned.spoiled.is_empty() || !planned.missing.is_empty() {
+    if done.lacking > done.recorded || !planned.spoiled.is_empty() || !planned.missing.is_empty() {
         return code::DAMAGED;
     }
-    match planned.frozen.packs + planned.frozen.thawing {
+    match done.recorded + planned.frozen.packs + planned.frozen.thawing {
         0 => code::DONE,
         _ => code::INCOMPLETE,
     }

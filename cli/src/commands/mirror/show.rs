@@ -244,7 +244,8 @@ pub fn show_done(
                 "hint": hint,
                 "objects_copied": done.objects, "bytes_copied": done.bytes,
                 "objects_deleted": done.deleted, "bytes_freed": done.bytes_freed,
-                "objects_lacking": done.lacking, "objects_spoiled": planned.spoiled.len(),
+                "objects_lacking": done.lacking, "objects_recorded": done.recorded,
+                "objects_spoiled": planned.spoiled.len(),
                 "objects_frozen": planned.frozen.packs,
                 "objects_thawing": planned.frozen.thawing,
                 "entries": done.head, "entries_of_archive": planned.head_of_archive,
@@ -266,10 +267,18 @@ pub fn show_done(
         Some(behind) => format!("; the copy is {behind}"),
     });
     report.line(&text);
-    if done.lacking > 0 {
+    let repairable = done.lacking.saturating_sub(done.recorded);
+    if repairable > 0 {
         report.note(&format!(
-            "{} damaged or missing in the archive and not in the copy: `icecore check --repair` repairs the archive, then run the command again",
-            count(done.lacking, "object") + agree(done.lacking, " is", " are"),
+            "{} damaged or missing in the archive and not in the copy: `icecore check --read-data --repair` repairs the archive, then run the command again",
+            count(repairable, "object") + agree(repairable, " is", " are"),
+        ));
+    }
+    if done.recorded > 0 {
+        report.note(&format!(
+            "{} damaged in the archive and not in the copy, although a repair has stored again what it could: what is intact in {} is only in the archive",
+            count(done.recorded, "object") + agree(done.recorded, " is", " are"),
+            agree(done.recorded, "it", "them"),
         ));
     }
     if target.location.is_remote() || session.location()?.is_remote() {

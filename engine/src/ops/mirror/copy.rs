@@ -42,6 +42,8 @@ pub struct MirrorSummary {
     pub may_not_delete: bool,
     /// Number of objects that the mirror lacks because they are missing or damaged in the archive.
     pub lacking: u64,
+    /// Number of the latter whose damage a repair has recorded. Nothing is left to repair.
+    pub recorded: u64,
     /// Names of test objects that could not be deleted. Nothing reads them.
     pub left: Vec<String>,
     /// Number of the last entry of the mirror.
@@ -301,7 +303,16 @@ impl<'a> Copier<'a> {
             _ => {}
         }
         self.progress.problem(lacking(&item.name, &error.reason()));
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).lacking += 1;
+        let is_recorded = match (self.origin.repository(), &item.what) {
+            (Some(repository), ItemKind::Pack(_, Some(row))) => {
+                !repository.catalog.marked_lost(row.key)?.is_empty()
+            }
+            _ => false,
+        };
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.lacking += 1;
+        done.recorded += u64::from(is_recorded);
+        drop(done);
         self.progress.advance(1, item.bytes);
         Ok(())
     }

@@ -50,7 +50,8 @@ impl MirrorPlanner<'_> {
         ]
     }
 
-    /// Returns the packs that the mirror lacks, in log order.
+    /// Returns the packs that the mirror lacks, in log order. Those that a repair has marked as lost as a whole are not
+    /// needed: what a snapshot needs of them was stored again, or is lost.
     pub fn packs(&self, classes: &[String; 2]) -> Result<Vec<Lacking>, Error> {
         let class = |kind| match kind {
             PackKind::Meta => String::new(),
@@ -61,7 +62,10 @@ impl MirrorPlanner<'_> {
         match self.origin.repository() {
             Some(repository) => {
                 let places = repository.catalog.pack_places()?;
-                for row in repository.catalog.packs(PackState::Committed)? {
+                let given_up = repository.catalog.lost_whole()?;
+                let mut rows = repository.catalog.packs(PackState::Committed)?;
+                rows.retain(|row| !given_up.contains(&row.key));
+                for row in rows {
                     let (name, bytes) = (layout::pack(row.kind, &row.id), row.bytes);
                     let (id, class) = (row.id, class(row.kind));
                     let number = places.get(&row.key).map_or(0, |place| entry_of_place(*place));
