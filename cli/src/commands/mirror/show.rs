@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::commands::{cost_line, requests_json};
 use crate::failure::Failure;
 use crate::pasted;
+use crate::report::Report;
 use crate::session::Session;
 use crate::units::{about, agree, count, date_of, dollars, size, utc};
 
@@ -267,6 +268,15 @@ pub fn show_done(
         Some(behind) => format!("; the copy is {behind}"),
     });
     report.line(&text);
+    say_lacking(report, done);
+    if target.location.is_remote() || session.location()?.is_remote() {
+        report.line(&cost_line(report, spent, &requests));
+    }
+    Ok(())
+}
+
+/// Says what the copy lacks because it is damaged in the archive, and whether that can be repaired.
+fn say_lacking(report: &Report, done: &MirrorSummary) {
     let repairable = done.lacking.saturating_sub(done.recorded);
     if repairable > 0 {
         report.note(&format!(
@@ -281,8 +291,4 @@ pub fn show_done(
             agree(done.recorded, "it", "them"),
         ));
     }
-    if target.location.is_remote() || session.location()?.is_remote() {
-        report.line(&cost_line(report, spent, &requests));
-    }
-    Ok(())
 }
