@@ -130,12 +130,18 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
             }
             vec![line]
         }
-        "prune" => vec![format!(
-            "{} dropped, {} kept; {} freed",
-            count(number("snapshots_dropped"), "snapshot"),
-            number("snapshots_kept"),
-            size(number("bytes_freed"))
-        )],
+        "prune" => {
+            let mut line = format!(
+                "{} dropped, {} kept; {} deleted",
+                count(number("snapshots_dropped"), "snapshot"),
+                number("snapshots_kept"),
+                size(number("bytes_freed"))
+            );
+            if number("bytes_written") > 0 {
+                line.push_str(&format!("; {} written again", size(number("bytes_written"))));
+            }
+            vec![line]
+        }
         _ => Vec::new(),
     };
     lines.extend(summary["hint"].as_str().map(|hint| format!("hint: {hint}")));
@@ -279,6 +285,16 @@ mod tests {
                 "",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_prune_writes_again_is_not_freed() {
+        let done = json!({
+            "message_type": "summary", "snapshots_dropped": 2, "snapshots_kept": 4,
+            "bytes_freed": 3 << 20, "bytes_written": 1 << 20,
+        });
+        let line = "2 snapshots dropped, 4 kept; 3.00 MiB deleted; 1.00 MiB written again";
+        assert_eq!(of_message("prune", &done), [line]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn of_steps(run: &Record, flags: &str) -> Vec<String> {
     let (failed, damaged) = (number("files_failed"), number("files_damaged"));
     let mut reasons = Vec::new();
     if failed > 0 {
-        reasons.push(format!("{} could not be read", count(failed, "file")));
+        reasons.push(format!("{} could not be read completely", count(failed, "file")));
     }
     if damaged > 0 {
         let (databases, is) = (count(damaged, "database"), agree(damaged, "is", "are"));
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(
             of(&run, "-P home").as_deref(),
             Some(
-                "2 files could not be read; 1 database is damaged on this computer and stored as found; folder listings or small files are frozen; mirror ended with exit code 21"
+                "2 files could not be read completely; 1 database is damaged on this computer and stored as found; folder listings or small files are frozen; mirror ended with exit code 21"
             )
         );
         // The reason of a step replaces its exit code; a hook that has failed is added.

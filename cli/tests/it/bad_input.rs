@@ -305,3 +305,12 @@ fn paths_stand_where_they_are() {
     let listed = host.run("ls -R latest").ok().stdout;
     assert!(listed.contains("a/in.txt") && listed.contains("other/out.txt"), "{listed}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_place_without_folders_is_no_damage() {
+    let host = Host::new();
+    write(&host.path("photos/a.jpg"), "a");
+    let line = "--repo /proc/photos snapshot --init photos";
+    host.run(line).fails(1, &["/proc/photos: no folder can be created here"]);
+}

@@ -62,7 +62,13 @@ fn temporary(path: &Path) -> PathBuf {
 
 /// Creates the folder of a new repository, durably.
 pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
-    durable(folder, rights::create_root)
+    // No object is missing: the system has no folders of users here, as in /proc.
+    durable(folder, rights::create_root).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::new(io::ErrorKind::PermissionDenied, "no folder can be created here")
+        }
+        _ => error,
+    })
 }
 
 /// Creates the folders of a repository that are missing in its folder, durably. Otherwise somebody who can only add files
