@@ -134,7 +134,7 @@ fn instead(command: &str) -> Option<&'static str> {
             "`icecore prune --keep-daily 7 --keep-monthly 12` drops snapshots by a policy, `icecore prune --forget SNAP` drops one; with -n, both only show what they would do"
         }
         "forget-path" | "forget-file" | "erase" | "amend" | "shred" | "wipe" => {
-            "`icecore rewrite PATH…` takes files and folders out of every snapshot; -n shows what stays, and until when"
+            "`icecore rewrite --exclude PATH` takes files and folders out of every snapshot; -n shows what stays, and until when"
         }
         "undelete" | "undrop" | "unprune" | "undo" => {
             "`icecore prune --undelete SNAP` brings a dropped snapshot back; `icecore snapshots --dropped` lists them"

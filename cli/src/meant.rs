@@ -56,10 +56,6 @@ pub fn hint(typed: &Path) -> String {
     if text.contains(',') && text.split(',').all(|part| is_there(part.trim())) {
         return "separate several paths by spaces, not by commas".to_owned();
     }
-    // `snapshot list`, as in other tools.
-    if ["list", "ls", "show"].contains(&text) {
-        return "check the path; `icecore snapshots` lists the snapshots".to_owned();
-    }
     missing(typed)
 }
 
@@ -156,7 +152,6 @@ mod tests {
         check("−−tag", "type hyphens: --tag");
         check("repo::monday", "a snapshot needs no name");
         check("nowhere", "check the path");
-        assert!(hint(Path::new("list")).contains("`icecore snapshots` lists"));
     }
 
     #[test]

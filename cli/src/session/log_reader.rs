@@ -20,8 +20,9 @@ const COPIES: &str = "mirrors";
 
 /// The number of snapshots of an archive that this computer knows and a mirror does not list.
 pub struct Unlisted {
+    /// The mirror is older than they are.
     pub absent: u64,
-    /// They were undeleted in the archive later.
+    /// They are dropped there, and were undeleted in the archive later.
     pub dropped: u64,
 }
 

@@ -286,7 +286,7 @@ fn say_lacking(report: &Report, done: &MirrorSummary) {
     }
     if done.recorded > 0 {
         report.note(&format!(
-            "{} damaged in the archive and not in the copy, although a repair has stored again what it could: what is intact in {} is only in the archive",
+            "{} damaged in the archive and not in the copy, although a repair has stored again what it could: what is intact in {} is only in the archive. `icecore check --read-data` finds what else is damaged",
             count(done.recorded, "object") + agree(done.recorded, " is", " are"),
             agree(done.recorded, "it", "them"),
         ));

@@ -41,7 +41,13 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     // Check paths first, so that a mistyped one does not leave a new repository.
-    let paths = real_paths(&args.paths)?;
+    let paths = real_paths(&args.paths).map_err(|failure| match &args.paths[..] {
+        // As in other tools.
+        [word] if ["list", "ls"].iter().any(|list| word.as_os_str() == *list) => {
+            failure.hinted("check the path; `icecore snapshots` lists the snapshots")
+        }
+        _ => failure,
+    })?;
     let base = base(&args.paths, &paths);
     let args = SnapshotArgs { paths, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {

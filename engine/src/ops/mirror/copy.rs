@@ -42,7 +42,8 @@ pub struct MirrorSummary {
     pub may_not_delete: bool,
     /// Number of objects that the mirror lacks because they are missing or damaged in the archive.
     pub lacking: u64,
-    /// Number of the latter whose damage a repair has recorded. Nothing is left to repair.
+    /// Number of the latter in which a repair has recorded damage. If no more of them was damaged since, nothing is left
+    /// to repair.
     pub recorded: u64,
     /// Names of test objects that could not be deleted. Nothing reads them.
     pub left: Vec<String>,
