@@ -38,6 +38,7 @@ mod pasted;
 mod patterns;
 mod places;
 mod profile;
+mod program;
 mod progress;
 mod report;
 mod screen;

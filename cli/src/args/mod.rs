@@ -261,6 +261,8 @@ pub enum Command {
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
     /// Accept a snapshot that was marked because many files are missing from it
+    ///
+    /// It needs the password: the computer that makes the snapshots must not decide that they are complete.
     Accept(AcceptArgs),
     /// Accept files whose content has changed by itself, which `snapshot --reread` finds
     ///

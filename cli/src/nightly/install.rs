@@ -90,7 +90,7 @@ pub fn command(global: &Global) -> Result<String, Failure> {
 
 /// Returns the command for a scheduler, with its arguments.
 fn words(global: &Global) -> Result<Vec<String>, Failure> {
-    let program = std::env::current_exe()
+    let program = crate::program::path()
         .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
     let mut words = vec![show(&program), "-q".to_owned()];
     if let Some(profile) = &global.profile {

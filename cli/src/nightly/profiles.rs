@@ -77,7 +77,7 @@ impl Night {
         }
         let flags = format!("-P {}", shell::word(named));
         let session = Session::with(global.clone(), report, |_| Ok(profile))?;
-        let program = std::env::current_exe()
+        let program = crate::program::path()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
         let name = config::profile_name(named);
         if session.profile.sources.is_empty() {

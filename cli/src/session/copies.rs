@@ -71,15 +71,15 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the repository read from the copies that the profile names, too. Returns whether there are any that it has
+    /// Lets the repository read from the copies that the profile names, too. Returns the locations of those that it has
     /// not read from before.
-    pub fn read_named_copies(&self, repository: &Repository) -> Result<bool, Failure> {
+    pub fn read_named_copies(&self, repository: &Repository) -> Result<Vec<String>, Failure> {
         let opened = self.open_named_copies(repository, |_| true);
-        let is_new = !opened.is_empty();
-        if is_new {
+        let new = opened.iter().map(|copy| copy.location().to_string()).collect();
+        if !opened.is_empty() {
             self.add_copies(opened, repository)?;
         }
-        Ok(is_new)
+        Ok(new)
     }
 
     /// Opens the copies that the profile names and that this run has not opened before. One that cannot be used now is

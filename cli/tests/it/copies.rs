@@ -130,7 +130,7 @@ fn damage_on_a_disk_is_read_from_the_bucket() {
     let bound = host.run("--profile home restore latest:photos --target bound --max-cost 0");
     assert_ne!(bound.code, 0, "{bound:#?}");
     let whole = host.run("--profile home restore latest:photos --target whole").ok();
-    assert!(whole.stderr.contains("from another copy"), "{whole:#?}");
+    assert!(whole.stderr.contains("from the copy at "), "{whole:#?}");
     assert!(whole.stdout.contains("cost: "), "{whole:#?}");
     assert_unchanged(&photos, &host.state("whole"), "a restore from the bucket");
     // A check repairs from it, too.

@@ -205,7 +205,14 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
     let job = order(&host);
-    host.run("rewrite --exclude photos/rome/IMG_01000.xmp").ok();
+    let warned = format!("job {job} restores snapshot ");
+    for line in [" -n", ""] {
+        let ran = host.run(&format!("rewrite --exclude photos/rome/IMG_01000.xmp{line}")).ok();
+        let end = format!(
+            "cannot continue after this: resume it first, or end it: icecore jobs cancel {job}"
+        );
+        assert!(ran.stderr.contains(&warned) && ran.stderr.contains(&end), "{ran:#?}");
+    }
     let list = host.run("jobs").ok().stdout;
     assert!(list.contains("no: its snapshot was replaced or dropped"), "{list}");
     // `status` asks for no password, so it does not know what the restore waits for.

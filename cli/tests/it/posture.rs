@@ -135,7 +135,7 @@ fn a_test_object_that_cannot_be_deleted_is_taken_by_the_next_prune() {
     server.set_fault(None);
     assert_eq!(keys(&server).len(), before.len() + 1);
     let checked = host.run("check").ok();
-    assert!(checked.stderr.contains("1 object that no snapshot uses"), "{checked:#?}");
+    assert!(checked.stderr.contains("1 object that no snapshot has ever used"), "{checked:#?}");
     host.run("prune").ok();
     assert_eq!(keys(&server).len(), before.len() + 1, "it may be of a run that is active");
     server.advance(49 * crate::thaw::HOURS);

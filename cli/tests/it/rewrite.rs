@@ -485,7 +485,8 @@ fn dropped_snapshots_that_share_an_object_with_the_files_are_counted_too() {
     host.run("prune --forget latest~1").ok();
     let line = "rewrite --now --exclude photos/miller";
     let told = host.run(&format!("{line} -n")).ok().stdout;
-    assert!(told.contains("1 dropped snapshot still has these files, and cannot"), "{told}");
+    let named = "1 dropped snapshot still has these files, and cannot be undeleted after this: ";
+    assert!(told.contains(named), "{told}");
     assert!(told.contains("1 dropped snapshot without these files cannot be undeleted"), "{told}");
     assert!(told.contains(&format!("icecore prune --undelete {}", &second[..8])), "{told}");
     // The dropped snapshot stays if it is undeleted first.

@@ -139,7 +139,7 @@ fn show_left(checking: &Checking, report: &CheckReport) {
         ));
     } else if report.unreferenced > 0 {
         out.note(&format!(
-            "{} that no snapshot uses: left by interrupted runs, or being written by another run",
+            "{} that no snapshot has ever used: left by interrupted runs, or being written by another run",
             count(report.unreferenced, "object")
         ));
     }

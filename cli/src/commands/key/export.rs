@@ -65,7 +65,7 @@ pub fn blocks(
         head,
         printed: local(now()),
         host: crate::units::host(),
-        program: std::env::current_exe().map(|path| show(&path)).unwrap_or_default(),
+        program: crate::program::path().map(|path| show(&path)).unwrap_or_default(),
     }))
 }
 

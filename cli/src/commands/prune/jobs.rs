@@ -61,6 +61,26 @@ pub fn expect_not_restoring(
     refuse(&open_jobs(session, repository)?, named)
 }
 
+/// Names the jobs that cannot continue, because their snapshots are about to be replaced or dropped.
+pub fn say_ended(
+    session: &Session,
+    repository: &Repository,
+    gone: &BTreeSet<SnapshotId>,
+) -> Result<(), Failure> {
+    let open = open_jobs(session, repository)?;
+    for (id, jobs) in open.iter().filter(|(id, _)| gone.contains(id)) {
+        session.report.note(&format!(
+            "{} {} snapshot {} and cannot continue after this: resume {} first, or {}",
+            names_of(jobs),
+            agree(jobs.len(), "restores", "restore"),
+            id.short(),
+            agree(jobs.len(), "it", "them"),
+            end(jobs),
+        ));
+    }
+    Ok(())
+}
+
 fn refuse(open: &JobsOf, dropped: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
     match dropped.iter().find_map(|id| Some((id, open.get(id)?))) {
         None => Ok(()),

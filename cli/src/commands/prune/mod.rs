@@ -36,8 +36,8 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::units::{self, about, local, now};
 
-pub use jobs::expect_not_restoring;
 use jobs::keep_restoring;
+pub use jobs::{expect_not_restoring, say_ended};
 use notes::{say_displaced, say_groups, say_shrunk};
 use packs::show_packs;
 use pruning::{PruneDone, Pruning};

@@ -323,21 +323,23 @@ impl Flow<'_> {
     /// Opens the copies of the archive that the profile names if files are damaged in the archive. Returns whether there
     /// are any that were not open before. A drill proves the archive itself.
     fn has_more_copies(&self, total: &RestoreSummary) -> Result<bool, Failure> {
-        let has_more = !self.is_drill
-            && total.files_damaged > 0
-            && self.session.read_named_copies(self.repository())?;
-        if has_more {
+        if self.is_drill || total.files_damaged == 0 {
+            return Ok(false);
+        }
+        let more = self.session.read_named_copies(self.repository())?;
+        if !more.is_empty() {
             let damaged = match total.folders_failed {
                 0 => count(total.files_damaged, "file"),
                 _ => files_or_folders(total.files_damaged),
             };
             self.session.report.note(&format!(
-                "{damaged} {} damaged in the archive: reading {} from another copy",
+                "{damaged} {} damaged in the archive: reading {} from the copy at {}",
                 agree(total.files_damaged, "is", "are"),
                 agree(total.files_damaged, "it", "them"),
+                more.join(" and "),
             ));
         }
-        Ok(has_more)
+        Ok(!more.is_empty())
     }
 
     /// Restores the files whose packs are all readable.

@@ -172,11 +172,13 @@ impl Going<'_> {
     /// Opens the copies that the profile names, after a failure because of damage. Returns whether there are any that
     /// were not open before.
     fn has_more_copies(&self, failure: &Failure) -> Result<bool, Failure> {
-        let has_more = self.session.read_named_copies(self.repository)?;
-        if has_more {
-            self.session.report.note(&format!("{}; reading it from another copy", failure.message));
+        let more = self.session.read_named_copies(self.repository)?;
+        if !more.is_empty() {
+            let places = more.join(" and ");
+            let note = format!("{}; reading it from the copy at {places}", failure.message);
+            self.session.report.note(&note);
         }
-        Ok(has_more)
+        Ok(!more.is_empty())
     }
 
     /// Restores, and continues `job` if it is given. Thaws frozen listings first.

@@ -17,6 +17,7 @@ use self::show::{show_end, show_plan, those_affected};
 use super::clock::time_of;
 use super::consent;
 use super::guess;
+use super::prune::say_ended;
 use super::restore::ready_by_prune;
 use crate::args::RewriteArgs;
 use crate::code;
@@ -75,6 +76,8 @@ impl Rewriting<'_> {
         self.expect_less_than_all(&first)?;
         let cost = self.cost(&first)?;
         show_plan(self, &first, cost);
+        let gone = first.affected.iter().map(|affected| affected.row.entry.id).collect();
+        say_ended(self.session, self.repository, &gone)?;
         if first.affected.is_empty() && !self.args.now && !is_apart {
             return Err(self.only_dropped(&first));
         }

@@ -75,7 +75,12 @@ fn show_dropped(rewriting: &Rewriting, plan: &Plan) {
             true => ", and cannot be undeleted after this",
             false => "",
         };
-        report.line(&format!("{snapshots} still {have} these files{then}"));
+        let ids: Vec<String> = plan.dropped.iter().map(|row| row.entry.id.short()).collect();
+        let named = match ids.len() {
+            1..=SNAPSHOTS_SHOWN => format!(": {}", ids.join(", ")),
+            _ => String::new(),
+        };
+        report.line(&format!("{snapshots} still {have} these files{then}{named}"));
     }
     if rewriting.args.now && !without.is_empty() {
         let ids: Vec<String> = without.iter().map(SnapshotId::short).collect();
