@@ -158,6 +158,16 @@ pub fn source(profile: Option<&str>) -> Result<Option<CredentialSource>, Failure
     }
 }
 
+/// What to do if [`are_only_in_shell`].
+pub const ONLY_IN_SHELL: &str = "write the keys of the bucket into ~/.aws/credentials: they are only in variables of this shell, and a schedule does not have these";
+
+/// Returns whether the keys are in variables of this shell and not in the AWS files.
+pub fn are_only_in_shell(profile: Option<&str>) -> bool {
+    let in_shell = environment().is_ok_and(|keys| keys.is_some());
+    let way_without = || Files::read(profile).ok().map(|files| way(None, &files));
+    in_shell && !matches!(way_without(), Some(Way::Keys(_) | Way::Process(_)))
+}
+
 /// Reads the current credentials.
 fn credentials(profile: Option<&str>) -> Result<Credentials, CredentialFailure> {
     let environment = environment().map_err(|failure| failure.message)?;

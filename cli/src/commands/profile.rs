@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::private;
-use icecore_engine::store::Location;
+use icecore_engine::store::{Location, Provider};
 use serde_json::json;
 
 use crate::args::{Global, ProfileCommand};
@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, show};
-use crate::{config, profile};
+use crate::{aws, config, profile};
 
 pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
     let config_dir = match &global.config_dir {
@@ -135,6 +135,7 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
             ),
         );
     }
+    say_keys_of_shell(&session, &profile);
     for (setting, message) in &problems {
         report.problem(setting, message);
     }
@@ -150,6 +151,14 @@ fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
         report.line(&format!("{}: no problem found", show(path)));
     }
     Ok(code::DONE)
+}
+
+/// Says if scheduled runs will not have the keys of the bucket.
+fn say_keys_of_shell(session: &Session, profile: &Profile) {
+    let provider = session.location().ok().and_then(|location| location.provider());
+    if provider == Some(Provider::S3) && aws::are_only_in_shell(profile.aws_profile.as_deref()) {
+        session.report.note(aws::ONLY_IN_SHELL);
+    }
 }
 
 /// Returns whether a profile names a key. A scheduled run does not see the variables of this shell.

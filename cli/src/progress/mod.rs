@@ -12,6 +12,8 @@ pub use heard::line_of;
 pub use state::{How, ThawWait, received, sent, set_away};
 pub use ticker::EVERY_VARIABLE;
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -46,6 +48,12 @@ fn stopping((uploads, bytes): (u64, u64), soon: &str, by_key: bool) -> String {
     }
 }
 
+/// Maximum number of problems that are remembered, so as not to repeat them.
+const SAID_MAX: usize = 10_000;
+
+/// The problems that the steps of a command have reported.
+pub type Said = Arc<Mutex<HashSet<(PathBuf, String)>>>;
+
 /// The progress of one step of a command.
 pub struct Bar<'a> {
     report: &'a Report,
@@ -56,6 +64,7 @@ pub struct Bar<'a> {
     /// How long to wait for another process.
     lock_wait: Duration,
     waits: AtomicBool,
+    said: Option<Said>,
 }
 
 impl<'a> Bar<'a> {
@@ -74,7 +83,14 @@ impl<'a> Bar<'a> {
             ticker,
             lock_wait,
             waits: AtomicBool::new(false),
+            said: None,
         }
+    }
+
+    /// Leaves out the problems that earlier steps have reported.
+    pub fn after(mut self, said: &Said) -> Self {
+        self.said = Some(said.clone());
+        self
     }
 
     /// Shows a wait for a thaw. In a log, each wait has a line.
@@ -147,7 +163,14 @@ impl Progress for Bar<'_> {
     }
 
     fn problem(&self, problem: Problem) {
-        self.report.problem(&show_path(&problem.path), &problem.message);
+        let Problem { path, message } = problem;
+        if let Some(mut said) = self.said.as_ref().map(|said| lock(said)) {
+            let is_new = said.len() >= SAID_MAX || said.insert((path.clone(), message.clone()));
+            if !is_new {
+                return;
+            }
+        }
+        self.report.problem(&show_path(&path), &message);
     }
 
     fn uploads(&self, packs: i64, bytes: i64) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use icecore_engine::files::private;
 use icecore_engine::ops::init::Owner;
-use icecore_engine::store::Location;
+use icecore_engine::store::{Location, Provider};
 use serde_json::{Value, json};
 
 use super::ask::Talk;
@@ -24,7 +24,7 @@ use crate::pasted;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::units::{date_of, now, show};
-use crate::{config, unfinished};
+use crate::{aws, config, unfinished};
 use crate::{shell, signals};
 
 /// The name of the profile if -P is not given.
@@ -343,6 +343,16 @@ impl Setup<'_> {
         )
     }
 
+    /// Returns the step that gives the scheduled runs the keys of the bucket, if only this shell has them.
+    fn keys_for_schedule(&self) -> Option<String> {
+        let place = &self.choices.place;
+        let aws_profile = self.profile.aws_profile.as_deref();
+        let is_s3 = place.location.provider() == Some(Provider::S3);
+        let (first, rest) = aws::ONLY_IN_SHELL.split_at(1);
+        (is_s3 && aws::are_only_in_shell(aws_profile))
+            .then(|| format!("{}{rest}", first.to_uppercase()))
+    }
+
     /// Lists what the user still has to do.
     fn say_what_next(&self, is_taken: bool) {
         let report = &self.talk.report;
@@ -373,6 +383,7 @@ impl Setup<'_> {
         if !is_taken {
             steps.push(format!("Take the first snapshot: `icecore -P {name} run`"));
         }
+        steps.extend(self.keys_for_schedule());
         if scheduler.is_none() {
             steps.push(format!("Let it run every night: {}", self.how_to_schedule()));
         }

@@ -126,7 +126,13 @@ fn damage_on_a_disk_is_read_from_the_bucket() {
     damaged[2000..200_000].fill(7);
     std::fs::write(&pack, &damaged).expect("it is written");
     let alone = host.run("restore latest:photos --target alone");
-    assert_eq!(alone.code, 22, "{alone:#?}");
+    let more = format!("--overwrite if-changed --also {copy}");
+    let alone = alone.exits(22);
+    let hint = format!("the same command with {more} restores what");
+    assert!(alone.stderr.contains(&hint), "{alone:#?}");
+    assert!(alone.stderr.contains("puts it back into the archive"), "{alone:#?}");
+    host.run(&format!("restore latest:photos --target alone {more}")).ok();
+    assert_unchanged(&photos, &host.state("alone"), "a restore with the copy that the hint names");
     let bound = host.run("--profile home restore latest:photos --target bound --max-cost 0");
     assert_ne!(bound.code, 0, "{bound:#?}");
     let whole = host.run("--profile home restore latest:photos --target whole").ok();

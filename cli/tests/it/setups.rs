@@ -333,7 +333,16 @@ fn a_bucket_is_priced_and_its_keys_are_looked_at() {
     }
     let profile = fs::read_to_string(host.path("config/home.toml")).expect("a profile");
     assert!(profile.contains("\nregion = ") && profile.contains("\nendpoint = "), "{profile}");
-    host.run("-P home profile check").ok();
+    // The scheduled runs do not have the variables of this shell.
+    assert!(ran.stdout.contains(". Write the keys of the bucket into ~/.aws/creden"), "{ran:#?}");
+    let checked = host.run("-P home profile check").ok();
+    let advice = "write the keys of the bucket into ~/.aws/credentials";
+    assert!(checked.stderr.contains(advice), "{checked:#?}");
+    let (id, secret) = (server.access_key(), server.secret_key());
+    let keys = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    write(&host.path("home/.aws/credentials"), keys);
+    let checked = host.run("-P home profile check").ok();
+    assert!(!checked.stderr.contains(advice), "{checked:#?}");
     // Test an option with an unknown class, and a bucket that does not exist.
     let other = base.replace("-p secret", "-p secret -P other").replace("page.txt", "other.txt");
     let other = other.replace("/photos", "/other");

@@ -1,11 +1,13 @@
 //! Restores from cold storage with mishaps: target folders that are not empty, missing prices,
 //! expired copies, links.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use icecore_testkit::{Fault, S3Server};
@@ -147,20 +149,7 @@ fn copies_of_what_is_back_already_may_end() {
     // One pack is thawed much earlier than the others.
     begun(&host, "restore latest:photos -t one --include IMG_01000.CR3 --days 3");
     server.advance(48 * HOURS + 71 * HOURS);
-    let clock = {
-        let server = server.clone();
-        std::thread::spawn(move || {
-            let before = server.restores().len();
-            while server.restores().len() == before {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            std::thread::sleep(Duration::from_secs(1));
-            for _ in 0..6 {
-                server.advance(8 * HOURS);
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        })
-    };
+    let clock = clock(&server);
     host.run("restore latest:photos -t out --wait --max-cost 1 --days 30").ok();
     clock.join().expect("the clock stops");
     same(&host, &photos, "out");
@@ -325,4 +314,43 @@ fn a_repair_answers_only_for_what_was_read() {
     server.advance(49 * HOURS);
     let ran = host.run(line).ok();
     assert!(ran.stdout.contains("no damage found; "), "{ran:#?}");
+}
+
+/// Lets 48 hours pass once a thaw is requested, in steps.
+fn clock(server: &Arc<S3Server>) -> JoinHandle<()> {
+    let server = server.clone();
+    std::thread::spawn(move || {
+        let before = server.restores().len();
+        while server.restores().len() == before {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 0..6 {
+            server.advance(8 * HOURS);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    })
+}
+
+/// Files are tried before the thaw and after it, but each problem is reported once.
+#[test]
+fn damage_that_a_wait_meets_twice_is_said_once() {
+    let server = Arc::new(S3Server::start());
+    let host = archive(&server, &[("rome", 6)]);
+    let hot = server.objects(BUCKET).into_iter().filter(|object| object.key.contains("/hot/"));
+    for object in hot {
+        let mut bytes = server.get(BUCKET, &object.key).expect("an object");
+        // The sidecars come before the listings.
+        let middle = bytes.len() / 2;
+        bytes[middle / 2..middle].fill(7);
+        server.put(BUCKET, &object.key, bytes, &object.storage_class);
+    }
+    let clock = clock(&server);
+    let ran = host.run("restore latest:photos -t out --wait --max-cost 1").exits(22);
+    clock.join().expect("the clock stops");
+    let warnings: Vec<&str> =
+        ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let once: BTreeSet<&&str> = warnings.iter().collect();
+    assert!(!warnings.is_empty() && once.len() == warnings.len(), "{ran:#?}");
+    assert!(ran.stdout.contains(&format!("; {} FAILED", warnings.len())), "{ran:#?}");
 }

@@ -19,7 +19,7 @@ use super::agree::Deal;
 use super::order::{Flow, Priced};
 use super::places::say_frozen_copies;
 use super::ready::{ready_by_plan, ready_of};
-use super::rounds::{Rounds, add, local_hint};
+use super::rounds::{Rounds, add, damage_hint, local_hint};
 use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::code;
 use crate::commands::{bill_text, poll};
@@ -345,7 +345,7 @@ impl Flow<'_> {
     /// Restores the files whose packs are all readable.
     fn round(&mut self, plan: &RestorePlan, rounds: &mut Rounds) -> Result<(), Failure> {
         self.options.unreadable = Arc::new(plan.unreadable());
-        let bar = self.session.bar("restore");
+        let bar = self.session.bar("restore").after(&rounds.said);
         // If other files wait for a thaw, it is unknown how many files this round can finish.
         let waits = !self.options.unreadable.is_empty();
         bar.expect(Unit::Files, if waits { 0 } else { rounds.files }, plan.write_bytes);
@@ -410,10 +410,7 @@ impl Flow<'_> {
                 .note(&format!("{what}; --overwrite if-changed replaces what differs"));
         }
         if total.files_damaged > 0 {
-            self.session.report.note(match self.repository().is_mirror() {
-                true => "hint: `icecore check --read-data` names all damage; with --repair --also ARCHIVE, with the place of the archive for ARCHIVE, it puts back what is damaged in this mirror",
-                false => "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has",
-            });
+            self.session.report.note(&damage_hint(self.session, self.repository().is_mirror()));
         }
         match (total.files_damaged, total.files_failed) {
             (0, 0) => code::DONE,

@@ -2,6 +2,8 @@
 
 use icecore_engine::ops::restore::{Overwrite, RestorePlan, RestoreSummary};
 
+use crate::progress::Said;
+use crate::session::Session;
 use crate::units::agree;
 
 /// The results of the rounds of a restore so far.
@@ -12,6 +14,7 @@ pub(super) struct Rounds {
     pub files: u64,
     /// Number of readable bytes to fetch in the last round.
     pub fetched: u64,
+    pub said: Said,
 }
 
 impl Rounds {
@@ -43,6 +46,22 @@ pub(super) fn local_hint(
             "hint: each warning names what is in the way; restored files stay"
         }
     })
+}
+
+/// Returns what to do about files whose data is damaged in the archive.
+pub(super) fn damage_hint(session: &Session, is_mirror: bool) -> String {
+    if is_mirror {
+        return "hint: `icecore check --read-data` names all damage; with --repair --also ARCHIVE, with the place of the archive for ARCHIVE, it puts back what is damaged in this mirror".to_owned();
+    }
+    // A copy that the profile or the command line names was read already.
+    match session.known_copy().filter(|_| session.copies().is_empty()) {
+        Some(copy) => format!(
+            "hint: the same command with --overwrite if-changed --also {} restores what the copy at {copy} has; `icecore check --read-data --repair --also {}` puts it back into the archive",
+            copy.typed(),
+            copy.typed(),
+        ),
+        None => "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has".to_owned(),
+    }
 }
 
 /// Adds the results of a round.
