@@ -24,8 +24,8 @@ use crate::units::{agree, count, local, utc};
 /// Columns that are omitted on a narrow terminal.
 const FIRST_TO_GO: [&str; 7] = ["writer", "tags", "files", "size", "history", "host", "time"];
 
-const IN_AN_ARCHIVE: &str = "icecore prune --undelete ID undeletes one";
-const IN_A_COPY: &str = "a copy undeletes nothing: `prune --undelete ID` in the archive does, and the next mirror copies that. `snapshots --dropped` of the archive shows until when";
+const IN_AN_ARCHIVE: &str = "icecore prune --undelete SNAP undeletes one";
+const IN_A_COPY: &str = "a copy undeletes nothing: `prune --undelete SNAP` in the archive does, and the next mirror copies that. `snapshots --dropped` of the archive shows until when";
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;

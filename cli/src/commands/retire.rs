@@ -195,7 +195,7 @@ fn frees_space(
     let days = || ids.iter().filter_map(|id| until.get(id));
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
         return format!(
-            "the next `icecore prune` frees {its} space; until then `icecore prune --undelete ID` brings {it} back"
+            "the next `icecore prune` frees {its} space; until then `icecore prune --undelete SNAP` brings {it} back"
         );
     };
     let (first, last) = (date_of(*first), date_of(*last));
@@ -203,6 +203,6 @@ fn frees_space(
         if is_remote { ", except objects whose minimum days are not over yet" } else { "" };
     let then = if first == last { "then" } else { &*first };
     format!(
-        "an `icecore prune` on {last} or later frees {its} space{except}; until {then} `icecore prune --undelete ID` brings {it} back"
+        "an `icecore prune` on {last} or later frees {its} space{except}; until {then} `icecore prune --undelete SNAP` brings {it} back"
     )
 }

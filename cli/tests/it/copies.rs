@@ -56,9 +56,9 @@ fn the_second_copy_is_named_where_it_matters() {
     host.run("-P home prune --keep-last 1").ok();
     host.run("-P home mirror").ok();
     let there = host.run("-P home snapshots --dropped").ok();
-    assert!(there.stderr.contains("icecore -P home prune --undelete ID"), "{there:#?}");
+    assert!(there.stderr.contains("icecore -P home prune --undelete SNAP"), "{there:#?}");
     let here = host.run("--repo copy snapshots --dropped").ok();
-    assert!(here.stderr.contains("a copy undeletes nothing: `prune --undelete ID`"), "{here:#?}");
+    assert!(here.stderr.contains("a copy undeletes nothing: `prune --undelete SNAP`"), "{here:#?}");
     assert!(!here.stderr.contains("icecore --repo copy prune"), "{here:#?}");
 }
 

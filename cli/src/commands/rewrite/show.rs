@@ -184,7 +184,7 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
     if !shared.is_empty() {
         report.line(&format!(
-            "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
+            "stays until an `icecore prune` finds that repacking pays: a part of {}; the rest belongs to other files",
             packs_of(shared)
         ));
     }
@@ -275,12 +275,14 @@ fn extent(plan: &Plan) -> Vec<String> {
     }
     if !shared.is_empty() {
         let packs = packs_of(&shared);
-        lines.push(format!("{when}: data in {packs} shared with other files, which are copied"));
+        lines.push(format!(
+            "{when}: a part of {packs}; the rest belongs to other files and is copied"
+        ));
     }
     lines
 }
 
-/// Describes packs, their parity and the size of both.
+/// Describes packs, their parity and the size of both as a whole.
 fn packs_of(sum: &PackSum) -> String {
     format!("{} ({})", objects(sum.packs, sum.parity), size(sum.bytes))
 }
