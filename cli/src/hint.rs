@@ -61,8 +61,8 @@ pub fn continuing() -> &'static str {
     }
 }
 
-const ROLLED_BACK_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back";
-const FORKED_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, `icecore rebuild-index` accepts it";
+const ROLLED_BACK_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, or promoted a copy on another computer, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back";
+const FORKED_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, or promoted a copy on another computer, `icecore rebuild-index` accepts it";
 const NOT_HEAD_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is the head that of another prefix?";
 
 /// Returns what the user can do next.
@@ -176,10 +176,10 @@ fn of_log(error: &Error) -> Option<&'static str> {
         }
         Error::TooNew { .. } => "update icecore",
         Error::RolledBack { .. } => {
-            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back"
+            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, or promoted a copy on another computer, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back"
         }
         Error::Forked { .. } => {
-            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, or promoted a copy on another computer, `icecore rebuild-index` accepts it"
         }
         Error::Reread => "run the command again",
         Error::PromiseBroken { .. } => {

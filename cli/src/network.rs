@@ -50,6 +50,13 @@ impl Watch for Network {
         self.report.problem(&self.place, &what);
     }
 
+    fn not_copied(&self, number: u64, place: &str, then: &str) {
+        let what = format!(
+            "this copy was promoted without entry {number} of the log, which this computer has seen at {place}; {then}"
+        );
+        self.report.problem(&self.place, &what);
+    }
+
     fn sent(&self, bytes: i64) {
         progress::sent(bytes);
     }

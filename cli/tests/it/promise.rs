@@ -175,3 +175,30 @@ fn six_hosts_side_by_side_lose_nothing_that_was_acknowledged() {
         checked.stdout.lines().filter(|line| line.starts_with("log/")).filter(odd).collect();
     assert!([0, 22].contains(&checked.code) && odd.is_empty(), "{odd:?} {checked:#?}");
 }
+
+/// A computer continues in a copy that another one has promoted without its last entry.
+#[test]
+fn a_copy_that_lacks_an_entry_is_no_store_that_lost_it() {
+    let server = S3Server::start();
+    let [one, two] = &hosts(&server, 2)[..] else { panic!("two hosts") };
+    let copy = format!("s3://{BUCKET}/copy");
+    let owner = "--identity identity";
+    let dropped = id(&one.run("--json snapshot photos").ok());
+    write(&one.path("photos/late.CR3"), photos::bytes(7, 200_000));
+    one.run("snapshot photos").ok();
+    one.run(&format!("{owner} check --read-data --max-cost 1")).ok();
+    one.run(&format!("{owner} prune --forget {dropped}")).ok();
+    let line = format!(
+        "mirror --yes --pack-class STANDARD --hot-class STANDARD s3://{BUCKET}/photos {copy}"
+    );
+    one.run(&format!("{owner} {line}")).ok();
+    one.run(&format!("{owner} prune --undelete {dropped}")).ok();
+    two.run(&format!("{owner} --repo {copy} promote --yes")).ok();
+    let checked = one.run(&format!("{owner} --json --repo {copy} check")).ok();
+    let said = "this copy was promoted without entry ";
+    assert!(checked.stdout.contains(said) && !checked.stdout.contains(WARNING), "{checked:#?}");
+    assert!(!checked.stdout.contains("broke its promise"), "{checked:#?}");
+    assert_eq!(checked.summary()["read_back"]["bytes"], 0, "nothing was read there: {checked:#?}");
+    let shown = one.run(&format!("{owner} --json --repo {copy} snapshots")).ok();
+    assert!(shown.stdout.contains(&dropped) && !shown.stdout.contains(said), "{shown:#?}");
+}

@@ -109,10 +109,12 @@ impl<C: LogFollower> Repository<C> {
         self.sync()
     }
 
-    /// Records in the catalog what `config` contains. `kept` is the object that the catalog keeps.
-    fn know_config(&self, kept: &[u8]) -> Result<(), Error> {
-        self.catalog.keep_config(kept, &self.store.location().place())?;
-        self.catalog.know_first_writer(&self.config.authority)
+    /// Records in the catalog what `config` contains. `kept` is the object that the catalog keeps. Returns where this
+    /// host used the repository before, if that was at another place.
+    fn know_config(&self, kept: &[u8]) -> Result<Option<String>, Error> {
+        let before = self.catalog.keep_config(kept, &self.store.location().place())?;
+        self.catalog.know_first_writer(&self.config.authority)?;
+        Ok(before)
     }
 }
 
@@ -175,7 +177,11 @@ impl Attempt<'_> {
 
     /// Reads the log after the position of the catalog. `kept` is the copy of `config` that the catalog keeps.
     fn read(&mut self, mut repository: Repository, kept: &[u8]) -> Result<Repository, Error> {
-        repository.know_config(kept)?;
+        let moved_from = repository.know_config(kept)?;
+        if moved_from.is_some() {
+            // The findings are about the objects at the other place.
+            repository.catalog.forget_readings()?;
+        }
         if repository.catalog.is_stale()? {
             self.verdicts = repository.catalog.verdicts()?;
             return Err(Error::Reread);
@@ -184,7 +190,9 @@ impl Attempt<'_> {
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
             warn!(number, "the store has replaced a log entry: reading the whole log again");
-            repository = repository.read_again(number, self.cache_dir, self.progress)?;
+            let Attempt { cache_dir, progress, .. } = *self;
+            let moved_from = moved_from.as_deref();
+            repository = repository.read_again((number, moved_from), cache_dir, progress)?;
             read = Ok(());
         }
         self.verdicts = repository.catalog.verdicts()?;

@@ -140,11 +140,12 @@ impl Repository {
         }
     }
 
-    /// Rebuilds the catalog from a log in which a slot has a different entry from the one that this host has read. If
-    /// the lost entry was one of this host, records that it must be appended again.
+    /// Rebuilds the catalog from a log in which a slot has a different entry from the one that this host has read, at
+    /// this store or at the place that the repository has moved from. If the lost entry was one of this host, records
+    /// that it must be appended again.
     pub(super) fn read_again(
         self,
-        number: u64,
+        (number, moved_from): (u64, Option<&str>),
         cache_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
@@ -155,7 +156,10 @@ impl Repository {
         } else {
             "this host reads the log again"
         };
-        self.store.watch().broken_promise(number, then);
+        match moved_from {
+            None => self.store.watch().broken_promise(number, then),
+            Some(place) => self.store.watch().not_copied(number, place, then),
+        }
         let (id, genesis) = (self.config.repository, self.genesis());
         let (kept, verdicts) = (self.catalog.kept_config()?, self.catalog.verdicts()?);
         let repository = self.map_catalog(|catalog| {

@@ -19,6 +19,9 @@ pub trait Watch: fmt::Debug + Send + Sync {
     /// The store has lost an entry of the log that it had acknowledged; `then` says what icecore
     /// does about it.
     fn broken_promise(&self, _number: u64, _then: &str) {}
+    /// A copy that was promoted lacks an entry of the log that this host has read at `place`; `then` says what icecore
+    /// does about it.
+    fn not_copied(&self, _number: u64, _place: &str, _then: &str) {}
     /// Bytes of a request were sent. Negative if the request failed and these bytes will be sent
     /// again.
     fn sent(&self, _bytes: i64) {}

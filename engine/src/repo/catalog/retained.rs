@@ -62,16 +62,19 @@ impl LogTables {
         Ok(())
     }
 
-    /// Keeps `config`, and the location of the repository.
-    pub fn keep_config(&self, object: &[u8], location: &str) -> Result<(), Error> {
+    /// Keeps `config`, and the location of the repository. Returns the location that it had before, if it was another.
+    pub fn keep_config(&self, object: &[u8], location: &str) -> Result<Option<String>, Error> {
         let connection = self.lock();
         self.wrap((|| {
+            let mut before = None;
             for (key, value) in [("config", object), ("location", location.as_bytes())] {
-                if schema::get_meta(&connection, key)?.as_deref() != Some(value) {
+                let kept = schema::get_meta(&connection, key)?;
+                if kept.as_deref() != Some(value) {
                     schema::set_meta(&connection, key, value)?;
+                    before = kept.filter(|_| key == "location");
                 }
             }
-            Ok(())
+            Ok(before.and_then(|before| String::from_utf8(before).ok()))
         })())
     }
 
