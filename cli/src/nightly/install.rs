@@ -141,7 +141,7 @@ impl Scheduler<'_> {
             }
         };
         let words = words(global)?;
-        self.warn_of_environment(settings.iter().all(|profile| profile.repo.is_some()));
+        self.warn_of_environment(&settings);
         Ok(Call {
             name: self.name.clone(),
             words,
@@ -153,14 +153,20 @@ impl Scheduler<'_> {
     }
 
     /// Warns of variables of this shell that the job will not have.
-    fn warn_of_environment(&self, have_repo: bool) {
+    fn warn_of_environment(&self, settings: &[Profile]) {
+        let have_repo = settings.iter().all(|profile| profile.repo.is_some());
+        let is_s3 = |url: &String| url.starts_with("s3:");
+        let use_s3 = settings.iter().any(|profile| {
+            let copy = profile.mirror.as_ref().and_then(|mirror| mirror.to.as_ref());
+            profile.repo.iter().chain(copy).any(is_s3)
+        });
         let mut passed = vec!["ICECORE_CONFIG_DIR", "ICECORE_CACHE_DIR"];
         // A run uses the archive of its profile, whatever the variable says.
         passed.extend(have_repo.then_some("ICECORE_REPOSITORY"));
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let is_lost = |name: &String| {
-            (name.starts_with("ICECORE_") || name.starts_with("AWS_"))
-                && !passed.contains(&name.as_str())
+            let is_of_aws = name.starts_with("AWS_") && (use_s3 || !have_repo);
+            (name.starts_with("ICECORE_") || is_of_aws) && !passed.contains(&name.as_str())
         };
         let mut lost: Vec<String> = names.filter(is_lost).collect();
         lost.sort();

@@ -57,7 +57,7 @@ fn what_stays_goes_with_the_prune_that_rewrite_names() {
     let ran = host.run(line).ok().stdout;
     let pruned = host.run("prune -n").ok().stdout;
     // The notes are in GLACIER_IR, and the listings in STANDARD, which has no minimum days.
-    let day = between(&pruned, " until ", ", ");
+    let day = between(&pruned, " stay until ", ", ");
     let stays = format!("stays until an `icecore prune` on {day} or later: ");
     assert!(shown.contains(&stays) && ran.contains(&stays), "{shown}\n{ran}\n{pruned}");
     let can = format!("the replaced snapshot can be undeleted until {day}: ");

@@ -42,6 +42,23 @@ fn the_line_is_printed_where_there_is_no_crontab() {
     host.run("schedule install --with cron --yes").fails(1, &["the crontab cannot be read"]);
 }
 
+/// A variable for buckets is nothing to a job that uses folders.
+#[test]
+fn a_variable_that_the_job_needs_is_named() {
+    let mut host = host("[run]\nat = '02:30'");
+    let printed = |host: &Host| host.run("schedule install --with cron --print").ok().stderr;
+    host.set("AWS_CA_BUNDLE", "/etc/ssl/own.pem");
+    let said = printed(&host);
+    assert!(said.contains("ICECORE_PASSWORD_FILE") && !said.contains("AWS_"), "{said}");
+    let profile = fs::read_to_string(host.path("config/home.toml")).expect("a profile");
+    write(
+        &host.path("config/home.toml"),
+        format!("{profile}\n[mirror]\nto = 's3://bucket/copy'\n"),
+    );
+    let said = printed(&host);
+    assert!(said.contains("not have AWS_CA_BUNDLE, "), "{said}");
+}
+
 #[test]
 fn a_line_of_a_crontab_comes_works_and_goes() {
     let host = with_cron();

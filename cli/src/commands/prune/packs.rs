@@ -147,8 +147,8 @@ fn why_in_general(decision: &Decision) -> [String; 2] {
             "copying the rest of the objects costs more than it saves",
         ),
         Decision::Keep(Why::TooYoung { .. }) => both(
-            "deleting the object this early would cost the same",
-            "deleting the objects this early would cost the same",
+            "replacing the object saves nothing until its minimum days are over",
+            "replacing the objects saves nothing until their minimum days are over",
         ),
         Decision::Keep(Why::BelowThreshold { .. }) => {
             both("it is too small a part of the object", "it is too small a part of the objects")

@@ -280,7 +280,7 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
             "{what} {} can be undeleted until {}: icecore prune --undelete {}",
             ids.join(", "),
             until(together[0]),
-            if ids.len() == 1 { &*ids[0] } else { "ID" },
+            if ids.len() == 1 { &*ids[0] } else { "SNAP" },
         ));
     }
     if let Some(more) = held.len().checked_sub(HELD_SHOWN).filter(|more| *more > 0) {

@@ -122,7 +122,10 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
         |is: &'static str, would: &'static str| if summary.id.is_some() { is } else { would };
     let new = match new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)
     {
-        0 => format!("no new data; its list of files {} {stored}", would("takes", "would take")),
+        0 => format!(
+            "nothing to store but its list of files, which {} {stored}",
+            would("takes", "would take")
+        ),
         new => format!("{} new, {} {stored}", size(new), would("stored as", "would be stored as")),
     };
     report.line(&format!("{} in all; {new}; {seconds:.1} s", size(totals.bytes_processed)));
@@ -130,7 +133,7 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
         let chunks = count(totals.chunks_new, "chunk");
         let listings = size(totals.bytes_of_listings);
         report.line(&format!(
-            "new: {chunks} in {}, and {listings} of folder listings",
+            "stored: {chunks} in {}; folder listings: {listings}",
             count(totals.packs_written, "pack")
         ));
     }

@@ -44,12 +44,14 @@ pub fn show_forecast(session: &Session, forecast: &Forecast, state: &WaveJob, pr
     if more > 0 {
         report.line(&format!("and {}; -v lists all", count(more, "more month")));
     }
-    report.line(&format!(
-        "{}, {} in all, instead of {} at once",
-        count(forecast.months(), "month"),
-        compared(forecast.total_usd),
-        compared(forecast.at_once_usd),
-    ));
+    let all = compared(forecast.total_usd);
+    report.line(&match forecast.months() {
+        1 => format!("1 month, {all} in all"),
+        months => {
+            let at_once = compared(forecast.at_once_usd);
+            format!("{months} months, {all} in all, instead of {at_once} at once")
+        }
+    });
     let limit = match (state.budget_usd, state.free_egress) {
         (Some(usd), false) => format!("{} a month", exact_dollars(usd)),
         (Some(usd), true) => format!("{} and the free download of a month", exact_dollars(usd)),
