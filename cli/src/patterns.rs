@@ -109,6 +109,16 @@ impl Patterns {
         numbers.into_iter().map(|number| (&*self.typed[number].0, self.typed[number].1))
     }
 
+    /// Reports patterns by which nothing was left out below the given paths.
+    pub fn say_idle_below(&self, report: &Report, unmatched: &[usize]) {
+        let what = match self.typed.len() {
+            1 => "matched nothing below the given paths, so it left nothing out",
+            // What is in a folder that is left out is not looked at.
+            _ => "matched nothing below the given paths, or only what other patterns leave out",
+        };
+        self.say_idle(report, unmatched, what);
+    }
+
     /// Reports patterns that have matched nothing. Patterns of a file are not worth a line in a log that is sent by
     /// mail.
     pub fn say_idle(&self, report: &Report, unmatched: &[usize], what: &str) {

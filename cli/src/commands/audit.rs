@@ -27,9 +27,8 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     bar.finish();
     let found = result?;
     let report = &session.report;
-    let idle = "matched nothing below the given paths, so it left nothing out";
     let unmatched = exclude.unmatched();
-    patterns.say_idle(report, &unmatched, idle);
+    patterns.say_idle_below(report, &unmatched);
     let typed = args.exclude.len() + args.iexclude.len();
     let leaves_out = patterns.idle(&unmatched).count() < typed;
     if report.json {

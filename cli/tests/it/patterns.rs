@@ -148,6 +148,11 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
     let ran = host.run("-q snapshot photos --exclude *.tpm --exclude *.tmp").ok();
     assert!(ran.stderr.contains("*.tpm: this pattern matched nothing"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("*.tmp"), "{}", ran.stderr);
+    // What another pattern leaves out is not looked at.
+    write(&host.path("photos/exports/b.tif"), "b");
+    let ran = host.run("-q snapshot photos --exclude exports --exclude *.tif").ok();
+    let said = "*.tif: this pattern matched nothing below the given paths, or only what other";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
     // Patterns of a profile need not match, so there is no message for the mail.
     write(&host.path("config/night.toml"), "exclude = [\"*.tpm\"]\n");
     let ran = host.run("-P night -q snapshot photos").ok();

@@ -26,9 +26,6 @@ use doubts::warn;
 pub use show::litter;
 use show::show;
 
-/// The warning for a pattern without effect.
-const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
-
 pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
     if args.paths.is_empty() {
@@ -87,7 +84,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     if let Some(id) = &summary.id {
         begins::say(session, &repository, id)?;
     }
-    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
+    patterns.say_idle_below(&session.report, &summary.unmatched);
     moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
     show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
@@ -136,7 +133,7 @@ fn rehearse(
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
-    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
+    patterns.say_idle_below(&session.report, &summary.unmatched);
     show(session, &summary, Requests::default(), without_waiting(started).as_secs_f64())?;
     Ok(if has_trouble(&summary) { code::INCOMPLETE } else { code::DONE })
 }
