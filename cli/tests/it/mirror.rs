@@ -470,6 +470,32 @@ fn a_copy_is_promoted_and_the_old_archive_refused() {
     assert!(!ran.stderr.contains("this is the old copy"), "{ran:#?}");
 }
 
+/// What a check has read of the archive, of its copy, and of the archive at an earlier place are three things.
+#[test]
+fn what_was_read_back_was_read_at_this_place() {
+    let host = host_with_archive();
+    let read = |line: &str| {
+        let checked = host.run(&format!("--json {line}")).ok().summary();
+        let read = &checked["read_back"];
+        (read["bytes"].as_u64().expect("bytes"), read["bytes_total"].as_u64().expect("bytes"))
+    };
+    let is_all = |(bytes, total): (u64, u64)| bytes == total && total > 0;
+    host.run("mirror repo copy").ok();
+    assert!(is_all(read("--repo repo check --read-data")));
+    assert_eq!(read("--repo copy check").0, 0);
+    assert!(is_all(read("--repo repo check")), "the copy is opened with a catalog of its own");
+    assert!(is_all(read("--repo copy check --read-data")));
+    std::fs::rename(host.path("repo"), host.path("moved")).expect("it is moved");
+    assert_eq!(read("--repo moved check").0, 0);
+    assert!(is_all(read("--repo moved check --read-data")));
+    host.run("--repo moved rebuild-index").ok();
+    assert!(is_all(read("--repo moved check")));
+    std::fs::rename(host.path("moved"), host.path("again")).expect("it is moved");
+    host.run("--repo again rebuild-index").ok();
+    assert_eq!(read("--repo again check").0, 0);
+    assert!(is_all(read("--repo copy check")));
+}
+
 #[test]
 fn a_run_keeps_the_copy_up_to_date() {
     let host = host_with_archive();

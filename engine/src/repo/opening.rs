@@ -109,12 +109,16 @@ impl<C: LogFollower> Repository<C> {
         self.sync()
     }
 
-    /// Records in the catalog what `config` contains. `kept` is the object that the catalog keeps. Returns where this
-    /// host used the repository before, if that was at another place.
-    fn know_config(&self, kept: &[u8]) -> Result<Option<String>, Error> {
-        let before = self.catalog.keep_config(kept, &self.store.location().place())?;
-        self.catalog.know_first_writer(&self.config.authority)?;
-        Ok(before)
+    /// Records in the catalog what `config` contains. `kept` is the object that the catalog keeps.
+    fn know_config(&self, kept: &[u8]) -> Result<(), Error> {
+        self.catalog.keep_config(kept, &self.store.location().place())?;
+        self.catalog.know_first_writer(&self.config.authority)
+    }
+
+    /// Returns where this host used the repository before, if that was at another place.
+    pub(super) fn moved_from(&self) -> Result<Option<String>, Error> {
+        let here = self.store.location().place();
+        Ok(self.catalog.place()?.filter(|place| *place != here))
     }
 }
 
@@ -177,11 +181,7 @@ impl Attempt<'_> {
 
     /// Reads the log after the position of the catalog. `kept` is the copy of `config` that the catalog keeps.
     fn read(&mut self, mut repository: Repository, kept: &[u8]) -> Result<Repository, Error> {
-        let moved_from = repository.know_config(kept)?;
-        if moved_from.is_some() {
-            // The findings are about the objects at the other place.
-            repository.catalog.forget_readings()?;
-        }
+        repository.know_config(kept)?;
         if repository.catalog.is_stale()? {
             self.verdicts = repository.catalog.verdicts()?;
             return Err(Error::Reread);
@@ -190,9 +190,7 @@ impl Attempt<'_> {
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
             warn!(number, "the store has replaced a log entry: reading the whole log again");
-            let Attempt { cache_dir, progress, .. } = *self;
-            let moved_from = moved_from.as_deref();
-            repository = repository.read_again((number, moved_from), cache_dir, progress)?;
+            repository = repository.read_again(number, self.cache_dir, self.progress)?;
             read = Ok(());
         }
         self.verdicts = repository.catalog.verdicts()?;
@@ -243,8 +241,14 @@ impl Attempt<'_> {
                 if self.purpose != Purpose::Rebuild {
                     repository.expect_still_void()?;
                 }
-                // A mirror need not have the entries that this host wrote to the archive.
+                // A mirror need not have the entries that this host wrote to the archive, and its first opening uses
+                // the catalog of the archive.
                 if !repository.is_mirror() {
+                    if repository.moved_from()?.is_some() {
+                        // The findings are about the objects at the other place.
+                        repository.catalog.forget_readings()?;
+                        repository.catalog.keep_place(&repository.store.location().place())?;
+                    }
                     repository.say_again()?;
                 }
                 Ok(repository)

@@ -145,7 +145,7 @@ impl Repository {
     /// that it must be appended again.
     pub(super) fn read_again(
         self,
-        (number, moved_from): (u64, Option<&str>),
+        number: u64,
         cache_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
@@ -156,9 +156,9 @@ impl Repository {
         } else {
             "this host reads the log again"
         };
-        match moved_from {
+        match self.moved_from()? {
             None => self.store.watch().broken_promise(number, then),
-            Some(place) => self.store.watch().not_copied(number, place, then),
+            Some(place) => self.store.watch().not_copied(number, &place, then),
         }
         let (id, genesis) = (self.config.repository, self.genesis());
         let (kept, verdicts) = (self.catalog.kept_config()?, self.catalog.verdicts()?);

@@ -15,13 +15,15 @@ use crate::error::Error;
 use crate::format::{Digest, LogEntry, RepositoryId};
 use crate::progress::Progress;
 
-/// Copies the facts that only this host knows: which data was read back, which thaws were requested, and which disks
-/// were mounted.
+/// Copies the facts that only this host knows: which data was read back and which thaws were requested, if at the same
+/// place, and which disks were mounted.
 const CARRY: &str = "
 UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
     (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
      WHERE o.id = packs.id AND o.rows = packs.rows)
-WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows);
+WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows)
+    AND (SELECT value FROM main.meta WHERE key = 'location')
+        IS (SELECT value FROM old.meta WHERE key = 'location');
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
 INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %' OR key = 'last slot';
 INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;

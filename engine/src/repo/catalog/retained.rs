@@ -16,6 +16,8 @@ const ENTRIES_MAX: u64 = 128;
 /// Maximum size of these entries together, not counting the newest.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// Key of the row with the place of the repository.
+const PLACE: &str = "location";
 /// Key of the row with the key slot that last opened the repository.
 pub(super) const LAST_SLOT: &str = "last slot";
 
@@ -62,20 +64,29 @@ impl LogTables {
         Ok(())
     }
 
-    /// Keeps `config`, and the location of the repository. Returns the location that it had before, if it was another.
-    pub fn keep_config(&self, object: &[u8], location: &str) -> Result<Option<String>, Error> {
+    /// Keeps `config`, and the place of the repository if none is known.
+    pub fn keep_config(&self, object: &[u8], place: &str) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap((|| {
-            let mut before = None;
-            for (key, value) in [("config", object), ("location", location.as_bytes())] {
-                let kept = schema::get_meta(&connection, key)?;
-                if kept.as_deref() != Some(value) {
-                    schema::set_meta(&connection, key, value)?;
-                    before = kept.filter(|_| key == "location");
-                }
+            if schema::get_meta(&connection, "config")?.as_deref() != Some(object) {
+                schema::set_meta(&connection, "config", object)?;
             }
-            Ok(before.and_then(|before| String::from_utf8(before).ok()))
+            match schema::get_meta(&connection, PLACE)? {
+                None => schema::set_meta(&connection, PLACE, place.as_bytes()),
+                Some(_) => Ok(()),
+            }
         })())
+    }
+
+    /// Keeps the place of the repository.
+    pub fn keep_place(&self, place: &str) -> Result<(), Error> {
+        self.wrap(schema::set_meta(&self.lock(), PLACE, place.as_bytes()))
+    }
+
+    /// Returns where this host last used the repository; `None` if it has not used it yet.
+    pub fn place(&self) -> Result<Option<String>, Error> {
+        let place = self.wrap(schema::get_meta(&self.lock(), PLACE))?;
+        Ok(place.and_then(|place| String::from_utf8(place).ok()))
     }
 
     /// Returns the kept `config`.
