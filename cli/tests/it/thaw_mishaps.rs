@@ -354,3 +354,48 @@ fn damage_that_a_wait_meets_twice_is_said_once() {
     assert!(!warnings.is_empty() && once.len() == warnings.len(), "{ran:#?}");
     assert!(ran.stdout.contains(&format!("; {} FAILED", warnings.len())), "{ran:#?}");
 }
+
+#[test]
+fn what_a_copy_puts_back_into_cold_storage_is_not_lost() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 3)]);
+    for object in server.objects(BUCKET) {
+        server.thaw(BUCKET, &object.key);
+    }
+    let copy = format!("s3://{BUCKET}/copy");
+    host.run(&format!("mirror --yes s3://{BUCKET}/photos {copy}")).ok();
+    let of = |prefix: &str| {
+        let objects = server.objects(BUCKET).into_iter();
+        objects.map(|object| object.key).filter(|key| key.starts_with(prefix)).collect::<Vec<_>>()
+    };
+    let packs = of("photos/packs/");
+    packs.iter().for_each(|pack| assert!(server.delete(BUCKET, pack)));
+    write(
+        &host.path("one.CR3"),
+        fs::read(host.path("photos/rome/IMG_01001.CR3")).expect("a photo"),
+    );
+    host.run("check --repair --seed one.CR3").exits(22);
+
+    let line = format!("check --repair --also {copy}");
+    let frozen = host.run(&line).exits(22);
+    let of_copy =
+        |pack: &String| format!("\n  s3://{BUCKET}/{}\n", pack.replace("photos/", "copy/"));
+    assert!(packs.iter().any(|pack| frozen.stderr.contains(&of_copy(pack))), "{frozen:#?}");
+    of("copy/packs/").iter().for_each(|pack| assert!(server.thaw(BUCKET, pack)));
+    let ran = host.run(&line).ok();
+    let said = ["put back from another copy. ", "frozen again and ", "not read back"];
+    assert!(said.iter().all(|words| ran.stderr.contains(words)), "{ran:#?}");
+    assert!(ran.stdout.contains("no damage is left"), "{ran:#?}");
+    assert!(ran.stdout.contains("marked as lost can be read again"), "{ran:#?}");
+    assert!(!ran.stdout.contains("of data lost"), "{ran:#?}");
+    assert!(host.run("check").ok().stdout.contains("no damage found"));
+    assert_eq!(of("photos/packs/").len(), packs.len() + 1, "all packs, and the repaired photo");
+    // Nothing counts as read back before it is.
+    let read = |ran: Ran| ran.summary()["read_back"]["bytes"].as_u64().expect("bytes");
+    let before = read(host.run("--json check").ok());
+    host.run("check --read-data --detach --max-cost 1").exits(20);
+    server.advance(49 * HOURS);
+    host.run("check --read-data --max-cost 1").ok();
+    assert!(read(host.run("--json check").ok()) > before);
+    host.restores("latest", &host.state("photos"));
+}

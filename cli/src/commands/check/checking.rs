@@ -29,8 +29,10 @@ pub(super) struct Checking<'a> {
     pub thawing: u64,
     /// Whether the user did not agree to the price of reading.
     pub refused: bool,
-    /// Number of damaged packs that another copy of the archive has, but frozen.
-    pub frozen_in_copies: u64,
+    /// Objects of other copies that could replace damaged ones, but are frozen.
+    pub frozen_in_copies: Vec<String>,
+    /// Number of packs that were put back from copies and read again.
+    pub put_back_read: u64,
     /// The latest time at which requested thaws are done, including those of earlier runs.
     pub ready_by: Option<Time>,
 }

@@ -1,6 +1,6 @@
 //! Puts damaged and missing packs back from other copies of the archive.
 
-use icecore_engine::ops::check::Check;
+use icecore_engine::ops::check::{Check, PutBack};
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::{Store, layout};
 
@@ -15,23 +15,23 @@ use crate::units::{about, agree, count};
 type Offer = (PackRow, f64);
 
 impl Checking<'_> {
-    /// Restores packs from other copies of the archive, the cheapest first. Returns how many were restored.
-    pub(super) fn put_back(&mut self, check: &mut Check) -> Result<u64, Failure> {
+    /// Restores packs from other copies of the archive, the cheapest first.
+    pub(super) fn put_back(&mut self, check: &mut Check) -> Result<PutBack, Failure> {
         let rows = check.packs_to_put_back()?;
         let named = self.args.also.as_slice();
         if rows.is_empty() && named.is_empty() {
-            return Ok(0);
+            return Ok(PutBack::default());
         }
         let mut copies = self.session.all_copies(named, self.repository)?;
         if copies.is_empty() {
-            return Ok(0);
+            return Ok(PutBack::default());
         }
         copies.sort_by_key(|copy| copy.location().is_remote());
         let mut offers: Vec<Offer> = Vec::new();
         for row in rows {
             match cheapest(&copies, &row) {
                 Some(price) => offers.push((row, price)),
-                None => self.frozen_in_copies += u64::from(is_frozen(&copies, &row)),
+                None => self.frozen_in_copies.extend(frozen(&copies, &row)),
             }
         }
         let paid: f64 = offers.iter().map(|(_, price)| price).sum();
@@ -45,11 +45,8 @@ impl Checking<'_> {
         let put_back = check.put_back_packs(rows, &stores, &bar);
         bar.finish();
         let put_back = put_back?;
-        if put_back > 0 {
-            self.session.report.note(&format!(
-                "{} put back from another copy",
-                count(put_back, "object") + agree(put_back, " was", " were")
-            ));
+        if put_back.packs > 0 {
+            self.session.report.note(&put_back_text(put_back));
         }
         Ok(put_back)
     }
@@ -94,7 +91,22 @@ fn cheapest(copies: &[OpenedCopy], row: &PackRow) -> Option<f64> {
     prices.min_by(f64::total_cmp)
 }
 
-fn is_frozen(copies: &[OpenedCopy], row: &PackRow) -> bool {
+/// Returns where a copy has a pack, but frozen.
+fn frozen(copies: &[OpenedCopy], row: &PackRow) -> Option<String> {
     let name = layout::pack(row.kind, &row.id);
-    copies.iter().any(|opened| opened.copy.price(&name, row.bytes).is_some())
+    let has = |opened: &&OpenedCopy| opened.copy.price(&name, row.bytes).is_some();
+    copies.iter().find(has).map(|opened| format!("{}/{name}", opened.copy.store.location()))
+}
+
+fn put_back_text(PutBack { packs, packs_frozen }: PutBack) -> String {
+    let all = count(packs, "object") + agree(packs, " was", " were");
+    let frozen = match packs_frozen {
+        0 => return format!("{all} put back from another copy"),
+        frozen if frozen == packs => agree(packs, "It is", "They are").to_owned(),
+        frozen => format!("{frozen} of them {}", agree(frozen, "is", "are")),
+    };
+    format!(
+        "{all} put back from another copy. {frozen} frozen again and {} not read back: `icecore check --read-data` does that",
+        agree(packs_frozen, "was", "were")
+    )
 }

@@ -54,7 +54,8 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         waiting: 0,
         thawing: 0,
         refused: false,
-        frozen_in_copies: 0,
+        frozen_in_copies: Vec::new(),
+        put_back_read: 0,
         ready_by: None,
     };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
@@ -120,10 +121,12 @@ impl Checking<'_> {
         if !self.args.repair || report.errors.is_empty() {
             return Ok(None);
         }
-        let packs_put_back = self.put_back(check)?;
+        let put_back = self.put_back(check)?;
+        let packs_put_back = put_back.packs;
         if packs_put_back == 0 {
             return Ok(None);
         }
+        self.put_back_read = packs_put_back - put_back.packs_frozen;
         let before = std::mem::replace(report, self.finish(check)?);
         Ok(Some((before, RepairSummary { packs_put_back, ..RepairSummary::default() })))
     }

@@ -200,7 +200,7 @@ fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired
         "{found}{within}{doubts}; {} checked{checksums}, {} read{trees}{}",
         count(report.objects_checked, "object"),
         size(report.bytes_read),
-        data_not_read(checking, report, repaired),
+        data_not_read(checking, report),
     )
 }
 
@@ -215,9 +215,9 @@ fn needed_by(repository: &Repository) -> &'static str {
 }
 
 /// Describes how much photo data was not read, and why.
-fn data_not_read(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
+fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
     match (checking.selected, checking.waiting) {
-        (None, _) if repaired.is_some_and(|(_, done)| done.packs_put_back > 0) => {
+        (None, _) if checking.put_back_read > 0 => {
             "; no photo data was read but what was put back (--read-data)".to_owned()
         }
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
@@ -265,13 +265,8 @@ fn show_hints(checking: &Checking, report: &CheckReport) -> Result<(), Failure> 
             agree(report.stored_again, "copy", "copies"),
         ));
     }
-    if checking.frozen_in_copies > 0 && report.damaged() > 0 {
-        out.note(&format!(
-            "another copy has {} that {} damaged or missing here, but frozen: thaw {} with the provider's own tools, then run the command again",
-            count(checking.frozen_in_copies, "object"),
-            agree(checking.frozen_in_copies, "is", "are"),
-            agree(checking.frozen_in_copies, "it", "them"),
-        ));
+    if !checking.frozen_in_copies.is_empty() && report.damaged() > 0 {
+        show_frozen(checking);
     }
     if !report.rolled_back {
         show_notes(checking, report)?;
@@ -279,6 +274,24 @@ fn show_hints(checking: &Checking, report: &CheckReport) -> Result<(), Failure> 
     }
     hints(checking, report).iter().for_each(|hint| out.note(&format!("hint: {hint}")));
     Ok(())
+}
+
+/// Names what other copies have, but frozen.
+fn show_frozen(checking: &Checking) {
+    let (out, objects) = (&checking.session.report, &checking.frozen_in_copies);
+    let all = objects.len();
+    out.note(&format!(
+        "another copy has {} that {} damaged or missing here, but frozen. Thaw {} with the provider's own tools, then run the same command again:",
+        count(all, "object"),
+        agree(all, "is", "are"),
+        agree(all, "it", "them"),
+    ));
+    let shown = if out.verbose { usize::MAX } else { FILES_SHOWN };
+    objects.iter().take(shown).for_each(|object| out.note(&format!("  {object}")));
+    let more = all.saturating_sub(shown);
+    if more > 0 {
+        out.note(&format!("  and {}; -v lists all", count(more, "more object")));
+    }
 }
 
 /// Describes why none of the objects could be read. `thawing` is the number of those being thawed.

@@ -13,7 +13,7 @@ use crate::ops::cold::{self, ColdRow, PackStates, Requested, ThawTerms};
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{BegunCheck, PackReads, Scope, WHOLE};
 use crate::repo::reader::seconds_now;
-use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
+use crate::repo::{ChunkReader, PackDamage, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 
 /// The packs that a check reads.
@@ -211,7 +211,7 @@ impl Check<'_> {
     }
 
     /// Reads a pack and opens every chunk in it. Returns false if it is frozen.
-    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<bool, Error> {
+    pub(super) fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<bool, Error> {
         let name = name(row);
         let store = &self.repository.store;
         let read = |range: Range<u64>| {
@@ -225,30 +225,38 @@ impl Check<'_> {
             }
             Ok(store.salvage(&name, range)?)
         };
+        let found = reader.pack(row.key).and_then(|pack| reader.verify_pack(&pack, &read));
+        self.was_verified(row, found)
+    }
+
+    /// Records the findings about a whole pack. Returns false if it was not read because it is frozen.
+    pub(super) fn was_verified(
+        &mut self,
+        row: &PackRow,
+        found: Result<PackDamage, Error>,
+    ) -> Result<bool, Error> {
         let suspected = self.bad_packs.get(&row.key).map(|bad| bad.problem.clone());
         let all_lost = |error: &Error| {
             let problem = suspected.as_ref().map_or_else(|| error.reason(), ToString::to_string);
             (0..row.rows as u32).map(|slot| (slot, problem.clone())).collect()
         };
-        let pack = reader.pack(row.key);
-        let (damaged, around): (BTreeMap<u32, String>, _) =
-            match pack.and_then(|pack| reader.verify_pack(&pack, &read)) {
-                Ok(found) => {
-                    let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
-                    (damaged.collect(), found.around.as_ref().map(Flaw::from))
-                }
-                // The temporary copy has expired, so the pack was not read.
-                Err(error) if error.is_frozen() => return Ok(false),
-                // A pack that this user has no permission to read does not count as lost.
-                Err(error) if error.is_closed() => {
-                    let bad = Bad { problem: Flaw::from(&error), missing: false };
-                    self.bad_packs.insert(row.key, bad);
-                    self.repository.catalog.leave_out_of_check(&[row.key])?;
-                    return Ok(true);
-                }
-                Err(error) if error.is_of_object() => (all_lost(&error), None),
-                Err(error) => return Err(error),
-            };
+        let (damaged, around): (BTreeMap<u32, String>, _) = match found {
+            Ok(found) => {
+                let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
+                (damaged.collect(), found.around.as_ref().map(Flaw::from))
+            }
+            // The temporary copy has expired, so the pack was not read.
+            Err(error) if error.is_frozen() => return Ok(false),
+            // A pack that this user has no permission to read does not count as lost.
+            Err(error) if error.is_closed() => {
+                let bad = Bad { problem: Flaw::from(&error), missing: false };
+                self.bad_packs.insert(row.key, bad);
+                self.repository.catalog.leave_out_of_check(&[row.key])?;
+                return Ok(true);
+            }
+            Err(error) if error.is_of_object() => (all_lost(&error), None),
+            Err(error) => return Err(error),
+        };
         let catalog = &self.repository.catalog;
         catalog.was_verified(row, &damaged, seconds_now())?;
         let marked = catalog.marked_lost(row.key)?;
@@ -265,7 +273,7 @@ impl Check<'_> {
         if damaged.is_empty()
             && let Some(problem) = suspected.or(around)
         {
-            self.damage(name, problem);
+            self.damage(name(row), problem);
         }
         Ok(true)
     }

@@ -19,6 +19,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+pub use copied::PutBack;
 pub use data::{ReadPlan, plan_read, thaw};
 pub use repair::RepairSummary;
 pub use written::{WrittenPack, WrittenSum, by_writer, written};

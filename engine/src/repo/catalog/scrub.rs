@@ -93,6 +93,14 @@ impl Catalog {
         })())
     }
 
+    /// Forgets that a pack was read back. For one of which only another copy was read.
+    pub fn was_not_read(&self, pack: PackRowId) -> Result<(), Error> {
+        let sql = "UPDATE packs SET read_slots = NULL WHERE key = ?";
+        let connection = self.lock();
+        self.wrap((|| connection.prepare_cached(sql)?.execute([pack.0]))())?;
+        Ok(())
+    }
+
     /// Records the findings about some chunks of some packs.
     pub fn was_read(&self, packs: &HashMap<PackRowId, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
