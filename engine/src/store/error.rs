@@ -77,9 +77,9 @@ impl StoreError {
     }
 
     /// Wraps an error of the local disk.
-    pub(super) fn of_file(name: &str, error: &std::io::Error) -> StoreError {
-        let error = StoreError::new(kind_of_io(error), name.to_owned(), error.to_string());
-        StoreError { of_system: true, ..error }
+    pub(super) fn of_file(name: &str, io: &std::io::Error) -> StoreError {
+        let error = StoreError::new(kind_of_io(io), name.to_owned(), io.to_string());
+        StoreError { of_system: true, remedy: of_read_only(io), ..error }
     }
 
     /// Converts a permission error in a folder into an error of this one object, because others may
@@ -142,10 +142,17 @@ impl StoreError {
             StoreErrorKind::Archived => ARCHIVED.to_owned(),
             _ => summarize(&text),
         };
+        let remedy = of_expired(wording).or_else(|| io_of(error).and_then(of_read_only));
         let error = StoreError::new(kind, name.to_owned(), reason);
         let again = again_of(0, text.is_empty(), wording).unwrap_or(error.again);
-        StoreError { again, remedy: of_expired(wording), ..error }
+        StoreError { again, remedy, ..error }
     }
+}
+
+/// Returns a hint if a disk cannot be written. Linux makes a disk read-only when it finds errors on it.
+fn of_read_only(error: &std::io::Error) -> Option<String> {
+    let remedy = "the disk of the archive is read-only: mount it writable, then run the command again. If it was writable before, it may have errors: check the system log";
+    (error.kind() == std::io::ErrorKind::ReadOnlyFilesystem).then(|| remedy.to_owned())
 }
 
 /// The reason and the hint if this computer has no root certificates.
@@ -181,13 +188,19 @@ fn again_of(status: u16, is_empty: bool, wording: Wording) -> Option<Retry> {
 }
 
 fn io_kind(error: &object_store::Error) -> Option<StoreErrorKind> {
+    let io = io_of(error)?;
+    if io.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+        return Some(StoreErrorKind::Unreadable);
+    }
+    Some(kind_of_io(io)).filter(|kind| *kind != StoreErrorKind::Other)
+}
+
+/// Returns the error of the system that has caused an error.
+fn io_of(error: &object_store::Error) -> Option<&std::io::Error> {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            if io.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
-                return Some(StoreErrorKind::Unreadable);
-            }
-            return Some(kind_of_io(io)).filter(|kind| *kind != StoreErrorKind::Other);
+            return Some(io);
         }
         source = error.source();
     }
@@ -320,5 +333,17 @@ mod tests {
         assert_eq!(kind(rustix::io::Errno::IO.raw_os_error()), StoreErrorKind::Unreadable);
         assert_eq!(kind(rustix::io::Errno::NOSPC.raw_os_error()), StoreErrorKind::NoSpace);
         assert_eq!(kind(rustix::io::Errno::MFILE.raw_os_error()), StoreErrorKind::Other);
+    }
+
+    #[test]
+    fn a_read_only_disk_is_no_matter_of_permissions() {
+        let remedy = |code: rustix::io::Errno| {
+            let source = Box::new(std::io::Error::from_raw_os_error(code.raw_os_error()));
+            let error = object_store::Error::Generic { store: "local", source };
+            StoreError::classify("packs/1", &error).remedy
+        };
+        let said = remedy(rustix::io::Errno::ROFS).expect("a hint");
+        assert!(said.contains("mount it writable"), "{said}");
+        assert_eq!(remedy(rustix::io::Errno::ACCESS), None);
     }
 }
