@@ -33,7 +33,7 @@ pub const ALL: &[(u8, &str)] = &[
     ),
     (
         NOTHING_FOUND,
-        "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
+        "nothing was found: there is no snapshot, file, history, job, password or writer of that name, or no pattern of `restore --include` matched",
     ),
     (
         NO_REPOSITORY,

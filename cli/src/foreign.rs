@@ -115,6 +115,9 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         ("snapshot", "--files-from" | "--from") => {
             "name the files and folders themselves; --exclude leaves some of them out"
         }
+        ("snapshot", "--exclude-from" | "--ignore-file" | "--excludes") => {
+            "--exclude-file FILE reads patterns from a file, one per line"
+        }
         ("snapshot", "--ignore" | "--skip") => "--exclude GLOB leaves files and folders out",
         (_, "--password" | "--passphrase" | "--key-file" | "--passphrase-file") => {
             "--password-file FILE reads the password from a file; without it, icecore asks for it"

@@ -163,7 +163,9 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
     let ran = host.run("--json snapshot photos --exclude *.tpm").ok();
     assert!(ran.stdout.contains("\"message_type\":\"problem\""), "{}", ran.stdout);
     assert_eq!(last(&ran.stdout)["message_type"], "summary");
-    let ran = host.run("restore latest --target out --exclude *.tpm --include *.CR9").ok();
+    let ran = host.run("restore latest --target out --exclude *.tpm --include *.CR9");
+    let ran = ran.fails(4, &["nothing to restore", "--iinclude ignores case"]);
+    assert!(!host.path("out").exists());
     for pattern in ["*.tpm", "*.CR9"] {
         let said = format!("{pattern}: this pattern matched nothing in the snapshot");
         assert!(ran.stderr.contains(&said), "{}", ran.stderr);
@@ -173,7 +175,7 @@ fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
     for left_out in ["photos", "*.CR3"] {
         let line =
             format!("restore latest --target none --plan --include *.CR3 --exclude {left_out}");
-        let ran = host.run(&line).ok();
+        let ran = host.run(&line).fails(4, &["nothing to restore"]);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
     let ran = host.run("restore latest --target none --plan --include *.CR3 --exclude *.tmp").ok();

@@ -8,8 +8,8 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{
-    ConsentNeed, Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan,
-    prepare_target, real_path, restore, seed, thaw,
+    ConsentNeed, Overwrite, RestorePlan, RestoreSummary, check_target, plan, prepare_target,
+    real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::{Progress, Unit};
 use icecore_engine::repo::Job;
@@ -66,27 +66,10 @@ impl Flow<'_> {
         Ok(plan?)
     }
 
-    /// Reports patterns that matched nothing in the snapshot.
-    fn say_idle(&self) {
-        let Some([include, exclude]) = self.typed else { return };
-        let report = &self.session.report;
-        let Selection { include: picks, exclude: leaves_out, .. } = self.selection;
-        // What is left out is not searched, so an include pattern may match something there.
-        let idle = match leaves_out.unmatched().len() < exclude.lines().len() {
-            true => "matched nothing, or only what --exclude leaves out",
-            false => "matched nothing in the snapshot",
-        };
-        include.say_idle(report, &picks.unmatched(), idle);
-        // With --delete, a pattern may also protect files in the target, which is not known yet.
-        if !self.options.delete {
-            exclude.say_idle(report, &leaves_out.unmatched(), "matched nothing in the snapshot");
-        }
-    }
-
     /// Shows the plan and does nothing else.
     pub fn only_plan(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
-        self.say_idle();
+        self.say_idle(&plan)?;
         let priced = self.price(&plan)?;
         show_plan(self.session, &plan, priced.as_ref());
         self.deal().bound(priced.map(|priced| priced.bill(self.tier())))?;
@@ -114,7 +97,7 @@ impl Flow<'_> {
         job = self.begun(job)?;
         let _alone = self.lock_restore()?;
         let mut plan = self.plan()?;
-        self.say_idle();
+        self.say_idle(&plan)?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.deal().bound(bill)?;

@@ -2,6 +2,7 @@
 
 mod agree;
 mod flow;
+mod included;
 mod listings;
 mod order;
 mod places;

@@ -6,6 +6,7 @@ use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, rea
 use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
+use super::included::nothing_matched;
 use super::order::{Flow, Priced, TierPrice};
 use super::places::{packs_from_copies, places_text};
 use super::rounds::others;
@@ -337,13 +338,6 @@ pub(super) fn show_summary(
         say_waiting(flow, plan, outlook);
     }
     Ok(())
-}
-
-fn nothing_matched(flow: &Flow) -> &'static str {
-    match flow.record.exclude.is_empty() {
-        true => "nothing matched --include",
-        false => "nothing matched --include, or only what --exclude leaves out",
-    }
 }
 
 /// Returns the fields of a summary, except the cost and the duration of the run.
