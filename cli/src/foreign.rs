@@ -80,6 +80,9 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
         ("dump", "--target" | "-t" | "--output" | "-o") => {
             "> FILE writes the file: icecore dump SNAP:PATH > FILE"
         }
+        ("schedule install", "--at" | "--time" | "--hour" | "--every" | "--daily") => {
+            "`at = \"02:30\"` or `every = \"12h\"` in the table [run] of a profile says when it is due; the schedule starts what is due"
+        }
         ("restore", "-n") => "--plan shows what it would restore, and what that costs",
         ("snapshot", "--include" | "-i") => {
             "name the files and folders to back up themselves; --exclude leaves some of them out"
@@ -185,6 +188,9 @@ fn instead(command: &str) -> Option<&'static str> {
         "search" | "grep" | "locate" => "`icecore find PATTERN` searches names in all snapshots",
         "info" | "du" | "ncdu" | "size" => {
             "`icecore stats` shows how large the archive is, `icecore cost` what it costs, `icecore snapshots` what is in it"
+        }
+        "estimate" | "price" | "prices" | "bill" | "costs" => {
+            "`icecore cost` shows the monthly bill, `icecore cost --restore SNAP:PATH` the price of a restore"
         }
         "passwd" | "password" => "`icecore key passwd` changes the password in use",
         "keys" | "identity" | "export" => {

@@ -238,7 +238,9 @@ fn config_dir(global: &Global) -> Result<PathBuf, Failure> {
 
 fn without_sources(config_dir: &Path) -> Failure {
     let file = units::show(&config_dir.join("home.toml"));
-    let hint = format!("write one to {file}: `icecore profile show` lists the settings");
+    let hint = format!(
+        "`icecore setup` makes one; or write {file} yourself: `icecore profile show` lists the settings"
+    );
     Failure::usage("no profile has sources", &hint)
 }
 
