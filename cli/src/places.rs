@@ -163,6 +163,16 @@ fn listed(places: &[String]) -> String {
     places.iter().map(shown).collect::<Vec<_>>().join(" and ")
 }
 
+/// Moves the places that can be reached, as far as a look at the disks shows, before the others.
+fn reachable_first(mut places: Vec<String>) -> Vec<String> {
+    places.sort_by_key(|place| !is_there(place));
+    places
+}
+
+fn is_there(place: &str) -> bool {
+    place.contains("://") || Path::new(place).exists()
+}
+
 /// Says what a copy, the first of some, is good for when its archive is lost.
 fn of_copy(known: &str, icecore: &str, copies: usize) -> String {
     let it = agree(copies, "it", "the first");
@@ -211,13 +221,16 @@ impl Session {
                 false => "is the disk mounted? ",
             }
             .to_owned();
-            let (others, copies) = (places.others(&place, false), places.others(&place, true));
+            let others = places.others(&place, false);
+            let copies = reachable_first(places.others(&place, true));
             // A copy that was promoted is the archive now.
             let newer = others.first().filter(|other| places.is_newer(other, &place));
-            let at_copy = self.at_copy(&location).filter(|_| newer.is_none());
+            let at_copy = self.at_copy(&location).filter(|_| newer.is_none() && self.has_copy());
             if let Some(icecore) = at_copy {
                 hint.push_str(&of_copy("the profile names a copy", &icecore, 1));
-            } else if let Some(newest) = others.first() {
+            } else if let Some(newest) = others.first().filter(|newest| {
+                is_there(newest) || !copies.first().is_some_and(|copy| is_there(copy))
+            }) {
                 hint.push_str(&format!(
                     "This computer has used this archive at {} too: {}. ",
                     listed(&others),
@@ -261,13 +274,25 @@ impl Session {
             .unwrap_or_else(|| format!("icecore --repo {}", shell::word(&copy.to_string())))
     }
 
-    /// Returns the newest copy of the archive in use that this computer has made or used.
+    /// Returns the newest copy of the archive in use that this computer has made or used: one that can be reached, if
+    /// there is one.
     pub fn known_copy(&self) -> Option<PlaceAddress> {
         let location = self.location().ok()?;
         let place = config::place(&location, &self.store_options(&location).ok()?);
         let places = Places::new(&self.config_dir);
         let is_copy = |other: &String| places.find(other).is_some_and(|known| known.is_mirror);
-        places.others(&place, true).into_iter().find(is_copy).map(|copy| PlaceAddress::of(&copy))
+        let copies = places.others(&place, true).into_iter().filter(is_copy);
+        reachable_first(copies.collect()).first().map(|copy| PlaceAddress::of(copy))
+    }
+
+    /// Returns whether the copy that the profile names was ever made, as far as this computer knows.
+    fn has_copy(&self) -> bool {
+        let url = self.profile.mirror.as_ref().and_then(|mirror| mirror.to.as_ref());
+        let url = url.and_then(|url| crate::home::url_at_home(url).ok());
+        let Some(location) = url.and_then(|url| Location::parse(&url).ok()) else { return false };
+        let place = location.place();
+        let is_known = || Places::new(&self.config_dir).find(&place).is_some();
+        location.is_remote() || is_there(&place) || is_known()
     }
 
     /// Returns how a command begins that uses the second copy of the profile; `None` if it names none for the archive

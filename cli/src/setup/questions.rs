@@ -172,10 +172,6 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
         return Ok(typed);
     }
     let mut known = place::known(typed);
-    let one = |given: &Option<String>, question: &str, value: &str| match given {
-        Some(given) => Ok(given.clone()),
-        None => talk.line(question, value),
-    };
     let question = "The profile of your keys in ~/.aws (Enter: the default one)";
     let profile = match &args.aws_profile {
         Some(profile) => profile.clone(),
@@ -217,7 +213,19 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
     };
     let question = "The URL of its server (Enter: Amazon's)";
     let question = if known.endpoint.is_empty() { question } else { "The URL of its server" };
-    let endpoint = one(&args.endpoint, question, &known.endpoint)?;
+    let endpoint = match &args.endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None => talk.until(question, &known.endpoint, |answer| {
+            let is_url = |scheme: &&str| answer.to_lowercase().starts_with(*scheme);
+            match answer.is_empty() || ["http://", "https://"].iter().any(is_url) {
+                true => Ok(answer.to_owned()),
+                false => Err(Failure::usage(
+                    format!("{answer:?} is not the URL of a server"),
+                    "it begins with https://, as in https://nas.local:9000; the bucket is not in it",
+                )),
+            }
+        })?,
+    };
     Ok(TypedPlace { region, endpoint, ..known })
 }
 

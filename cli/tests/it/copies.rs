@@ -456,3 +456,47 @@ fn a_rewrite_says_that_the_second_copy_still_has_the_files() {
     host.run("-P home mirror").ok();
     assert!(before.iter().any(|object| !object.exists()), "mirror erases them there");
 }
+
+/// A repair stores only the damaged data of an object again. The copy needs the rest of it too.
+#[test]
+fn what_is_intact_in_a_damaged_object_is_copied() {
+    let mut host = Host::new();
+    crate::support::shoot(&host.path("photos"), 1, 6);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    let packs = objects(&host.path("repo"), "packs");
+    let length = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let pack = packs.iter().max_by_key(|path| length(path)).expect("a pack");
+    let mut content = std::fs::read(pack).expect("a pack");
+    content[200_000..200_007].fill(7);
+    std::fs::write(pack, content).expect("it is written");
+    host.run("check --read-data --repair --seed photos").ok();
+    let copied = host.run("mirror repo copy").ok();
+    assert!(copied.stderr.contains("copied with the damage that a repair has"), "{copied:#?}");
+    assert!(copied.stdout.contains("the copy is complete"), "{copied:#?}");
+    assert!(!host.run("mirror repo copy").ok().stderr.contains("damage"));
+    host.run("--repo copy check --read-data").ok();
+    host.run("--repo copy restore latest:photos --target out").ok();
+    assert_unchanged(&photos, &host.state("out"), "a restore from the copy");
+}
+
+/// Of two disks that take turns, one is in the cupboard.
+#[test]
+fn a_copy_that_can_be_reached_is_named_first() {
+    let host = Host::new();
+    crate::support::shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    host.run("mirror repo here").ok();
+    host.run("mirror repo away").ok();
+    std::fs::rename(host.path("away"), host.path("cupboard")).expect("it is moved");
+    let pack = objects(&host.path("repo"), "packs").remove(0);
+    std::fs::rename(&pack, host.path("lost")).expect("it is moved");
+    let hint = format!("--repair --also {}`", host.path("here").display());
+    assert!(host.run("check").exits(22).stderr.contains(&hint));
+    std::fs::rename(host.path("repo"), host.path("gone")).expect("it is moved");
+    let here = format!("`icecore --repo {} restore latest", host.path("here").display());
+    for place in ["repo", "away"] {
+        host.run(&format!("--repo {place} snapshots")).fails(10, &[&here]);
+    }
+}

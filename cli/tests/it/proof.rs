@@ -162,3 +162,25 @@ fn damage_is_repaired_from_a_folder() {
     host.run("check --read-data").ok();
     host.restores("latest", &photos);
 }
+
+#[test]
+fn a_truncated_object_is_repaired_without_reading_the_others() {
+    let mut host = Host::new();
+    local_shoot(&host.path("photos/a"), 1, 3);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.run("mirror repo copy").ok();
+    let photos = host.state("photos");
+    let packs = objects(&host.path("repo"), "packs");
+    let cut = packs.iter().max_by_key(|path| fs::metadata(path).map_or(0, |m| m.len()));
+    let file = fs::File::options().write(true).open(cut.expect("a pack")).expect("it opens");
+    file.set_len(file.metadata().expect("a length").len() / 3).expect("it is truncated");
+    host.run("check").exits(22);
+    let done = host.run("check --repair --seed photos").ok();
+    assert!(done.stdout.contains("1 damaged object repaired; no damage is left"), "{done:#?}");
+    assert!(host.run("check").ok().stdout.contains("no damage found"));
+    // Nothing needs the object any more, so a copy does not put it back.
+    let again = host.run("check --repair --also copy").ok();
+    assert!(!again.stderr.contains("put back"), "{again:#?}");
+    host.restores("latest", &photos);
+}

@@ -123,9 +123,14 @@ impl Repository {
 
 /// Returns whether these bytes are the pack that the log names.
 pub(crate) fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
+    has_ends_of_log(pack, row)
+        && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, pack) == row.crc64
+}
+
+/// Returns whether the header and the table are those of the pack that the log names.
+pub(crate) fn has_ends_of_log(pack: &Bytes, row: &PackRow) -> bool {
     let tail =
         usize::try_from(tail_bytes(row.rows)).ok().and_then(|tail| pack.len().checked_sub(tail));
-    let Some(tail) = tail.filter(|tail| *tail >= HEADER_BYTES) else { return false };
-    digest(&[&pack[..HEADER_BYTES], &pack[tail..]]) == row.digest
-        && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, pack) == row.crc64
+    let tail = tail.filter(|tail| *tail >= HEADER_BYTES);
+    tail.is_some_and(|tail| digest(&[&pack[..HEADER_BYTES], &pack[tail..]]) == row.digest)
 }

@@ -131,6 +131,10 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
             "this is not the address of a server",
             format!("as in {name}=https://nas.local:9000"),
         ),
+        (Some("s3" | "gs" | "az"), _) => refuse(
+            "this is the place of an archive, not the address of a server",
+            format!("as in {name}=https://nas.local:9000; --repo names the archive"),
+        ),
         (Some(_), _) => refuse("an endpoint is reached with https:// or http://", secure),
         (None, _) => refuse(
             "an endpoint begins with https:// or http://",
@@ -179,7 +183,7 @@ mod tests {
             ("//nas", "https://nas"),
             ("http:/nas:9000", "write AWS_ENDPOINT_URL=https://nas:9000, or"),
             ("'http://nas:9000'", "without the quotation marks: AWS_ENDPOINT_URL=http://nas:9000"),
-            ("s3://bucket", "https:// or http://"),
+            ("s3://bucket", "the place of an archive, not the address of a server"),
             ("ftp://nas", "https://nas"),
             ("https://", "not the address of a server"),
             ("https://nas:port", "not the address"),

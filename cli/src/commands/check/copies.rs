@@ -1,6 +1,7 @@
 //! Puts damaged and missing packs back from other copies of the archive.
 
-use icecore_engine::ops::check::{Check, PutBack};
+use icecore_engine::format::PackKind;
+use icecore_engine::ops::check::{Check, CheckReport, PutBack};
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::{Store, layout};
 
@@ -16,8 +17,17 @@ type Offer = (PackRow, f64);
 
 impl Checking<'_> {
     /// Restores packs from other copies of the archive, the cheapest first.
-    pub(super) fn put_back(&mut self, check: &mut Check) -> Result<PutBack, Failure> {
-        let rows = check.packs_to_put_back()?;
+    pub(super) fn put_back(
+        &mut self,
+        check: &mut Check,
+        report: &CheckReport,
+    ) -> Result<PutBack, Failure> {
+        let mut rows = check.packs_to_put_back()?;
+        // If all listings can be read, the data of packs that are not reported was stored again.
+        if report.trees_checked && rows.iter().all(|row| row.kind != PackKind::Meta) {
+            let damaged = |name: &str| report.errors.iter().any(|error| error.object == *name);
+            rows.retain(|row| damaged(&layout::pack(row.kind, &row.id)));
+        }
         let named = self.args.also.as_slice();
         if rows.is_empty() && named.is_empty() {
             return Ok(PutBack::default());

@@ -121,7 +121,7 @@ impl Checking<'_> {
         if !self.args.repair || report.errors.is_empty() {
             return Ok(None);
         }
-        let put_back = self.put_back(check)?;
+        let put_back = self.put_back(check, report)?;
         let packs_put_back = put_back.packs;
         if packs_put_back == 0 {
             return Ok(None);

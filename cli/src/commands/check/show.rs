@@ -386,7 +386,11 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>, is_damaged: boo
     };
     let mut parts = Vec::new();
     parts.extend(pieces(done.chunks_healed, "repaired"));
-    parts.extend(pieces(done.chunks_lost, "lost"));
+    let lost = match checking.frozen_in_copies.is_empty() {
+        true => "lost",
+        false => "lost unless a copy is thawed",
+    };
+    parts.extend(pieces(done.chunks_lost, lost));
     if done.packs_written > 0 {
         parts.push(format!("{} stored again", size(done.bytes_written)));
     }

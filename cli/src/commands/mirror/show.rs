@@ -264,6 +264,9 @@ pub fn show_done(
         text.push_str(&format!("; {} deleted", count(done.deleted, "object")));
     }
     text.push_str(&match behind(planned, done.head) {
+        None if done.lacking > 0 => {
+            format!("; the copy lacks {}, up to entry {}", count(done.lacking, "object"), done.head)
+        }
         None => format!("; the copy is complete, up to entry {}", done.head),
         Some(behind) => format!("; the copy is {behind}"),
     });

@@ -78,6 +78,7 @@ impl Check<'_> {
         let mut compressor = Compressor::default();
         // The packs in which each damaged chunk is intact.
         let mut whole: BTreeMap<ChunkId, Vec<PackRowId>> = BTreeMap::new();
+        let mut unread: HashSet<PackRowId> = HashSet::new();
         // Read the chunks in the order of the packs, so that chunks of one file stay together.
         let mut wounds: Vec<(&ChunkId, &Wound)> = self.wounds.iter().collect();
         wounds.sort_by_key(|(_, wound)| wound.places.first().map(|at| (at.pack, at.slot)));
@@ -96,7 +97,10 @@ impl Check<'_> {
                     whole.insert(*id, Vec::new());
                     packer.add(kind, *id, &raw, &mut compressor, &mut summary)?;
                 }
-                None if self.is_unread(&wound.places)? => summary.chunks_unread += 1,
+                None if self.is_unread(&wound.places)? => {
+                    summary.chunks_unread += 1;
+                    unread.extend(wound.places.iter().map(|place| place.pack));
+                }
                 None => summary.chunks_lost += 1,
             }
         }
@@ -104,13 +108,7 @@ impl Check<'_> {
         // Packs that were healed to store their chunks again were reported with the damage.
         self.repository.take_healed();
         summary.chunks_healed = whole.len() as u64;
-        for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
-            for place in catalog.chunk_places(id)? {
-                if self.problem_at(&place)?.is_none() {
-                    packs.push(place.pack);
-                }
-            }
-        }
+        self.find_stored(&mut whole)?;
         self.repository.commit(|| {
             let mut entry = LogEntry::new(time);
             self.compose_moves(&whole, &mut entry)?;
@@ -121,8 +119,34 @@ impl Check<'_> {
         })?;
         // The log contains these findings now.
         self.found.clear();
+        self.forget_recorded(&unread)?;
         self.renew_parity(&mut summary, progress)?;
         Ok(summary)
+    }
+
+    /// Adds the packs in which the chunks are intact that were stored again.
+    fn find_stored(&self, whole: &mut BTreeMap<ChunkId, Vec<PackRowId>>) -> Result<(), Error> {
+        for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
+            for place in self.repository.catalog.chunk_places(id)? {
+                if self.problem_at(&place)?.is_none() {
+                    packs.push(place.pack);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the problems of packs whose damage the log records now, except those with chunks that are still to be read.
+    fn forget_recorded(&mut self, unread: &HashSet<PackRowId>) -> Result<(), Error> {
+        let mut recorded = Vec::new();
+        for (key, bad) in &self.bad_packs {
+            let lost = self.repository.catalog.lost_slots(*key, LostBy::Log)?;
+            if !bad.missing && !unread.contains(key) && !lost.is_empty() {
+                recorded.push(*key);
+            }
+        }
+        recorded.iter().for_each(|key| _ = self.bad_packs.remove(key));
+        Ok(())
     }
 
     /// Returns whether a chunk may still be intact at one of these locations.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Origin;
 use super::item::{ItemKind, MirrorGroup, MirrorItem};
 use super::plan::MirrorPlan;
-use super::verify::read;
+use super::verify::{read, with_recorded_damage};
 use crate::error::{Error, MirrorError};
 use crate::format::MirrorMark;
 use crate::format::log::ENTRY_BYTES_MAX;
@@ -280,13 +280,28 @@ impl<'a> Copier<'a> {
         let _taken = self.room.take(item.bytes);
         let object: Bytes = match read(&self.origin, item) {
             Ok(object) => object,
-            Err(error) if error.is_of_object() => return self.is_lacking(item, &error),
+            Err(error) if error.is_of_object() => match self.as_it_is(item)? {
+                Some(object) => object,
+                None => return self.is_lacking(item, &error),
+            },
             Err(error) => return Err(error),
         };
         self.to.sweep(&item.name)?;
         put_object(self.to, item.name.clone(), &item.class, &object)?;
         self.counted(object.len() as u64);
         Ok(())
+    }
+
+    /// Returns a pack with the damage that a repair has recorded, and reports that. Otherwise its other chunks would be
+    /// only in the archive.
+    fn as_it_is(&self, item: &MirrorItem) -> Result<Option<Bytes>, Error> {
+        let Some(repository) = self.origin.repository() else { return Ok(None) };
+        let object = with_recorded_damage(repository, item)?;
+        if object.is_some() {
+            let message = "copied with the damage that a repair has recorded: what is intact in it is in the copy too";
+            self.progress.problem(Problem { path: (&*item.name).into(), message: message.into() });
+        }
+        Ok(object)
     }
 
     /// Reports an object that cannot be copied. Fails if the object is gone because it is no longer needed.

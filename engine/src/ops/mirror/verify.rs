@@ -8,7 +8,7 @@ use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::parity::Parity;
 use crate::format::{KeySlot, PackId};
-use crate::repo::parity::is_of_log;
+use crate::repo::parity::{has_ends_of_log, is_of_log};
 use crate::repo::{PackRow, Repository};
 use crate::store::layout;
 
@@ -34,6 +34,24 @@ pub(super) fn read(origin: &Origin, item: &MirrorItem) -> Result<Bytes, Error> {
             _ => Err(error),
         },
         read => read,
+    }
+}
+
+/// Returns a pack in which a repair has recorded damage, if its header and table are whole, so that its other chunks can
+/// be read.
+pub(super) fn with_recorded_damage(
+    repository: &Repository,
+    item: &MirrorItem,
+) -> Result<Option<Bytes>, Error> {
+    let ItemKind::Pack(_, Some(row)) = &item.what else { return Ok(None) };
+    if repository.catalog.marked_lost(row.key)?.is_empty() {
+        return Ok(None);
+    }
+    match repository.store.get(&item.name, item.bytes).map_err(Error::from) {
+        Ok(object) => Ok(Some(object)
+            .filter(|object| object.len() as u64 == row.bytes && has_ends_of_log(object, row))),
+        Err(error) if error.is_of_object() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -124,7 +124,10 @@ impl FromStr for Within {
                 'm' => &mut within.months,
                 'd' => &mut within.days,
                 'h' => &mut within.hours,
-                'w' => return Err(fail("weeks are written as days, 7d".to_owned())),
+                'w' => {
+                    let days = number.parse::<u64>().unwrap_or(1).saturating_mul(7);
+                    return Err(fail(format!("weeks are written as days, {days}d")));
+                }
                 _ => return Err(fail("it must be numbers, each with y, m, d or h".to_owned())),
             };
             if seen.contains(unit) {
