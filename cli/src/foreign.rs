@@ -186,11 +186,8 @@ fn instead(command: &str) -> Option<&'static str> {
             "`icecore snapshot PATH…` takes a snapshot of files and folders"
         }
         "search" | "grep" | "locate" => "`icecore find PATTERN` searches names in all snapshots",
-        "info" | "du" | "ncdu" | "size" => {
+        "info" | "du" | "ncdu" | "size" | "estimate" | "price" | "prices" | "bill" | "costs" => {
             "`icecore stats` shows how large the archive is, `icecore cost` what it costs, `icecore snapshots` what is in it"
-        }
-        "estimate" | "price" | "prices" | "bill" | "costs" => {
-            "`icecore cost` shows the monthly bill, `icecore cost --restore SNAP:PATH` the price of a restore"
         }
         "passwd" | "password" => "`icecore key passwd` changes the password in use",
         "keys" | "identity" | "export" => {
