@@ -117,7 +117,8 @@ fn bill_text(bill: &Bill) -> String {
     }
     let parts =
         format!("{} now and up to {} for the download", about(now), dollars(bill.egress_usd));
-    let cents = |usd: f64| (usd * 100.0).round();
+    // Less than a cent is shown as no number.
+    let cents = |usd: f64| if usd < 0.01 { 0.0 } else { (usd * 100.0).round() };
     // Two rounded amounts may hide a cent that --max-cost must cover.
     match cents(bill.total_usd()) > cents(now) + cents(bill.egress_usd) {
         true => format!("{parts}, {} in all", about(bill.total_usd())),
@@ -201,7 +202,7 @@ mod tests {
             "less than 1 cent now and up to $0.07 for the download"
         );
         assert_eq!(
-            bill_text(&bill(0.004, 0.014)),
+            bill_text(&bill(0.006, 0.014)),
             "less than 1 cent now and up to $0.01 for the download, about $0.02 in all"
         );
         assert_eq!(bill_text(&bill(0.002, 0.003)), "less than 1 cent");

@@ -57,7 +57,6 @@ impl Talk {
         loop {
             match read(&self.line(question, default)?) {
                 Ok(value) => return Ok(value),
-                Err(failure) if !self.asks => return Err(failure),
                 Err(failure) => self.report.failure(&failure),
             }
         }

@@ -284,6 +284,10 @@ fn a_lost_archive_names_its_copy_first() {
     let (repo, copy) = (host.path("repo"), host.path("copy").display().to_string());
     with_profile(&host, &repo.display().to_string(), &copy);
     host.unset("ICECORE_REPOSITORY");
+    std::fs::rename(&repo, host.path("lost")).expect("it is moved");
+    let none = host.run("-P home snapshots").fails(10, &["is the disk mounted?"]);
+    assert!(!none.stderr.contains(&copy), "the copy was never made: {none:#?}");
+    std::fs::rename(host.path("lost"), &repo).expect("it is moved");
     host.run("-P home mirror").ok();
     let photos = host.state("photos");
     std::fs::rename(&repo, host.path("lost")).expect("it is moved");
@@ -455,30 +459,6 @@ fn a_rewrite_says_that_the_second_copy_still_has_the_files() {
     assert_eq!(objects(&copy, "hot"), before);
     host.run("-P home mirror").ok();
     assert!(before.iter().any(|object| !object.exists()), "mirror erases them there");
-}
-
-/// A repair stores only the damaged data of an object again. The copy needs the rest of it too.
-#[test]
-fn what_is_intact_in_a_damaged_object_is_copied() {
-    let mut host = Host::new();
-    crate::support::shoot(&host.path("photos"), 1, 6);
-    host.run("snapshot --init photos").ok();
-    host.export_identity();
-    let photos = host.state("photos");
-    let packs = objects(&host.path("repo"), "packs");
-    let length = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
-    let pack = packs.iter().max_by_key(|path| length(path)).expect("a pack");
-    let mut content = std::fs::read(pack).expect("a pack");
-    content[200_000..200_007].fill(7);
-    std::fs::write(pack, content).expect("it is written");
-    host.run("check --read-data --repair --seed photos").ok();
-    let copied = host.run("mirror repo copy").ok();
-    assert!(copied.stderr.contains("copied with the damage that a repair has"), "{copied:#?}");
-    assert!(copied.stdout.contains("the copy is complete"), "{copied:#?}");
-    assert!(!host.run("mirror repo copy").ok().stderr.contains("damage"));
-    host.run("--repo copy check --read-data").ok();
-    host.run("--repo copy restore latest:photos --target out").ok();
-    assert_unchanged(&photos, &host.state("out"), "a restore from the copy");
 }
 
 /// Of two disks that take turns, one is in the cupboard.

@@ -2,11 +2,12 @@
 //! named, and nothing else is lost.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use icecore_testkit::photos;
 
-use crate::support::{Host, Ran, objects, shoot, write};
+use crate::mirror::{host_with_archive, newest_pack};
+use crate::support::{Host, Ran, assert_unchanged, objects, shoot, write};
 
 /// Restores the original object.
 fn put_back(path: &Path, content: &[u8]) {
@@ -341,4 +342,49 @@ fn a_copy_says_that_it_lacks_what_is_damaged_in_part() {
     let words = "1 object is damaged in the archive and not in the copy, although a repair";
     assert!(ran.stderr.contains(words), "{ran:#?}");
     assert!(!ran.stderr.contains("--repair`"), "{ran:#?}");
+}
+
+/// A repair stores only the damaged data of an object again. The copy needs the rest of it too.
+#[test]
+fn what_is_intact_in_a_damaged_object_is_copied() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 6);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    let packs = objects(&host.path("repo"), "packs");
+    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+    let pack = packs.iter().max_by_key(|path| length(path)).expect("a pack");
+    let mut content = fs::read(pack).expect("a pack");
+    content[200_000..200_007].fill(7);
+    fs::write(pack, content).expect("it is written");
+    host.run("check --read-data --repair --seed photos").ok();
+    let copied = host.run("mirror repo copy").ok();
+    assert!(copied.stderr.contains("copied with the damage that a repair has"), "{copied:#?}");
+    assert!(copied.stdout.contains("the copy is complete"), "{copied:#?}");
+    assert!(!host.run("mirror repo copy").ok().stderr.contains("damage"));
+    host.run("--repo copy check --read-data").ok();
+    host.run("--repo copy restore latest:photos --target out").ok();
+    assert_unchanged(&photos, &host.state("out"), "a restore from the copy");
+}
+
+/// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that
+/// object as it was before the damage, and only `mirror` writes to the copy.
+#[test]
+fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
+    let host = host_with_archive();
+    host.run("mirror repo copy").ok();
+    let damaged = newest_pack(&host, "repo");
+    let mut content = fs::read(&damaged).expect("a pack");
+    content[3000..3100].fill(7);
+    fs::write(&damaged, content).expect("it is written");
+    host.run("check --read-data --repair").ok();
+    host.run("mirror repo copy").ok();
+    let checked = host.run("--json --repo copy check --read-data").ok().summary();
+    assert!(checked["chunks_found_again"].as_u64() > Some(0), "the copy has the mark: {checked}");
+    for repository in ["repo", "copy"] {
+        let checked = host.run(&format!("--repo {repository} check --read-data")).ok();
+        let said = format!("{}{}", checked.stdout, checked.stderr);
+        assert!(!said.contains("as lost") && !said.contains("the mark"), "{checked:#?}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::support::{BUCKET, Host, State, assert_unchanged, objects, shoot, writ
 use crate::thaw::archive;
 
 /// A host with an archive in `repo` and two snapshots of `photos`.
-fn host_with_archive() -> Host {
+pub fn host_with_archive() -> Host {
     let mut host = Host::new();
     shoot(&host.path("photos/2024"), 1, 3);
     host.run("init --pack-size 4MiB --parity 10").ok();
@@ -33,7 +33,7 @@ fn stranger(host: &Host) -> Host {
     other
 }
 
-fn newest_pack(host: &Host, archive: &str) -> std::path::PathBuf {
+pub fn newest_pack(host: &Host, archive: &str) -> std::path::PathBuf {
     objects(&host.path(archive), "packs").pop().expect("a pack")
 }
 
@@ -410,27 +410,6 @@ fn a_damaged_copy_is_told_to_be_repaired_from_its_archive() {
     assert!(told.stderr.contains(hint) && !told.stderr.contains("--seed"), "{told:#?}");
     host.run("--repo copy check --read-data --repair --also repo").ok();
     host.run("--repo copy check --read-data").ok();
-}
-
-/// A repair by parity stores the data again and marks the damaged place in its old object as lost. The copy has that
-/// object as it was before the damage, and only `mirror` writes to the copy.
-#[test]
-fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
-    let host = host_with_archive();
-    host.run("mirror repo copy").ok();
-    let damaged = newest_pack(&host, "repo");
-    let mut content = std::fs::read(&damaged).expect("a pack");
-    content[3000..3100].fill(7);
-    std::fs::write(&damaged, content).expect("it is written");
-    host.run("check --read-data --repair").ok();
-    host.run("mirror repo copy").ok();
-    let checked = host.run("--json --repo copy check --read-data").ok().summary();
-    assert!(checked["chunks_found_again"].as_u64() > Some(0), "the copy has the mark: {checked}");
-    for repository in ["repo", "copy"] {
-        let checked = host.run(&format!("--repo {repository} check --read-data")).ok();
-        let said = format!("{}{}", checked.stdout, checked.stderr);
-        assert!(!said.contains("as lost") && !said.contains("the mark"), "{checked:#?}");
-    }
 }
 
 #[test]
