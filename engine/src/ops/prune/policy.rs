@@ -239,7 +239,8 @@ mod tests {
         check("y", "y has no number");
         check("1y2y", "y twice");
         check("-1y", "y, m, d or h");
-        check("2w", "7d");
+        check("2w", "weeks are written as days, 14d");
+        check("w", "weeks are written as days, 7d");
         check("1 y", "y, m, d or h");
         check("1Y", "y, m, d or h");
         check("1é", "y, m, d or h");
