@@ -168,6 +168,11 @@ fn a_pack_that_is_lost_is_said_before_anything_is_paid_for() {
     assert!(number(&plan, "files_damaged") >= 1.0, "{plan}");
     let packs = plan["pack_list"].as_array().expect("packs");
     assert_eq!(packs.iter().filter(|pack| pack["state"] == "lost").count(), 1, "{plan}");
+    // Nothing of it can be read, so none of it is priced.
+    let lost = packs.iter().find(|pack| pack["state"] == "lost").expect("a lost pack");
+    assert_eq!(number(lost, "fetch_bytes"), 0.0, "{plan}");
+    let rest = packs.iter().map(|pack| number(pack, "fetch_bytes")).sum::<f64>();
+    assert_eq!(number(&plan, "fetch_bytes"), rest, "{plan}");
     assert!(host.run("restore latest --plan").ok().stdout.contains("cannot be restored"));
 }
 

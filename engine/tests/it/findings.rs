@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use icecore_engine::format::{Settings, Time};
 use icecore_engine::ops::check::{
-    Check, CheckOptions, CheckReport, RepairSummary, check, plan_read,
+    Check, CheckOptions, CheckReport, ReadPlan, RepairSummary, Subset, check, plan_read,
 };
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
@@ -13,9 +13,10 @@ use icecore_engine::ops::prune::{plan, prune};
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::Keys;
-use icecore_testkit::tree;
+use icecore_engine::store::Tier;
+use icecore_testkit::{S3Server, tree};
 
-use crate::setup::{Bench, Restore, flip, packs, settle, small_packs};
+use crate::setup::{BUCKET, Bench, Restore, flip, packs, settle, small_packs};
 
 const NOW: Time = Time { seconds: 1_900_000_000, nanos: 0 };
 
@@ -202,4 +203,32 @@ fn what_others_prune_meanwhile_is_no_damage() {
     let done = check.repair(&Seed::default(), NOW, &Silent).expect("a repair");
     assert_eq!(done, RepairSummary::default());
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
+}
+
+#[test]
+fn what_is_not_there_is_not_planned_to_be_read() {
+    let server = S3Server::start();
+    let bench = Bench::s3(&server, small_packs());
+    bench.write_photos("shoot", 4, 1_300_000);
+    bench.snapshot();
+    let repository = bench.open();
+    let planned = |subset| plan_read(&repository, subset, &Silent).expect("a plan");
+    let whole = planned(None);
+    let keys: Vec<(String, u64)> = bench.under("packs").into_iter().collect();
+    let key = |at: usize| format!("archive/{}", keys[at].0);
+    assert!(server.delete(BUCKET, &key(0)));
+    let content = server.get(BUCKET, &key(1)).expect("a pack");
+    server.put(BUCKET, &key(1), &content[..1_000], "STANDARD");
+    let gone = keys[0].1 + keys[1].1 - 1_000;
+    let rest = planned(None);
+    assert_eq!(rest.packs.len(), whole.packs.len() - 1);
+    assert_eq!(rest.bytes(), whole.bytes() - gone);
+    let fetched = |plan: &ReadPlan| plan.predict(Tier::Bulk).bytes_fetched;
+    assert!(fetched(&rest) <= fetched(&whole) - gone, "{rest:?}");
+    // When everything else was read, the missing pack is the one that was read longest ago.
+    let mut check = Check::begin(&repository, &Silent).expect("a check");
+    check.read(rest.rows(), &Silent).expect("packs are read");
+    let share = planned(Some(Subset::Share(0.01)));
+    let there: Vec<_> = rest.rows().map(|row| row.key).collect();
+    assert!(!share.packs.is_empty() && share.rows().all(|row| there.contains(&row.key)));
 }

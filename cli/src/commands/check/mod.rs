@@ -217,7 +217,7 @@ impl Checking<'_> {
         let cold = plan.states().cold;
         let (question, message, hint) = if thaws {
             let frozen = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
-            let frozen = frozen.map(|pack| pack.row.bytes).sum::<u64>();
+            let frozen = frozen.map(|pack| pack.bytes_there).sum::<u64>();
             let in_all = if cold == 1 { "" } else { " in all" };
             let packs = format!("{} ({}{in_all})", count(cold, "object"), size(frozen));
             let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));
@@ -259,7 +259,7 @@ impl Checking<'_> {
                 bar.finish();
                 let frozen = frozen?;
                 let frozen = rows.into_iter().filter(|row| frozen.contains(&row.key));
-                plan.packs.extend(frozen.map(|row| ColdRow { row, state: ObjectState::Cold }));
+                plan.packs.extend(frozen.map(|row| ColdRow::new(row, ObjectState::Cold)));
             }
             self.waiting = plan.packs.len();
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {

@@ -78,8 +78,7 @@ impl Listings<'_> {
         let mut plan = plan?;
         // Readable listings cost almost nothing.
         plan.packs.retain(|pack| !pack.state.is_readable());
-        plan.pack_bytes = plan.packs.iter().map(|pack| pack.bytes).sum();
-        plan.fetch_bytes = plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
+        plan.sum_up();
         Ok(plan)
     }
 

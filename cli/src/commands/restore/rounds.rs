@@ -48,19 +48,20 @@ pub(super) fn local_hint(
     })
 }
 
-/// Returns what to do about files whose data is damaged in the archive.
+/// Returns what to do about files whose data is damaged in the archive. The restore has recorded the damage, so the repair
+/// need not read everything again, which costs money in a bucket.
 pub(super) fn damage_hint(session: &Session, is_mirror: bool) -> String {
     if is_mirror {
-        return "hint: `icecore check --read-data` names all damage; with --repair --also ARCHIVE, with the place of the archive for ARCHIVE, it puts back what is damaged in this mirror".to_owned();
+        return "hint: `icecore check --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror; `icecore check --read-data` looks for more damage, and reads everything".to_owned();
     }
     // A copy that the profile or the command line names was read already.
     match session.known_copy().filter(|_| session.copies().is_empty()) {
         Some(copy) => format!(
-            "hint: the same command with --overwrite if-changed --also {} restores what the copy at {copy} has; `icecore check --read-data --repair --also {}` puts it back into the archive",
+            "hint: the same command with --overwrite if-changed --also {} restores what the copy at {copy} has; `icecore check --repair --also {}` puts it back into the archive",
             copy.typed(),
             copy.typed(),
         ),
-        None => "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has".to_owned(),
+        None => "hint: `icecore check --repair --seed DIR` stores again what a local folder still has of it; `icecore check --read-data` looks for more damage, and reads everything".to_owned(),
     }
 }
 

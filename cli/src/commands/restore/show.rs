@@ -97,7 +97,7 @@ fn extent(plan: &RestorePlan) -> String {
         };
     }
     let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
-    match plan.packs.len() {
+    match plan.packs.iter().filter(|pack| !pack.missing).count() {
         0 => format!("{files}; nothing to read from the archive"),
         packs => format!(
             "{files}; {} to read from {} ({} in all){}",
@@ -150,6 +150,12 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     keeps_and_removes(plan).iter().for_each(|line| report.line(line));
     if let Some(damaged) = damaged(plan) {
         report.line(&format!("damaged, and cannot be restored: {damaged}"));
+        if let Some(copy) = session.known_copy().filter(|_| session.copies().is_empty()) {
+            report.note(&format!(
+                "hint: --also {} restores what the copy at {copy} has",
+                copy.typed()
+            ));
+        }
     }
     let states = plan.states();
     if states.waiting() > 0 {

@@ -13,6 +13,7 @@ use crate::ops::cold::{self, ColdRow, PackStates, Requested, ThawTerms};
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{BegunCheck, PackReads, Scope, WHOLE};
 use crate::repo::reader::seconds_now;
+use crate::repo::stored::Inventory;
 use crate::repo::{ChunkReader, PackDamage, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 
@@ -28,7 +29,8 @@ pub struct ReadPlan {
     scope: Scope,
 }
 
-/// Chooses packs, and asks the store for their classes and states. If an earlier check of the same packs waits for
+/// Chooses packs, and asks the store for their classes and states. Leaves out packs that are missing, because there is
+/// nothing to read, and a share of all bytes would consist of them again and again. If an earlier check of the same packs waits for
 /// thaws, continues it: chooses what it has not read yet. A check of a share continues any check of no less, because the
 /// thaws of that one are paid for.
 pub fn plan_read(
@@ -36,7 +38,10 @@ pub fn plan_read(
     subset: Option<Subset>,
     progress: &dyn Progress,
 ) -> Result<ReadPlan, Error> {
-    let rows = repository.catalog.packs(PackState::Committed)?;
+    // Read the catalog before the listing. Otherwise packs that were committed in the meantime would look missing.
+    let mut rows = repository.catalog.packs(PackState::Committed)?;
+    let there = Inventory::list(repository)?;
+    rows.retain(|row| there.find(row).is_some());
     let read = repository.catalog.read_back()?;
     let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
     let begun = repository.catalog.begun_check()?.unwrap_or_default();
@@ -53,8 +58,7 @@ pub fn plan_read(
         Some(subset) => subset.choose(rows, &read),
     };
     let mut plan = ReadPlan { packs: Vec::new(), continues, newer, scope };
-    let state = ObjectState::Warm;
-    plan.packs = rows.into_iter().map(|row| ColdRow { row, state }).collect();
+    plan.packs = rows.into_iter().map(|row| ColdRow::new(row, ObjectState::Warm)).collect();
     plan.look(repository, progress)?;
     Ok(plan)
 }
@@ -123,9 +127,9 @@ impl ReadPlan {
         self.packs.iter().map(|pack| &pack.row)
     }
 
-    /// Returns the total size of the packs.
+    /// Returns the number of bytes to read.
     pub fn bytes(&self) -> u64 {
-        self.rows().map(|row| row.bytes).sum()
+        self.packs.iter().map(|pack| pack.bytes_there).sum()
     }
 
     /// Returns the packs that can be read or, with `false`, those that cannot.
@@ -162,7 +166,7 @@ impl ReadPlan {
         for pack in &self.packs {
             // The header of a pack is read twice: alone, and with the whole pack.
             requests.add_get(&pack.row.class, HEADER_BYTES as u64);
-            requests.add_get(&pack.row.class, pack.row.bytes);
+            requests.add_get(&pack.row.class, pack.bytes_there);
             cold::predict_wait(pack, terms, &mut requests);
         }
         requests
@@ -192,11 +196,8 @@ impl Check<'_> {
     ) -> Result<Vec<PackRowId>, Error> {
         progress.stage("reading data");
         let reader = ChunkReader::new(self.repository)?;
-        let is_missing =
-            |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing);
-        let (missing, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_missing);
-        let missing: Vec<PackRowId> = missing.into_iter().map(|row| row.key).collect();
-        self.repository.catalog.leave_out_of_check(&missing)?;
+        let is_there = |row: &&PackRow| self.bad_packs.get(&row.key).is_none_or(|bad| !bad.missing);
+        let rows: Vec<_> = rows.into_iter().filter(is_there).collect();
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut frozen = Vec::new();
         for row in &rows {
@@ -243,7 +244,10 @@ impl Check<'_> {
         let (damaged, around): (BTreeMap<u32, String>, _) = match found {
             Ok(found) => {
                 let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
-                (damaged.collect(), found.around.as_ref().map(Flaw::from))
+                (
+                    damaged.collect(),
+                    found.around.as_ref().map(|error| Flaw::from(error).of_reading()),
+                )
             }
             // The temporary copy has expired, so the pack was not read.
             Err(error) if error.is_frozen() => return Ok(false),

@@ -14,12 +14,19 @@ pub(super) struct Flaw {
     pub is_closed: bool,
     /// Whether nothing is damaged, but an entry of the log does not count or is doubtful.
     pub is_of_doubt: bool,
+    /// Whether only reading data finds it again: the catalog records which chunks are damaged, but not this.
+    pub is_of_reading: bool,
 }
 
 impl Flaw {
     /// Returns the flaw of an entry of the log that does not count or is doubtful.
     pub fn of_doubt(reason: String) -> Flaw {
         Flaw { is_of_doubt: true, ..Flaw::from(reason) }
+    }
+
+    /// Returns this flaw as one that only reading data finds again.
+    pub fn of_reading(self) -> Flaw {
+        Flaw { is_of_reading: true, ..self }
     }
 }
 
@@ -32,7 +39,13 @@ impl fmt::Display for Flaw {
 
 impl From<String> for Flaw {
     fn from(text: String) -> Flaw {
-        Flaw { text, is_healable: false, is_closed: false, is_of_doubt: false }
+        Flaw {
+            text,
+            is_healable: false,
+            is_closed: false,
+            is_of_doubt: false,
+            is_of_reading: false,
+        }
     }
 }
 

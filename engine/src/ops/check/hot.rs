@@ -181,11 +181,12 @@ impl Check<'_> {
         self.bad_packs.insert(pack.key, Bad { problem, missing: true });
     }
 
-    /// Records which packs are missing, so that the next snapshot stores their chunks again. A pack
-    /// that exists again is no longer missing.
+    /// Records which packs are missing, so that the next snapshot stores their chunks again, and no check waits for
+    /// their thaw. A pack that exists again is no longer missing.
     pub(super) fn remember_missing(&self) -> Result<(), Error> {
         let missing = self.bad_packs.iter().filter(|(_, bad)| bad.missing);
         let missing: Vec<PackRowId> = missing.map(|(key, _)| *key).collect();
+        self.repository.catalog.leave_out_of_check(&missing)?;
         let mut truncated = Vec::new();
         for (key, bytes) in &self.truncated {
             let places = self.repository.catalog.chunks_in(*key)?;

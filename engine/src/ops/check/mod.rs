@@ -76,6 +76,8 @@ pub struct Damage {
     /// Whether nothing is damaged, but an entry of the log does not count or is doubtful, and the owner has not
     /// dismissed it.
     pub is_of_doubt: bool,
+    /// Whether only reading data finds it again, so that a repair without reading data does not repair it.
+    pub is_of_reading: bool,
     /// Whether no repair can help the affected snapshots, because nothing in the archive has what they need.
     pub is_hopeless: bool,
     /// Affected files, as paths in snapshots.
@@ -347,6 +349,7 @@ impl<'a> Check<'a> {
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
             is_of_doubt: flaw.is_of_doubt,
+            is_of_reading: flaw.is_of_reading,
             is_hopeless: false,
             files: BTreeSet::new(),
             snapshots: BTreeSet::new(),
@@ -436,11 +439,12 @@ impl<'a> Check<'a> {
                 let problem = format!(
                     "{problem}; the object that it protects is not damaged by this, but less protected"
                 );
-                rest.push((layout::parity(&row.id), problem.into()));
+                rest.push((layout::parity(&row.id), Flaw::from(problem).of_reading()));
             }
         }
         for name in self.repository.take_healed() {
-            rest.push((name, "it is damaged; its parity repaired the data that was read".into()));
+            let healed = Flaw::from("it is damaged; its parity repaired the data that was read");
+            rest.push((name, healed.of_reading()));
         }
         for (object, flaw) in rest {
             if !self.errors.keys().any(|(known, _)| *known == object) {

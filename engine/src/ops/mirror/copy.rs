@@ -45,6 +45,8 @@ pub struct MirrorSummary {
     /// Number of the latter in which a repair has recorded damage. If no more of them was damaged since, nothing is left
     /// to repair.
     pub recorded: u64,
+    /// Number of the others that are missing, so that a check finds them without reading data.
+    pub missing: u64,
     /// Names of test objects that could not be deleted. Nothing reads them.
     pub left: Vec<String>,
     /// Number of the last entry of the mirror.
@@ -93,6 +95,7 @@ pub fn copy(
         progress.problem(lacking(name, "it is missing in the archive"));
     }
     summary.lacking += plan.missing.len() as u64;
+    summary.missing += plan.missing.len() as u64;
     (summary.left, summary.head) = (left, plan.head_after);
     delete(&to, plan, &mut summary, progress)?;
     // Includes those of the plan.
@@ -327,6 +330,7 @@ impl<'a> Copier<'a> {
         };
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.lacking += 1;
+        done.missing += u64::from(is_gone && !is_recorded);
         done.recorded += u64::from(is_recorded);
         drop(done);
         self.progress.advance(1, item.bytes);

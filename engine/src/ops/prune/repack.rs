@@ -224,7 +224,7 @@ pub fn thaw(
     terms: &Terms,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    let cold = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Cold };
+    let cold = |row: &PackRow| ColdRow::new(row.clone(), ObjectState::Cold);
     let mut wanted: Vec<ColdRow> = plan.thaws().map(cold).collect();
     let terms = ThawTerms { tier: terms.tier, days: terms.days_warm };
     let mut asked = 0;
@@ -245,7 +245,7 @@ impl ThawingPacks {
     /// Returns the packs of a plan that are being thawed, or whose thaws were requested by
     /// [`thaw`].
     pub fn of(plan: &PrunePlan) -> ThawingPacks {
-        let thawing = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Thawing };
+        let thawing = |row: &PackRow| ColdRow::new(row.clone(), ObjectState::Thawing);
         ThawingPacks(plan.thaws().chain(plan.on_their_way()).map(thawing).collect())
     }
 

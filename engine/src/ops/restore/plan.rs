@@ -261,8 +261,7 @@ impl Planner<'_> {
         self.plan.packs = self.planned(packs)?;
         self.plan.spared = self.planned(spared)?;
         self.plan.partly_spared = self.planned(partly)?;
-        self.plan.pack_bytes = self.plan.packs.iter().map(|pack| pack.bytes).sum();
-        self.plan.fetch_bytes = self.plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
+        self.plan.sum_up();
         Ok(self.plan)
     }
 
@@ -289,9 +288,16 @@ impl RestorePlan {
     /// Plans to read whole packs, chunk by chunk.
     pub fn of_whole_packs(rows: impl IntoIterator<Item = PackRow>) -> RestorePlan {
         let packs: Vec<PlannedPack> = rows.into_iter().map(PlannedPack::whole).collect();
-        let pack_bytes = packs.iter().map(|pack| pack.bytes).sum();
-        let fetch_bytes = packs.iter().map(|pack| pack.fetch_bytes).sum();
-        RestorePlan { packs, pack_bytes, fetch_bytes, ..RestorePlan::default() }
+        let mut plan = RestorePlan { packs, ..RestorePlan::default() };
+        plan.sum_up();
+        plan
+    }
+
+    /// Sums up the sizes of the packs that are there, and what is to be read from them.
+    pub fn sum_up(&mut self) {
+        let there = || self.packs.iter().filter(|pack| !pack.missing);
+        self.pack_bytes = there().map(|pack| pack.bytes).sum();
+        self.fetch_bytes = there().map(|pack| pack.fetch_bytes).sum();
     }
 
     /// Asks the store for the classes and states of packs that are not known to be readable. The
@@ -304,6 +310,7 @@ impl RestorePlan {
             self.packs.iter_mut().filter(|pack| !is_known(pack)).collect();
         cold::look(repository, &mut packs, progress)?;
         self.files_damaged += self.lost_files().saturating_sub(before);
+        self.sum_up();
         self.look_at_spared(repository, progress)
     }
 

@@ -33,6 +33,8 @@ pub struct PlannedPack {
     pub state: ObjectState,
     /// Whether it is missing or truncated.
     pub lost: bool,
+    /// Whether it is missing, so that nothing is read from it.
+    pub missing: bool,
     /// The index of the copy of the archive from which it is read; `None` for the archive itself.
     pub copy: Option<usize>,
     /// Whether the store was asked for its state.
@@ -63,6 +65,7 @@ impl PlannedPack {
             gets: wanted.gets + 1,
             state: ObjectState::Warm,
             lost: false,
+            missing: false,
             copy: None,
             looked_at: false,
         }
@@ -100,6 +103,12 @@ impl ColdPack for PlannedPack {
     /// A missing or truncated object counts as readable, because reading it reports the problem.
     fn saw(&mut self, seen: Option<Seen>) {
         self.lost = seen.as_ref().is_none_or(|seen| seen.bytes != self.bytes);
+        self.missing = seen.is_none();
+        // Nothing is billed for the data that is not there.
+        let there = seen.as_ref().map_or(0, |seen| seen.bytes);
+        if self.lost {
+            self.fetch_bytes = self.fetch_bytes.min(there);
+        }
         let state = seen.as_ref().filter(|_| !self.lost).map(|seen| seen.state);
         let state = state.unwrap_or(ObjectState::Warm);
         // S3 deletes expired copies late, so check the time.

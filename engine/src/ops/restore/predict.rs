@@ -47,7 +47,7 @@ impl RestorePlan {
     /// Counts the packs by the place from which they are read.
     pub fn places(&self) -> BTreeMap<Option<usize>, u64> {
         let mut places = BTreeMap::new();
-        for pack in &self.packs {
+        for pack in self.packs.iter().filter(|pack| !pack.missing) {
             *places.entry(pack.copy).or_default() += 1;
         }
         places
