@@ -247,7 +247,7 @@ fn disk_fault(error: &Error) -> Option<&'static str> {
 fn of_store(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
-            "check the permissions there: the folder may belong to another user"
+            "check the permissions in the folder of the archive: it may belong to another user"
         }
         Error::Store(error) => store_hint(error.kind),
         _ => return None,

@@ -291,7 +291,10 @@ impl Session {
                 if !self.can_unlock() {
                     return Err(self.not_enrolled());
                 }
-                self.report.note("this computer has no key of its own for this archive yet: the password creates one");
+                let by = if self.identity.is_some() { "identity" } else { "password" };
+                self.report.note(&format!(
+                    "this computer has no key of its own for this archive yet: the {by} creates one"
+                ));
                 let keys = Keys::Reader(self.unlock(&store, repository)?);
                 if self.makes_nothing {
                     return Ok(self.open(store, config, keys)?);

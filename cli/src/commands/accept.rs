@@ -153,9 +153,10 @@ fn named<'r>(paths: &[PathBuf], all: &'r [Rotted]) -> Result<Vec<&'r PathBuf>, F
             ));
         }
         if named.len() == before {
-            return Err(Failure::usage(
+            return Err(Failure::new(
+                code::NOTHING_FOUND,
                 format!("{} has not changed by itself, or is accepted already", show(path)),
-                "`icecore accept-file` without a path lists the files that have",
+                Some("`icecore accept-file` without a path lists the files that have"),
             ));
         }
     }

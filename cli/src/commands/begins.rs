@@ -29,8 +29,10 @@ pub fn say(session: &Session, repository: &Repository, id: &SnapshotId) -> Resul
         rows.iter().map(|row| &row.entry).rfind(|entry| is_meant(entry))
     };
     let elsewhere = newest(&|entry| entry.history_key() == this.history_key());
+    let is_of_host = |entry: &SnapshotEntry| entry.host == this.host;
     let before = elsewhere
-        .or_else(|| newest(&|entry| entry.host == this.host))
+        .or_else(|| newest(&|entry| is_of_host(entry) && entry.paths_key == this.paths_key))
+        .or_else(|| newest(&is_of_host))
         .or_else(|| newest(&|entry| entry.paths_key == this.paths_key));
     if let Some(before) = before {
         session.report.note(&format!("this begins a new history: {}", why(&this, before)));
@@ -63,9 +65,17 @@ fn why(this: &SnapshotEntry, before: &SnapshotEntry) -> String {
             "the earlier snapshots of these folders are from host {host}, in the history {old}. If it is the same computer, {named}"
         );
     }
+    let is_of_folders = before.paths_key == this.paths_key;
     match (&before.history, &this.history) {
+        (Some(_), _) if is_of_folders => format!(
+            "the earlier snapshots of these folders belong to the history {old}; to continue that one, use --history {old}, or the profile of that name"
+        ),
         (Some(_), _) => format!(
             "the last snapshot of this host belongs to the history {old}; to continue that one, use --history {old}, or the profile of that name"
+        ),
+        (None, Some(history)) if is_of_folders => format!(
+            "it is called {}, and the earlier snapshots of these folders belong to a history without a name ({old}); to continue that one, back up without a profile and without --history",
+            name(history)
         ),
         (None, Some(history)) => format!(
             "it is called {}, and the last snapshot of this host belongs to a history without a name ({old}); to continue that one, back up the same folders without a profile and without --history",
@@ -104,9 +114,15 @@ mod tests {
         };
         check(entry("b", Some("p"), 1), entry("a", Some("p"), 2), "--host a (or host in");
         check(entry("b", None, 1), entry("a", None, 1), "of these folders are from host a");
-        check(entry("a", Some("p"), 1), entry("a", Some("q"), 1), "use --history q");
-        check(entry("a", None, 1), entry("a", Some("q"), 1), "use --history q");
-        check(entry("a", Some("p"), 1), entry("a", None, 1), "without a profile");
+        check(entry("a", Some("p"), 1), entry("a", Some("q"), 2), "last snapshot of this host");
+        check(entry("a", None, 1), entry("a", Some("q"), 2), "use --history q");
+        check(entry("a", Some("p"), 1), entry("a", None, 2), "the same folders without a profile");
+        check(
+            entry("a", None, 1),
+            entry("a", Some("q"), 1),
+            "these folders belong to the history q",
+        );
+        check(entry("a", Some("p"), 1), entry("a", None, 1), "these folders belong to a history");
         check(entry("b", None, 1), entry("a", Some("q"), 1), "--host a --history q continues");
         check(entry("b", Some("p"), 1), entry("a", None, 1), "--host a without --history");
         check(entry("a", None, 1), entry("a", None, 2), "of other folders");

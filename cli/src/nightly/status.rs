@@ -214,7 +214,7 @@ impl Status {
         let complete = self.last_mirror.map_or("never".to_owned(), local_of);
         Some(match (&self.mirror_trouble, self.last_mirror) {
             (Some(why), _) => format!("{to}, incomplete: {why}; last complete: {complete}"),
-            (None, None) => format!("{to}, never copied"),
+            (None, None) => format!("{to}, no copy is recorded yet"),
             (None, Some(_)) => format!("{to}, {complete}"),
         })
     }

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use icecore_testkit::photos;
+use icecore_testkit::{S3Server, photos};
 
 use crate::mirror::{host_with_archive, newest_pack};
-use crate::support::{Host, Ran, assert_unchanged, objects, shoot, write};
+use crate::support::{BUCKET, Host, Ran, assert_unchanged, objects, shoot, write};
 
 /// Restores the original object.
 fn put_back(path: &Path, content: &[u8]) {
@@ -387,4 +387,35 @@ fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
         let said = format!("{}{}", checked.stdout, checked.stderr);
         assert!(!said.contains("as lost") && !said.contains("the mark"), "{checked:#?}");
     }
+}
+
+#[test]
+fn what_a_restore_has_found_is_repaired_without_reading_everything() {
+    let server = S3Server::start();
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/home"));
+    shoot(&host.path("photos"), 1, 6);
+    host.run("init --pack-class STANDARD --pack-size 4MiB").ok();
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    host.run("mirror copy").ok();
+    let objects = server.objects(BUCKET);
+    let pack = objects.iter().find(|object| object.key.contains("/packs/")).expect("a pack");
+    server.delete(BUCKET, &pack.key);
+    let plan = host.run("restore latest --target back --plan").ok();
+    assert!(plan.stdout.contains("damaged, and cannot be restored"), "{plan:#?}");
+    let copy = host.path("copy").display().to_string();
+    let hint = format!("hint: --also {copy} restores what the copy at {copy} has");
+    assert!(plan.stderr.contains(&hint), "{plan:#?}");
+    let ran = host.run("restore latest --target back").exits(22);
+    let repair = format!("check --repair --also {copy}");
+    let hint = format!("`icecore {repair}` puts it back into the archive");
+    assert!(ran.stderr.contains(&hint), "{ran:#?}");
+    host.run(&repair).ok();
+    assert!(server.get(BUCKET, &pack.key).is_some(), "it is back");
+    host.run("restore latest --target whole").ok();
 }

@@ -108,6 +108,6 @@ fn a_folder_that_may_not_be_written_is_no_bucket() {
     write(&host.path("photos/new.CR3"), photos::bytes(5, 3_000_000));
     let repo = host.path("repo");
     let told = refused(&host, "snapshot photos", &repo, Calls::Writes, Errno::EACCES);
-    let told = told.fails(1, &["check the permissions there"]);
+    let told = told.fails(1, &["check the permissions in the folder of the archive"]);
     assert!(!told.stderr.contains("policy") && !told.stderr.contains("S3"), "{told:#?}");
 }

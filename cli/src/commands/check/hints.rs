@@ -181,10 +181,12 @@ fn repair_hint(checking: &Checking, report: &CheckReport) -> Option<String> {
     if !errors.any(helps) {
         return None;
     }
-    // Damage that was found without reading data can also be repaired without reading data. Reading costs money in
-    // a bucket.
-    let has_read = args.read_data || args.read_data_subset.is_some();
-    let reads = if has_read { " --read-data" } else { "" };
+    // Most damage that was found is recorded, so it can be repaired without reading the data again. Reading costs money
+    // in a bucket.
+    let reads = match report.errors.iter().filter(is_of_data).any(|error| error.is_of_reading) {
+        true => " --read-data",
+        false => "",
+    };
     if repository.is_mirror() {
         return Some(format!(
             "`icecore check{reads} --repair --also ARCHIVE`, with the place of the archive for ARCHIVE, puts back what is damaged in this mirror"

@@ -129,7 +129,7 @@ fn end_jobs(repository: &Repository, state: &DrillState) -> Result<(), Failure> 
 
 fn failed(exit: u8, name: &str) -> Failure {
     let hint = match exit {
-        code::DAMAGED => "`icecore check --read-data` names all damage",
+        code::DAMAGED => "`icecore check` names this damage and what repairs it",
         _ => "the warnings above say why",
     };
     Failure::new(exit, format!("the drill has failed: {name} could not be restored"), Some(hint))

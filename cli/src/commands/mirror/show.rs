@@ -282,8 +282,10 @@ pub fn show_done(
 fn say_lacking(report: &Report, done: &MirrorSummary) {
     let repairable = done.lacking.saturating_sub(done.recorded);
     if repairable > 0 {
+        // Whether an object is missing is found without reading data, which costs money in a bucket.
+        let reads = if repairable > done.missing { " --read-data" } else { "" };
         report.note(&format!(
-            "{} damaged or missing in the archive and not in the copy: `icecore check --read-data --repair` repairs the archive, then run the command again",
+            "{} damaged or missing in the archive and not in the copy: `icecore check{reads} --repair` repairs the archive, then run the command again",
             count(repairable, "object") + agree(repairable, " is", " are"),
         ));
     }

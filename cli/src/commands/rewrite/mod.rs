@@ -13,7 +13,7 @@ use icecore_engine::ops::rewrite::{Plan, plan, rewrite};
 use icecore_engine::store::layout;
 
 use self::rewriting::{Rewriting, Rewritten};
-use self::show::{show_end, show_plan, those_affected};
+use self::show::{show_end, show_plan, those_affected, what_stays};
 use super::clock::time_of;
 use super::consent;
 use super::guess;
@@ -230,7 +230,7 @@ impl Rewriting<'_> {
     /// Fails unless the user agrees to the price of erasing immediately.
     fn agree(&self, plan: &Plan, cost: Option<f64>) -> Result<(), Failure> {
         let spared = "nothing was changed";
-        let hint = "without --now, a later prune erases it once that costs nothing extra";
+        let hint = &format!("without --now, {}", what_stays(plan));
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
         // In a folder nothing is billed, so a bound does not count as consent.
         if self.args.max_cost.is_some() && self.session.location()?.is_remote() {

@@ -348,7 +348,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
 }
 
 /// Describes how long the contents stay if they are not erased at once.
-fn what_stays(plan: &Plan) -> String {
+pub(super) fn what_stays(plan: &Plan) -> String {
     let until = match (plan.erasing.whole.is_empty(), plan.erasing.shared.is_empty()) {
         (_, true) => until_a_prune(plan),
         (true, _) => "an `icecore prune` finds that repacking pays".to_owned(),
