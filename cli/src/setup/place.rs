@@ -29,6 +29,8 @@ pub struct TypedPlace {
     pub region: String,
     pub endpoint: String,
     pub aws_profile: String,
+    /// Whether the user has agreed to a server without TLS.
+    pub allow_http: bool,
 }
 
 /// A location that can be used.
@@ -104,6 +106,7 @@ fn session(
         region: of_s3(&typed.region),
         endpoint: of_s3(&typed.endpoint),
         aws_profile: of_s3(&typed.aws_profile),
+        allow_http: typed.allow_http.then_some(true).filter(|_| is_s3),
         ..Profile::default()
     };
     let mut global = Global { profile: None, repo: None, of_setup: true, ..global.clone() };
@@ -170,5 +173,6 @@ pub fn known(typed: TypedPlace) -> TypedPlace {
         region: or(typed.region, region),
         endpoint: or(typed.endpoint, endpoint.or(of_files("aws_endpoint_url"))),
         aws_profile,
+        allow_http: typed.allow_http,
     }
 }

@@ -14,6 +14,7 @@ use super::sources::{self, ChosenSources};
 use super::{page, price};
 use crate::args::{Global, MakeArgs, SchedulerName, SetupArgs};
 use crate::code;
+use crate::config;
 use crate::failure::Failure;
 use crate::nightly::systems;
 use crate::password::Password;
@@ -81,6 +82,7 @@ fn choose_place(
         region: text(&args.region),
         endpoint: text(&args.endpoint),
         aws_profile: text(&args.aws_profile),
+        allow_http: false,
     };
     let (paths, make) = (&sources.paths, without_none(&args.make));
     let asks = talk.asks && args.to.is_none() && !global.repo_by_flag;
@@ -194,7 +196,7 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
             aws_profile: profile,
             region: given(&args.region),
             endpoint: given(&args.endpoint),
-            to: known.to,
+            ..known
         });
     }
     let region = if known.region.is_empty() { "us-east-1" } else { &known.region };
@@ -211,11 +213,19 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
             }
         })?,
     };
+    let (endpoint, allow_http) = match &args.endpoint {
+        Some(endpoint) => (endpoint.clone(), known.allow_http),
+        None => ask_endpoint(talk, &known)?,
+    };
+    Ok(TypedPlace { region, endpoint, allow_http, ..known })
+}
+
+/// Asks for the URL of the server of a bucket. Returns it, and whether it may be reached without TLS.
+fn ask_endpoint(talk: &Talk, known: &TypedPlace) -> Result<(String, bool), Failure> {
     let question = "The URL of its server (Enter: Amazon's)";
     let question = if known.endpoint.is_empty() { question } else { "The URL of its server" };
-    let endpoint = match &args.endpoint {
-        Some(endpoint) => endpoint.clone(),
-        None => talk.until(question, &known.endpoint, |answer| {
+    loop {
+        let endpoint = talk.until(question, &known.endpoint, |answer| {
             let is_url = |scheme: &&str| answer.to_lowercase().starts_with(*scheme);
             match answer.is_empty() || ["http://", "https://"].iter().any(is_url) {
                 true => Ok(answer.to_owned()),
@@ -224,9 +234,16 @@ fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedP
                     "it begins with https://, as in https://nas.local:9000; the bucket is not in it",
                 )),
             }
-        })?,
-    };
-    Ok(TypedPlace { region, endpoint, ..known })
+        })?;
+        let is_decided = std::env::var_os("AWS_ALLOW_HTTP").is_some() || known.allow_http;
+        if !config::is_http(&endpoint) || is_decided {
+            return Ok((endpoint, known.allow_http));
+        }
+        talk.explain("This server is reached without TLS. The archive stays encrypted, but anyone on the way can cut off access to it.");
+        if talk.yes("Do you trust the network to it?", false)? {
+            return Ok((endpoint, true));
+        }
+    }
 }
 
 /// Returns the options of a new archive. 0 % parity means no parity.

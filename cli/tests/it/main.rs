@@ -63,6 +63,7 @@ mod runs;
 mod s3;
 mod scheduled;
 mod set_apart;
+mod setup_bucket;
 mod setups;
 mod sixty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -10,7 +10,7 @@ use crate::support::{BUCKET, Host, word, write};
 use crate::terminal::conversing;
 
 /// Returns a user's computer with pictures, a disk and a crontab, on which icecore has not run yet.
-fn host() -> Host {
+pub fn host() -> Host {
     let mut host = Host::new();
     let home = host.path("home").to_string_lossy().into_owned();
     host.set("HOME", &home);
@@ -56,7 +56,7 @@ fn group(host: &Host, question: &str) -> String {
 }
 
 /// The questions of a setup into a folder, and the typed answers.
-const TALK: [(&str, &str); 13] = [
+pub const TALK: [(&str, &str); 13] = [
     ("separated by commas [1]: ", ""),
     ("The folder or the bucket: ", "disk/archive"),
     ("With parity data? [Y/n] ", "n"),
@@ -73,7 +73,7 @@ const TALK: [(&str, &str); 13] = [
 ];
 
 /// Answers the questions in order, and the one for a group of the page. Types Ctrl-C at question number `ends_at`.
-fn talk(host: &Host, answers: &[(&str, &str)], ends_at: usize) -> Option<(i32, String)> {
+pub fn talk(host: &Host, answers: &[(&str, &str)], ends_at: usize) -> Option<(i32, String)> {
     let mut at = 0;
     conversing(host, "setup", 200, |said| {
         let (question, answer) = match answers.get(at) {

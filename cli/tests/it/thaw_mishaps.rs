@@ -399,8 +399,33 @@ fn what_a_copy_puts_back_into_cold_storage_is_not_lost() {
     let read = |ran: Ran| ran.summary()["read_back"]["bytes"].as_u64().expect("bytes");
     let before = read(host.run("--json check").ok());
     host.run("check --read-data --detach --max-cost 1").exits(20);
+    let smaller = host.run("check --read-data-subset 1% --max-cost 0");
+    smaller.fails(21, &["hint: an earlier check waits for this data"]);
     server.advance(49 * HOURS);
     host.run("check --read-data --max-cost 1").ok();
     assert!(read(host.run("--json check").ok()) > before);
     host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn a_repair_says_that_it_has_read_what_it_replaces() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 3)]);
+    let thaw_all = || {
+        for object in server.objects(BUCKET) {
+            server.thaw(BUCKET, &object.key);
+        }
+    };
+    thaw_all();
+    host.run("mirror --yes copy").ok();
+    let objects = server.objects(BUCKET);
+    let pack = objects.iter().find(|object| object.key.contains("/packs/")).expect("a pack");
+    let mut content = server.get(BUCKET, &pack.key).expect("its content");
+    content[50_000] ^= 1;
+    server.put(BUCKET, &pack.key, content, "DEEP_ARCHIVE");
+    thaw_all();
+    host.run("check --read-data --max-cost 1").exits(22);
+    let ran = host.run("check --repair --also copy").ok();
+    assert!(ran.stderr.contains("frozen again"), "{ran:#?}");
+    assert!(ran.stdout.contains("no photo data was read but what was put back"), "{ran:#?}");
 }

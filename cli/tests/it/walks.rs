@@ -134,6 +134,11 @@ fn a_check_that_is_too_dear_says_so() {
     let ran = host.run("check --read-data --prices prices.toml").fails(21, &["--max-cost USD"]);
     assert!(ran.stdout.contains("its price was not agreed to"), "{ran:#?}");
     assert!(!ran.stdout.contains("thawed"), "{ran:#?}");
+    assert!(ran.stderr.contains("; --read-data-subset 5% reads less"), "{ran:#?}");
+    // One object is the least.
+    let one = "check --read-data-subset 0.0001% --prices prices.toml";
+    let one = host.run(one).fails(21, &["hint: --max-cost USD agrees to a price"]);
+    assert!(!one.stderr.contains("reads less"), "{one:#?}");
     let plan = host.run("restore latest --plan").ok();
     assert!(!plan.stderr.contains("thawed copies stay"), "nothing is cold: {plan:#?}");
 }

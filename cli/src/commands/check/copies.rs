@@ -108,7 +108,7 @@ fn frozen(copies: &[OpenedCopy], row: &PackRow) -> Option<String> {
     copies.iter().find(has).map(|opened| format!("{}/{name}", opened.copy.store.location()))
 }
 
-fn put_back_text(PutBack { packs, packs_frozen }: PutBack) -> String {
+fn put_back_text(PutBack { packs, packs_frozen, .. }: PutBack) -> String {
     let all = count(packs, "object") + agree(packs, " was", " were");
     let frozen = match packs_frozen {
         0 => return format!("{all} put back from another copy"),

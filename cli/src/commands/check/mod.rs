@@ -126,7 +126,7 @@ impl Checking<'_> {
         if packs_put_back == 0 {
             return Ok(None);
         }
-        self.put_back_read = packs_put_back - put_back.packs_frozen;
+        self.put_back_read = put_back.bytes_read;
         let before = std::mem::replace(report, self.finish(check)?);
         Ok(Some((before, RepairSummary { packs_put_back, ..RepairSummary::default() })))
     }
@@ -145,12 +145,21 @@ impl Checking<'_> {
         self.selected = Some(plan.packs.len());
         self.newer = plan.newer;
         let total = self.quote(&plan)?.map(|quote| quote.bill.total_usd());
-        let hint = match self.args.read_data_subset {
-            Some(_) => "a smaller --read-data-subset reads less",
-            None => "--read-data-subset 5% reads less",
-        };
+        let hint = self.reads_less(&plan).unwrap_or("a larger --max-cost agrees to it");
         consent::bound(self.session, self.args.max_cost, total, "nothing was requested", hint)?;
         Ok(plan)
+    }
+
+    /// Returns how to read less; `None` if one object is the least.
+    fn reads_less(&self, plan: &ReadPlan) -> Option<&'static str> {
+        match self.args.read_data_subset {
+            _ if plan.continues => {
+                Some("an earlier check waits for this data, and no share of it can be left out")
+            }
+            _ if plan.packs.len() < 2 => None,
+            Some(_) => Some("a smaller --read-data-subset reads less"),
+            None => Some("--read-data-subset 5% reads less"),
+        }
     }
 
     /// Requests thaws. Asks the user first, as before a download that costs more than a cent.
@@ -215,7 +224,9 @@ impl Checking<'_> {
         let quote = self.quote(plan)?;
         let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
         let cold = plan.states().cold;
-        let (question, message, hint) = if thaws {
+        let less = self.reads_less(plan).map(|less| format!("; {less}")).unwrap_or_default();
+        let hint = format!("--max-cost USD agrees to a price{less}");
+        let (question, message) = if thaws {
             let frozen = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
             let frozen = frozen.map(|pack| pack.bytes_there).sum::<u64>();
             let in_all = if cold == 1 { "" } else { " in all" };
@@ -228,20 +239,18 @@ impl Checking<'_> {
                     "reading {} costs {cost}, and {packs} must be thawed for it; nothing was requested",
                     size(plan.bytes())
                 ),
-                "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         } else {
             let bytes = size(plan.bytes());
             (
                 format!("Read {bytes} from the bucket? It costs {cost}."),
                 format!("reading {bytes} from the bucket costs {cost}; no photo data was read"),
-                "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         };
         let asks = consent::can_ask(self.session);
         match consent::agrees(self.session, self.args.max_cost, asks, &question) {
             true => Ok(()),
-            false => Err(Failure::new(code::TOO_COSTLY, message, Some(hint))),
+            false => Err(Failure::new(code::TOO_COSTLY, message, Some(&hint))),
         }
     }
 

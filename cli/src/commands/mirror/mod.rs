@@ -135,7 +135,11 @@ fn expect_there(
     };
     let places = args.places.iter().map(|place| format!(" {}", shell::word(place)));
     let hint = format!(
-        "is the disk mounted? If it is lost, `{command} mirror --new{}` makes a new copy there",
+        "{}? If it is lost, `{command} mirror --new{}` makes a new copy there",
+        match target.location.is_remote() {
+            true => "are the bucket and the endpoint right",
+            false => "is the disk mounted",
+        },
         places.collect::<String>()
     );
     Err(Failure::new(code::NO_REPOSITORY, message, Some(&hint)))

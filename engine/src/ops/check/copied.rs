@@ -19,6 +19,8 @@ pub struct PutBack {
     pub packs: u64,
     /// Number of those that are frozen in the archive, so that they were not read back.
     pub packs_frozen: u64,
+    /// Number of bytes of the archive that were read for it.
+    pub bytes_read: u64,
 }
 
 impl Check<'_> {
@@ -51,6 +53,7 @@ impl Check<'_> {
         progress.stage("putting objects back");
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let reader = ChunkReader::new(self.repository)?;
+        let before = self.repository.store.requests();
         let (mut put_back, mut packs_frozen) = (Vec::new(), 0);
         for row in rows {
             progress.check_interrupted()?;
@@ -70,7 +73,8 @@ impl Check<'_> {
             put_back.push(row);
         }
         parity::check(self, &put_back.iter().collect::<Vec<_>>(), progress)?;
-        Ok(PutBack { packs: put_back.len() as u64, packs_frozen })
+        let bytes_read = self.repository.store.requests().since(&before).bytes_fetched;
+        Ok(PutBack { packs: put_back.len() as u64, packs_frozen, bytes_read })
     }
 
     /// Stores a pack again, unless it is intact. Returns false if another process has stored it in the meantime.
