@@ -392,12 +392,7 @@ fn a_copy_of_a_repaired_archive_has_nothing_to_repair() {
 #[test]
 fn what_a_restore_has_found_is_repaired_without_reading_everything() {
     let server = S3Server::start();
-    server.create_bucket(BUCKET);
-    let mut host = Host::new();
-    for (name, value) in server.env() {
-        host.set(&name, &value);
-    }
-    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/home"));
+    let mut host = Host::with_bucket(&server);
     shoot(&host.path("photos"), 1, 6);
     host.run("init --pack-class STANDARD --pack-size 4MiB").ok();
     host.run("snapshot photos").ok();

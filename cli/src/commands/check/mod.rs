@@ -150,7 +150,7 @@ impl Checking<'_> {
         Ok(plan)
     }
 
-    /// Returns how to read less; `None` if one object is the least.
+    /// Returns how to read less, or why it cannot be less; `None` if only one object is read.
     fn reads_less(&self, plan: &ReadPlan) -> Option<&'static str> {
         match self.args.read_data_subset {
             _ if plan.continues => {

@@ -59,7 +59,9 @@ impl RestorePlan {
         let partly: HashMap<PackRowId, &PlannedPack> =
             self.partly_spared.iter().map(|pack| (pack.key, pack)).collect();
         for pack in &mut packs {
-            let Some(spared) = partly.get(&pack.key) else { continue };
+            // From a missing pack nothing is read with or without a seed.
+            let spared = partly.get(&pack.key).filter(|_| !pack.missing);
+            let Some(spared) = spared else { continue };
             // The header is read once.
             pack.gets += spared.gets - 1;
             pack.fetch_bytes += spared.fetch_bytes - HEADER_BYTES as u64;
